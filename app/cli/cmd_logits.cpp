@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands.h"
+
+namespace headroom::cli {
+
+void add_logits(CLI::App&, Action&) {}
+
+}  // namespace headroom::cli

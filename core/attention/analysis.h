@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a recorded pass measures in one full layer: head statistics, mass curves, captured mass, oracle recall, overlay
+// classes and thumbnails. One sweep over row tiles; nothing L x L but bitmaps. Never part of a timed pass.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "attention/policy.h"
+#include "base/support_bitmap.h"
+
+namespace headroom::attention {
+
+/// Per-head statistics; the order of LayerAnalysis::statistics.
+enum class HeadStatistic {
+  entropy,        ///< nats, mean over rows
+  keys_for_90,    ///< fewest keys that hold 90 % of the head's own probability, mean over rows
+  keys_for_95,
+  keys_for_99,
+  sink_mass,      ///< on the first 4 positions, mean over rows
+  local_mass,     ///< on the last 64 positions up to the query, mean over rows
+  captured_mass,  ///< of the head's own probabilities by the support, mean over rows with history > k
+  missed_mass     ///< 1 - captured_mass
+};
+inline constexpr std::size_t num_head_statistics = 8;
+inline constexpr std::array<std::string_view, num_head_statistics> head_statistic_names = {
+    "entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass", "captured_mass", "missed_mass"};
+
+inline constexpr std::int64_t num_curve_budgets = 64;
+/// 64 log-spaced budgets from 1 to `length`, rounded, ascending (short prompts repeat values).
+std::vector<std::int64_t> curve_budgets(std::int64_t length);
+
+struct AnalysisOptions {
+  std::int64_t budget_tokens = 0;  ///< k that T and recall use; 0 for dense
+  std::int64_t thumbnail_size = 128;
+  bool thumbnails = true;
+};
+
+/// Everything below is about one stream: the true mass is that of this stream's own q and k.
+struct LayerAnalysis {
+  std::vector<float> statistics;     ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
+  std::vector<float> curves;         ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
+  double captured_mass_mean = 1;     ///< of m by the support, over rows with history > k
+  double captured_mass_min = 1;
+  std::optional<double> oracle_recall;        ///< |S ∩ T| / |T|; none for dense
+  std::optional<double> oracle_recall_95;     ///< recall of the fewest keys that hold 95 % of m
+  std::int64_t attended_pairs = 0;            ///< causal pairs in the support
+  std::vector<float> mass_received;           ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
+  std::vector<float> selection_frequency;     ///< [L] share of the rows t >= s whose support holds s; empty for dense
+  std::vector<float> lse;                     ///< [Hq, L] log-sum-exp of scale * q.k, causal, from the stored q and k
+  std::vector<float> thumbnail_max;           ///< [Hq + 1, T, T] largest p in the cell (last: m); 0 above the diagonal
+  std::vector<float> thumbnail_mean;          ///< [Hq + 1, T, T] mean p over the cell's causal pairs
+  SupportBitmap support;                      ///< S; empty for dense
+  SupportBitmap target;                       ///< T: top-k of m; empty for dense
+  SupportBitmap wasted;                       ///< in S, not in T, and m < 0.1 / history; empty for dense
+};
+
+/// `support` is what the policy's sink collected (empty for dense). Cell (i, j) of a thumbnail covers
+/// ceil(L / T) x ceil(L / T) pairs. Works tile by tile in fp32 on the query's device.
+LayerAnalysis analyse_layer(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options,
+                            const JobContext& job);
+
+}  // namespace headroom::attention

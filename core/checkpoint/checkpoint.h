@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// One interface over GGUF files and safetensors folders: tensors by name, metadata by key. Hostile input: every count,
+// offset and string is bounds-checked before use.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace headroom::checkpoint {
+
+enum class DType { f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
+std::string_view to_string(DType dtype);
+
+struct TensorInfo {
+  std::string name;
+  std::vector<std::int64_t> shape;  ///< outermost first (row-major), as PyTorch prints it
+  DType dtype = DType::f32;
+  std::uint64_t bytes = 0;          ///< size of the stored data
+  std::int64_t elements() const;
+};
+
+enum class Format { gguf, safetensors };
+
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  virtual Format format() const = 0;
+  virtual const std::filesystem::path& path() const = 0;
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
+  /// nullptr where there is no tensor of that name.
+  virtual const TensorInfo* find(std::string_view name) const = 0;
+  /// The tensor's values as fp32, row-major; `out` has elements() places. Throws input errors for unknown names and
+  /// for values that are not finite (naming tensor and flat index).
+  virtual void read_f32(std::string_view name, std::span<float> out) const = 0;
+
+  // Metadata. GGUF: its keys. Safetensors: config.json under its own keys, nested objects joined by '.'.
+  // nullopt = absent; a value of another type throws an input error that names the key.
+  virtual std::optional<std::int64_t> get_int(std::string_view key) const = 0;
+  virtual std::optional<double> get_float(std::string_view key) const = 0;
+  virtual std::optional<bool> get_bool(std::string_view key) const = 0;
+  virtual std::optional<std::string> get_string(std::string_view key) const = 0;
+  virtual std::optional<std::vector<std::string>> get_strings(std::string_view key) const = 0;
+  virtual std::optional<std::vector<double>> get_numbers(std::string_view key) const = 0;
+
+  /// SHA-256 of the weights file (GGUF), or of the sorted "name sha256" lines of a folder's safetensors files.
+  /// Computed at the first call.
+  virtual const std::string& hash() const = 0;
+};
+
+/// A GGUF file, or a folder with config.json and *.safetensors. Throws input errors.
+std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
+
+}  // namespace headroom::checkpoint

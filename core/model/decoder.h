@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoder: one loop over layers, each with a mixer and an MLP. It knows no policy by name.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "attention/policy.h"
+#include "base/progress.h"
+#include "base/stage_clock.h"
+#include "checkpoint/model_config.h"
+
+namespace headroom::model {
+
+struct DecoderOptions {
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  /// Unset: bf16 on CUDA and on CPUs with bf16 instructions, else fp32.
+  std::optional<c10::ScalarType> dtype;
+};
+
+/// Keys and values of every layer, [Hkv, capacity, d] in the model's dtype; `length` positions are filled.
+struct KvCache {
+  std::vector<at::Tensor> k;
+  std::vector<at::Tensor> v;
+  std::int64_t length = 0;
+};
+
+/// Called in a recorded pass after each full layer. `output` is the policy's [Hq, L, d]; `support` the policy's tiles.
+using LayerObserver = std::function<void(const attention::LayerQuery& query, const at::Tensor& output,
+                                         const std::vector<attention::SupportTile>& support)>;
+
+struct PrefillOptions {
+  const attention::Policy* policy = nullptr;        ///< required
+  const attention::Policy* dense_policy = nullptr;  ///< required: for rows and layers listed as dense
+  std::set<int> dense_layers;
+  StageClock* clock = nullptr;  ///< null: not timed
+  LayerObserver observer;       ///< empty: nothing recorded
+  /// Called after the layer's residual with [L, width]: for output_l2_per_layer. Empty: not called.
+  std::function<void(int layer, const at::Tensor& hidden)> hidden_observer;
+  std::int64_t extra_capacity = 0;  ///< places in the cache for tokens decoded later
+  JobContext job;
+};
+
+struct PrefillResult {
+  at::Tensor last_logits;  ///< [vocabulary] fp32, on the device
+  KvCache cache;
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  virtual const checkpoint::ModelConfig& config() const = 0;
+  virtual c10::Device device() const = 0;
+  virtual c10::ScalarType dtype() const = 0;
+  /// Bytes of the weights on the device.
+  virtual std::int64_t weight_bytes() const = 0;
+  /// `ids` not empty, no longer than the context, each inside the vocabulary: else input errors.
+  virtual PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const = 0;
+  /// Logits of every position, [ids, vocabulary] fp32 on the CPU, dense, in row chunks.
+  virtual at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const = 0;
+  /// One dense decoding step over the cache; returns [vocabulary] fp32. Throws where the cache is full.
+  virtual at::Tensor decode(KvCache& cache, std::int32_t id) const = 0;
+};
+
+/// Builds the decoder of the checkpoint's architecture. Throws input errors (unknown architecture, missing or
+/// mis-shaped tensors, non-finite weights) and device errors.
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const DecoderOptions& options,
+                                      const JobContext& job);
+
+/// Whether this CPU multiplies bf16 natively (AVX-512 BF16 or AMX).
+bool cpu_has_bf16();
+
+}  // namespace headroom::model

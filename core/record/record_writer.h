@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a run record as FILE.part and renames it. Fixed-length types only, superblock v2, fletcher32 on every dataset.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "record/types.h"
+
+namespace headroom::record {
+
+class RecordWriter {
+ public:
+  /// Creates FILE.part. Throws input errors where the folder cannot be written.
+  RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens);
+  ~RecordWriter();  ///< removes FILE.part unless finish() was called
+  RecordWriter(const RecordWriter&) = delete;
+  RecordWriter& operator=(const RecordWriter&) = delete;
+
+  /// Adds a method or replaces its summary. Methods keep the order of their first mention.
+  void write_summary(const MethodSummary& summary);
+  void write_head_statistics(std::string_view method, const HeadStatistics& statistics);
+  void write_mass_curves(std::string_view method, const MassCurves& curves);
+  void write_thumbnails(std::string_view method, int layer, const std::vector<Thumbnail>& per_head);  ///< Hq + 1 of them
+  void write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap);
+  void write_mass_received(std::string_view method, int layer, std::int64_t heads, const std::vector<float>& values);
+  void write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values);
+  /// q, k as float16 where every value survives the round trip, else float32.
+  void write_layer_stream(std::string_view method, int layer, const LayerStream& stream);
+  /// Bytes in the file so far (flushes).
+  std::int64_t bytes_written();
+  /// Writes the final metadata (complete or not), closes, renames FILE.part to FILE.
+  void finish(const RunMeta& meta);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace headroom::record

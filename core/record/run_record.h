@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads a recorded run (HDF5, docs/record.md). Opened lazily, immutable, safe to use from several threads. A record is
+// hostile input: class, size, rank and extent are checked before each read.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "record/types.h"
+
+namespace headroom::record {
+
+class RunRecord {
+ public:
+  /// Reads metadata, tokens and summaries; nothing large. Throws input errors.
+  static std::shared_ptr<const RunRecord> open(const std::filesystem::path& file);
+  ~RunRecord();
+
+  const std::filesystem::path& path() const;
+  const RunMeta& meta() const;
+  const TokenTable& tokens() const;
+  const std::vector<MethodSummary>& methods() const;
+  /// nullptr where there is no such method.
+  const MethodSummary* find_method(std::string_view id) const;
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens().ids.size()); }
+
+  // Lazily read and cached while somebody holds the result; each throws input errors for damaged data. `head` is
+  // 0 … Hq - 1, or Hq for the head mean.
+  std::shared_ptr<const HeadStatistics> head_statistics(std::string_view method) const;
+  std::shared_ptr<const MassCurves> mass_curves(std::string_view method) const;
+  LayerAvailability availability(std::string_view method, int layer) const;
+  /// nullptr where the record does not hold it.
+  std::shared_ptr<const LayerStream> layer_stream(std::string_view method, int layer) const;
+  std::shared_ptr<const Thumbnail> thumbnail(std::string_view method, int layer, int head) const;
+  std::shared_ptr<const SupportBitmap> supports(std::string_view method, int layer, SupportKind kind) const;
+  std::vector<float> mass_received(std::string_view method, int layer, int head) const;       ///< [L] or empty
+  std::vector<float> selection_frequency(std::string_view method, int layer) const;           ///< [L] or empty
+
+ private:
+  struct Impl;
+  explicit RunRecord(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace headroom::record

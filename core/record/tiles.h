@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exact map tiles from a recorded stream, at every zoom level, without the model. Used by the window alone, and by the
+// engine for layers that the record does not hold.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <vector>
+
+#include "record/types.h"
+
+namespace headroom::record {
+
+inline constexpr std::int64_t tile_size = 256;
+
+/// One query head, the mean over all, or the mean over the query heads of one KV head.
+struct HeadSelector {
+  enum class Kind { head, mean, group } kind = Kind::mean;
+  int index = 0;  ///< head or KV head
+  bool operator==(const HeadSelector&) const = default;
+};
+
+/// Tile (row, column) at a level: cells of 2^level x 2^level pairs, tile_size x tile_size cells.
+struct TileAddress {
+  int level = 0;
+  std::int64_t row = 0, column = 0;
+  bool operator==(const TileAddress&) const = default;
+};
+
+struct Tile {
+  TileAddress address;
+  std::int64_t rows = 0, columns = 0;  ///< cells that lie inside the map, <= tile_size
+  std::vector<float> max;              ///< [rows, columns] largest p in the cell; NaN where no causal pair or not kept
+  std::vector<float> mean;             ///< [rows, columns] mean p over the cell's causal pairs
+};
+
+/// Counts of pairs per cell, so that a single selected or missed pair stays visible zoomed out.
+struct OverlayTile {
+  TileAddress address;
+  std::int64_t rows = 0, columns = 0;
+  std::vector<std::uint32_t> hit, missed, wasted;  ///< [rows, columns]
+};
+
+/// Levels from 0 (single pairs) up to the one where the whole map is one tile.
+int num_levels(std::int64_t length);
+/// A stop request ends it early with an empty tile.
+Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress address, std::stop_token stop = {});
+OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
+                            TileAddress address);
+/// p(query, 0 … query); empty where the row is not kept.
+std::vector<float> probability_row(const LayerStream& stream, HeadSelector head, std::int64_t query);
+float probability(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
+/// 1-based rank of `key` in its row by p, ties to the lower position.
+std::int64_t rank_in_row(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
+
+}  // namespace headroom::record

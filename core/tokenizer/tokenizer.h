@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text to token ids and back, with the byte range of every token in the text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+
+namespace headroom::tokenizer {
+
+struct Token {
+  std::int32_t id = 0;
+  std::int64_t begin = 0;  ///< first byte in the text
+  std::int64_t end = 0;    ///< past the last byte; tokens that add nothing to the text (BOS) have begin == end
+};
+
+struct EncodeOptions {
+  bool parse_special = false;   ///< control tokens written in the text become those tokens
+  std::optional<bool> add_bos;  ///< unset: as the model's file says
+};
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  /// Throws an input error for invalid UTF-8 that names the byte offset. Empty text gives no tokens (or BOS alone).
+  virtual std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  /// Bytes of the ids; may not be valid UTF-8 where a character is split. Control tokens give nothing unless asked for.
+  virtual std::string decode(std::span<const std::int32_t> ids, bool keep_special = false) const = 0;
+  /// The bytes of one token ("<|im_end|>" for control tokens). Throws an input error for ids outside the vocabulary.
+  virtual std::string piece(std::int32_t id) const = 0;
+  virtual std::int32_t vocabulary() const = 0;
+  /// Tokens that end a generated answer.
+  virtual const std::vector<std::int32_t>& end_tokens() const = 0;
+};
+
+/// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` (GGUF); an unknown one is an input error.
+std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint);
+
+}  // namespace headroom::tokenizer

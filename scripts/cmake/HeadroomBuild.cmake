@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# Compiler settings and the helper functions that every layer uses to declare itself.
+option(HEADROOM_BUILD_TESTS "Build the tests" ON)
+option(HEADROOM_CUDA "Build the CUDA module where nvcc or a CUDA LibTorch is found" ON)
+option(HEADROOM_GUI "Build the window where Qt 6 and QCustomPlot are found" ON)
+option(HEADROOM_SANITIZE "Build with the address and undefined-behaviour sanitizers" OFF)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+
+find_program(HEADROOM_CCACHE ccache)
+if(HEADROOM_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${HEADROOM_CCACHE}")
+endif()
+
+# One baseline for every x86-64 machine; faster code is chosen at run time in core/kernels/cpu.
+add_library(headroom_options INTERFACE)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(headroom_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=x86-64-v2>)
+endif()
+target_include_directories(headroom_options INTERFACE "${CMAKE_SOURCE_DIR}/core" "${CMAKE_SOURCE_DIR}")
+if(HEADROOM_SANITIZE)
+  target_compile_options(headroom_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  target_link_options(headroom_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+add_library(headroom_warnings INTERFACE)
+target_compile_options(headroom_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2>)
+
+# headroom_layer(NAME LINKS targets...): a static library from every .cpp of the calling folder, known as headroom::NAME.
+function(headroom_layer name)
+  cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
+  set(target "headroom_${name}")
+  if(sources)
+    add_library(${target} STATIC ${sources} ${headers})
+    target_link_libraries(${target} PUBLIC headroom_options ${ARG_LINKS} PRIVATE headroom_warnings)
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE headroom_options ${ARG_LINKS})
+  endif()
+  add_library(headroom::${name} ALIAS ${target})
+endfunction()
+
+# headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder.
+function(headroom_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LINKS;LABELS" ${ARGN})
+  add_executable(${name} ${name}.cpp)
+  set_target_properties(${name} PROPERTIES AUTOMOC ON RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  target_link_libraries(${name} PRIVATE headroom_options headroom_warnings ${ARG_LINKS} Qt6::Test)
+  target_compile_definitions(${name} PRIVATE
+    HEADROOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" HEADROOM_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    SKIP_REGULAR_EXPRESSION "^SKIP ;[\r\n]SKIP  "
+    ENVIRONMENT "QT_QPA_PLATFORM=offscreen;ASAN_OPTIONS=detect_leaks=0")
+endfunction()
