@@ -19,7 +19,7 @@ struct KnownModel {
 // File names as the packages carry them; scripts/fetch-model writes them under the same names.
 constexpr std::array known_models = {
     KnownModel{"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"},
-    KnownModel{"gemma3-270m", "gemma-3-270m-Q4_K_M.gguf"},
+    KnownModel{"gemma3-270m", "gemma-3-270m-q4_k_m.gguf"},
 };
 
 }  // namespace

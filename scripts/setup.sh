@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by scripts/run and scripts/test: finds what is missing, says how large it is, installs it, builds.
+# Sourced, not run. Sets: source_dir, cache_dir, venv_dir. Callers set: no_install, engine_only.
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache_dir=${XDG_CACHE_HOME:-$HOME/.cache}/headroom
+venv_dir=$cache_dir/venv
+no_install=${no_install:-0}
+engine_only=${engine_only:-0}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$1"; exit "${2:-1}"; }
+
+engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev python3 python3-venv ca-certificates unzip)
+window_packages=(qt6-base-dev libqt6svg6-dev libqcustomplot-dev libgl-dev fonts-dejavu-core)
+
+# Debian packages among "$@" that are not installed.
+missing_packages() {
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+  done
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+    fail "Root rights are needed to install packages, and there is no sudo: install them yourself: ${missing[*]}" 1
+  fi
+}
+
+install_packages() {
+  local wanted=("${engine_packages[@]}")
+  [ "$engine_only" = 1 ] || wanted+=("${window_packages[@]}")
+  command -v dpkg-query >/dev/null || { say "No dpkg here: make sure these are installed: ${wanted[*]}"; return; }
+  mapfile -t missing < <(missing_packages "${wanted[@]}")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$no_install" = 1 ]; then
+    fail "Missing packages: ${missing[*]}
+Install them with: apt-get install ${missing[*]}   (or run without --no-install)" 1
+  fi
+  as_root apt-get update -qq >&2 || say "apt-get update failed; going on with the lists at hand."
+  say "Debian packages to install: ${missing[*]}"
+  apt-get install --assume-no --no-install-recommends "${missing[@]}" 2>/dev/null |
+    grep -E '^(Need to get|After this operation)' >&2 || true
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get could not install: ${missing[*]}" 1
+}
+
+# Whether a GPU is there whose driver can run CUDA 13 (580 or newer).
+gpu_ready() {
+  command -v nvidia-smi >/dev/null || return 1
+  local driver
+  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+  [ -n "$driver" ] || return 1
+  if [ "${driver%%.*}" -lt 580 ]; then
+    say "NVIDIA driver $driver found; CUDA 13 needs 580 or newer, so the GPU is left out. Update the driver and run again."
+    return 1
+  fi
+}
+
+# install_wheels NAME SIZE: scripts/requirements/NAME.txt into the private environment, once for each content.
+install_wheels() {
+  local name=$1 size=$2 file=$source_dir/scripts/requirements/$1.txt stamp=$venv_dir/.headroom-$1
+  local wanted
+  wanted=$(sha256sum "$file" | cut -d' ' -f1)
+  [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
+  [ "$no_install" = 1 ] && fail "Missing Python wheels of scripts/requirements/$name.txt ($size) in $venv_dir: run without --no-install" 1
+  say "Fetching wheels of scripts/requirements/$name.txt ($size) into $venv_dir"
+  if [ ! -x "$venv_dir/bin/pip" ]; then
+    mkdir -p "$cache_dir"
+    /usr/bin/python3 -m venv "$venv_dir" || fail "Could not make the environment $venv_dir (package python3-venv?)" 1
+  fi
+  "$venv_dir/bin/python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' ||
+    fail "python3 3.10 to 3.14 is needed, found $("$venv_dir/bin/python" -V)" 1
+  "$venv_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: -r "$file" ||
+    fail "pip could not install scripts/requirements/$name.txt" 1
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+# Everything but the model: packages, wheels, build. $1: configure preset (default, or engine without the window).
+prepare() {
+  [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
+  install_packages
+  install_wheels engine "0.53 GB download, 1.3 GB on disk"
+  if gpu_ready; then install_wheels cuda "1.9 GB download, 3.2 GB on disk"; fi
+  local preset=default
+  [ "$engine_only" = 1 ] && preset=engine
+  say "Building in $source_dir/build"
+  (cd "$source_dir" && cmake --preset "$preset" >"$source_dir/build.log" 2>&1 &&
+    cmake --build build >>"$source_dir/build.log" 2>&1) ||
+    { tail -n 40 "$source_dir/build.log" >&2; fail "The build failed; the whole output is in $source_dir/build.log" 1; }
+  tail -n 1 "$source_dir/build.log" >&2
+}
