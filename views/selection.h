@@ -73,6 +73,8 @@ class Selection : public QObject {
   bool can_redo() const;
   void undo();
   void redo();
+  /// The next change starts a new undo step even with the same merge key: call it where a drag ends.
+  void end_merge();
 
  signals:
   void changed(unsigned mask);  ///< bits of Change
@@ -80,6 +82,7 @@ class Selection : public QObject {
 
  private:
   void apply(ViewState next, const QString& merge_key);
+  void schedule();
   void announce();
 
   ViewState state_, announced_;

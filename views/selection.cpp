@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Undo, merging of drags, announcing once per tick, and the defaults that a newly opened record gets.
+#include "views/selection.h"
+
+#include <QTimer>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+namespace headroom::views {
+namespace {
+
+constexpr std::size_t max_undo_steps = 200;
+
+bool has_streams(const record::RunRecord& record, const record::MethodSummary& method) {
+  for (std::int64_t layer = 0; layer < record.meta().num_layers; ++layer)
+    if (record.availability(method.id, static_cast<int>(layer)).stream) return true;
+  return false;
+}
+
+/// The first sparse method whose maps can be drawn exactly, else the first sparse one, else the first of all.
+QString default_method(const record::RunRecord& record) {
+  const auto& methods = record.methods();
+  for (const auto& method : methods)
+    if (method.name != "dense" && has_streams(record, method)) return QString::fromStdString(method.id);
+  for (const auto& method : methods)
+    if (has_streams(record, method)) return QString::fromStdString(method.id);
+  for (const auto& method : methods)
+    if (method.name != "dense") return QString::fromStdString(method.id);
+  return methods.empty() ? QString() : QString::fromStdString(methods.front().id);
+}
+
+/// Of the layers that the record holds best (stream before thumbnails before any full layer) the one whose support
+/// captures least: where a reader wants to look first.
+int default_layer(const record::RunRecord& record, const record::MethodSummary* method) {
+  int best = 0, best_held = -1;
+  double best_captured = std::numeric_limits<double>::infinity();
+  const auto& kinds = record.meta().layer_kinds;
+  for (int layer = 0; layer < record.meta().num_layers; ++layer) {
+    const auto index = static_cast<std::size_t>(layer);
+    if (index < kinds.size() && kinds[index] != "full") continue;
+    int held = 0;
+    double captured = 1;
+    if (method) {
+      const auto available = record.availability(method->id, layer);
+      held = available.stream ? 2 : available.thumbnails ? 1 : 0;
+      if (index < method->captured_mass_per_layer.size() && std::isfinite(method->captured_mass_per_layer[index]))
+        captured = method->captured_mass_per_layer[index];
+    }
+    if (held > best_held || (held == best_held && captured < best_captured)) {
+      best = layer;
+      best_held = held;
+      best_captured = captured;
+    }
+  }
+  return best;
+}
+
+/// Keeps what fits the current record and replaces the rest by good defaults.
+void fit_to_record(ViewState& state, bool fresh) {
+  if (state.runs.empty())
+    state.current = -1;
+  else
+    state.current = std::clamp(state.current, 0, static_cast<int>(state.runs.size()) - 1);
+  if (state.current < 0) return;
+  const record::RunRecord& record = *state.runs[static_cast<std::size_t>(state.current)];
+  const std::int64_t length = record.length();
+
+  if (!record.find_method(state.baseline.toStdString())) {
+    const auto& methods = record.methods();
+    const auto dense = std::find_if(methods.begin(), methods.end(), [](const auto& m) { return m.name == "dense"; });
+    const auto& chosen = dense != methods.end() ? dense : methods.begin();
+    state.baseline = methods.empty() ? QString() : QString::fromStdString(chosen->id);
+  }
+  const record::MethodSummary* method = record.find_method(state.method.toStdString());
+  if (fresh || !method) {
+    state.method = default_method(record);
+    method = record.find_method(state.method.toStdString());
+    state.layer = default_layer(record, method);
+    if (method && method->budget_tokens > 0) state.budget = static_cast<double>(method->budget_tokens);
+  }
+  state.budget = std::clamp(state.budget, 1.0, std::max(1.0, static_cast<double>(length)));
+  if (state.layer < 0 || state.layer >= record.meta().num_layers) state.layer = default_layer(record, method);
+
+  using Kind = record::HeadSelector::Kind;
+  const std::int64_t heads = state.head.kind == Kind::group ? record.meta().num_kv_heads : record.meta().num_q_heads;
+  if (fresh || (state.head.kind != Kind::mean && (state.head.index < 0 || state.head.index >= heads))) state.head = {};
+
+  const auto inside = [length](std::int64_t position) { return position >= 0 && position < length; };
+  if (fresh || state.query_begin < 0 || state.query_end > length || state.query_begin > state.query_end)
+    state.query_begin = state.query_end = 0;
+  std::erase_if(state.keys, [&](std::int64_t key) { return fresh || !inside(key); });
+  std::erase_if(state.pins, [&](const MapPoint& pin) { return fresh || !inside(pin.query) || !inside(pin.key); });
+  const double edge = static_cast<double>(length);
+  const Viewport& view = state.viewport;
+  if (fresh || !(view.query_end > view.query_begin) || !(view.key_end > view.key_begin) ||
+      view.query_end > edge * 1.5 || view.key_end > edge * 1.5)
+    state.viewport = {0, edge, 0, edge};
+}
+
+unsigned difference(const ViewState& a, const ViewState& b) {
+  unsigned mask = 0;
+  if (a.runs != b.runs || a.current != b.current) mask |= Selection::Runs;
+  if (a.method != b.method || a.baseline != b.baseline) mask |= Selection::Method;
+  if (a.layer != b.layer) mask |= Selection::Layer;
+  if (!(a.head == b.head)) mask |= Selection::Head;
+  if (a.query_begin != b.query_begin || a.query_end != b.query_end) mask |= Selection::Queries;
+  if (a.keys != b.keys) mask |= Selection::Keys;
+  if (a.pins != b.pins) mask |= Selection::Pins;
+  if (a.budget != b.budget) mask |= Selection::Budget;
+  if (!(a.viewport == b.viewport)) mask |= Selection::View;
+  if (a.colour_min != b.colour_min || a.colour_max != b.colour_max) mask |= Selection::Colours;
+  return mask;
+}
+
+}  // namespace
+
+Selection::Selection(QObject* parent) : QObject(parent) {}
+
+RecordPtr Selection::record() const {
+  if (state_.current < 0 || state_.current >= static_cast<int>(state_.runs.size())) return nullptr;
+  return state_.runs[static_cast<std::size_t>(state_.current)];
+}
+
+void Selection::set_hover(MapPoint point) {
+  if (point == hover_) return;
+  hover_ = point;
+  emit hover_changed();
+}
+
+void Selection::open_record(RecordPtr record) {
+  if (!record) return;
+  ViewState next = state_;
+  const auto known = std::find(next.runs.begin(), next.runs.end(), record);
+  next.current = static_cast<int>(known - next.runs.begin());
+  if (known == next.runs.end()) next.runs.push_back(std::move(record));
+  // Another recording of the same tokens keeps the place that one is looking at.
+  const RecordPtr before = this->record();
+  const bool same_text =
+      before && before->tokens().ids == next.runs[static_cast<std::size_t>(next.current)]->tokens().ids;
+  fit_to_record(next, !same_text);
+  const bool first = !before;
+  apply(std::move(next), {});
+  if (first) past_.clear();  // there is nothing to go back to before the first record
+}
+
+bool Selection::can_undo() const {
+  return !past_.empty();
+}
+bool Selection::can_redo() const {
+  return !future_.empty();
+}
+
+void Selection::undo() {
+  if (past_.empty()) return;
+  future_.push_back(std::exchange(state_, std::move(past_.back())));
+  past_.pop_back();
+  end_merge();
+  schedule();
+}
+
+void Selection::redo() {
+  if (future_.empty()) return;
+  past_.push_back(std::exchange(state_, std::move(future_.back())));
+  future_.pop_back();
+  end_merge();
+  schedule();
+}
+
+void Selection::end_merge() {
+  last_merge_key_.clear();
+}
+
+void Selection::apply(ViewState next, const QString& merge_key) {
+  if (next.runs != state_.runs || next.current != state_.current || next.method != state_.method)
+    fit_to_record(next, false);
+  if (next == state_) return;
+  const bool merges = !merge_key.isEmpty() && merge_key == last_merge_key_ && !past_.empty();
+  if (!merges) {
+    past_.push_back(state_);
+    if (past_.size() > max_undo_steps) past_.erase(past_.begin());
+  }
+  future_.clear();
+  last_merge_key_ = merge_key;
+  state_ = std::move(next);
+  schedule();
+}
+
+void Selection::schedule() {
+  if (std::exchange(pending_, true)) return;
+  QTimer::singleShot(0, this, &Selection::announce);
+}
+
+void Selection::announce() {
+  pending_ = false;
+  const unsigned mask = difference(announced_, state_);
+  announced_ = state_;
+  if (mask) emit changed(mask);
+}
+
+}  // namespace headroom::views
