@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 
@@ -101,7 +102,15 @@ std::unique_ptr<SafetensorsFile> SafetensorsFile::open(const fs::path& file) {
   if (header_bytes > max_header_bytes || header_bytes > size - 8)
     throw input_error(place, "safetensors header length is wrong", "at most " + std::to_string(size - 8) + " bytes",
                       std::to_string(header_bytes));
-  const auto header = nlohmann::json::parse(data + 8, data + 8 + header_bytes, nullptr, false);
+  std::set<std::string> names;
+  std::string repeated;
+  const auto watch_names = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second)
+      repeated = parsed.get<std::string>();
+    return true;
+  };
+  const auto header = nlohmann::json::parse(data + 8, data + 8 + header_bytes, watch_names, false);
+  if (!repeated.empty()) throw input_error(place, "tensor name stands twice", "unique names", repeated);
   if (!header.is_object()) throw input_error(place, "safetensors header is not a JSON object");
 
   const std::uint64_t body = 8 + header_bytes, body_bytes = size - body;
