@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/device.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sum.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+#include <link.h>
+#include <sched.h>
+#include <sys/sysinfo.h>
+
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace headroom::model {
+namespace fs = std::filesystem;
+namespace {
+
+// LibTorch's CUDA half is built for CUDA 13.0, whose first driver is 580.
+constexpr int needed_cuda = 13000;
+constexpr const char* needed_driver = "driver 580 or newer (CUDA 13.0)";
+
+template <typename Function>
+Function* symbol(void* library, const char* name) {
+  return reinterpret_cast<Function*>(dlsym(library, name));
+}
+
+std::string first_line(const fs::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  std::getline(stream, line);
+  return line;
+}
+
+// Value of the first "key : value" line of a /proc file; empty where there is none.
+std::string proc_value(const char* file, std::string_view key) {
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    if (!line.starts_with(key)) continue;
+    const auto colon = line.find(':');
+    const auto begin = colon == std::string::npos ? colon : line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? std::string() : line.substr(begin);
+  }
+  return {};
+}
+
+std::int64_t proc_kilobytes(const char* file, std::string_view key) {
+  std::istringstream value(proc_value(file, key));
+  std::int64_t kilobytes = 0;
+  value >> kilobytes;
+  return kilobytes;
+}
+
+// The few calls of the driver that are needed before LibTorch's CUDA half is opened: no headers, no link.
+class Driver {
+ public:
+  /// Throws device errors that say what is missing.
+  Driver() {
+    library_ = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    if (!library_) throw device_error("there is no NVIDIA driver on this machine", needed_driver, "no libcuda.so.1");
+    const auto init = symbol<int(unsigned)>(library_, "cuInit");
+    const auto get_version = symbol<int(int*)>(library_, "cuDriverGetVersion");
+    const auto get_count = symbol<int(int*)>(library_, "cuDeviceGetCount");
+    if (!init || !get_version || !get_count)
+      throw device_error("the NVIDIA driver's library is damaged", "cuInit in libcuda.so.1", "none");
+    int version = 0;
+    get_version(&version);
+    if (version != 0 && version < needed_cuda) {
+      const std::string installed = first_line("/sys/module/nvidia/version");
+      throw device_error("the NVIDIA driver is too old", needed_driver,
+                         "driver " + (installed.empty() ? std::string("of unknown version") : installed) + " (CUDA " +
+                             std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + ")");
+    }
+    if (const int status = init(0); status != 0)
+      throw device_error("the NVIDIA driver does not start", "a usable GPU", reason(status));
+    if (const int status = get_count(&count_); status != 0 || count_ < 1)
+      throw device_error("the NVIDIA driver sees no GPU", "at least one GPU (CUDA_VISIBLE_DEVICES may hide them)",
+                         status ? reason(status) : "none");
+  }
+  int count() const { return count_; }
+  std::string name(int index) const {
+    const auto get = symbol<int(int*, int)>(library_, "cuDeviceGet");
+    const auto get_name = symbol<int(char*, int, int)>(library_, "cuDeviceGetName");
+    int device = 0;
+    char text[256] = "NVIDIA GPU";
+    if (get && get_name && get(&device, index) == 0) get_name(text, sizeof text - 1, device);
+    return text;
+  }
+
+ private:
+  std::string reason(int status) const {
+    const auto describe = symbol<int(int, const char**)>(library_, "cuGetErrorString");
+    const char* text = nullptr;
+    if (describe) describe(status, &text);
+    return (text ? std::string(text) : std::string("an error")) + " (CUDA error " + std::to_string(status) + ")";
+  }
+  void* library_ = nullptr;  // never closed: libraries that hold device state must outlive everything
+  int count_ = 0;
+};
+
+// Opens the CUDA half that lies beside the libtorch_cpu this program runs with.
+void open_cuda_half() {
+  static bool opened = false;
+  if (opened) return;
+  // The half that this program runs with is loaded already; the loader knows from where.
+  void* cpu_half = dlopen("libtorch_cpu.so", RTLD_NOW | RTLD_NOLOAD);
+  link_map* place = nullptr;
+  if (!cpu_half || dlinfo(cpu_half, RTLD_DI_LINKMAP, &place) != 0 || !place)
+    throw Error(ErrorKind::internal, "LibTorch's folder cannot be found");
+  const fs::path folder = fs::path(place->l_name).parent_path();
+  if (!fs::exists(folder / "libtorch_cuda.so")) {
+    throw device_error("this LibTorch has no CUDA half: run scripts/run, which fetches it where there is a GPU",
+                       (folder / "libtorch_cuda.so").string(), "no such file");
+  }
+  for (const char* library : {"libc10_cuda.so", "libtorch_cuda.so"}) {
+    if (!dlopen((folder / library).c_str(), RTLD_NOW | RTLD_GLOBAL)) {
+      const char* why = dlerror();
+      throw device_error(
+          "LibTorch's CUDA half cannot be opened: run scripts/run, which fetches the NVIDIA libraries it needs",
+          std::string(library) + " with cuBLAS, cuDNN and the other CUDA 13 libraries", why ? why : "no reason given");
+    }
+  }
+  // cuDNN compiles attention at run time and looks this one up by its bare name; absent, it says so itself.
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder / "../../nvidia/cu13/lib", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("libnvrtc.so.")) dlopen(entry.path().c_str(), RTLD_NOW | RTLD_GLOBAL);
+  }
+  opened = true;
+}
+
+// A product of two small matrices whose result is known, so that an unusable device shows here and not in mid-run.
+void check_device(c10::Device device) {
+  const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
+  const double found = at::mm(at::full({16, 32}, 0.5, options), at::full({32, 16}, 2.0, options)).sum().item<double>();
+  if (found != 16 * 16 * 32.0) throw device_error("the GPU computes wrong results", "8192", std::to_string(found));
+}
+
+DeviceChoice open_cuda(int index) {
+  const Driver driver;
+  if (index >= driver.count()) {
+    throw device_error("there is no GPU " + std::to_string(index),
+                       driver.count() == 1 ? "cuda:0" : "cuda:0 to cuda:" + std::to_string(driver.count() - 1),
+                       "cuda:" + std::to_string(index));
+  }
+  open_cuda_half();
+  DeviceChoice choice;
+  choice.device = c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
+  choice.description = driver.name(index);
+  try {
+    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    guard.setDevice(choice.device);
+    check_device(choice.device);
+    std::size_t free_bytes = 0, total_bytes = 0;
+    // Of the CUDA runtime that came with LibTorch's CUDA half; the guard above made the device current.
+    const auto memory = symbol<int(std::size_t*, std::size_t*)>(RTLD_DEFAULT, "cudaMemGetInfo");
+    if (memory && memory(&free_bytes, &total_bytes) == 0) {
+      choice.free_bytes = static_cast<std::int64_t>(free_bytes);
+      choice.total_bytes = static_cast<std::int64_t>(total_bytes);
+    }
+  } catch (const c10::Error& error) {
+    throw device_error(choice.description + " does not work with this LibTorch",
+                       "a GPU of compute capability 7.5 or newer with free memory", error.what_without_backtrace());
+  }
+  return choice;
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+DeviceChoice open_cpu() {
+  DeviceChoice choice;
+  const int cores = usable_cores();
+  const std::string name = proc_value("/proc/cpuinfo", "model name");
+  choice.description =
+      "CPU, " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + (name.empty() ? "" : ": " + name);
+  choice.total_bytes = proc_kilobytes("/proc/meminfo", "MemTotal") * 1024;
+  choice.free_bytes = proc_kilobytes("/proc/meminfo", "MemAvailable") * 1024;
+  return choice;
+}
+
+std::optional<int> cuda_index(const std::string& request) {
+  if (request == "cuda") return 0;
+  int index = -1;
+  const std::string_view digits = std::string_view(request).substr(std::string_view("cuda:").size());
+  const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  // c10 keeps device indices in eight bits.
+  if (status != std::errc() || end != digits.data() + digits.size() || index < 0 || index > 127) return std::nullopt;
+  return index;
+}
+
+}  // namespace
+
+DeviceChoice open_device(const std::string& request) {
+  if (request == "cpu") return open_cpu();
+  if (request == "auto") {
+    try {
+      return open_cuda(0);
+    } catch (const Error& error) {
+      DeviceChoice choice = open_cpu();
+      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what();
+      return choice;
+    }
+  }
+  if (request == "cuda" || request.starts_with("cuda:")) {
+    if (const auto index = cuda_index(request)) return open_cuda(*index);
+  }
+  throw usage_error("device \"" + request + "\" is not known: expected auto, cpu, cuda or cuda:i");
+}
+
+void synchronize(c10::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
+std::int64_t peak_bytes(c10::Device device) {
+  if (device.is_cpu()) return proc_kilobytes("/proc/self/status", "VmHWM") * 1024;
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void reset_peak_bytes(c10::Device device) {
+  if (device.is_cpu()) {
+    std::ofstream("/proc/self/clear_refs") << "5";  // Linux: forget the peak resident set
+    return;
+  }
+  c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+}  // namespace headroom::model

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device a job runs on. The engine links LibTorch's CPU half alone; its CUDA half is opened here, at run time.
+// Nothing may ask LibTorch about CUDA before (at::hasCUDA, at::manual_seed, is_pinned): it would keep "no CUDA" for
+// the life of the process.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string>
+
+namespace headroom::model {
+
+struct DeviceChoice {
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  std::string description;       ///< "CPU, 2 cores: AMD EPYC", "NVIDIA H100 80GB HBM3"
+  std::string note;              ///< with "auto" on the CPU: why there is no CUDA device; else empty
+  std::int64_t total_bytes = 0;  ///< memory of the device (CPU: of the machine)
+  std::int64_t free_bytes = 0;   ///< when it was opened
+};
+
+/// `request`: "auto" (CUDA where it works, else the CPU, with a note), "cpu", "cuda" or "cuda:i". A CUDA device is
+/// returned only after a small computation on it gave the right answer; never falls back silently. Throws usage errors
+/// for anything else and device errors that name what is missing: GPU driver, a driver of 580 or newer, LibTorch's CUDA
+/// half, other NVIDIA libraries, the index.
+DeviceChoice open_device(const std::string& request);
+
+/// Waits until the device has done all its work; nothing on the CPU.
+void synchronize(c10::Device device);
+
+/// Most memory in use since the last reset: on a GPU what LibTorch allocated, on the CPU the process's resident set.
+std::int64_t peak_bytes(c10::Device device);
+void reset_peak_bytes(c10::Device device);
+
+}  // namespace headroom::model

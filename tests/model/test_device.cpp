@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device opening and the stage timers, on the CPU and where there is one on a GPU.
+#include <QtTest>
+#include <chrono>
+#include <thread>
+
+#include "base/error.h"
+#include "experiment/stage_timer.h"
+#include "model/device.h"
+
+using namespace headroom;
+
+class TestDevice : public QObject {
+  Q_OBJECT
+ private slots:
+  // "auto" comes first: it opens the CUDA half before anything else in the process touches LibTorch.
+  void auto_says_what_it_chose() {
+    const auto choice = model::open_device("auto");
+    QVERIFY(!choice.description.empty());
+    QVERIFY(choice.total_bytes > 0);
+    QCOMPARE(choice.note.empty(), choice.device.is_cuda());
+  }
+
+  void cpu_is_always_there() {
+    const auto choice = model::open_device("cpu");
+    QVERIFY(choice.device.is_cpu());
+    QVERIFY(choice.note.empty());
+    QVERIFY(choice.description.find("CPU") != std::string::npos);
+  }
+
+  void cuda_works_or_says_why_not() {
+    try {
+      QVERIFY(model::open_device("cuda").device.is_cuda());
+    } catch (const Error& error) {
+      QCOMPARE(static_cast<int>(error.kind()), 4);
+      QVERIFY(!error.message().empty());
+    }
+  }
+
+  void refuses_other_names() {
+    for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "cpu:1", "CUDA"}) {
+      try {
+        model::open_device(name);
+        QFAIL(name);
+      } catch (const Error& error) {
+        QCOMPARE(static_cast<int>(error.kind()), 2);
+      }
+    }
+  }
+
+  void timer_adds_up_by_stage_and_layer() {
+    const auto timer = experiment::make_stage_timer(c10::Device(c10::DeviceType::CPU), 2);
+    const auto work = [&](Stage stage, int layer) {
+      StageScope scope(*timer, stage, layer);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    };
+    work(Stage::embedding, -1);
+    work(Stage::mlp, 1);
+    work(Stage::mlp, 1);
+    const auto times = timer->finish();
+    QVERIFY(times.total[static_cast<std::size_t>(Stage::embedding)] >= 2);
+    QVERIFY(times.layers[1][static_cast<std::size_t>(Stage::mlp)] >= 4);
+    QCOMPARE(times.layers[0][static_cast<std::size_t>(Stage::mlp)], 0.0);
+    QCOMPARE(timer->finish().total[static_cast<std::size_t>(Stage::mlp)], 0.0);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestDevice)
+#include "test_device.moc"
