@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "indexer/training.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/gather.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rsqrt.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/xlogy.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "base/error.h"
+#include "indexer/rotary.h"
+
+namespace headroom::indexer {
+namespace {
+
+constexpr std::array parameter_names = {"q_proj", "k_proj", "k_norm"};
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+/// Normal values from a generator of our own: LibTorch's global one must stay untouched.
+at::Tensor normal(std::int64_t rows, std::int64_t columns, double deviation, std::mt19937_64& random, c10::Device device) {
+  at::Tensor values = at::empty({rows, columns}, at::kFloat);
+  std::normal_distribution<float> distribution(0.0f, static_cast<float>(deviation));
+  float* out = values.data_ptr<float>();
+  for (std::int64_t i = 0; i < values.numel(); ++i) out[i] = distribution(random);
+  return values.to(device);
+}
+
+/// [R, L] true where the key comes after the row's own position.
+at::Tensor future_mask(const at::Tensor& rows, std::int64_t length) {
+  return at::arange(length, rows.options()).unsqueeze(0).gt(rows.unsqueeze(1));
+}
+
+}  // namespace
+
+at::Tensor mass_rows(const attention::LayerQuery& query, const at::Tensor& rows) {
+  const std::int64_t length = query.length(), heads = query.num_q_heads();
+  const std::int64_t heads_per_group = heads / query.num_kv_heads();
+  const at::Tensor future = future_mask(rows, length);
+  at::Tensor mass = at::zeros({rows.size(0), length}, query.q.options().dtype(at::kFloat));
+  for (std::int64_t head = 0; head < heads; ++head) {
+    const at::Tensor q = query.q[head].index_select(0, rows).to(at::kFloat);
+    const at::Tensor k = query.k[head / heads_per_group].to(at::kFloat);
+    at::Tensor scores = at::matmul(q, k.t()).mul_(query.scale).masked_fill_(future, minus_infinity);
+    mass.add_(at::softmax(scores, 1));
+  }
+  return mass.div_(static_cast<double>(heads));
+}
+
+LayerTrainer::LayerTrainer(std::int64_t width, std::int64_t index_dim, double norm_epsilon, std::uint64_t seed,
+                           c10::Device device)
+    : norm_epsilon_(norm_epsilon) {
+  std::mt19937_64 random(seed);
+  const double deviation = 1 / std::sqrt(static_cast<double>(width));
+  parameters_ = {normal(index_dim, width, deviation, random, device), normal(index_dim, width, deviation, random, device),
+                 at::ones({index_dim}, at::TensorOptions(at::kFloat).device(device))};
+  for (const at::Tensor& parameter : parameters_) {
+    first_.push_back(at::zeros_like(parameter));
+    second_.push_back(at::zeros_like(parameter));
+  }
+}
+
+LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, const at::Tensor& rows) const {
+  const std::int64_t length = query.length(), dim = parameters_[0].size(0);
+  Scores s;
+  s.x = query.x.to(at::kFloat);
+  s.x_rows = s.x.index_select(0, rows);
+  const at::Tensor k_raw = at::matmul(s.x, parameters_[1].t());
+  s.k_rms = at::rsqrt(k_raw.square().mean(1, /*keepdim=*/true).add_(norm_epsilon_));
+  s.k_hat = k_raw * s.k_rms;
+  const at::Tensor positions = at::arange(length, rows.options());
+  s.k = rotate(s.k_hat * parameters_[2], positions, query.rope_base);
+  s.q = rotate(at::matmul(s.x_rows, parameters_[0].t()), rows, query.rope_base);
+  at::Tensor scores = at::matmul(s.q, s.k.t()).mul_(1 / std::sqrt(static_cast<double>(dim)));
+  s.log_p = at::log_softmax(scores.masked_fill_(future_mask(rows, length), minus_infinity), 1);
+  return s;
+}
+
+at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
+                              const AdamSettings& adam) {
+  const Scores s = forward(query, rows);
+  const at::Tensor mass = mass_rows(query, rows);
+  const double num_rows = static_cast<double>(rows.size(0));
+  const double score_scale = 1 / std::sqrt(static_cast<double>(parameters_[0].size(0)));
+
+  // d KL / d I = softmax(I) - m, both 0 after the row's position.
+  const at::Tensor d_scores = (at::exp(s.log_p) - mass).mul_(score_scale / num_rows);
+  const at::Tensor d_q = rotate(at::matmul(d_scores, s.k), rows, query.rope_base, /*inverse=*/true);
+  const at::Tensor positions = at::arange(query.length(), rows.options());
+  const at::Tensor d_normed = rotate(at::matmul(d_scores.t(), s.q), positions, query.rope_base, /*inverse=*/true);
+  const at::Tensor d_hat = d_normed * parameters_[2];
+  const at::Tensor d_k_raw = (d_hat - s.k_hat * (d_hat * s.k_hat).mean(1, /*keepdim=*/true)) * s.k_rms;
+  const std::array gradients = {at::matmul(d_q.t(), s.x_rows), at::matmul(d_k_raw.t(), s.x), (d_normed * s.k_hat).sum(0)};
+
+  ++steps_;
+  const double correction1 = 1 - std::pow(adam.beta1, static_cast<double>(steps_));
+  const double correction2 = 1 - std::pow(adam.beta2, static_cast<double>(steps_));
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    first_[i].mul_(adam.beta1).add_(gradients[i], 1 - adam.beta1);
+    second_[i].mul_(adam.beta2).addcmul_(gradients[i], gradients[i], 1 - adam.beta2);
+    const at::Tensor scale = (second_[i] / correction2).sqrt_().add_(adam.epsilon);
+    parameters_[i].addcdiv_(first_[i], scale, -learning_rate / correction1);
+  }
+  // m log m - m log p; log_p is -inf only where m is 0, and there the term is 0.
+  const at::Tensor terms = at::xlogy(mass, mass) - at::where(mass.gt(0), mass * s.log_p, at::zeros_like(mass));
+  return terms.sum() / num_rows;
+}
+
+LayerScore LayerTrainer::evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const {
+  const Scores s = forward(query, rows);
+  const at::Tensor mass = mass_rows(query, rows);
+  LayerScore score;
+  const at::Tensor terms = at::xlogy(mass, mass) - at::where(mass.gt(0), mass * s.log_p, at::zeros_like(mass));
+  score.kl = terms.sum().item<double>() / static_cast<double>(rows.size(0));
+  const at::Tensor long_rows = rows.ge(k).nonzero().squeeze(1);  // history t + 1 > k
+  if (long_rows.numel() == 0) return score;
+  const at::Tensor m = mass.index_select(0, long_rows), log_p = s.log_p.index_select(0, long_rows);
+  const auto [oracle_values, oracle_keys] = at::topk(m, k, 1);
+  const at::Tensor chosen = std::get<1>(at::topk(log_p, k, 1));
+  const at::Tensor in_oracle = at::zeros_like(m).scatter_(1, oracle_keys, 1.0);
+  score.recall = in_oracle.gather(1, chosen).sum(1).mean().item<double>() / static_cast<double>(k);
+  score.captured_mass = m.gather(1, chosen).sum(1).mean().item<double>();
+  score.oracle_mass = oracle_values.sum(1).mean().item<double>();
+  return score;
+}
+
+std::map<std::string, at::Tensor> LayerTrainer::state() const {
+  std::map<std::string, at::Tensor> state;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    state[parameter_names[i]] = parameters_[i];
+    state[std::string(parameter_names[i]) + ".m"] = first_[i];
+    state[std::string(parameter_names[i]) + ".v"] = second_[i];
+  }
+  return state;
+}
+
+void LayerTrainer::load_state(const std::map<std::string, at::Tensor>& state, std::int64_t steps_done) {
+  const auto restore = [&](const std::string& name, at::Tensor& target) {
+    const auto found = state.find(name);
+    if (found == state.end() || found->second.sizes() != target.sizes())
+      throw input_error("training state", "tensor " + name + " is missing or has another shape");
+    target.copy_(found->second);
+  };
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    restore(parameter_names[i], parameters_[i]);
+    restore(std::string(parameter_names[i]) + ".m", first_[i]);
+    restore(std::string(parameter_names[i]) + ".v", second_[i]);
+  }
+  steps_ = steps_done;
+}
+
+}  // namespace headroom::indexer
