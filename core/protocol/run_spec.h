@@ -14,29 +14,29 @@
 namespace headroom::protocol {
 
 struct RunSpec {
-  std::string model;                  ///< path or short name
+  std::string model;  ///< path or short name
   // Exactly one of the three:
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
-  std::optional<std::string> task;    ///< e.g. "niah_single_1"
-  std::int64_t length = 0;            ///< with task: tokens of the whole prompt
+  std::optional<std::string> task;  ///< e.g. "niah_single_1"
+  std::int64_t length = 0;          ///< with task: tokens of the whole prompt
   std::uint64_t seed = 0;
   bool chat = false;
   std::optional<std::string> system_file;
   std::map<std::string, std::string> template_arguments;
   std::string answer_prefix;
-  std::vector<std::string> methods;   ///< empty: dense, oracle, and indexer if a shipped one fits
+  std::vector<std::string> methods;  ///< empty: dense, oracle, and indexer if a shipped one fits
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
   std::vector<std::int64_t> granularities = {1};
   std::int64_t sinks = 0, local = 1;  ///< forced keys
   std::optional<std::string> indexer;
   std::vector<int> dense_layers;
-  std::string device = "auto";        ///< auto, cpu, cuda, cuda:i
-  std::string dtype = "auto";         ///< auto, bf16, f32
+  std::string device = "auto";  ///< auto, cpu, cuda, cuda:i
+  std::string dtype = "auto";   ///< auto, bf16, f32
   int repeats = 3;
   int max_new_tokens = 16;
-  std::vector<int> keep_layers;       ///< empty: worst captured mass first until the limit
-  std::int64_t keep_queries = 0;      ///< last n query rows; 0 = all
+  std::vector<int> keep_layers;             ///< empty: worst captured mass first until the limit
+  std::int64_t keep_queries = 0;            ///< last n query rows; 0 = all
   std::int64_t record_limit = 256LL << 20;  ///< bytes
   std::optional<std::string> plan;
   std::optional<std::string> out;

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocol/framing.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/error.h"
+
+namespace headroom::protocol {
+namespace {
+
+constexpr const char* place = "message header";
+
+std::string printable(std::string_view text) {
+  std::string shown;
+  for (char c : text.substr(0, 40)) shown += c >= 0x20 && c < 0x7f ? c : '?';
+  return "\"" + shown + "\"";
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+}  // namespace
+
+void MessageReader::fail(const std::string& message, const std::string& expected, const std::string& found) {
+  failed_ = true;
+  buffer_.clear();
+  start_ = scanned_ = 0;
+  throw input_error(place, message, expected, found);
+}
+
+void MessageReader::feed(std::string_view bytes) {
+  if (failed_) return;
+  if (start_ > 0 && start_ >= buffer_.size() / 2) {
+    buffer_.erase(0, start_);
+    start_ = 0;
+  }
+  buffer_.append(bytes);
+}
+
+void MessageReader::read_header(std::string_view block) {
+  while (!block.empty()) {
+    const auto end = block.find("\r\n");
+    const std::string_view line = block.substr(0, end);
+    block.remove_prefix(std::min(block.size(), line.size() + 2));
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos || colon == 0) fail("is not a header line", "Name: value", printable(line));
+    if (!equal_ignoring_case(trim(line.substr(0, colon)), "Content-Length")) continue;
+    if (body_bytes_) fail("Content-Length is given twice", "one", printable(line));
+    const std::string_view digits = trim(line.substr(colon + 1));
+    std::size_t bytes = 0;
+    const auto [stop, status] = std::from_chars(digits.data(), digits.data() + digits.size(), bytes);
+    if (status != std::errc() || stop != digits.data() + digits.size() || bytes > max_message_bytes)
+      fail("Content-Length is not valid", "0 to " + std::to_string(max_message_bytes), printable(digits));
+    body_bytes_ = bytes;
+  }
+  if (!body_bytes_) fail("Content-Length is missing", "Content-Length: N", "other headers only");
+}
+
+std::optional<std::string> MessageReader::next() {
+  if (failed_) throw input_error(place, "the stream is broken", "a new connection", "bytes after a bad header");
+  if (!body_bytes_) {
+    const std::string_view rest = std::string_view(buffer_).substr(start_);
+    const auto from = scanned_ > 3 ? scanned_ - 3 : 0;  // the blank line may straddle two feeds
+    const auto end = rest.find("\r\n\r\n", from);
+    if (end == std::string_view::npos) {
+      scanned_ = rest.size();
+      if (rest.size() > max_header_bytes)
+        fail("is too long", std::to_string(max_header_bytes) + " bytes at most", printable(rest));
+      // Garbage without a line end would otherwise be waited on until the limit.
+      const auto line_end = rest.find("\r\n");
+      const auto first_line = rest.substr(0, line_end);
+      const bool control = std::any_of(first_line.begin(), first_line.end(), [](char c) {
+        return (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\r') ||
+               static_cast<unsigned char>(c) >= 0x7f;
+      });
+      if (control || (!first_line.empty() && (first_line.front() == '{' || first_line.front() == ' ')))
+        fail("is not a header line", "Content-Length: N", printable(first_line));
+      return std::nullopt;
+    }
+    if (end > max_header_bytes) fail("is too long", std::to_string(max_header_bytes) + " bytes at most", "more");
+    read_header(rest.substr(0, end));
+    start_ += end + 4;
+    scanned_ = 0;
+  }
+  if (buffer_.size() - start_ < *body_bytes_) return std::nullopt;
+  std::string body = buffer_.substr(start_, *body_bytes_);
+  start_ += *body_bytes_;
+  body_bytes_.reset();
+  if (start_ == buffer_.size()) {
+    buffer_.clear();
+    start_ = 0;
+  }
+  return body;
+}
+
+std::string frame_message(std::string_view body) {
+  if (body.size() > max_message_bytes)
+    throw Error(ErrorKind::internal, "a message is too large to send",
+                {{}, std::to_string(max_message_bytes), std::to_string(body.size())});
+  std::string framed = "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
+  framed += body;
+  return framed;
+}
+
+}  // namespace headroom::protocol
