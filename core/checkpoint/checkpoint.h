@@ -21,7 +21,7 @@ struct TensorInfo {
   std::string name;
   std::vector<std::int64_t> shape;  ///< outermost first (row-major), as PyTorch prints it
   DType dtype = DType::f32;
-  std::uint64_t bytes = 0;          ///< size of the stored data
+  std::uint64_t bytes = 0;  ///< size of the stored data
   std::int64_t elements() const;
 };
 

@@ -28,12 +28,16 @@ struct ModelConfig {
   std::int64_t context_length = 0;
   double rms_epsilon = 1e-5;
   double rope_base = 10000;
+  /// Per rotation frequency, head_dim / 2 values: base^(-2i/d) is divided by factor i (linear or Llama-3 scaling).
+  /// Empty: no scaling.
+  std::vector<double> rope_factors;
   bool tied_output = false;
   /// GGUF stores Llama's q and k rows permuted for rotation of adjacent pairs (CHECKPOINTS.md).
   bool rope_adjacent_pairs = false;
 };
 
-/// Throws input errors that name the key, what was expected and what was found; every size is range-checked.
+/// An architecture is one file in architectures/ (architecture.h). Throws input errors that name the key, what was
+/// expected and what was found; every size is range-checked.
 ModelConfig read_model_config(const Checkpoint& checkpoint);
 
 }  // namespace headroom::checkpoint

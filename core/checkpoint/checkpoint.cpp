@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses the reader by what lies at the path.
+#include "checkpoint/checkpoint.h"
+
+#include "base/error.h"
+#include "checkpoint/metadata.h"
+
+namespace headroom::checkpoint {
+
+std::string_view to_string(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "F32";
+    case DType::f16:
+      return "F16";
+    case DType::bf16:
+      return "BF16";
+    case DType::q4_0:
+      return "Q4_0";
+    case DType::q4_1:
+      return "Q4_1";
+    case DType::q5_0:
+      return "Q5_0";
+    case DType::q5_1:
+      return "Q5_1";
+    case DType::q8_0:
+      return "Q8_0";
+    case DType::q4_k:
+      return "Q4_K";
+    case DType::q5_k:
+      return "Q5_K";
+    case DType::q6_k:
+      return "Q6_K";
+  }
+  return "?";
+}
+
+std::int64_t TensorInfo::elements() const {
+  std::int64_t product = 1;
+  for (const std::int64_t size : shape) product *= size;
+  return product;
+}
+
+std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path) {
+  std::error_code failed;
+  const auto status = std::filesystem::status(path, failed);
+  if (!std::filesystem::exists(status)) {
+    throw input_error(path.string(), "there is no such model",
+                      "a GGUF file, a folder with config.json, or a fetched model's short name",
+                      failed ? failed.message() : "nothing");
+  }
+  if (std::filesystem::is_directory(status)) return open_safetensors(path);
+  if (path.extension() == ".safetensors") {
+    throw input_error(path.string(), "a safetensors file alone does not describe a model",
+                      "its folder, which holds config.json too", "one file");
+  }
+  return open_gguf(path);
+}
+
+}  // namespace headroom::checkpoint

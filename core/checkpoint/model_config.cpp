@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/model_config.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "checkpoint/architecture.h"
+#include "checkpoint/metadata.h"
+
+namespace headroom::checkpoint {
+namespace {
+
+std::string key_place(const Checkpoint& checkpoint, std::string_view key) {
+  return checkpoint.path().string() + ": key " + in_quotes(key);
+}
+
+/// What the checkpoint calls its architecture, and under which key.
+std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpoint) {
+  if (checkpoint.format() == Format::gguf) {
+    const auto name = checkpoint.get_string("general.architecture");
+    if (!name)
+      throw input_error(key_place(checkpoint, "general.architecture"), "the file does not name its architecture");
+    return {*name, "general.architecture"};
+  }
+  const auto names = checkpoint.get_strings("architectures");
+  if (!names || names->size() != 1) {
+    throw input_error(key_place(checkpoint, "architectures"), "config.json does not name its architecture",
+                      "a list of one name", names ? std::to_string(names->size()) + " names" : "none");
+  }
+  return {names->front(), "architectures"};
+}
+
+std::string display_name(const Checkpoint& checkpoint) {
+  if (checkpoint.format() == Format::gguf) {
+    if (const auto name = checkpoint.get_string("general.name"); name && !name->empty()) return *name;
+    return checkpoint.path().stem().string();
+  }
+  const auto& path = checkpoint.path();
+  return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
+}
+
+}  // namespace
+
+std::string_view to_string(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::full:
+      return "full";
+    case LayerKind::sliding:
+      return "sliding";
+    case LayerKind::linear:
+      return "linear";
+  }
+  return "?";
+}
+
+ModelConfig read_model_config(const Checkpoint& checkpoint) {
+  const auto [name, key] = named_architecture(checkpoint);
+  const bool gguf = checkpoint.format() == Format::gguf;
+  std::string supported;
+  for (const Architecture& architecture : architectures()) {
+    const std::string_view known = gguf ? architecture.gguf : architecture.transformers;
+    if (known == name) {
+      ModelConfig config;
+      config.architecture = architecture.gguf;
+      config.name = display_name(checkpoint);
+      architecture.read(checkpoint, config);
+      return config;
+    }
+    supported += (supported.empty() ? "" : ", ") + std::string(known);
+  }
+  throw input_error(key_place(checkpoint, key), "this architecture is not supported", supported, in_quotes(name));
+}
+
+std::int64_t ConfigReader::require_int(std::string_view key, std::int64_t smallest, std::int64_t largest) const {
+  const auto value = checkpoint_.get_int(key);
+  if (!value) refuse(key, "the key is missing", "a whole number", "nothing");
+  if (*value < smallest || *value > largest) {
+    refuse(key, "the value is out of range", std::to_string(smallest) + " to " + std::to_string(largest),
+           std::to_string(*value));
+  }
+  return *value;
+}
+
+std::int64_t ConfigReader::int_or(std::string_view key, std::int64_t absent, std::int64_t smallest,
+                                  std::int64_t largest) const {
+  return checkpoint_.get_int(key) ? require_int(key, smallest, largest) : absent;
+}
+
+double ConfigReader::require_float(std::string_view key, double smallest, double largest) const {
+  const auto value = checkpoint_.get_float(key);
+  if (!value) refuse(key, "the key is missing", "a number", "nothing");
+  if (!(*value >= smallest && *value <= largest)) {
+    refuse(key, "the value is out of range", std::to_string(smallest) + " to " + std::to_string(largest),
+           std::to_string(*value));
+  }
+  return *value;
+}
+
+double ConfigReader::float_or(std::string_view key, double absent, double smallest, double largest) const {
+  return checkpoint_.get_float(key) ? require_float(key, smallest, largest) : absent;
+}
+
+std::string ConfigReader::string_or(std::string_view key, std::string_view absent) const {
+  const auto value = checkpoint_.get_string(key);
+  return value ? *value : std::string(absent);
+}
+
+void ConfigReader::must_not_be_set(std::string_view key, std::string_view why) const {
+  if (checkpoint_.get_bool(key).value_or(false)) refuse(key, std::string(why), "false", "true");
+}
+
+const TensorInfo& ConfigReader::require_tensor(std::string_view name, std::size_t rank) const {
+  const TensorInfo* const info = checkpoint_.find(name);
+  const std::string place = checkpoint_.path().string() + ": tensor " + in_quotes(name);
+  if (!info) throw input_error(place, "the tensor is missing");
+  if (info->shape.size() != rank)
+    throw input_error(place, "the tensor has the wrong rank", std::to_string(rank), std::to_string(info->shape.size()));
+  return *info;
+}
+
+void ConfigReader::refuse(std::string_view key, std::string message, std::string expected, std::string found) const {
+  throw input_error(key_place(checkpoint_, key), std::move(message), std::move(expected), std::move(found));
+}
+
+}  // namespace headroom::checkpoint
