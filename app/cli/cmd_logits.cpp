@@ -1,8 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
+// `headroom logits`: the logits of every position, for comparison with other implementations.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "base/error.h"
+#include "base/paths.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_file.h"
 #include "commands.h"
+#include "interrupt.h"
+#include "model/decoder.h"
+#include "model/device.h"
+#include "options.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_logits(CLI::App&, Action&) {}
+constexpr std::uintmax_t largest_ids_file = 64 << 20;
+
+// A JSON array of whole numbers, nothing else: read by hand, so that no other JSON can cost memory or stack.
+std::vector<std::int32_t> read_ids(const std::string& file) {
+  std::error_code failed;
+  const auto size = std::filesystem::file_size(file, failed);
+  if (failed) throw input_error(file, "cannot be read", "a JSON array of token ids", failed.message());
+  if (size > largest_ids_file)
+    throw input_error(file, "the file of ids is too large", "at most 64 MiB", std::to_string(size) + " bytes");
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream) throw input_error(file, "cannot be read");
+  std::size_t at = 0;
+  const auto refuse = [&](const char* expected) {
+    const bool ended = at >= text.size();
+    return input_error(file, "not a JSON array of token ids", expected,
+                       (ended ? std::string("the end of the file") : "\"" + text.substr(at, 1) + "\"") + " at byte " +
+                           std::to_string(at));
+  };
+  const auto next = [&] {
+    while (at < text.size() && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) ++at;
+    return at < text.size() ? text[at] : '\0';
+  };
+  if (next() != '[') throw refuse("[");
+  ++at;
+  std::vector<std::int32_t> ids;
+  if (next() == ']') {
+    ++at;
+  } else {
+    for (;;) {
+      next();
+      std::int32_t id = 0;
+      const auto [end, status] = std::from_chars(text.data() + at, text.data() + text.size(), id);
+      if (status != std::errc()) throw refuse("a whole number that is a token id");
+      ids.push_back(id);
+      at = static_cast<std::size_t>(end - text.data());
+      const char separator = next();
+      if (separator != ',' && separator != ']') throw refuse(", or ]");
+      ++at;
+      if (separator == ']') break;
+    }
+  }
+  if (next(); at < text.size()) throw refuse("nothing after the array");
+  return ids;
+}
+
+struct LogitsOptions {
+  std::string model, ids, out, dtype = "f32", device = "cpu";
+};
+
+int run_logits(const LogitsOptions& options) {
+  const JobContext job{.stop = interrupt_token(), .progress = {}};
+  const auto choice = model::open_device(options.device);
+  if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
+  const auto ids = read_ids(options.ids);
+  const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
+  const auto decoder = model::load_decoder(*checkpoint, {choice.device, parse_dtype(options.dtype)}, job);
+  const at::Tensor logits = decoder->logits(ids, job);
+  const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
+                        static_cast<std::size_t>(logits.nbytes()));
+  checkpoint::write_safetensors(options.out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
+                                {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
+  std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), choice.description.c_str(),
+               options.out.c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app, Action& chosen) {
+  auto* command = app.add_subcommand("logits", "Write the logits of every position as safetensors");
+  const auto options = std::make_shared<LogitsOptions>();
+  command->add_option("model", options->model, "Model: a path or a fetched model's short name")->required();
+  command->add_option("--ids", options->ids, "JSON file: an array of token ids")->required();
+  command->add_option("--out", options->out, "Safetensors file to write: logits [tokens, vocabulary] f32")->required();
+  command->add_option("--dtype", options->dtype, "auto, bf16 or f32")->capture_default_str();
+  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:i")->capture_default_str();
+  command->callback([options, &chosen] { chosen = [options] { return run_logits(*options); }; });
+}
 
 }  // namespace headroom::cli

@@ -44,7 +44,7 @@ struct PrefillOptions {
   std::set<int> dense_layers;
   StageClock* clock = nullptr;  ///< null: not timed
   LayerObserver observer;       ///< empty: nothing recorded
-  /// Called after the layer's residual with [L, width]: for output_l2_per_layer. Empty: not called.
+  /// Called after the layer's residual with [L, width], a copy: for output_l2_per_layer. Empty: not called.
   std::function<void(int layer, const at::Tensor& hidden)> hidden_observer;
   std::int64_t extra_capacity = 0;  ///< places in the cache for tokens decoded later
   JobContext job;
@@ -63,7 +63,8 @@ class Decoder {
   virtual c10::ScalarType dtype() const = 0;
   /// Bytes of the weights on the device.
   virtual std::int64_t weight_bytes() const = 0;
-  /// `ids` not empty, no longer than the context, each inside the vocabulary: else input errors.
+  /// `ids` not empty, no longer than the context, each inside the vocabulary: else input errors. Logits that are not
+  /// finite are an input error too (the weights overflow). Where memory runs out: device errors.
   virtual PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const = 0;
   /// Logits of every position, [ids, vocabulary] fp32 on the CPU, dense, in row chunks.
   virtual at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const = 0;
@@ -75,6 +76,10 @@ class Decoder {
 /// mis-shaped tensors, non-finite weights) and device errors.
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const DecoderOptions& options,
                                       const JobContext& job);
+
+/// The same where the configuration is known already (a checkpoint without metadata).
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const checkpoint::ModelConfig& config,
+                                      const DecoderOptions& options, const JobContext& job);
 
 /// Whether this CPU multiplies bf16 natively (AVX-512 BF16 or AMX).
 bool cpu_has_bf16();

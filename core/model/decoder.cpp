@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/decoder.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/DeviceGuard.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "base/error.h"
+#include "model/row_kernels.h"
+#include "model/weights.h"
+
+namespace headroom::model {
+namespace {
+
+using attention::LayerQuery;
+using checkpoint::ModelConfig;
+
+// LibTorch's attention, for the paths that no policy chooses: all positions' logits.
+class PlainAttention final : public attention::Policy {
+ public:
+  attention::PolicyInfo info() const override {
+    attention::PolicyInfo info;
+    info.name = "dense";
+    info.is_dense = true;
+    info.backend = "LibTorch SDPA";
+    return info;
+  }
+  at::Tensor attend(const LayerQuery& query, StageClock& clock, const attention::SupportSink&,
+                    const JobContext&) const override {
+    const StageScope scope(clock, Stage::attention, query.layer);
+    return at::scaled_dot_product_attention(query.q.unsqueeze(0), query.k.unsqueeze(0), query.v.unsqueeze(0), {}, 0.0,
+                                            true, query.scale, query.num_q_heads() != query.num_kv_heads())
+        .squeeze(0);
+  }
+};
+
+// LibTorch reports exhausted memory as its own errors; here they get the exit code of a missing device.
+template <typename F>
+auto with_memory_errors(F&& work) {
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw device_error("not enough memory on the device", {}, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    if (text.find("DefaultCPUAllocator") != std::string::npos) throw device_error("not enough memory", {}, text);
+    throw Error(ErrorKind::internal, "LibTorch: " + text);
+  } catch (const std::bad_alloc&) {
+    throw device_error("not enough memory");
+  }
+}
+
+class LlamaDecoder final : public Decoder {
+ public:
+  LlamaDecoder(const checkpoint::Checkpoint& file, const ModelConfig& config, const DecoderOptions& options,
+               const JobContext& job)
+      : config_(config), device_(options.device), dtype_(choose_dtype(options)) {
+    const std::string place = file.path().string();
+    if (config_.head_dim % 2 != 0 || config_.num_kv_heads < 1 || config_.num_q_heads % config_.num_kv_heads != 0)
+      throw input_error(place, "the attention heads do not fit together",
+                        "an even head size, q heads a multiple of kv heads",
+                        std::to_string(config_.num_q_heads) + " : " + std::to_string(config_.num_kv_heads) +
+                            " heads of " + std::to_string(config_.head_dim));
+    const ModelPlan plan = find_architecture(config_.architecture, place).plan(file, config_);
+    weights_ = load_weights(file, config_, plan, device_, dtype_, job);
+  }
+
+  const ModelConfig& config() const override { return config_; }
+  c10::Device device() const override { return device_; }
+  c10::ScalarType dtype() const override { return dtype_; }
+  std::int64_t weight_bytes() const override { return weights_.bytes; }
+
+  PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const override {
+    return with_memory_errors([&] {
+      const at::NoGradGuard no_grad;
+      const c10::DeviceGuard guard(device_);
+      PrefillResult result;
+      StageClock untimed;
+      StageClock& clock = options.clock ? *options.clock : untimed;
+      const at::Tensor hidden = forward(ids, options, clock, &result.cache);
+      const StageScope scope(clock, Stage::other, -1);
+      result.last_logits = head(hidden.narrow(0, hidden.size(0) - 1, 1)).squeeze(0);
+      check_finite(result.last_logits);
+      return result;
+    });
+  }
+
+  at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const override {
+    return with_memory_errors([&] {
+      const at::NoGradGuard no_grad;
+      const c10::DeviceGuard guard(device_);
+      const PlainAttention dense;
+      PrefillOptions options;
+      options.policy = options.dense_policy = &dense;
+      options.job = job;
+      StageClock untimed;
+      const at::Tensor hidden = forward(ids, options, untimed, nullptr);
+      const std::int64_t length = hidden.size(0);
+      at::Tensor all = at::empty({length, config_.vocabulary}, at::TensorOptions().dtype(at::kFloat));
+      for (std::int64_t row = 0; row < length; row += output_rows) {
+        job.check();
+        const std::int64_t rows = std::min(output_rows, length - row);
+        all.narrow(0, row, rows).copy_(head(hidden.narrow(0, row, rows)));
+      }
+      return all;
+    });
+  }
+
+  at::Tensor decode(KvCache& cache, std::int32_t id) const override {
+    if (cache.k.size() != weights_.layers.size() || cache.v.size() != cache.k.size())
+      throw Error(ErrorKind::internal, "this cache belongs to another model");
+    const std::int64_t place = cache.length;
+    if (place >= cache.k.front().size(1)) {
+      throw input_error(
+          "decode", "the cache is full", "room for one more token",
+          std::to_string(cache.k.front().size(1)) + " of " + std::to_string(cache.k.front().size(1)) + " places used");
+    }
+    check_id(id, "the token to decode");
+    return with_memory_errors([&] {
+      const at::NoGradGuard no_grad;
+      const c10::DeviceGuard guard(device_);
+      at::Tensor hidden = embed(std::span(&id, 1));
+      Buffers buffers = make_buffers(1);
+      const RopeTable table =
+          rope_table(place, 1, config_.head_dim, config_.rope_base, weights_.rope_divisors, device_);
+      const std::int64_t d = config_.head_dim, group = config_.num_q_heads / config_.num_kv_heads;
+      const at::Tensor x = at::empty({1, config_.width}, options());
+      const at::Tensor q = at::empty({config_.num_q_heads, 1, d}, options());
+      const at::Tensor k = at::empty({config_.num_kv_heads, 1, d}, options()), v = at::empty(k.sizes(), options());
+      for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+        const LayerWeights& layer = weights_.layers[i];
+        project(layer, hidden, table, 0, 1, x, q, k, v, buffers);
+        cache.k[i].narrow(1, place, 1).copy_(k);
+        cache.v[i].narrow(1, place, 1).copy_(v);
+        // The query heads of one KV head become the rows of one small attention problem: no copies of k and v.
+        const at::Tensor seen = at::scaled_dot_product_attention(
+            q.view({1, config_.num_kv_heads, group, d}), cache.k[i].narrow(1, 0, place + 1).unsqueeze(0),
+            cache.v[i].narrow(1, 0, place + 1).unsqueeze(0), {}, 0.0, false, scale());
+        finish_attention(layer, hidden, seen.reshape({1, config_.num_q_heads * d}), buffers);
+        mlp(layer, hidden, buffers);
+      }
+      ++cache.length;
+      at::Tensor result = head(hidden).squeeze(0);
+      check_finite(result);
+      return result;
+    });
+  }
+
+ private:
+  // Rows worked on at a time: on the CPU their activations stay in the cache, on a GPU they bound the memory.
+  static constexpr std::int64_t cpu_rows = 512, gpu_rows = 8192, output_rows = 256;
+
+  struct Buffers {  // [rows, …] of one chunk
+    at::Tensor qkv, normed, gate_up, gated, out;
+  };
+
+  static c10::ScalarType choose_dtype(const DecoderOptions& options) {
+    const c10::ScalarType dtype =
+        options.dtype.value_or(!options.device.is_cpu() || cpu_has_bf16() ? at::kBFloat16 : at::kFloat);
+    if (dtype != at::kBFloat16 && dtype != at::kFloat) throw usage_error("the dtype must be bf16 or f32");
+    return dtype;
+  }
+  at::TensorOptions options() const { return at::TensorOptions().device(device_).dtype(dtype_); }
+  double scale() const { return 1.0 / std::sqrt(static_cast<double>(config_.head_dim)); }
+  std::int64_t chunk_rows(std::int64_t length) const {
+    return std::min(length, device_.is_cpu() ? cpu_rows : gpu_rows);
+  }
+
+  Buffers make_buffers(std::int64_t rows) const {
+    const auto make = [&](std::int64_t columns) { return at::empty({rows, columns}, options()); };
+    return {make((config_.num_q_heads + 2 * config_.num_kv_heads) * config_.head_dim), make(config_.width),
+            make(2 * config_.mlp_width), make(config_.mlp_width), make(config_.width)};
+  }
+
+  void check_id(std::int32_t id, const std::string& place) const {
+    if (id < 0 || id >= config_.vocabulary)
+      throw input_error(place, "this token id is not in the vocabulary",
+                        "0 to " + std::to_string(config_.vocabulary - 1), std::to_string(id));
+  }
+  void check_ids(std::span<const std::int32_t> ids) const {
+    if (ids.empty()) throw input_error("prompt", "the prompt has no tokens", "at least 1", "0");
+    if (const auto length = static_cast<std::int64_t>(ids.size()); length > config_.context_length)
+      throw input_error("prompt", "the prompt is too long for the model's context",
+                        "at most " + std::to_string(config_.context_length) + " tokens", std::to_string(length));
+    for (std::size_t i = 0; i < ids.size(); ++i) check_id(ids[i], "token " + std::to_string(i) + " of the prompt");
+  }
+  void check_finite(const at::Tensor& logits) const {
+    if (!at::isfinite(logits).all().item<bool>())
+      throw input_error(config_.name, "the model's logits are not finite: its weights overflow", "finite numbers",
+                        "NaN or infinity");
+  }
+
+  at::Tensor embed(std::span<const std::int32_t> ids) const {
+    const at::Tensor index =
+        at::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), at::TensorOptions().dtype(at::kInt));
+    return at::index_select(weights_.embedding, 0, index.to(device_));
+  }
+  at::Tensor head(const at::Tensor& hidden) const {
+    const at::Tensor normed = at::empty(hidden.sizes(), options());
+    rms_norm(hidden, weights_.output_norm, config_.rms_epsilon, normed);
+    return output_logits(normed, weights_.output);
+  }
+
+  // Rows [first, first + rows) of q, k, v from their hidden rows; also leaves the normalised input in x.
+  void project(const LayerWeights& layer, const at::Tensor& hidden, const RopeTable& table, std::int64_t first,
+               std::int64_t rows, const at::Tensor& x, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+               const Buffers& buffers) const {
+    const at::Tensor normed = x.narrow(0, first, rows);
+    rms_norm(hidden.narrow(0, first, rows), layer.attention_norm, config_.rms_epsilon, normed);
+    at::Tensor qkv = buffers.qkv.narrow(0, 0, rows);
+    at::mm_out(qkv, normed, layer.qkv.t());
+    rope_split(qkv, {table.cosine.narrow(0, first, rows), table.sine.narrow(0, first, rows)}, first, q, k, v);
+  }
+  void finish_attention(const LayerWeights& layer, at::Tensor hidden, const at::Tensor& attended,
+                        const Buffers& buffers) const {
+    at::Tensor out = buffers.out.narrow(0, 0, hidden.size(0));
+    at::mm_out(out, attended, layer.attention_output.t());
+    hidden.add_(out);
+  }
+  void mlp(const LayerWeights& layer, at::Tensor hidden, const Buffers& buffers) const {
+    const std::int64_t rows = hidden.size(0);
+    const at::Tensor normed = buffers.normed.narrow(0, 0, rows);
+    at::Tensor gate_up = buffers.gate_up.narrow(0, 0, rows), gated = buffers.gated.narrow(0, 0, rows);
+    at::Tensor out = buffers.out.narrow(0, 0, rows);
+    rms_norm(hidden, layer.mlp_norm, config_.rms_epsilon, normed);
+    at::mm_out(gate_up, normed, layer.gate_up.t());
+    silu_mul(gate_up, gated);
+    at::mm_out(out, gated, layer.down.t());
+    hidden.add_(out);
+  }
+
+  at::Tensor attend(const LayerQuery& query, const PrefillOptions& options, StageClock& clock) const {
+    const bool dense = options.dense_layers.contains(query.layer);
+    const attention::Policy& policy = dense ? *options.dense_policy : *options.policy;
+    std::vector<attention::SupportTile> tiles;
+    attention::SupportSink sink;
+    if (options.observer) sink = [&](const attention::SupportTile& tile) { tiles.push_back(tile); };
+    at::Tensor output = policy.attend(query, clock, sink, options.job);
+    if (output.sizes() != query.q.sizes() || output.scalar_type() != dtype_)
+      throw Error(ErrorKind::internal, "policy " + policy.info().name + " returned another shape or type than q's");
+    if (options.observer) options.observer(query, output, tiles);
+    return output;
+  }
+
+  // Hidden states [L, width] after the last layer; fills `cache` where it is given.
+  at::Tensor forward(std::span<const std::int32_t> ids, const PrefillOptions& options, StageClock& clock,
+                     KvCache* cache) const {
+    check_ids(ids);
+    if (!options.policy || !options.dense_policy || options.extra_capacity < 0)
+      throw Error(ErrorKind::internal, "prefill needs two policies and a capacity that is not negative");
+    const auto length = static_cast<std::int64_t>(ids.size());
+    const std::int64_t d = config_.head_dim, chunk = chunk_rows(length);
+    at::Tensor hidden;
+    RopeTable table;
+    {
+      const StageScope scope(clock, Stage::embedding, -1);
+      hidden = embed(ids);
+      table = rope_table(0, length, d, config_.rope_base, weights_.rope_divisors, device_);
+    }
+    const Buffers buffers = make_buffers(chunk);
+    const auto chunks = [&](auto&& work) {
+      for (std::int64_t row = 0; row < length; row += chunk) {
+        options.job.check();
+        work(row, std::min(chunk, length - row));
+      }
+    };
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      const int number = static_cast<int>(i);
+      const LayerWeights& layer = weights_.layers[i];
+      options.job.report({.phase = "prefill", .done = number, .total = config_.num_layers, .layer = number});
+      LayerQuery query;
+      query.layer = number;
+      query.scale = scale();
+      query.rope_base = config_.rope_base;
+      query.x = at::empty({length, config_.width}, this->options());
+      query.q = at::empty({config_.num_q_heads, length, d}, this->options());
+      query.k = at::empty({config_.num_kv_heads, length, d}, this->options());
+      query.v = at::empty({config_.num_kv_heads, length, d}, this->options());
+      chunks([&](std::int64_t row, std::int64_t rows) {
+        const StageScope scope(clock, Stage::projections, number);
+        project(layer, hidden, table, row, rows, query.x, query.q, query.k, query.v, buffers);
+      });
+      if (cache) {
+        const StageScope scope(clock, Stage::other, number);
+        cache->k.push_back(with_room(query.k, options.extra_capacity));
+        cache->v.push_back(with_room(query.v, options.extra_capacity));
+      }
+      const at::Tensor attended = attend(query, options, clock).transpose(0, 1);  // [L, Hq, d]
+      chunks([&](std::int64_t row, std::int64_t rows) {
+        const at::Tensor part = hidden.narrow(0, row, rows);
+        {
+          const StageScope scope(clock, Stage::projections, number);
+          finish_attention(layer, part, attended.narrow(0, row, rows).reshape({rows, config_.num_q_heads * d}),
+                           buffers);
+        }
+        const StageScope scope(clock, Stage::mlp, number);
+        mlp(layer, part, buffers);
+      });
+      if (options.hidden_observer) options.hidden_observer(number, hidden.clone());
+    }
+    if (cache) cache->length = length;
+    options.job.report({.phase = "prefill", .done = config_.num_layers, .total = config_.num_layers});
+    return hidden;
+  }
+
+  // The same tensor where nothing will be decoded; policies always see q, k and v without gaps.
+  static at::Tensor with_room(const at::Tensor& heads, std::int64_t extra) {
+    if (extra == 0) return heads;
+    at::Tensor roomy = at::empty({heads.size(0), heads.size(1) + extra, heads.size(2)}, heads.options());
+    roomy.narrow(1, 0, heads.size(1)).copy_(heads);
+    return roomy;
+  }
+
+  ModelConfig config_;
+  c10::Device device_;
+  c10::ScalarType dtype_;
+  ModelWeights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,
+                                      const DecoderOptions& options, const JobContext& job) {
+  return with_memory_errors([&]() -> std::unique_ptr<Decoder> {
+    const at::NoGradGuard no_grad;
+    const c10::DeviceGuard guard(options.device);
+    return std::make_unique<LlamaDecoder>(checkpoint, config, options, job);
+  });
+}
+
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const DecoderOptions& options,
+                                      const JobContext& job) {
+  return load_decoder(checkpoint, checkpoint::read_model_config(checkpoint), options, job);
+}
+
+bool cpu_has_bf16() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace headroom::model

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/row_kernels.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/rms_norm.h>
+#include <ATen/ops/silu.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+namespace headroom::model {
+namespace {
+
+struct Bf16 {
+  std::uint16_t bits;
+};
+
+inline float load(float value) {
+  return value;
+}
+inline float load(Bf16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+inline void store(float& place, float value) {
+  place = value;
+}
+inline void store(Bf16& place, float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  place.bits = static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // to nearest even
+}
+
+// Calls f(T*) with the element type that stands for the tensor's dtype.
+template <typename F>
+void with_type(const at::Tensor& tensor, F&& f) {
+  if (tensor.scalar_type() == at::kFloat) {
+    f(static_cast<float*>(tensor.data_ptr()));
+  } else {
+    TORCH_CHECK(tensor.scalar_type() == at::kBFloat16, "bf16 or fp32 expected");
+    f(static_cast<Bf16*>(tensor.data_ptr()));
+  }
+}
+
+constexpr std::int64_t lanes = 16;
+
+// Sixteen running sums: keeps the loop free of one long chain of additions, and more accurate.
+template <typename T, typename U>
+float dot(const T* a, const U* b, std::int64_t count) {
+  float sums[lanes] = {};
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (std::int64_t j = 0; j < lanes; ++j) sums[j] += load(a[i + j]) * load(b[i + j]);
+  }
+  float rest = 0;
+  for (; i < count; ++i) rest += load(a[i]) * load(b[i]);
+  for (std::int64_t width = lanes / 2; width > 0; width /= 2) {
+    for (std::int64_t j = 0; j < width; ++j) sums[j] += sums[j + width];
+  }
+  return sums[0] + rest;
+}
+
+template <typename T>
+void rope_head(const T* __restrict in, T* __restrict out, const float* __restrict cosine, const float* __restrict sine,
+               std::int64_t half) {
+  for (std::int64_t j = 0; j < half; ++j) {
+    const float a = load(in[j]), b = load(in[j + half]);
+    store(out[j], a * cosine[j] - b * sine[j]);
+    store(out[j + half], b * cosine[j] + a * sine[j]);
+  }
+}
+
+at::Tensor rotate_halves(const at::Tensor& heads, const RopeTable& table) {  // [H, rows, d]
+  const std::int64_t half = heads.size(2) / 2;
+  const at::Tensor a = heads.narrow(2, 0, half).to(at::kFloat), b = heads.narrow(2, half, half).to(at::kFloat);
+  at::Tensor out = at::empty(heads.sizes(), heads.options());
+  out.narrow(2, 0, half).copy_(a.mul(table.cosine).sub_(b.mul(table.sine)));
+  out.narrow(2, half, half).copy_(b.mul(table.cosine).add_(a.mul(table.sine)));
+  return out;
+}
+
+}  // namespace
+
+void rms_norm(const at::Tensor& in, const at::Tensor& weight, double epsilon, const at::Tensor& out) {
+  const std::int64_t rows = in.size(0), width = in.size(1);
+  if (!in.is_cpu()) {
+    at::Tensor target = out;
+    target.copy_(at::rms_norm(in, {width}, weight, epsilon));
+    return;
+  }
+  const float* scale = weight.data_ptr<float>();
+  with_type(in, [&]<typename T>(T* input) {
+    T* output = static_cast<T*>(out.data_ptr());
+    at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const T* __restrict from = input + r * width;
+        T* __restrict to = output + r * width;
+        const float mean = dot(from, from, width) / static_cast<float>(width);
+        const float inverse = 1.0f / std::sqrt(mean + static_cast<float>(epsilon));
+        for (std::int64_t j = 0; j < width; ++j) store(to[j], load(from[j]) * inverse * scale[j]);
+      }
+    });
+  });
+}
+
+void silu_mul(const at::Tensor& gate_up, at::Tensor gated) {
+  const std::int64_t width = gated.size(1);
+  at::silu_out(gated, gate_up.narrow(1, 0, width));
+  gated.mul_(gate_up.narrow(1, width, width));
+}
+
+RopeTable rope_table(std::int64_t first, std::int64_t count, std::int64_t head_dim, double base,
+                     const std::vector<float>& divisors, c10::Device device) {
+  const std::int64_t half = head_dim / 2;
+  std::vector<float> frequencies(static_cast<std::size_t>(half));
+  for (std::int64_t j = 0; j < half; ++j) {
+    const float exponent = static_cast<float>(2 * j) / static_cast<float>(head_dim);
+    float& frequency = frequencies[static_cast<std::size_t>(j)];
+    frequency = 1.0f / static_cast<float>(std::pow(base, static_cast<double>(exponent)));
+    if (!divisors.empty()) frequency /= divisors[static_cast<std::size_t>(j)];
+  }
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  at::Tensor cosine = at::empty({count, half}, options), sine = at::empty({count, half}, options);
+  float* to_cosine = cosine.data_ptr<float>();
+  float* to_sine = sine.data_ptr<float>();
+  at::parallel_for(0, count, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      for (std::int64_t j = 0; j < half; ++j) {
+        const float angle = static_cast<float>(first + r) * frequencies[static_cast<std::size_t>(j)];
+        to_cosine[r * half + j] = static_cast<float>(std::cos(static_cast<double>(angle)));
+        to_sine[r * half + j] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      }
+    }
+  });
+  return {cosine.to(device), sine.to(device)};
+}
+
+void rope_split(const at::Tensor& qkv, const RopeTable& table, std::int64_t first_row, const at::Tensor& q,
+                const at::Tensor& k, const at::Tensor& v) {
+  const std::int64_t rows = qkv.size(0), length = q.size(1), dim = q.size(2), half = dim / 2;
+  const std::int64_t num_q = q.size(0), num_kv = k.size(0);
+  if (!qkv.is_cpu()) {
+    const at::Tensor heads = qkv.view({rows, num_q + 2 * num_kv, dim}).transpose(0, 1);
+    q.narrow(1, first_row, rows).copy_(rotate_halves(heads.narrow(0, 0, num_q), table));
+    k.narrow(1, first_row, rows).copy_(rotate_halves(heads.narrow(0, num_q, num_kv), table));
+    v.narrow(1, first_row, rows).copy_(heads.narrow(0, num_q + num_kv, num_kv));
+    return;
+  }
+  const float* cosine = table.cosine.data_ptr<float>();
+  const float* sine = table.sine.data_ptr<float>();
+  with_type(qkv, [&]<typename T>(T* input) {
+    T* to_q = static_cast<T*>(q.data_ptr());
+    T* to_k = static_cast<T*>(k.data_ptr());
+    T* to_v = static_cast<T*>(v.data_ptr());
+    at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const T* from = input + r * (num_q + 2 * num_kv) * dim;
+        const std::int64_t place = first_row + r;
+        for (std::int64_t h = 0; h < num_q + num_kv; ++h, from += dim) {
+          T* to = h < num_q ? to_q + (h * length + place) * dim : to_k + ((h - num_q) * length + place) * dim;
+          rope_head(from, to, cosine + r * half, sine + r * half, half);
+        }
+        for (std::int64_t h = 0; h < num_kv; ++h, from += dim)
+          std::memcpy(to_v + (h * length + place) * dim, from, static_cast<std::size_t>(dim) * sizeof(T));
+      }
+    });
+  });
+}
+
+at::Tensor output_logits(const at::Tensor& hidden, const at::Tensor& output) {
+  const std::int64_t rows = hidden.size(0), width = hidden.size(1), vocabulary = output.size(0);
+  if (hidden.scalar_type() == at::kFloat) return at::mm(hidden, output.t());
+  if (!hidden.is_cpu()) return at::mm(hidden, output.t(), at::kFloat);
+  // bf16 logits would tie thousands of tokens; the products are summed in fp32, for many rows by LibTorch's own product
+  // (a widened copy of the matrix pays off), for few straight from the bf16 weights.
+  if (rows > 16) return at::mm(hidden.to(at::kFloat), output.to(at::kFloat).t());
+  at::Tensor logits = at::empty({rows, vocabulary}, at::TensorOptions().dtype(at::kFloat));
+  float* to = logits.data_ptr<float>();
+  const at::Tensor wide = hidden.to(at::kFloat);
+  const float* from = wide.data_ptr<float>();
+  with_type(output, [&]<typename T>(T* weights) {
+    at::parallel_for(0, vocabulary, 256, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t token = begin; token < end; ++token)
+          to[r * vocabulary + token] = dot(weights + token * width, from + r * width, width);
+      }
+    });
+  });
+  return logits;
+}
+
+}  // namespace headroom::model

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small row-wise steps between the large products. On the CPU one plain loop each, one pass over memory, threaded
+// over rows; elsewhere ATen's operators. Statistics and rotations are computed in fp32 whatever the dtype.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace headroom::model {
+
+/// out[r] = in[r] / rms(in[r]) * weight. `in`, `out`: [rows, width], contiguous, bf16 or fp32; `weight`: [width].
+void rms_norm(const at::Tensor& in, const at::Tensor& weight, double epsilon, const at::Tensor& out);
+
+/// gated[r, j] = silu(gate_up[r, j]) * gate_up[r, width + j]. `gate_up`: [rows, 2 width], `gated`: [rows, width].
+void silu_mul(const at::Tensor& gate_up, at::Tensor gated);
+
+/// cos and sin of the angles of `count` positions from `first`: [count, d/2] fp32 on `device`. Frequencies and angles
+/// are rounded to fp32 as transformers rounds them, so that long prompts agree with it.
+struct RopeTable {
+  at::Tensor cosine, sine;
+};
+RopeTable rope_table(std::int64_t first, std::int64_t count, std::int64_t head_dim, double base,
+                     const std::vector<float>& divisors, c10::Device device);
+
+/// Splits qkv [rows, (Hq + 2 Hkv) d] by head and rotates q and k by halves: rows go to places first_row … of q
+/// [Hq, L, d], k and v [Hkv, L, d] (contiguous). The table's row 0 belongs to row 0 of qkv.
+void rope_split(const at::Tensor& qkv, const RopeTable& table, std::int64_t first_row, const at::Tensor& q,
+                const at::Tensor& k, const at::Tensor& v);
+
+/// Logits in fp32 from hidden rows [rows, width] and the output matrix [vocabulary, width], whatever their dtype.
+at::Tensor output_logits(const at::Tensor& hidden, const at::Tensor& output);
+
+}  // namespace headroom::model

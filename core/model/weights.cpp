@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weights.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+
+namespace headroom::model {
+namespace {
+
+using checkpoint::Checkpoint;
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+void check_shape(const Checkpoint& file, const std::string& name, const std::vector<std::int64_t>& expected) {
+  const auto* info = file.find(name);
+  if (!info)
+    throw input_error(file.path().string(), "tensor " + name + " is missing", shape_text(expected), "no such tensor");
+  if (info->shape != expected)
+    throw input_error(file.path().string(), "tensor " + name + " has another shape", shape_text(expected),
+                      shape_text(info->shape));
+}
+
+void check_matrix(const Checkpoint& file, const MatrixPlan& matrix) {
+  for (const RowBlock& block : matrix.blocks) check_shape(file, block.tensor, {block.rows, matrix.columns});
+}
+
+// Where row `row` of the stored tensor belongs (RowBlock::interleaved_heads).
+std::int64_t destination_row(const RowBlock& block, std::int64_t row) {
+  if (block.interleaved_heads == 0) return row;
+  const std::int64_t head_dim = block.rows / block.interleaved_heads;
+  const std::int64_t head = row / head_dim, place = row % head_dim;
+  return head * head_dim + place % 2 * (head_dim / 2) + place / 2;
+}
+
+// Nearest even; false where the value is beyond bf16's range. The input is finite.
+bool to_bf16(const float* in, std::uint16_t* out, std::int64_t count) {
+  std::uint32_t overflow = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(in[i]);
+    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    overflow |= static_cast<std::uint32_t>((rounded & 0x7f80) == 0x7f80);
+    out[i] = static_cast<std::uint16_t>(rounded);
+  }
+  return overflow == 0;
+}
+
+class Loader {
+ public:
+  Loader(const Checkpoint& file, c10::Device device, c10::ScalarType dtype)
+      : file_(file), device_(device), dtype_(dtype) {}
+
+  void matrix(at::Tensor& target, const MatrixPlan& plan) {
+    check_matrix(file_, plan);
+    std::int64_t rows = 0;
+    for (const RowBlock& block : plan.blocks) rows += block.rows;
+    add(rows * plan.columns, [this, &target, &plan, rows] {
+      at::Tensor made = at::empty({rows, plan.columns}, at::TensorOptions().dtype(dtype_));
+      std::int64_t row = 0;
+      for (const RowBlock& block : plan.blocks) {
+        fill(made.narrow(0, row, block.rows), block);
+        row += block.rows;
+      }
+      target = made.to(device_);
+    });
+  }
+
+  void norm(at::Tensor& target, const std::string& name, std::int64_t width) {
+    check_shape(file_, name, {width});
+    add(width, [this, &target, &name, width] {
+      const at::Tensor made = at::empty({width}, at::TensorOptions().dtype(at::kFloat));
+      file_.read_f32(name, {made.data_ptr<float>(), static_cast<std::size_t>(width)});
+      target = device_.is_cpu() ? made : made.to(device_, dtype_);
+    });
+  }
+
+  // Largest first, so that the threads end together.
+  void run(const JobContext& job) {
+    std::stable_sort(tasks_.begin(), tasks_.end(),
+                     [](const Task& a, const Task& b) { return a.elements > b.elements; });
+    std::atomic<std::size_t> next = 0;
+    std::atomic<bool> failed = false;
+    std::mutex mutex;
+    std::exception_ptr first;
+    const auto work = [&](bool reports) {
+      const at::NoGradGuard no_grad;
+      for (std::size_t i; !failed && (i = next++) < tasks_.size();) {
+        try {
+          job.check();
+          tasks_[i].work();
+          if (reports)
+            job.report({.phase = "load",
+                        .done = static_cast<std::int64_t>(i),
+                        .total = static_cast<std::int64_t>(tasks_.size())});
+        } catch (...) {
+          const std::lock_guard lock(mutex);
+          if (!failed.exchange(true)) first = std::current_exception();
+        }
+      }
+    };
+    {
+      std::vector<std::jthread> helpers;
+      for (int i = 1; i < at::get_num_threads(); ++i) helpers.emplace_back(work, false);
+      work(true);
+    }
+    if (first) std::rethrow_exception(first);
+  }
+
+ private:
+  struct Task {
+    std::int64_t elements;
+    std::function<void()> work;
+  };
+  void add(std::int64_t elements, std::function<void()> work) { tasks_.push_back({elements, std::move(work)}); }
+
+  void fill(const at::Tensor& target, const RowBlock& block) const {
+    const std::int64_t columns = target.size(1), count = target.numel();
+    if (dtype_ == at::kFloat && block.interleaved_heads == 0) {
+      file_.read_f32(block.tensor, {target.data_ptr<float>(), static_cast<std::size_t>(count)});
+      return;
+    }
+    const auto values = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(count));
+    file_.read_f32(block.tensor, {values.get(), static_cast<std::size_t>(count)});
+    for (std::int64_t row = 0; row < block.rows; ++row) {
+      const float* from = values.get() + row * columns;
+      const std::int64_t offset = destination_row(block, row) * columns;
+      if (dtype_ == at::kFloat) {
+        std::memcpy(target.data_ptr<float>() + offset, from, static_cast<std::size_t>(columns) * sizeof(float));
+      } else if (!to_bf16(from, reinterpret_cast<std::uint16_t*>(target.data_ptr<at::BFloat16>()) + offset, columns)) {
+        throw input_error(file_.path().string(), "tensor " + block.tensor + " holds a value that bf16 cannot",
+                          "magnitudes below 3.39e38", "a larger one in row " + std::to_string(row));
+      }
+    }
+  }
+
+  const Checkpoint& file_;
+  c10::Device device_;
+  c10::ScalarType dtype_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace
+
+ModelWeights load_weights(const Checkpoint& file, const checkpoint::ModelConfig& config, const ModelPlan& plan,
+                          c10::Device device, c10::ScalarType dtype, const JobContext& job) {
+  ModelWeights weights;
+  weights.layers.resize(plan.layers.size());
+  weights.rope_divisors = plan.rope_divisors;
+  Loader loader(file, device, dtype);
+  loader.matrix(weights.embedding, plan.embedding);
+  if (plan.output) loader.matrix(weights.output, *plan.output);
+  loader.norm(weights.output_norm, plan.output_norm, config.width);
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    LayerWeights& layer = weights.layers[i];
+    loader.norm(layer.attention_norm, plan.layers[i].attention_norm, config.width);
+    loader.matrix(layer.qkv, plan.layers[i].qkv);
+    loader.matrix(layer.attention_output, plan.layers[i].attention_output);
+    loader.norm(layer.mlp_norm, plan.layers[i].mlp_norm, config.width);
+    loader.matrix(layer.gate_up, plan.layers[i].gate_up);
+    loader.matrix(layer.down, plan.layers[i].down);
+  }
+  loader.run(job);
+  const auto count = [&](const at::Tensor& tensor) { weights.bytes += static_cast<std::int64_t>(tensor.nbytes()); };
+  count(weights.embedding);
+  if (plan.output) count(weights.output);
+  if (!plan.output) weights.output = weights.embedding;
+  count(weights.output_norm);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const at::Tensor* tensor :
+         {&layer.attention_norm, &layer.qkv, &layer.attention_output, &layer.mlp_norm, &layer.gate_up, &layer.down})
+      count(*tensor);
+  }
+  return weights;
+}
+
+}  // namespace headroom::model
