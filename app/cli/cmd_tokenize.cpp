@@ -1,8 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
+// headroom tokenize: standard input to token ids.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/paths.h"
+#include "checkpoint/checkpoint.h"
 #include "commands.h"
+#include "tokenizer/tokenizer.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_tokenize(CLI::App&, Action&) {}
+using Json = nlohmann::json;
+
+struct Options {
+  std::string model;
+  bool json = false, jsonl = false, special = false, bos = false, no_bos = false;
+};
+
+/// {ids, pieces, offsets}: a piece that is part of a character is written with U+FFFD, offsets are [begin, end) in
+/// bytes.
+std::string describe(const tokenizer::Tokenizer& tokenizer, const std::vector<tokenizer::Token>& tokens) {
+  Json ids = Json::array(), pieces = Json::array(), offsets = Json::array();
+  for (const tokenizer::Token& token : tokens) {
+    ids.push_back(token.id);
+    pieces.push_back(tokenizer.piece(token.id));
+    offsets.push_back({token.begin, token.end});
+  }
+  const Json all = {{"ids", std::move(ids)}, {"pieces", std::move(pieces)}, {"offsets", std::move(offsets)}};
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string parse_line(const std::string& line, std::size_t number) {
+  const Json parsed = Json::parse(line, nullptr, false);
+  if (!parsed.is_string()) {
+    throw input_error("standard input: line " + std::to_string(number), "the line is no JSON string",
+                      "one JSON string a line", parsed.is_discarded() ? "no JSON" : parsed.type_name());
+  }
+  return parsed.get<std::string>();
+}
+
+int tokenize(const Options& options) {
+  const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
+  const auto tokenizer = tokenizer::make_tokenizer(*checkpoint);
+  tokenizer::EncodeOptions encode;
+  encode.parse_special = options.special;
+  if (options.bos || options.no_bos) encode.add_bos = options.bos;
+
+  if (options.jsonl) {
+    std::string line;
+    for (std::size_t number = 1; std::getline(std::cin, line); ++number)
+      std::cout << describe(*tokenizer, tokenizer->encode(parse_line(line, number), encode)) << '\n';
+    return 0;
+  }
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  const auto tokens = tokenizer->encode(text, encode);
+  if (options.json) {
+    std::cout << describe(*tokenizer, tokens) << '\n';
+    return 0;
+  }
+  const char* separator = "";
+  for (const tokenizer::Token& token : tokens) {
+    std::cout << separator << token.id;
+    separator = " ";
+  }
+  std::cout << '\n';
+  return 0;
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, Action& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const command = app.add_subcommand("tokenize", "Token ids of standard input, verbatim");
+  command->add_option("MODEL", options->model, "GGUF file or a fetched model's short name")->required();
+  command->add_flag("--json", options->json, "One object with ids, pieces and byte offsets");
+  command->add_flag("--jsonl", options->jsonl, "One JSON string in, one such object out, a line each");
+  command->add_flag("--special", options->special, "Parse special tokens written in the text");
+  auto* const bos = command->add_flag("--bos", options->bos, "Begin with BOS (default: as the model's file says)");
+  command->add_flag("--no-bos", options->no_bos, "Do not begin with BOS")->excludes(bos);
+  command->callback([options, &chosen] { chosen = [options] { return tokenize(*options); }; });
+}
 
 }  // namespace headroom::cli
