@@ -1,34 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "interrupt.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <thread>
-
-#include "base/error.h"
+#include <atomic>
+#include <chrono>
+#include <csignal>
 
 namespace headroom::cli {
+namespace {
 
-std::stop_token interrupt_token() {
-  // A thread that waits for the signals, since next to nothing may be done inside a handler. It lives as long as the
-  // process and so does its stop source.
-  static std::stop_source* source = [] {
-    auto* made = new std::stop_source;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    std::thread([made, signals] {
-      for (int received = 0; sigwait(&signals, &received) == 0;) {
-        if (!made->request_stop()) _exit(static_cast<int>(ErrorKind::cancelled));
-      }
-    }).detach();
-    return made;
-  }();
-  return source->get_token();
+std::atomic<bool> interrupted = false;
+
+void on_signal(int signal) {
+  if (interrupted.exchange(true)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+}  // namespace
+
+StopOnInterrupt::StopOnInterrupt()
+    : watcher_([this](const std::stop_token& closing) {
+        while (!closing.stop_requested()) {
+          if (interrupted) source_.request_stop();
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+      }) {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+
+StopOnInterrupt::~StopOnInterrupt() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 }  // namespace headroom::cli

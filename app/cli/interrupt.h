@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl+C as a stop request, so that long work ends where it polls and keeps what it has finished.
+// Ctrl+C as a stop request: the job ends at its next check and keeps what it finished. A second Ctrl+C kills.
 #pragma once
 
 #include <stop_token>
+#include <thread>
 
 namespace headroom::cli {
 
-/// From the first call on, SIGINT and SIGTERM request a stop; the second one ends the process with exit code 5 at once.
-/// Call it before any other thread is started.
-std::stop_token interrupt_token();
+class StopOnInterrupt {
+ public:
+  StopOnInterrupt();
+  ~StopOnInterrupt();
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  std::stop_source source_;
+  std::jthread watcher_;  // a signal handler may not request a stop itself
+};
 
 }  // namespace headroom::cli

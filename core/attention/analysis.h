@@ -15,8 +15,8 @@ namespace headroom::attention {
 
 /// Per-head statistics; the order of LayerAnalysis::statistics.
 enum class HeadStatistic {
-  entropy,        ///< nats, mean over rows
-  keys_for_90,    ///< fewest keys that hold 90 % of the head's own probability, mean over rows
+  entropy,      ///< nats, mean over rows
+  keys_for_90,  ///< fewest keys that hold 90 % of the head's own probability, mean over rows
   keys_for_95,
   keys_for_99,
   sink_mass,      ///< on the first 4 positions, mean over rows
@@ -40,21 +40,21 @@ struct AnalysisOptions {
 
 /// Everything below is about one stream: the true mass is that of this stream's own q and k.
 struct LayerAnalysis {
-  std::vector<float> statistics;     ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
-  std::vector<float> curves;         ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
-  double captured_mass_mean = 1;     ///< of m by the support, over rows with history > k
+  std::vector<float> statistics;  ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
+  std::vector<float> curves;      ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
+  double captured_mass_mean = 1;  ///< of m by the support, over rows with history > k
   double captured_mass_min = 1;
-  std::optional<double> oracle_recall;        ///< |S ∩ T| / |T|; none for dense
-  std::optional<double> oracle_recall_95;     ///< recall of the fewest keys that hold 95 % of m
-  std::int64_t attended_pairs = 0;            ///< causal pairs in the support
-  std::vector<float> mass_received;           ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
-  std::vector<float> selection_frequency;     ///< [L] share of the rows t >= s whose support holds s; empty for dense
-  std::vector<float> lse;                     ///< [Hq, L] log-sum-exp of scale * q.k, causal, from the stored q and k
-  std::vector<float> thumbnail_max;           ///< [Hq + 1, T, T] largest p in the cell (last: m); 0 above the diagonal
-  std::vector<float> thumbnail_mean;          ///< [Hq + 1, T, T] mean p over the cell's causal pairs
-  SupportBitmap support;                      ///< S; empty for dense
-  SupportBitmap target;                       ///< T: top-k of m; empty for dense
-  SupportBitmap wasted;                       ///< in S, not in T, and m < 0.1 / history; empty for dense
+  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|; none for dense
+  std::optional<double> oracle_recall_95;  ///< recall of the fewest keys that hold 95 % of m
+  std::int64_t attended_pairs = 0;         ///< causal pairs in the support
+  std::vector<float> mass_received;        ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
+  std::vector<float> selection_frequency;  ///< [L] share of the rows t >= s whose support holds s; empty for dense
+  std::vector<float> lse;                  ///< [Hq, L] log-sum-exp of scale * q.k, causal, from the stored q and k
+  std::vector<float> thumbnail_max;        ///< [Hq + 1, T, T] largest p in the cell (last: m); 0 above the diagonal
+  std::vector<float> thumbnail_mean;       ///< [Hq + 1, T, T] mean p over the cell's causal pairs
+  SupportBitmap support;                   ///< S; empty for dense
+  SupportBitmap target;                    ///< T: top-k of m; empty for dense
+  SupportBitmap wasted;                    ///< in S, not in T, and m < 0.1 / history; empty for dense
 };
 
 /// `support` is what the policy's sink collected (empty for dense). Cell (i, j) of a thumbnail covers

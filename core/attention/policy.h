@@ -44,13 +44,13 @@ struct SupportTile {
 using SupportSink = std::function<void(const SupportTile&)>;
 
 struct PolicyInfo {
-  std::string name;               ///< "dense", "oracle", "indexer", "sink_window", "random"
-  std::optional<Budget> budget;   ///< none for dense
+  std::string name;              ///< "dense", "oracle", "indexer", "sink_window", "random"
+  std::optional<Budget> budget;  ///< none for dense
   std::int64_t granularity = 1;
-  bool causal = true;             ///< false where a row's support depends on later tokens (METHOD.md, "No leakage")
+  bool causal = true;  ///< false where a row's support depends on later tokens (METHOD.md, "No leakage")
   bool is_dense = false;
-  std::string backend;            ///< what executes it, e.g. "LibTorch SDPA, CPU"
-  std::string label;              ///< e.g. "reference path, not optimised"; empty where there is nothing to say
+  std::string backend;  ///< what executes it, e.g. "LibTorch SDPA, CPU"
+  std::string label;    ///< e.g. "reference path, not optimised"; empty where there is nothing to say
 };
 
 class Policy {

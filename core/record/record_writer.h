@@ -21,7 +21,8 @@ class RecordWriter {
   void write_summary(const MethodSummary& summary);
   void write_head_statistics(std::string_view method, const HeadStatistics& statistics);
   void write_mass_curves(std::string_view method, const MassCurves& curves);
-  void write_thumbnails(std::string_view method, int layer, const std::vector<Thumbnail>& per_head);  ///< Hq + 1 of them
+  void write_thumbnails(std::string_view method, int layer,
+                        const std::vector<Thumbnail>& per_head);  ///< Hq + 1 of them
   void write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap);
   void write_mass_received(std::string_view method, int layer, std::int64_t heads, const std::vector<float>& values);
   void write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values);

@@ -28,6 +28,8 @@ set(HEADROOM_HAVE_TORCH OFF)
 if(EXISTS "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so")
   set(HEADROOM_HAVE_TORCH ON)
   add_library(headroom_torch INTERFACE)
+  # LibTorch's own headers then include single operators too, never all of ATen.
+  target_compile_definitions(headroom_torch INTERFACE AT_PER_OPERATOR_HEADERS)
   target_include_directories(headroom_torch SYSTEM INTERFACE "${HEADROOM_TORCH_DIR}/include")
   target_link_libraries(headroom_torch INTERFACE
     "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so" "${HEADROOM_TORCH_DIR}/lib/libc10.so")

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "progress_line.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace headroom::cli {
+
+ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+ProgressSink ProgressLine::sink() {
+  return [this](const Progress& progress) { show(progress); };
+}
+
+void ProgressLine::clear() {
+  const std::lock_guard lock(mutex_);
+  if (shown_) std::fputs("\r\033[K", stderr);
+  shown_ = false;
+}
+
+void ProgressLine::show(const Progress& progress) {
+  const std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  const bool new_phase = progress.phase != last_phase_;
+  // A terminal is redrawn at most ten times a second; a log gets a line every ten seconds or a new phase a second.
+  const auto interval = std::chrono::milliseconds(terminal_ ? 100 : new_phase ? 1000 : 10000);
+  if (now - last_time_ < interval) return;
+  last_time_ = now;
+  last_phase_ = progress.phase;
+  std::string line = progress.phase;
+  char part[64];
+  if (progress.total > 0) {
+    std::snprintf(part, sizeof part, " %3.0f %%",
+                  100.0 * static_cast<double>(progress.done) / static_cast<double>(progress.total));
+    line += part;
+  }
+  if (progress.layer >= 0) line += " layer " + std::to_string(progress.layer);
+  if (progress.tokens_per_s > 0) {
+    std::snprintf(part, sizeof part, " %.0f tokens/s", progress.tokens_per_s);
+    line += part;
+  }
+  std::fprintf(stderr, terminal_ ? "\r\033[K%s" : "%s\n", line.c_str());
+  std::fflush(stderr);
+  shown_ = terminal_;
+}
+
+}  // namespace headroom::cli

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Progress on standard error: one updating line on a terminal, one line a phase elsewhere.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include "base/progress.h"
+
+namespace headroom::cli {
+
+class ProgressLine {
+ public:
+  ProgressLine();
+  ~ProgressLine() { clear(); }
+  /// Valid while this object lives; may be called from any thread.
+  ProgressSink sink();
+  /// Wipes the line so that other output can follow.
+  void clear();
+
+ private:
+  void show(const Progress& progress);
+
+  std::mutex mutex_;
+  bool terminal_;
+  bool shown_ = false;
+  std::string last_phase_;
+  std::chrono::steady_clock::time_point last_time_{};
+};
+
+}  // namespace headroom::cli

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attention/sparse_prefill.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "attention/select.h"
+
+namespace headroom::attention {
+namespace {
+
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+/// Attends rows [begin, end) with an additive mask [end - begin, end] in the query's dtype.
+void attend_masked(const LayerQuery& query, std::int64_t begin, std::int64_t end, const at::Tensor& mask,
+                   const at::Tensor& out) {
+  const std::int64_t group = query.num_q_heads() / query.num_kv_heads();
+  for (std::int64_t kv = 0; kv < query.num_kv_heads(); ++kv) {
+    const at::Tensor q = query.q.narrow(0, kv * group, group).narrow(1, begin, end - begin).unsqueeze(0);
+    const at::Tensor k = query.k.narrow(0, kv, 1).narrow(1, 0, end).expand({group, end, -1}).unsqueeze(0);
+    const at::Tensor v = query.v.narrow(0, kv, 1).narrow(1, 0, end).expand({group, end, -1}).unsqueeze(0);
+    const at::Tensor result = at::scaled_dot_product_attention(q, k, v, mask, 0.0, false, query.scale);
+    out.narrow(0, kv * group, group).narrow(1, begin, end - begin).copy_(result[0]);
+  }
+}
+
+/// Additive mask of rows [begin, end) from a CPU support tile.
+at::Tensor additive_mask(const SupportTile& tile, std::int64_t begin, std::int64_t end, c10::ScalarType dtype) {
+  const at::Tensor mask = at::full({end - begin, end}, minus_infinity, at::TensorOptions().dtype(dtype));
+  const std::int64_t width = tile.indices.size(1);
+  const auto* indices = tile.indices.const_data_ptr<std::int32_t>() + (begin - tile.row_begin) * width;
+  const auto* counts = tile.counts.const_data_ptr<std::int32_t>() + (begin - tile.row_begin);
+  const auto fill = [&](auto* values) {
+    for (std::int64_t row = 0; row < end - begin; ++row)
+      for (std::int32_t i = 0; i < counts[row]; ++i) values[row * end + indices[row * width + i]] = 0;
+  };
+  if (dtype == at::kBFloat16)
+    fill(mask.mutable_data_ptr<c10::BFloat16>());
+  else
+    fill(mask.mutable_data_ptr<float>());
+  return mask;
+}
+
+class SparsePrefill {
+ public:
+  SparsePrefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer& scorer, StageClock& clock,
+                const SupportSink& sink, const JobContext& job)
+      : query_(query), rule_(rule), scorer_(scorer), clock_(clock), sink_(sink), job_(job) {}
+
+  at::Tensor run() {
+    const std::int64_t length = query_.length();
+    const bool by_mass = rule_.budget.kind == BudgetKind::mass;
+    budget_tokens_ = by_mass ? 0 : std::min(rule_.budget.tokens_for(length), length);
+    out_ = at::empty(query_.q.sizes(), query_.q.options());
+    // Rows whose history fits the budget are dense by definition; whole tiles of them take the dense path.
+    const std::int64_t tile = tile_rows();
+    const std::int64_t dense_rows = budget_tokens_ == length ? length : budget_tokens_ / tile * tile;
+    if (dense_rows > 0) attend_dense(dense_rows);
+    for (std::int64_t begin = dense_rows; begin < length;) {
+      job_.check();
+      const std::int64_t end = std::min(begin + run_rows(begin), length);
+      const RowRange rows{begin, end, budget_tokens_};
+      const SupportTile support = query_.q.is_cpu() ? run_cpu(rows, tile) : run_device(rows);
+      if (sink_) sink_(support);
+      begin = end;
+    }
+    return out_;
+  }
+
+ private:
+  /// Rows of one unit of work, a multiple of the block, so that results do not depend on threads.
+  std::int64_t tile_rows() const { return std::max<std::int64_t>(query_.q.is_cpu() ? 32 : 128, rule_.granularity); }
+
+  /// Rows between two polls: about 4 M pairs on the CPU, 512 MB of scores on a device.
+  std::int64_t run_rows(std::int64_t begin) const {
+    const std::int64_t columns = std::min(begin + 256, query_.length());
+    const std::int64_t pairs =
+        query_.q.is_cpu() ? std::int64_t{1} << 20 : (std::int64_t{1} << 27) / query_.num_q_heads();
+    const std::int64_t tile = tile_rows();
+    return std::clamp<std::int64_t>(pairs / columns / tile, query_.q.is_cpu() ? 4 : 1, 64) * tile;
+  }
+
+  void attend_dense(std::int64_t rows) {
+    {
+      const StageScope scope(clock_, Stage::attention, query_.layer);
+      dense_prefill(query_, rows, out_, job_);
+    }
+    for (std::int64_t begin = 0; sink_ && begin < rows; begin += 256)
+      sink_(whole_history({begin, std::min(begin + 256, rows), budget_tokens_}, query_.q.device()));
+  }
+
+  SupportTile run_cpu(const RowRange& rows, std::int64_t tile) {
+    const std::int64_t num_tiles = (rows.size() + tile - 1) / tile;
+    const auto tile_begin = [&](std::int64_t i) { return rows.begin + i * tile; };
+    const auto tile_end = [&](std::int64_t i) { return std::min(rows.begin + (i + 1) * tile, rows.end); };
+    // Each tile is one thread's work from one end to the other: LibTorch runs its operators on one thread inside.
+    std::vector<at::Tensor> scores(static_cast<std::size_t>(num_tiles));
+    {
+      const StageScope scope(clock_, Stage::score, query_.layer);
+      at::parallel_for(0, num_tiles, 1, [&](std::int64_t from, std::int64_t to) {
+        const c10::InferenceMode guard;
+        for (std::int64_t i = from; i < to; ++i)
+          scores[static_cast<std::size_t>(i)] = scorer_(tile_begin(i), tile_end(i));
+      });
+    }
+    SupportTile support;
+    {
+      const StageScope scope(clock_, Stage::select, query_.layer);
+      support = select_cpu(scores, tile, rows, rule_);
+    }
+    const StageScope scope(clock_, Stage::attention, query_.layer);
+    at::parallel_for(0, num_tiles, 1, [&](std::int64_t from, std::int64_t to) {
+      const c10::InferenceMode guard;
+      for (std::int64_t i = from; i < to; ++i) {
+        const at::Tensor mask = additive_mask(support, tile_begin(i), tile_end(i), query_.q.scalar_type());
+        attend_masked(query_, tile_begin(i), tile_end(i), mask, out_);
+      }
+    });
+    return support;
+  }
+
+  SupportTile run_device(const RowRange& rows) {
+    at::Tensor scores;
+    {
+      const StageScope scope(clock_, Stage::score, query_.layer);
+      scores = scorer_(rows.begin, rows.end);
+    }
+    at::Tensor mask;
+    {
+      const StageScope scope(clock_, Stage::select, query_.layer);
+      mask = select_mask(scores, rows, rule_);
+    }
+    {
+      const StageScope scope(clock_, Stage::attention, query_.layer);
+      const at::Tensor additive =
+          at::zeros(mask.sizes(), query_.q.options()).masked_fill_(mask.logical_not(), minus_infinity);
+      attend_masked(query_, rows.begin, rows.end, additive, out_);
+    }
+    return sink_ ? tile_from_mask(mask, rows.begin) : SupportTile{};
+  }
+
+  const LayerQuery& query_;
+  const SelectionRule& rule_;
+  const RowScorer& scorer_;
+  StageClock& clock_;
+  const SupportSink& sink_;
+  const JobContext& job_;
+  std::int64_t budget_tokens_ = 0;
+  at::Tensor out_;
+};
+
+}  // namespace
+
+at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer& scorer,
+                          StageClock& clock, const SupportSink& sink, const JobContext& job) {
+  check_query(query);
+  const c10::InferenceMode guard;
+  return SparsePrefill(query, rule, scorer, clock, sink, job).run();
+}
+
+void check_query(const LayerQuery& query) {
+  const auto fail = [&](const char* what) {
+    throw Error(ErrorKind::internal, std::string("attention input of layer ") + std::to_string(query.layer) +
+                                         " does not fit together: " + what);
+  };
+  for (const at::Tensor* tensor : {&query.q, &query.k, &query.v}) {
+    if (!tensor->defined() || tensor->dim() != 3 || tensor->numel() == 0) fail("q, k, v must be [heads, L, d]");
+    if (tensor->scalar_type() != query.q.scalar_type() || tensor->device() != query.q.device())
+      fail("dtype or device of q, k, v differ");
+  }
+  if (query.q.scalar_type() != at::kBFloat16 && query.q.scalar_type() != at::kFloat) fail("dtype is not bf16 or fp32");
+  if (query.k.sizes() != query.v.sizes() || query.k.size(1) != query.length() || query.k.size(2) != query.head_dim() ||
+      query.num_q_heads() % query.num_kv_heads() != 0)
+    fail("shapes of q, k, v differ");
+}
+
+}  // namespace headroom::attention

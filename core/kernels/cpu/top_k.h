@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exact selection from one row of scores: the k largest, or the fewest that reach a share of the row's sum.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace headroom::kernels::cpu {
+
+/// Keys that are selected whatever their score: [0, first) and [n - last, n). `last` >= 1, so a row's own key is in.
+struct ForcedRange {
+  std::int64_t first = 0;
+  std::int64_t last = 1;
+};
+
+/// Reusable memory of one thread.
+struct SelectScratch {
+  std::vector<std::uint32_t> keys;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> others;
+};
+
+/// Writes the positions of min(k, n) of scores[0 … n), ascending, to `indices` and returns their number. Forced
+/// keys come first and count: if they alone exceed k, the last position (the row's own) is kept and the rest is filled
+/// from the lowest forced positions. Equal scores go to the lower position; NaN ranks below everything. k, n >= 1.
+std::int64_t top_k_row(const float* scores, std::int64_t n, std::int64_t k, const ForcedRange& forced,
+                       std::int32_t* indices, SelectScratch& scratch);
+
+/// The forced keys, then the largest scores until their sum reaches `share` (0 … 1) of the row's sum
+/// (to 1e-12 of it); `scores` are not
+/// negative (NaN counts as 0). Same order and ties as top_k_row; sums in double. Returns the number written
+/// (1 … n).
+std::int64_t top_mass_row(const float* scores, std::int64_t n, double share, const ForcedRange& forced,
+                          std::int32_t* indices, SelectScratch& scratch);
+
+/// Positions of scores[0 … n) from the largest to the smallest, ties to the lower position, NaN last.
+void sort_row(const float* scores, std::int64_t n, std::int32_t* order, SelectScratch& scratch);
+
+}  // namespace headroom::kernels::cpu

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "base/error.h"
+#include "record/hdf5_io.h"
+
+namespace headroom::record::hdf5 {
+namespace {
+
+constexpr std::int64_t chunk_elements = 512 * 512;
+
+/// Keeps trailing dimensions whole and cuts the leading ones until a chunk has at most 512 x 512 elements.
+std::vector<hsize_t> chunk_of(const Extent& extent) {
+  std::vector<hsize_t> chunk(extent.begin(), extent.end());
+  std::int64_t count = 1;
+  for (const auto n : extent) count *= n;
+  for (std::size_t i = 0; i < extent.size() && count > chunk_elements; ++i) {
+    const std::int64_t rest = count / extent[i];
+    const std::int64_t wanted =
+        std::clamp<std::int64_t>(chunk_elements / std::max<std::int64_t>(rest, 1), 1, extent[i]);
+    chunk[i] = static_cast<hsize_t>(wanted);
+    count = rest * wanted;
+  }
+  return chunk;
+}
+
+[[noreturn]] void fail(const std::string& place, const std::string& path, const char* what) {
+  throw input_error(place + ":" + path, std::string(what) + " (is the disk full?)");
+}
+
+Handle open_object(hid_t file, const std::string& path, const std::string& place) {
+  Handle object(H5Oopen(file, path.c_str(), H5P_DEFAULT), H5Oclose);
+  if (!object) fail(place, path, "cannot open what was just written");
+  return object;
+}
+
+void write_attribute_raw(hid_t file, const std::string& path, const char* name, hid_t type, const void* value,
+                         const std::string& place) {
+  const Handle object = open_object(file, path, place);
+  if (H5Aexists(object.get(), name) > 0) H5Adelete(object.get(), name);
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate2(object.get(), name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (!attribute || H5Awrite(attribute.get(), type, value) < 0) fail(place, path, "cannot write an attribute");
+}
+
+}  // namespace
+
+Handle make_group(hid_t file, const std::string& path, const std::string& place) {
+  Handle group;
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string part = path.substr(0, end);
+    if (H5Lexists(file, part.c_str(), H5P_DEFAULT) > 0)
+      group = Handle(H5Gopen2(file, part.c_str(), H5P_DEFAULT), H5Gclose);
+    else
+      group = Handle(H5Gcreate2(file, part.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+    if (!group) fail(place, part, "cannot create a group");
+    if (end == std::string::npos) return group;
+  }
+}
+
+void remove_link(hid_t file, const std::string& path) {
+  if (H5Lexists(file, path.c_str(), H5P_DEFAULT) > 0) H5Ldelete(file, path.c_str(), H5P_DEFAULT);
+}
+
+void write_raw(hid_t file, const std::string& path, Element element, const Extent& extent, const void* data,
+               const std::string& place) {
+  const std::size_t slash = path.rfind('/');
+  if (slash != 0) make_group(file, path.substr(0, slash), place);
+  remove_link(file, path);
+  const std::vector<hsize_t> dims(extent.begin(), extent.end());
+  const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
+  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation.get(), 0);  // the same run gives the same bytes
+  const bool empty = std::find(extent.begin(), extent.end(), 0) != extent.end();
+  if (!empty) {
+    const std::vector<hsize_t> chunk = chunk_of(extent);
+    H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
+    if (size_of(element) > 1) H5Pset_shuffle(creation.get());
+    H5Pset_deflate(creation.get(), 1);
+    H5Pset_fletcher32(creation.get());
+  }
+  const Handle type = type_of(element);
+  const Handle dataset(
+      H5Dcreate2(file, path.c_str(), type.get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT), H5Dclose);
+  if (!dataset) fail(place, path, "cannot create a dataset");
+  if (!empty && H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+    fail(place, path, "cannot write a dataset");
+}
+
+void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place) {
+  write_raw(file, path, Element::u8, {static_cast<std::int64_t>(text.size())}, text.data(), place);
+}
+
+void write_attribute(hid_t file, const std::string& path, const char* name, std::int64_t value,
+                     const std::string& place) {
+  write_attribute_raw(file, path, name, type_of(Element::i64).get(), &value, place);
+}
+
+void write_attribute(hid_t file, const std::string& path, const char* name, double value, const std::string& place) {
+  write_attribute_raw(file, path, name, type_of(Element::f64).get(), &value, place);
+}
+
+void write_attribute(hid_t file, const std::string& path, const char* name, const std::string& value,
+                     const std::string& place) {
+  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), std::max<std::size_t>(value.size(), 1));
+  H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+  const std::string padded = value.empty() ? std::string(1, '\0') : value;
+  write_attribute_raw(file, path, name, type.get(), padded.data(), place);
+}
+
+}  // namespace headroom::record::hdf5

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The texts of a record: metadata and method summaries as JSON. Arrays live in datasets of their own, not here.
+// Internal to core/record.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "record/types.h"
+
+namespace headroom::record {
+
+/// Text of /meta/json. `methods` are the ids in their order.
+std::string meta_to_json(const RunMeta& meta, const std::vector<std::string>& methods);
+/// Throws input errors that name `place` and the field.
+RunMeta meta_from_json(const std::string& text, std::vector<std::string>& methods, const std::string& place);
+
+/// Text of /methods/<id>/summary_json: everything but arrays and the answer.
+std::string summary_to_json(const MethodSummary& summary);
+MethodSummary summary_from_json(const std::string& text, const std::string& place);
+
+/// Whether `id` may name a group: 1 to 64 of a-z A-Z 0-9 . _ - and not beginning with a dot.
+bool is_method_id(std::string_view id);
+
+}  // namespace headroom::record

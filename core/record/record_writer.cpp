@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "record/record_writer.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "record/half.h"
+#include "record/hdf5_io.h"
+#include "record/record_json.h"
+#include "record/record_layout.h"
+
+namespace headroom::record {
+namespace {
+
+void require(bool condition, const char* what) {
+  if (!condition) throw Error(ErrorKind::internal, std::string("record: ") + what);
+}
+
+std::int64_t size_of(const auto& container) {
+  return static_cast<std::int64_t>(container.size());
+}
+
+}  // namespace
+
+struct RecordWriter::Impl {
+  std::filesystem::path file, part;
+  std::string place;
+  hdf5::Handle handle;
+  RunMeta meta;
+  std::int64_t length = 0;
+  std::vector<std::string> methods;
+
+  hid_t id() const { return handle.get(); }
+  void check_method(std::string_view method) const {
+    require(std::find(methods.begin(), methods.end(), method) != methods.end(), "method without a summary");
+  }
+  void check_layer(int layer) const { require(layer >= 0 && layer < meta.num_layers, "layer out of range"); }
+  template <typename T>
+  void write(const std::string& path, const hdf5::Extent& extent, const std::vector<T>& values) {
+    std::int64_t count = 1;
+    for (const auto n : extent) count *= n;
+    require(count == size_of(values), ("wrong number of values for " + path).c_str());
+    hdf5::write<T>(id(), path, extent, values, place);
+  }
+  void write_meta() { hdf5::write_text(id(), "/meta/json", meta_to_json(meta, methods), place); }
+};
+
+RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens)
+    : impl_(std::make_unique<Impl>()) {
+  require(tokens.begin.size() == tokens.ids.size() && tokens.end.size() == tokens.ids.size(), "token lists differ");
+  require(size_of(tokens.ids) <= layout::max_tokens && size_of(tokens.text) <= layout::max_text_bytes,
+          "too many tokens");
+  impl_->file = file;
+  impl_->part = file;
+  impl_->part += ".part";
+  impl_->place = file.string();
+  impl_->meta = meta;
+  impl_->length = size_of(tokens.ids);
+  hdf5::Library library;
+  const hdf5::Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
+  const hdf5::Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  impl_->handle = hdf5::Handle(H5Fcreate(impl_->part.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
+  if (!impl_->handle) throw input_error(impl_->part.string(), "cannot create the record here");
+  hdf5::write_text(impl_->id(), "/tokens/text", tokens.text, impl_->place);
+  impl_->write<std::int32_t>("/tokens/ids", {impl_->length}, tokens.ids);
+  impl_->write<std::int64_t>("/tokens/begin", {impl_->length}, tokens.begin);
+  impl_->write<std::int64_t>("/tokens/end", {impl_->length}, tokens.end);
+  hdf5::make_group(impl_->id(), "/methods", impl_->place);
+  impl_->write_meta();
+}
+
+RecordWriter::~RecordWriter() {
+  if (!impl_ || !impl_->handle) return;
+  {
+    hdf5::Library library;
+    impl_->handle.reset();
+  }
+  std::error_code ignored;
+  std::filesystem::remove(impl_->part, ignored);
+}
+
+void RecordWriter::write_summary(const MethodSummary& s) {
+  require(is_method_id(s.id), "method id has other characters than a-z 0-9 . _ -");
+  hdf5::Library library;
+  Impl& w = *impl_;
+  if (std::find(w.methods.begin(), w.methods.end(), s.id) == w.methods.end()) w.methods.push_back(s.id);
+  const auto path = [&](const char* name) { return layout::method(s.id, name); };
+  hdf5::write_text(w.id(), path("summary_json"), summary_to_json(s), w.place);
+  hdf5::write_text(w.id(), path("answer"), s.answer, w.place);
+  w.write(path("answer_ids"), {size_of(s.answer_ids)}, s.answer_ids);
+  w.write(path("ttft_samples_ms"), {size_of(s.ttft_samples)}, s.ttft_samples);
+  std::vector<double> layer_stages;
+  for (const auto& row : s.layer_stages) layer_stages.insert(layer_stages.end(), row.begin(), row.end());
+  w.write(path("layer_stages_ms"), {size_of(s.layer_stages), static_cast<std::int64_t>(num_stages)}, layer_stages);
+  for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
+                                     std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
+                                     std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {
+    require(values->empty() || size_of(*values) == w.meta.num_layers, "per-layer list is not one value a layer");
+    w.write(path(name), {size_of(*values)}, *values);
+  }
+}
+
+void RecordWriter::write_head_statistics(std::string_view method, const HeadStatistics& statistics) {
+  hdf5::Library library;
+  Impl& w = *impl_;
+  w.check_method(method);
+  require(statistics.layers == w.meta.num_layers && statistics.heads == w.meta.num_q_heads + 1, "statistics' shape");
+  require(size_of(statistics.names) <= layout::max_statistics, "too many statistics");
+  std::vector<std::uint8_t> names(statistics.names.size() * layout::statistic_name_bytes, 0);
+  for (std::size_t i = 0; i < statistics.names.size(); ++i) {
+    require(size_of(statistics.names[i]) < layout::statistic_name_bytes, "statistic's name is too long");
+    std::copy(statistics.names[i].begin(), statistics.names[i].end(),
+              names.begin() + static_cast<std::ptrdiff_t>(i) * layout::statistic_name_bytes);
+  }
+  w.write(layout::method(method, "head_statistics/names"), {size_of(statistics.names), layout::statistic_name_bytes},
+          names);
+  w.write(layout::method(method, "head_statistics/values"),
+          {statistics.layers, statistics.heads, size_of(statistics.names)}, statistics.values);
+}
+
+void RecordWriter::write_mass_curves(std::string_view method, const MassCurves& curves) {
+  hdf5::Library library;
+  Impl& w = *impl_;
+  w.check_method(method);
+  require(curves.layers == w.meta.num_layers && curves.heads == w.meta.num_q_heads + 1, "curves' shape");
+  w.write(layout::method(method, "mass_curves/budgets"), {size_of(curves.budgets)}, curves.budgets);
+  w.write(layout::method(method, "mass_curves/values"), {curves.layers, curves.heads, 3, size_of(curves.budgets)},
+          curves.values);
+}
+
+void RecordWriter::write_thumbnails(std::string_view method, int layer, const std::vector<Thumbnail>& per_head) {
+  hdf5::Library library;
+  Impl& w = *impl_;
+  w.check_method(method);
+  w.check_layer(layer);
+  require(size_of(per_head) == w.meta.num_q_heads + 1, "one thumbnail a head and one for the mean");
+  const std::int64_t size = per_head.front().size, cell = per_head.front().cell;
+  require(size >= 1 && size <= layout::max_thumbnail && cell >= 1 && size * cell >= w.length, "thumbnail's size");
+  std::vector<float> max, mean;
+  for (const Thumbnail& one : per_head) {
+    require(
+        one.size == size && one.cell == cell && size_of(one.max) == size * size && one.max.size() == one.mean.size(),
+        "thumbnails differ in size");
+    max.insert(max.end(), one.max.begin(), one.max.end());
+    mean.insert(mean.end(), one.mean.begin(), one.mean.end());
+  }
+  w.write(layout::layer(method, layer, "thumbnails/max"), {size_of(per_head), size, size}, max);
+  w.write(layout::layer(method, layer, "thumbnails/mean"), {size_of(per_head), size, size}, mean);
+  hdf5::write_attribute(w.id(), layout::layer(method, layer, "thumbnails"), "cell", cell, w.place);
+}
+
+void RecordWriter::write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap) {
+  hdf5::Library library;
+  Impl& w = *impl_;
+  w.check_method(method);
+  w.check_layer(layer);
+  require(bitmap.length() == w.length, "support's length is not the prompt's");
+  const std::string path = layout::layer(method, layer, std::string("supports/") + layout::support_name(kind));
+  hdf5::write<std::uint8_t>(w.id(), path, {bitmap.length(), bitmap.row_bytes()}, bitmap.bytes(), w.place);
+  hdf5::write_attribute(w.id(), path, "sha256", sha256(bitmap.bytes()), w.place);
+}
+
+void RecordWriter::write_mass_received(std::string_view method, int layer, std::int64_t heads,
+                                       const std::vector<float>& values) {
+  hdf5::Library library;
+  impl_->check_method(method);
+  impl_->check_layer(layer);
+  require(heads == impl_->meta.num_q_heads + 1, "mass received: one row a head and one for the mean");
+  impl_->write(layout::layer(method, layer, "mass_received"), {heads, impl_->length}, values);
+}
+
+void RecordWriter::write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values) {
+  hdf5::Library library;
+  impl_->check_method(method);
+  impl_->check_layer(layer);
+  impl_->write(layout::layer(method, layer, "selection_frequency"), {impl_->length}, values);
+}
+
+void RecordWriter::write_layer_stream(std::string_view method, int layer, const LayerStream& stream) {
+  hdf5::Library library;
+  Impl& w = *impl_;
+  w.check_method(method);
+  w.check_layer(layer);
+  const std::int64_t rows = stream.length - stream.query_begin;
+  require(stream.length == w.length && stream.query_begin >= 0 && rows >= 1, "stream's rows");
+  require(stream.num_q_heads == w.meta.num_q_heads && stream.num_kv_heads == w.meta.num_kv_heads &&
+              stream.head_dim == w.meta.head_dim,
+          "stream's heads are not the model's");
+  const auto write_halves = [&](const char* name, const hdf5::Extent& extent, const std::vector<float>& values) {
+    const std::string path = layout::layer(method, layer, name);
+    const std::vector<std::uint16_t> halves = to_half_lossless(values);
+    if (halves.empty())
+      w.write(path, extent, values);
+    else
+      w.write(path, extent, halves);
+  };
+  write_halves("stream/q", {stream.num_q_heads, rows, stream.head_dim}, stream.q);
+  write_halves("stream/k", {stream.num_kv_heads, stream.length, stream.head_dim}, stream.k);
+  w.write(layout::layer(method, layer, "stream/lse"), {stream.num_q_heads, rows}, stream.lse);
+  const std::string group = layout::layer(method, layer, "stream");
+  hdf5::write_attribute(w.id(), group, "scale", stream.scale, w.place);
+  hdf5::write_attribute(w.id(), group, "query_begin", stream.query_begin, w.place);
+}
+
+std::int64_t RecordWriter::bytes_written() {
+  hdf5::Library library;
+  hsize_t bytes = 0;
+  if (H5Fflush(impl_->id(), H5F_SCOPE_LOCAL) < 0 || H5Fget_filesize(impl_->id(), &bytes) < 0)
+    throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
+  return static_cast<std::int64_t>(bytes);
+}
+
+void RecordWriter::finish(const RunMeta& meta) {
+  {
+    hdf5::Library library;
+    require(meta.num_layers == impl_->meta.num_layers && meta.num_q_heads == impl_->meta.num_q_heads,
+            "metadata changed");
+    impl_->meta = meta;
+    impl_->write_meta();
+    if (H5Fflush(impl_->id(), H5F_SCOPE_GLOBAL) < 0)
+      throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
+    impl_->handle.reset();
+  }
+  std::error_code failure;
+  std::filesystem::rename(impl_->part, impl_->file, failure);
+  if (failure) throw input_error(impl_->file.string(), "cannot rename the finished record: " + failure.message());
+}
+
+}  // namespace headroom::record

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layer inputs for tests: random with structure (random q and k alone are nearly uniform and hide selection errors),
+// tied, or not finite.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "attention/policy.h"
+#include "attention/reference.h"
+
+namespace headroom::attention::testing {
+
+struct Shape {
+  std::int64_t length, num_q_heads, num_kv_heads, head_dim;
+  c10::ScalarType dtype = at::kFloat;
+  std::string text() const {
+    return "L " + std::to_string(length) + " heads " + std::to_string(num_q_heads) + ":" +
+           std::to_string(num_kv_heads) + " d " + std::to_string(head_dim) +
+           (dtype == at::kBFloat16 ? " bf16" : " f32");
+  }
+};
+
+inline at::Tensor random_tensor(std::vector<std::int64_t> sizes, std::mt19937& random, double sigma = 1) {
+  std::normal_distribution<float> normal(0, static_cast<float>(sigma));
+  const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
+  float* values = tensor.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < tensor.numel(); ++i) values[i] = normal(random);
+  return tensor;
+}
+
+/// q and k share a few directions, so that some keys stand out for many queries, as in trained models.
+inline LayerQuery make_query(const Shape& shape, unsigned seed, std::int64_t width = 24) {
+  std::mt19937 random(seed);
+  LayerQuery query;
+  query.layer = 3;
+  query.scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+  query.rope_base = 10000;
+  query.x = random_tensor({shape.length, width}, random).to(shape.dtype);
+  query.q = random_tensor({shape.num_q_heads, shape.length, shape.head_dim}, random, 1.4);
+  query.k = random_tensor({shape.num_kv_heads, shape.length, shape.head_dim}, random, 1.4);
+  for (std::int64_t key = 0; key < shape.length; key += 11) query.k.select(1, key).mul_(1.8);
+  query.k.select(1, 0).copy_(query.q.mean(0).mean(0).mul(20));
+  query.q = query.q.to(shape.dtype);
+  query.k = query.k.to(shape.dtype);
+  query.v = random_tensor({shape.num_kv_heads, shape.length, shape.head_dim}, random).to(shape.dtype);
+  return query;
+}
+
+inline reference::Supports supports_of(const std::vector<SupportTile>& tiles) {
+  reference::Supports supports;
+  for (const SupportTile& tile : tiles) {
+    const at::Tensor indices = tile.indices.to(at::kCPU).contiguous();
+    const at::Tensor counts = tile.counts.to(at::kCPU).contiguous();
+    for (std::int64_t row = 0; row < counts.size(0); ++row) {
+      const std::int32_t* keys = indices.const_data_ptr<std::int32_t>() + row * indices.size(1);
+      supports.emplace_back(keys, keys + counts.const_data_ptr<std::int32_t>()[row]);
+    }
+  }
+  return supports;
+}
+
+struct Attended {
+  at::Tensor out;
+  std::vector<SupportTile> tiles;
+  reference::Supports supports;
+};
+
+inline Attended attend(const Policy& policy, const LayerQuery& query) {
+  Attended result;
+  StageClock clock;
+  result.out = policy.attend(
+      query, clock, [&](const SupportTile& tile) { result.tiles.push_back(tile); }, JobContext{});
+  result.supports = supports_of(result.tiles);
+  return result;
+}
+
+/// Largest absolute difference of `out` from the fp64 values; infinite where out is not finite.
+inline double max_error(const at::Tensor& out, const std::vector<double>& expected) {
+  const at::Tensor values = out.to(at::kCPU).to(at::kDouble).contiguous();
+  const double* found = values.const_data_ptr<double>();
+  double error = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::abs(found[i] - expected[i]);
+    error = difference <= error ? error : std::isnan(difference) ? INFINITY : difference;
+  }
+  return error;
+}
+
+}  // namespace headroom::attention::testing

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every policy against the fp64 reference: supports, outputs, ties, forced keys, blocks, mass budgets, threads.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
+
+#include <QtTest>
+#include <limits>
+#include <set>
+
+#include "attention/policy.h"
+#include "attention/reference.h"
+#include "attention/select.h"
+#include "attention/sparse_prefill.h"
+#include "base/error.h"
+#include "layer_inputs.h"
+
+using namespace headroom;
+using namespace headroom::attention;
+using namespace headroom::attention::testing;
+
+namespace {
+
+const std::vector<Shape>& shapes() {
+  static const std::vector<Shape> all = {{1, 3, 3, 16},
+                                         {2, 4, 1, 64, at::kBFloat16},
+                                         {37, 9, 3, 64, at::kBFloat16},
+                                         {129, 4, 1, 16},
+                                         {161, 2, 2, 128},
+                                         {95, 4, 1, 256, at::kBFloat16},
+                                         {200, 9, 3, 64},
+                                         {333, 3, 1, 64, at::kBFloat16}};
+  return all;
+}
+
+PolicyOptions options_for(const std::string& name, const std::string& budget, std::int64_t granularity = 1) {
+  PolicyOptions options;
+  options.name = name;
+  if (!budget.empty()) options.budget = parse_budget(budget);
+  options.granularity = granularity;
+  return options;
+}
+
+/// The textbook computation in the query's own dtype, whole rows at once: what an error is held against.
+at::Tensor same_precision(const LayerQuery& query, const reference::Supports& supports) {
+  const std::int64_t length = query.length(), group = query.num_q_heads() / query.num_kv_heads();
+  const at::Tensor mask = at::full({length, length}, -std::numeric_limits<double>::infinity(), query.q.options());
+  for (std::int64_t row = 0; row < length; ++row)
+    for (const std::int64_t key : supports[static_cast<std::size_t>(row)]) mask[row][key].fill_(0);
+  const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
+  const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask);
+  return at::matmul(at::softmax(scores, -1), v);
+}
+
+/// Empty, or where the supports differ in more than keys of equal score (1e-5 relative).
+std::string compare(const reference::Supports& found, const reference::Supports& expected,
+                    const std::vector<std::vector<double>>& scores, std::int64_t granularity) {
+  if (found.size() != expected.size()) return "wrong number of rows";
+  for (std::size_t row = 0; row < found.size(); ++row) {
+    if (found[row] == expected[row]) continue;
+    if (found[row].size() != expected[row].size()) return "row " + std::to_string(row) + ": wrong count";
+    const std::vector<double> shared = reference::shared_scores(scores, static_cast<std::int64_t>(row), granularity);
+    std::vector<std::int64_t> extra, missing;
+    std::set_difference(found[row].begin(), found[row].end(), expected[row].begin(), expected[row].end(),
+                        std::back_inserter(extra));
+    std::set_difference(expected[row].begin(), expected[row].end(), found[row].begin(), found[row].end(),
+                        std::back_inserter(missing));
+    for (const std::int64_t a : extra)
+      for (const std::int64_t b : missing)
+        if (std::abs(shared[static_cast<std::size_t>(a)] - shared[static_cast<std::size_t>(b)]) >
+            1e-5 * shared[static_cast<std::size_t>(b)])
+          return "row " + std::to_string(row) + ": key " + std::to_string(a) + " instead of " + std::to_string(b);
+  }
+  return {};
+}
+
+std::vector<std::vector<double>> masses(const reference::Inputs& in) {
+  std::vector<std::vector<double>> rows;
+  for (std::int64_t row = 0; row < in.length; ++row) rows.push_back(reference::mass(in, row));
+  return rows;
+}
+
+class CountingClock : public StageClock {
+ public:
+  void begin(Stage stage, int layer) override {
+    nested |= open;
+    open = true;
+    seen.insert(stage);
+    layers.insert(layer);
+  }
+  void end() override { open = false; }
+  bool open = false, nested = false;
+  std::set<Stage> seen;
+  std::set<int> layers;
+};
+
+}  // namespace
+
+class TestPolicies : public QObject {
+  Q_OBJECT
+ private slots:
+  void initTestCase() { at::set_num_threads(2); }
+
+  void dense_is_as_exact_as_libtorch() {
+    for (const Shape& shape : shapes()) {
+      const LayerQuery query = make_query(shape, 1);
+      const reference::Outputs expected = reference::dense(reference::inputs_of(query));
+      const at::Tensor out = attend(*make_policy({}), query).out;
+      QCOMPARE(out.scalar_type(), shape.dtype);
+      reference::Supports all;
+      for (std::int64_t row = 0; row < shape.length; ++row) {
+        all.emplace_back();
+        for (std::int64_t key = 0; key <= row; ++key) all.back().push_back(key);
+      }
+      const double allowed = 2 * max_error(same_precision(query, all), expected.out) + 1e-6;
+      QVERIFY2(max_error(out, expected.out) <= allowed, shape.text().c_str());
+    }
+  }
+
+  void long_dense_prompts_are_merged_from_chunks() {
+    // Long and wide enough for query chunks; checked against the plain call.
+    const LayerQuery query = make_query({6000, 1, 1, 256}, 2);
+    const at::Tensor out = attend(*make_policy({}), query).out;
+    StageClock clock;
+    for (const std::int64_t row : {0L, 511L, 1500L, 5999L}) {
+      const at::Tensor scores =
+          at::matmul(query.k[0].narrow(0, 0, row + 1).to(at::kDouble), query.q[0][row].to(at::kDouble))
+              .mul(query.scale);
+      const at::Tensor expected = at::matmul(at::softmax(scores, 0), query.v[0].narrow(0, 0, row + 1).to(at::kDouble));
+      QVERIFY(expected.sub(out[0][row]).abs().max().item<double>() < 1e-5);
+    }
+  }
+
+  void oracle_supports_and_outputs_match_the_reference() {
+    for (const Shape& shape : shapes()) {
+      const LayerQuery query = make_query(shape, 3);
+      const reference::Inputs in = reference::inputs_of(query);
+      const auto scores = masses(in);
+      for (const std::string budget : {"1", "16", "33%", "1000", "p0.9"}) {
+        for (const std::int64_t granularity : {1, 16}) {
+          const auto policy = make_policy(options_for("oracle", budget, granularity));
+          const Attended found = attend(*policy, query);
+          const auto expected = reference::select(scores, parse_budget(budget), granularity);
+          const std::string where = shape.text() + " budget " + budget + " B " + std::to_string(granularity);
+          QVERIFY2(compare(found.supports, expected, scores, granularity).empty(),
+                   (where + ": " + compare(found.supports, expected, scores, granularity)).c_str());
+          const reference::Outputs outputs = reference::sparse(in, found.supports);
+          const double allowed = 2 * max_error(same_precision(query, found.supports), outputs.out) + 1e-6;
+          QVERIFY2(max_error(found.out, outputs.out) <= allowed, where.c_str());
+        }
+      }
+    }
+  }
+
+  void forced_keys_count_against_the_budget() {
+    const LayerQuery query = make_query({150, 3, 1, 16}, 4);
+    const auto scores = masses(reference::inputs_of(query));
+    for (const std::string name : {"oracle", "sink_window", "random"}) {
+      for (const std::string budget : {"3", "12", "40"}) {
+        PolicyOptions options = options_for(name, budget);
+        options.forced = {4, 8};
+        const auto supports = attend(*make_policy(options), query).supports;
+        for (std::size_t row = 0; row < supports.size(); ++row) {
+          const auto history = static_cast<std::int64_t>(row) + 1;
+          const std::int64_t k = options.budget->tokens_for(150);
+          QCOMPARE(static_cast<std::int64_t>(supports[row].size()), std::min(k, history));
+          QVERIFY(supports[row].back() == history - 1);
+          if (k >= 12) {
+            for (std::int64_t key = 0; key < history; ++key)
+              if (key < 4 || key >= history - 8)
+                QVERIFY(std::binary_search(supports[row].begin(), supports[row].end(), key));
+          }
+        }
+        if (name == "oracle")
+          QVERIFY(compare(supports, reference::select(scores, *options.budget, 1, options.forced), scores, 1).empty());
+      }
+    }
+    PolicyOptions options = options_for("oracle", "p0.5", 8);
+    options.forced = {2, 3};
+    QVERIFY(compare(attend(*make_policy(options), query).supports,
+                    reference::select(scores, *options.budget, 8, options.forced), scores, 8)
+                .empty());
+  }
+
+  void equal_scores_go_to_the_lower_position() {
+    LayerQuery query = make_query({140, 4, 1, 16}, 5);
+    query.q.zero_();  // every mass is 1 / history
+    const auto supports = attend(*make_policy(options_for("oracle", "20")), query).supports;
+    for (std::size_t row = 20; row < supports.size(); ++row) {
+      for (std::int64_t i = 0; i < 19; ++i) QCOMPARE(supports[row][static_cast<std::size_t>(i)], i);
+      QCOMPARE(supports[row][19], static_cast<std::int64_t>(row));
+    }
+    // Duplicate keys have equal computed scores too, wherever they stand in a tile.
+    query = make_query({140, 4, 1, 64, at::kBFloat16}, 6);
+    for (std::int64_t key = 0; key + 1 < 140; key += 2) query.k.select(1, key + 1).copy_(query.k.select(1, key));
+    const auto twins = attend(*make_policy(options_for("oracle", "21")), query).supports;
+    for (std::size_t row = 21; row < twins.size(); ++row)
+      for (const std::int64_t key : twins[row])
+        if (key % 2 == 1 && key != static_cast<std::int64_t>(row))
+          QVERIFY(std::binary_search(twins[row].begin(), twins[row].end(), key - 1));
+  }
+
+  void sink_window_is_sinks_and_the_latest_keys() {
+    const LayerQuery query = make_query({100, 2, 1, 16}, 7);
+    for (const std::int64_t granularity : {1, 32}) {
+      const auto supports = attend(*make_policy(options_for("sink_window", "10", granularity)), query).supports;
+      for (std::int64_t row = 10; row < 100; ++row) {
+        std::vector<std::int64_t> expected = {0, 1, 2, 3};
+        for (std::int64_t key = row - 5; key <= row; ++key) expected.push_back(key);
+        QCOMPARE(supports[static_cast<std::size_t>(row)], expected);
+      }
+    }
+  }
+
+  void random_is_uniform_and_depends_on_seed_and_layer() {
+    LayerQuery query = make_query({600, 2, 1, 16}, 8);
+    PolicyOptions options = options_for("random", "60");
+    const auto first = attend(*make_policy(options), query).supports;
+    QCOMPARE(attend(*make_policy(options), query).supports, first);
+    std::vector<int> hits(6);
+    for (std::size_t row = 300; row < 600; ++row) {
+      QCOMPARE(first[row].size(), std::size_t{60});
+      QCOMPARE(first[row].back(), static_cast<std::int64_t>(row));
+      for (const std::int64_t key : first[row])
+        if (key < 300) ++hits[static_cast<std::size_t>(key / 50)];
+    }
+    for (const int count : hits) QVERIFY2(std::abs(count - hits[0]) < 0.1 * hits[0], std::to_string(count).c_str());
+    options.seed = 1;
+    QVERIFY(attend(*make_policy(options), query).supports != first);
+    options.seed = 0;
+    query.layer = 4;
+    QVERIFY(attend(*make_policy(options), query).supports != first);
+    options.granularity = 8;
+    const auto shared = attend(*make_policy(options), query).supports;
+    for (std::size_t row = 304; row < 311; ++row) {  // one block: all but the own key and one more are shared
+      std::vector<std::int64_t> common;
+      std::set_intersection(shared[row].begin(), shared[row].end(), shared[311].begin(), shared[311].end(),
+                            std::back_inserter(common));
+      QVERIFY(common.size() >= 50);
+    }
+  }
+
+  void results_do_not_depend_on_threads_or_repeats() {
+    const LayerQuery query = make_query({700, 9, 3, 64, at::kBFloat16}, 9);
+    for (const std::string name : {"dense", "oracle", "random"}) {
+      const auto policy = make_policy(options_for(name, name == "dense" ? "" : "64"));
+      const Attended two = attend(*policy, query);
+      QVERIFY(attend(*policy, query).out.equal(two.out));
+      at::set_num_threads(1);
+      const Attended one = attend(*policy, query);
+      at::set_num_threads(2);
+      QVERIFY2(one.out.equal(two.out), name.c_str());
+      QCOMPARE(one.supports, two.supports);
+    }
+  }
+
+  void tensor_operators_select_like_the_cpu_kernel() {
+    std::mt19937 random(10);
+    for (const std::string budget : {"1", "7", "40", "p0.8"}) {
+      for (const std::int64_t granularity : {1, 8}) {
+        for (const ForcedKeys forced : {ForcedKeys{0, 1}, ForcedKeys{3, 5}}) {
+          SelectionRule rule{parse_budget(budget), granularity, forced};
+          const RowRange rows{64, 128, rule.budget.kind == BudgetKind::mass ? 0 : rule.budget.tokens_for(128)};
+          at::Tensor scores = random_tensor({64, 128}, random).abs_();
+          scores.narrow(1, 20, 40).fill_(0.5);
+          if (granularity == 1) scores[5].narrow(0, 10, 9).fill_(std::numeric_limits<double>::quiet_NaN());
+          const SupportTile mask = tile_from_mask(select_mask(scores, rows, rule), 64);
+          std::vector<at::Tensor> tiles = {scores.narrow(0, 0, 32).narrow(1, 0, 96).contiguous(),
+                                           scores.narrow(0, 32, 32).contiguous()};
+          const SupportTile kernel = select_cpu(tiles, 32, rows, rule);
+          QCOMPARE(supports_of({mask}), supports_of({kernel}));
+        }
+      }
+    }
+  }
+
+  void inputs_that_are_not_finite_do_not_crash() {
+    LayerQuery query = make_query({90, 4, 1, 16}, 11);
+    query.q[0][70].fill_(std::numeric_limits<double>::quiet_NaN());
+    query.k[0][3].fill_(std::numeric_limits<double>::infinity());
+    query.v[0][5].fill_(std::numeric_limits<double>::infinity());
+    for (const std::string name : {"dense", "oracle", "sink_window", "random"}) {
+      const Attended found = attend(*make_policy(options_for(name, name == "dense" ? "" : "16")), query);
+      QVERIFY(found.out.sizes() == query.q.sizes());
+      for (std::size_t row = 0; row < found.supports.size(); ++row) {
+        QCOMPARE(found.supports[row].size(), std::min<std::size_t>(16, row + 1));
+        QCOMPARE(found.supports[row].back(), static_cast<std::int64_t>(row));
+      }
+    }
+    QVERIFY(!attend(*make_policy(options_for("oracle", "p0.9")), query).supports.empty());
+  }
+
+  void stages_are_timed_one_after_the_other() {
+    const LayerQuery query = make_query({400, 2, 1, 16}, 12);
+    CountingClock clock;
+    make_policy(options_for("oracle", "40"))->attend(query, clock, {}, {});
+    QVERIFY(!clock.nested);
+    QVERIFY(!clock.open);
+    QCOMPARE(clock.seen, (std::set<Stage>{Stage::score, Stage::select, Stage::attention}));
+    QCOMPARE(clock.layers, std::set<int>{3});
+    CountingClock dense;
+    make_policy({})->attend(query, dense, {}, {});
+    QCOMPARE(dense.seen, std::set<Stage>{Stage::attention});
+  }
+
+  void a_stop_ends_it() {
+    const LayerQuery query = make_query({3000, 2, 1, 16}, 13);
+    std::stop_source source;
+    StageClock clock;
+    JobContext job{source.get_token(), {}};
+    int tiles = 0;
+    const auto sink = [&](const SupportTile&) {
+      if (++tiles == 2) source.request_stop();
+    };
+    try {
+      make_policy(options_for("oracle", "10"))->attend(query, clock, sink, job);
+      QFAIL("not cancelled");
+    } catch (const Error& error) {
+      QCOMPARE(error.kind(), ErrorKind::cancelled);
+    }
+    QVERIFY_THROWS_EXCEPTION(Error, make_policy({})->attend(query, clock, {}, job));
+  }
+
+  void options_are_checked() {
+    const auto refused = [](PolicyOptions options) {
+      try {
+        make_policy(options);
+      } catch (const Error& error) {
+        return error.kind() == ErrorKind::usage;
+      }
+      return false;
+    };
+    QVERIFY(refused(options_for("nonsense", "5")));
+    QVERIFY(refused(options_for("oracle", "")));
+    QVERIFY(refused(options_for("oracle", "5", 3)));
+    QVERIFY(refused(options_for("sink_window", "p0.9")));
+    QVERIFY(refused(options_for("random", "p0.9")));
+    PolicyOptions options = options_for("oracle", "5");
+    options.forced.local = 0;
+    QVERIFY(refused(options));
+    QVERIFY(make_policy(options_for("oracle", "5", 64))->info().causal == false);
+    QVERIFY(make_policy(options_for("random", "5", 64))->info().causal);
+    QVERIFY(make_policy({})->info().is_dense);
+  }
+};
+
+QTEST_APPLESS_MAIN(TestPolicies)
+#include "test_policies.moc"

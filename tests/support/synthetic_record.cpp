@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/synthetic_record.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+
+#include "base/error.h"
+#include "record/record_writer.h"
+
+namespace headroom::test {
+namespace {
+
+using namespace record;
+
+constexpr std::int64_t thumbnail_size = 128;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+struct LayerResult {
+  std::vector<float> statistics, curves, received, frequency;
+  std::vector<Thumbnail> thumbnails;
+  SupportBitmap support, target, wasted;
+  double captured_mean = 1, captured_min = 1, recall = nan, recall_95 = nan;
+  std::int64_t attended = 0;
+};
+
+std::vector<std::int64_t> log_budgets(std::int64_t length) {
+  std::vector<std::int64_t> budgets;
+  for (int i = 0; i < 64; ++i)
+    budgets.push_back(static_cast<std::int64_t>(std::llround(std::pow(static_cast<double>(length), i / 63.0))));
+  return budgets;
+}
+
+std::int64_t budget_of(const std::string& method) {
+  const std::size_t at = method.find("-k");
+  if (at == std::string::npos) return 0;
+  std::int64_t k = 0;
+  std::from_chars(method.data() + at + 2, method.data() + method.size(), k);
+  return k;
+}
+
+/// p(t, 0 … t) of one head.
+std::vector<float> row_of(const LayerStream& s, std::int64_t head, std::int64_t t) {
+  const std::int64_t d = s.head_dim, group = s.num_q_heads / s.num_kv_heads;
+  const float* q = s.q.data() + (head * s.length + t) * d;
+  const float* keys = s.k.data() + head / group * s.length * d;
+  std::vector<float> p(static_cast<std::size_t>(t + 1));
+  for (std::int64_t key = 0; key <= t; ++key) {
+    double dot = 0;
+    for (std::int64_t i = 0; i < d; ++i) dot += static_cast<double>(q[i]) * keys[key * d + i];
+    p[static_cast<std::size_t>(key)] =
+        static_cast<float>(std::exp(s.scale * dot - s.lse[static_cast<std::size_t>(head * s.length + t)]));
+  }
+  return p;
+}
+
+std::vector<std::int32_t> by_score(const std::vector<float>& score) {
+  std::vector<std::int32_t> order(score.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return score[a] > score[b]; });
+  return order;
+}
+
+std::int64_t keys_for(const std::vector<float>& p, double share) {
+  std::vector<float> sorted = p;
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  double sum = 0;
+  for (std::size_t i = 0; i < sorted.size(); ++i)
+    if ((sum += sorted[i]) >= share) return static_cast<std::int64_t>(i + 1);
+  return static_cast<std::int64_t>(sorted.size());
+}
+
+LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64_t seed) {
+  const std::int64_t length = s.length, heads = s.num_q_heads + 1, k = budget_of(method);
+  const std::vector<std::int64_t> budgets = log_budgets(length);
+  LayerResult r;
+  r.statistics.assign(static_cast<std::size_t>(heads * 8), 0);
+  r.received.assign(static_cast<std::size_t>(heads * length), 0);
+  Thumbnail empty{thumbnail_size, (length + thumbnail_size - 1) / thumbnail_size, {}, {}};
+  empty.max.assign(thumbnail_size * thumbnail_size, 0);
+  empty.mean = empty.max;
+  r.thumbnails.assign(static_cast<std::size_t>(heads), empty);
+  std::vector<std::vector<std::vector<float>>> captured(static_cast<std::size_t>(heads),
+                                                        std::vector<std::vector<float>>(budgets.size()));
+  if (k > 0) {
+    r.support = r.target = r.wasted = SupportBitmap(length);
+    r.frequency.assign(static_cast<std::size_t>(length), 0);
+    r.captured_mean = r.recall = r.recall_95 = 0;
+  }
+  std::mt19937_64 engine(seed);
+  std::int64_t long_rows = 0;
+  for (std::int64_t t = 0; t < length; ++t) {
+    std::vector<std::vector<float>> p;
+    std::vector<float> m(static_cast<std::size_t>(t + 1), 0);
+    for (std::int64_t head = 0; head + 1 < heads; ++head) {
+      p.push_back(row_of(s, head, t));
+      for (std::size_t i = 0; i < m.size(); ++i) m[i] += p.back()[i] / static_cast<float>(heads - 1);
+    }
+    p.push_back(m);
+    const std::vector<std::int32_t> order = by_score(m);
+    const std::int64_t history = t + 1;
+    if (k > 0) {
+      std::vector<std::int32_t> chosen = order;
+      if (!method.starts_with("oracle")) {
+        std::vector<float> guess(m.size());
+        for (std::size_t i = 0; i < m.size(); ++i)
+          guess[i] =
+              std::log(m[i] + 1e-9f) + 1.2f * static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-53 - 0.5);
+        chosen = by_score(guess);
+      }
+      for (std::int64_t i = 0; i < std::min(k, history); ++i) {
+        r.support.set(t, chosen[static_cast<std::size_t>(i)]);
+        r.target.set(t, order[static_cast<std::size_t>(i)]);
+      }
+      r.support.set(t, t);  // a query always sees itself
+      for (std::int64_t key = 0; key < history; ++key) {
+        const bool in = r.support.test(t, key);
+        r.attended += in;
+        r.frequency[static_cast<std::size_t>(key)] += in ? 1.0f / static_cast<float>(length - key) : 0;
+        if (in && !r.target.test(t, key) && m[static_cast<std::size_t>(key)] < 0.1f / static_cast<float>(history))
+          r.wasted.set(t, key);
+      }
+    } else {
+      r.attended += history;
+    }
+    const bool counts = k > 0 && history > k;
+    long_rows += counts;
+    if (counts) {
+      double mass = 0;
+      std::int64_t hit = 0, hit_95 = 0;
+      const std::int64_t enough = std::min(keys_for(m, 0.95), k);
+      for (std::int64_t i = 0; i < k; ++i) {
+        const bool in = r.support.test(t, order[static_cast<std::size_t>(i)]);
+        hit += in;
+        hit_95 += in && i < enough;
+      }
+      for (std::int64_t key = 0; key < history; ++key)
+        mass += r.support.test(t, key) ? m[static_cast<std::size_t>(key)] : 0;
+      r.captured_mean += mass;
+      r.captured_min = std::min(r.captured_min, mass);
+      r.recall += static_cast<double>(hit) / static_cast<double>(k);
+      r.recall_95 += static_cast<double>(hit_95) / static_cast<double>(enough);
+    }
+    for (std::int64_t head = 0; head < heads; ++head) {
+      const std::vector<float>& row = p[static_cast<std::size_t>(head)];
+      float* statistic = r.statistics.data() + head * 8;
+      double entropy = 0, sink = 0, local = 0, inside = 0;
+      for (std::int64_t key = 0; key < history; ++key) {
+        const float value = row[static_cast<std::size_t>(key)];
+        entropy -= value > 0 ? value * std::log(value) : 0;
+        sink += key < 4 ? value : 0;
+        local += key > t - 64 ? value : 0;
+        inside += counts && r.support.test(t, key) ? value : 0;
+        r.received[static_cast<std::size_t>(head * length + key)] += value / static_cast<float>(length - key);
+        Thumbnail& thumb = r.thumbnails[static_cast<std::size_t>(head)];
+        const auto cell = static_cast<std::size_t>(t / thumb.cell * thumbnail_size + key / thumb.cell);
+        thumb.max[cell] = std::max(thumb.max[cell], value);
+        thumb.mean[cell] += value;
+      }
+      const double share = 1 / static_cast<double>(length);
+      const double values[] = {entropy * share,
+                               static_cast<double>(keys_for(row, 0.9)) * share,
+                               static_cast<double>(keys_for(row, 0.95)) * share,
+                               static_cast<double>(keys_for(row, 0.99)) * share,
+                               sink * share,
+                               local * share,
+                               inside,
+                               0};
+      for (int i = 0; i < 8; ++i) statistic[i] += static_cast<float>(values[i]);
+      double sum = 0;
+      std::int64_t next = 0;
+      for (std::size_t b = 0; b < budgets.size() && budgets[b] < history; ++b) {
+        for (; next < budgets[b]; ++next) sum += row[static_cast<std::size_t>(order[static_cast<std::size_t>(next)])];
+        captured[static_cast<std::size_t>(head)][b].push_back(static_cast<float>(sum));
+      }
+    }
+  }
+  const double rows = static_cast<double>(std::max<std::int64_t>(long_rows, 1));
+  if (k > 0) {
+    r.captured_mean = long_rows ? r.captured_mean / rows : 1;
+    r.recall = long_rows ? r.recall / rows : 1;
+    r.recall_95 = long_rows ? r.recall_95 / rows : 1;
+  }
+  for (std::int64_t head = 0; head < heads; ++head) {
+    float* statistic = r.statistics.data() + head * 8;
+    statistic[6] = k > 0 && long_rows ? statistic[6] / static_cast<float>(rows) : 1;
+    statistic[7] = 1 - statistic[6];
+    std::vector<float> mean, p10, least;
+    for (auto& values : captured[static_cast<std::size_t>(head)]) {
+      std::sort(values.begin(), values.end());
+      const bool none = values.empty();
+      mean.push_back(none ? 1
+                          : std::accumulate(values.begin(), values.end(), 0.0f) / static_cast<float>(values.size()));
+      p10.push_back(none ? 1 : values[values.size() / 10]);
+      least.push_back(none ? 1 : values.front());
+    }
+    for (const auto* part : {&mean, &p10, &least}) r.curves.insert(r.curves.end(), part->begin(), part->end());
+    Thumbnail& thumb = r.thumbnails[static_cast<std::size_t>(head)];
+    for (std::int64_t i = 0; i < thumbnail_size; ++i)
+      for (std::int64_t j = 0; j <= i; ++j) {
+        std::int64_t pairs = 0;
+        for (std::int64_t t = i * thumb.cell; t < std::min((i + 1) * thumb.cell, length); ++t)
+          pairs += std::clamp<std::int64_t>(t + 1 - j * thumb.cell, 0, thumb.cell);
+        if (pairs) thumb.mean[static_cast<std::size_t>(i * thumbnail_size + j)] /= static_cast<float>(pairs);
+      }
+  }
+  return r;
+}
+
+MethodSummary timed_summary(const SyntheticOptions& o, const std::string& method) {
+  MethodSummary s;
+  s.id = method;
+  s.name = method.substr(0, method.find('-'));
+  const std::int64_t k = budget_of(method);
+  if (k > 0) s.budget = Budget{BudgetKind::tokens, static_cast<double>(k)};
+  s.budget_tokens = k;
+  s.backend = k > 0 ? "row tiles, CPU" : "LibTorch SDPA, CPU";
+  s.label = k > 0 ? "reference path, not optimised" : "";
+  const double slow = s.name == "dense" ? 1 : s.name == "oracle" ? 1.9 : 1.3;
+  const double base[] = {0.2, 14, s.name == "indexer" ? 3.0 : 0, k > 0 ? 5.0 : 0, 16 * slow, 0, 28, 1.5};
+  for (std::int64_t layer = 0; layer < o.layers; ++layer) {
+    std::array<double, num_stages> row{};
+    for (std::size_t i = 0; i < num_stages; ++i) {
+      const double value =
+          i == 0 ? (layer == 0 ? base[0] : 0)
+                 : base[i] * (1 + 0.04 * std::sin(2.0 * static_cast<double>(layer) + static_cast<double>(i)));
+      row[i] = o.sliding_layers.contains(static_cast<int>(layer)) && (i == 2 || i == 3) ? 0 : value;
+      s.stages[i].median += row[i];
+    }
+    s.layer_stages.push_back(row);
+  }
+  double total = 0;
+  for (auto& stage : s.stages) {
+    stage.q1 = stage.median * 0.98;
+    stage.q3 = stage.median * 1.03;
+    stage.repeats = 3;
+    total += stage.median;
+  }
+  s.ttft = {total, total * 0.98, total * 1.03, 3};
+  s.ttft_samples = {total * 1.05, total, total * 0.97};
+  s.answer_ids = {500, 501, 502, 4};
+  s.answer = s.name == "indexer" ? "The magic number is 7421093, I think. 🌊" : "The magic number is 7421093.";
+  s.task_score = 100;
+  s.peak_bytes = 700LL << 20;
+  return s;
+}
+
+RunMeta make_meta(const SyntheticOptions& o) {
+  RunMeta m;
+  m.run_id = "5e7aced0c0de0001";
+  m.created = "2026-01-02T03:04:05Z";
+  m.program_version = "0.1.0";
+  m.spec_json = R"({"model": "synthetic", "task": "niah_single_1"})";
+  m.model_name = "Synthetic 12M";
+  m.model_path = "synthetic.gguf";
+  m.model_sha256 = std::string(64, 'a');
+  m.architecture = "llama";
+  m.device = "CPU, 2 cores: synthetic";
+  m.dtype = "f32";
+  m.context = 8192;
+  m.num_layers = o.layers;
+  m.num_q_heads = o.num_q_heads;
+  m.num_kv_heads = o.num_kv_heads;
+  m.head_dim = o.head_dim;
+  for (int layer = 0; layer < o.layers; ++layer)
+    m.layer_kinds.push_back(o.sliding_layers.contains(layer) ? "sliding" : "full");
+  m.scale = 1 / std::sqrt(static_cast<double>(o.head_dim));
+  m.indexer_path = "synthetic-indexer.safetensors";
+  m.indexer_sha256 = std::string(64, 'b');
+  m.indexer_trained_length = 4096;
+  m.task = "niah_single_1";
+  m.task_reference = "7421093";
+  m.warmups = 1;
+  m.curve_rows = 64;
+  m.kept_note = o.keep_layers.empty() ? "every layer of every stream" : "streams of some layers only, as asked for";
+  m.complete = o.complete;
+  return m;
+}
+
+}  // namespace
+
+void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& o) {
+  const RunMeta meta = make_meta(o);
+  RecordWriter writer(file, meta, synthetic_tokens(o.tokens, o.seed));
+  for (const std::string& method : o.methods) {
+    MethodSummary summary = timed_summary(o, method);
+    const bool dense = summary.budget_tokens == 0;
+    const std::int64_t heads = o.num_q_heads + 1;
+    HeadStatistics statistics{{"entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass",
+                               "captured_mass", "missed_mass"},
+                              o.layers,
+                              heads,
+                              {}};
+    MassCurves curves{log_budgets(o.tokens), o.layers, heads, {}};
+    double captured = 0, recall = 0, recall_95 = 0, attended = 0;
+    std::int64_t full = 0;
+    writer.write_summary(summary);
+    for (int layer = 0; layer < o.layers; ++layer) {
+      if (o.sliding_layers.contains(layer)) {
+        statistics.values.insert(statistics.values.end(), static_cast<std::size_t>(heads * 8), static_cast<float>(nan));
+        curves.values.insert(curves.values.end(), static_cast<std::size_t>(heads * 3 * 64), static_cast<float>(nan));
+        summary.captured_mass_per_layer.push_back(nan);
+        if (!dense) summary.oracle_recall_per_layer.push_back(nan);
+        if (!dense) summary.output_l2_per_layer.push_back(0.01 * layer);
+        continue;
+      }
+      SyntheticOptions whole = o;
+      whole.query_begin = 0;
+      LayerStream stream = synthetic_stream(whole, method, layer);
+      const LayerResult r = analyse(stream, method, o.seed * 100 + static_cast<std::uint64_t>(layer));
+      statistics.values.insert(statistics.values.end(), r.statistics.begin(), r.statistics.end());
+      curves.values.insert(curves.values.end(), r.curves.begin(), r.curves.end());
+      summary.captured_mass_per_layer.push_back(r.captured_mean);
+      summary.captured_mass_min = std::min(summary.captured_mass_min, r.captured_mean);
+      captured += r.captured_mean;
+      attended += static_cast<double>(r.attended);
+      ++full;
+      if (!dense) {
+        summary.oracle_recall_per_layer.push_back(r.recall);
+        recall += r.recall;
+        recall_95 += r.recall_95;
+        summary.output_l2_per_layer.push_back(0.01 * (layer + 1) * (2 - r.captured_mean));
+        writer.write_supports(method, layer, SupportKind::support, r.support);
+        writer.write_supports(method, layer, SupportKind::target, r.target);
+        writer.write_supports(method, layer, SupportKind::wasted, r.wasted);
+        writer.write_selection_frequency(method, layer, r.frequency);
+      }
+      writer.write_thumbnails(method, layer, r.thumbnails);
+      writer.write_mass_received(method, layer, heads, r.received);
+      if (o.keep_layers.empty() || o.keep_layers.contains(layer)) {
+        if (o.query_begin > 0) stream = synthetic_stream(o, method, layer);
+        writer.write_layer_stream(method, layer, stream);
+      }
+    }
+    if (full > 0) {
+      const auto count = static_cast<double>(full),
+                 pairs = static_cast<double>(o.tokens) * static_cast<double>(o.tokens + 1) / 2;
+      summary.captured_mass_mean = captured / count;
+      summary.density = attended / count / pairs;
+      if (!dense) {
+        summary.oracle_recall_mean = recall / count;
+        summary.oracle_recall_95_mean = recall_95 / count;
+        summary.kl_to_dense = 0.02 * (2 - summary.captured_mass_mean);
+        summary.top1_agrees = true;
+      }
+    }
+    writer.write_summary(summary);
+    writer.write_head_statistics(method, statistics);
+    writer.write_mass_curves(method, curves);
+  }
+  writer.finish(meta);
+}
+
+}  // namespace headroom::test

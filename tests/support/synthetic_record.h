@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a plausible run record without a model: attention with sinks, a local band and stripes, made from q and k, so
+// that everything in the record (log-sum-exp, supports, statistics, curves, thumbnails) follows from the stored
+// streams.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "record/types.h"
+
+namespace headroom::test {
+
+struct SyntheticOptions {
+  std::int64_t tokens = 600;
+  std::int64_t layers = 6, num_q_heads = 6, num_kv_heads = 2, head_dim = 32;
+  /// Ids: "dense", "oracle-k<N>-g1", "indexer-k<N>-g1".
+  std::vector<std::string> methods = {"dense", "oracle-k64-g1", "indexer-k64-g1"};
+  std::set<int> sliding_layers;  ///< not full: no statistics, no streams
+  std::set<int> keep_layers;     ///< whole streams kept for these; empty: all full layers
+  std::int64_t query_begin = 0;  ///< first query row kept in streams
+  std::uint64_t seed = 1;
+  bool complete = true;
+  bool float16 = true;  ///< q and k values that float16 holds exactly
+};
+
+/// The same options give the same record but for its creation time.
+void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& options = {});
+
+/// The q, k and log-sum-exp of one layer of one method's stream, as written.
+record::LayerStream synthetic_stream(const SyntheticOptions& options, const std::string& method, int layer);
+/// English prose with several lines, a needle and some characters beyond ASCII, one of them split between two tokens.
+record::TokenTable synthetic_tokens(std::int64_t tokens, std::uint64_t seed);
+
+}  // namespace headroom::test
