@@ -17,6 +17,7 @@
 #include "model/decoder.h"
 #include "model/device.h"
 #include "options.h"
+#include "progress_line.h"
 
 namespace headroom::cli {
 namespace {
@@ -72,13 +73,16 @@ struct LogitsOptions {
 };
 
 int run_logits(const LogitsOptions& options) {
-  const JobContext job{.stop = interrupt_token(), .progress = {}};
+  StopOnInterrupt interrupt;
+  ProgressLine progress;
+  const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto choice = model::open_device(options.device);
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
   const auto ids = read_ids(options.ids);
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
   const auto decoder = model::load_decoder(*checkpoint, {choice.device, parse_dtype(options.dtype)}, job);
   const at::Tensor logits = decoder->logits(ids, job);
+  progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));
   checkpoint::write_safetensors(options.out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
