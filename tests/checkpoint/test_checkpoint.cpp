@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF files and safetensors folders, good and bad: every message names file, place, expected and found.
+#include <QtTest>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_config.h"
+#include "support/gguf_writer.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+using checkpoint::open_checkpoint;
+
+namespace {
+
+/// Runs `work`, which must throw an input error whose line holds every one of `words`.
+void expect_refusal(const std::function<void()>& work, const std::vector<std::string>& words) {
+  try {
+    work();
+  } catch (const Error& error) {
+    QCOMPARE(error.kind(), ErrorKind::input);
+    for (const std::string& word : words)
+      QVERIFY2(std::string(error.what()).find(word) != std::string::npos, (word + " not in: " + error.what()).c_str());
+    return;
+  }
+  QFAIL("nothing was refused");
+}
+
+const char* const llama_config = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 1,
+  "intermediate_size": 16, "max_position_embeddings": 64, "num_attention_heads": 2, "vocab_size": 4, "head_dim": null,
+  "rope_parameters": {"rope_theta": 5000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+  "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, "tie_word_embeddings": true})";
+
+std::string safetensors(const std::string& header, const std::string& data) {
+  return test::ByteWriter().number<std::uint64_t>(header.size()).raw(header).raw(data).bytes();
+}
+
+}  // namespace
+
+class TestCheckpoint : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  std::filesystem::path file(const char* name) const { return folder_.filePath(name).toStdString(); }
+
+  void refuse(const std::string& bytes, std::vector<std::string> words) const {
+    const auto path = file("bad.gguf");
+    test::write_file(path, bytes);
+    words.push_back("bad.gguf");
+    expect_refusal([&] { open_checkpoint(path); }, words);
+  }
+
+ private slots:
+  void tiny_model_is_read() {
+    const auto model = open_checkpoint(test::write_tiny_model(file("tiny.gguf")));
+    const checkpoint::ModelConfig config = checkpoint::read_model_config(*model);
+    QCOMPARE(config.architecture, std::string("llama"));
+    QCOMPARE(config.num_layers, 3);
+    QCOMPARE(config.head_dim, 16);
+    QCOMPARE(config.num_kv_heads, 2);
+    QVERIFY(config.tied_output && config.rope_adjacent_pairs && config.rope_factors.empty());
+    const checkpoint::TensorInfo* const info = model->find("blk.2.attn_k.weight");
+    QVERIFY(info);
+    QCOMPARE(info->shape, (std::vector<std::int64_t>{32, 64}));
+    QCOMPARE(model->hash().size(), std::size_t{64});
+    QVERIFY(!model->get_int("no.such.key"));
+    expect_refusal([&] { model->get_int("general.name"); }, {"general.name", "expected an integer", "found a string"});
+  }
+
+  void version_2_is_read() {
+    test::GgufWriter gguf;
+    gguf.version = 2;
+    gguf.add_tensor("t", {2, 2}, std::vector<float>{1, 2, 3, 4});
+    test::write_file(file("v2.gguf"), gguf.bytes());
+    std::vector<float> values(4);
+    open_checkpoint(file("v2.gguf"))->read_f32("t", values);
+    QCOMPARE(values, (std::vector<float>{1, 2, 3, 4}));
+  }
+
+  void what_is_no_gguf_is_refused() {
+    refuse("", {"empty"});
+    refuse("GG", {"not a GGUF file"});
+    refuse("PK\x03\x04 something else entirely", {"not a GGUF file", "byte 0", "50 4b 03 04"});
+    refuse(test::ByteWriter().raw("GGUF").number<std::uint32_t>(1).bytes() + std::string(100, 'x'),
+           {"version", "2 or 3"});
+    refuse(test::ByteWriter().raw("GGUF").number<std::uint32_t>(0x03000000).bytes() + std::string(100, 'x'),
+           {"big-endian"});
+    expect_refusal([&] { open_checkpoint(file("absent.gguf")); }, {"absent.gguf", "no such"});
+    expect_refusal([&] { open_checkpoint(folder_.path().toStdString()); }, {"config.json"});
+  }
+
+  void impossible_counts_are_refused() {
+    for (const std::uint64_t count : {std::uint64_t{1} << 63, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
+      const auto head = [] { return test::ByteWriter().raw("GGUF").number<std::uint32_t>(3); };
+      refuse(head().number(count).number<std::uint64_t>(0).bytes() + std::string(64, 'x'),
+             {"byte 8", "tensors", std::to_string(count)});
+      refuse(head().number<std::uint64_t>(0).number(count).bytes() + std::string(64, 'x'),
+             {"byte 16", "metadata keys", std::to_string(count)});
+      test::GgufWriter list;
+      list.begin("a.list", 9).number<std::uint32_t>(8).number(count);
+      refuse(list.bytes() + std::string(64, 'x'), {"a.list", std::to_string(count)});
+      test::GgufWriter string;
+      string.begin("a.string", 8).number(count);
+      refuse(string.bytes() + std::string(64, 'x'), {"a.string", std::to_string(count)});
+      test::GgufWriter shape;
+      shape.add_tensor_at("wide", {count, count}, 0, 0);
+      refuse(shape.bytes() + std::string(64, 'x'), {"tensor 'wide'", "dimension", std::to_string(count)});
+    }
+  }
+
+  void tables_that_lie_are_refused() {
+    test::GgufWriter twice;
+    twice.add_tensor("same", {1}, std::vector<float>{1});
+    twice.add_tensor("same", {1}, std::vector<float>{1});
+    refuse(twice.bytes(), {"tensor 'same'", "twice"});
+    test::GgufWriter keys;
+    keys.add("k", 1u);
+    keys.add("k", 2u);
+    refuse(keys.bytes() + std::string(64, 'x'), {"'k'", "twice"});
+    test::GgufWriter past;
+    past.add_tensor_at("past", {8}, 0, 32);
+    refuse(past.bytes() + std::string(32, 'x'), {"tensor 'past'", "past the end", "offset 32"});
+    test::GgufWriter far;
+    far.add_tensor_at("far", {8}, 0, ~std::uint64_t{31});
+    refuse(far.bytes() + std::string(32, 'x'), {"tensor 'far'", "past the end"});
+    test::GgufWriter odd;
+    odd.add_tensor_at("odd", {1}, 0, 4);
+    refuse(odd.bytes() + std::string(64, 'x'), {"tensor 'odd'", "aligned", "found 4"});
+    test::GgufWriter overlap;
+    overlap.add_tensor_at("first", {16}, 0, 0);
+    overlap.add_tensor_at("second", {1}, 0, 32);
+    refuse(overlap.bytes() + std::string(128, 'x'), {"tensor 'second'", "overlaps 'first'"});
+    test::GgufWriter type;
+    type.add_tensor_at("exotic", {256}, 10, 0);
+    refuse(type.bytes() + std::string(512, 'x'), {"tensor 'exotic'", "Q2_K", "Q4_K"});
+    test::GgufWriter blocks;
+    blocks.add_tensor_at("short", {3, 31}, 2, 0);
+    refuse(blocks.bytes() + std::string(512, 'x'), {"tensor 'short'", "multiple of 32", "31"});
+  }
+
+  void every_truncation_is_refused() {
+    const std::string good = test::tiny_model_bytes({.layers = 1});
+    for (std::size_t size = 0; size < good.size(); size += 1 + size / 40) refuse(good.substr(0, size), {});
+    test::write_file(file("good.gguf"), good);
+    open_checkpoint(file("good.gguf"));
+  }
+
+  void weights_that_are_not_finite_are_refused() {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      std::vector<float> values(600000, 1.0f);  // large enough for several threads
+      values[523456] = bad;
+      test::GgufWriter gguf;
+      gguf.add_tensor("blk.0.w", {values.size()}, values);
+      test::write_file(file("nan.gguf"), gguf.bytes());
+      const auto model = open_checkpoint(file("nan.gguf"));
+      expect_refusal([&] { model->read_f32("blk.0.w", values); },
+                     {"nan.gguf", "'blk.0.w'", "flat index 523456", std::isnan(bad) ? "NaN" : "infinity"});
+    }
+  }
+
+  void configuration_is_checked() {
+    const auto config_error = [&](const test::GgufWriter& gguf, std::vector<std::string> words) {
+      test::write_file(file("config.gguf"), gguf.bytes() + std::string(64, 'x'));
+      expect_refusal([&] { checkpoint::read_model_config(*open_checkpoint(file("config.gguf"))); }, words);
+    };
+    test::GgufWriter unknown;
+    unknown.add("general.architecture", "rwkv7");
+    config_error(unknown, {"general.architecture", "not supported", "llama", "rwkv7"});
+    config_error(test::GgufWriter(), {"general.architecture"});
+    test::GgufWriter missing;
+    missing.add("general.architecture", "llama");
+    config_error(missing, {"llama.block_count", "missing"});
+    missing.add("llama.block_count", 4000000000u);
+    config_error(missing, {"llama.block_count", "1 to 1024", "4000000000"});
+  }
+
+  void safetensors_folder_is_read() {
+    const auto folder = file("st");
+    std::filesystem::create_directory(folder);
+    test::write_file(folder / "config.json", llama_config);
+    std::string data(4 * 8 * 2, '\0');
+    data[2] = '\x80', data[3] = '\x3f';  // bf16 1.0 at index 1
+    test::write_file(folder / "model.safetensors",
+                     safetensors(R"({"__metadata__": {"format": "pt"}, "model.embed_tokens.weight": {"dtype": "BF16",
+                       "shape": [4, 8], "data_offsets": [0, 64]}})",
+                                 data));
+    const auto model = open_checkpoint(folder);
+    std::vector<float> values(32);
+    model->read_f32("model.embed_tokens.weight", values);
+    QCOMPARE(values[1], 1.0f);
+    const auto config = checkpoint::read_model_config(*model);
+    QCOMPARE(config.head_dim, 4);
+    QCOMPARE(config.rope_base, 5000.0);
+    QCOMPARE(config.rope_factors.size(), std::size_t{2});
+    QVERIFY(config.rope_factors[0] == 1);
+    QVERIFY(config.tied_output && !config.rope_adjacent_pairs);
+
+    const auto refuse_weights = [&](const std::string& bytes, std::vector<std::string> words) {
+      test::write_file(folder / "model.safetensors", bytes);
+      expect_refusal([&] { open_checkpoint(folder); }, words);
+    };
+    refuse_weights("", {"model.safetensors", "truncated"});
+    refuse_weights(test::ByteWriter().number<std::uint64_t>(~0ull).bytes(), {"byte 0", "header"});
+    refuse_weights(safetensors(R"({"t": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})", "short"),
+                   {"'t'", "outside"});
+    refuse_weights(safetensors(R"({"t": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}})", data),
+                   {"'t'", "12 bytes"});
+    refuse_weights(
+        safetensors(R"({"t": {"dtype": "F32", "shape": [9223372036854775807, 4], "data_offsets": [0, 16]}})", data),
+        {"'t'", "dimension"});
+    refuse_weights(safetensors(R"({"t": {"dtype": "I8", "shape": [16], "data_offsets": [0, 16]}})", data),
+                   {"'t'", "I8"});
+    refuse_weights(safetensors(R"({"t": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+                                   "u": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}})",
+                               data),
+                   {"overlap"});
+    refuse_weights(safetensors(R"({"t": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+                                   "t": {"dtype": "F32", "shape": [4], "data_offsets": [16, 32]}})",
+                               data),
+                   {"twice", "'t'"});
+    refuse_weights(safetensors("{" + std::string(100000, '['), data), {"JSON"});
+    refuse_weights(safetensors(R"({"t": )" + std::string(100000, '['), data), {"nested too deeply"});
+    std::filesystem::remove(folder / "model.safetensors");
+    expect_refusal([&] { open_checkpoint(folder); }, {"no *.safetensors"});
+  }
+
+  void llama3_scaling_arrives_as_a_tensor() {
+    test::GgufWriter gguf;
+    gguf.add("general.architecture", "llama");
+    for (const char* key : {"llama.block_count", "llama.attention.head_count"}) gguf.add(key, 1u);
+    for (const char* key : {"llama.embedding_length", "llama.feed_forward_length", "llama.context_length"})
+      gguf.add(key, 4u);
+    gguf.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    gguf.add_tensor("token_embd.weight", {2, 4}, std::vector<float>(8));
+    gguf.add_tensor("rope_freqs.weight", {2}, std::vector<float>{1, 8});
+    test::write_file(file("rope.gguf"), gguf.bytes());
+    const auto config = checkpoint::read_model_config(*open_checkpoint(file("rope.gguf")));
+    QCOMPARE(config.rope_factors, (std::vector<double>{1, 8}));
+  }
+};
+
+QTEST_MAIN(TestCheckpoint)
+#include "test_checkpoint.moc"

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/tiny_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "support/gguf_writer.h"
+
+namespace headroom::test {
+namespace {
+
+/// splitmix64: the same numbers on every platform.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+  }
+  /// About normal, variance 1: the sum of twelve uniform numbers.
+  float normal() {
+    double sum = -6;
+    for (int i = 0; i < 12; ++i) sum += static_cast<double>(next() >> 11) * 0x1p-53;
+    return static_cast<float>(sum);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+std::string utf8(std::uint32_t point) {
+  if (point < 0x80) return {static_cast<char>(point)};
+  return {static_cast<char>(0xc0 | point >> 6), static_cast<char>(0x80 | (point & 0x3f))};
+}
+
+/// GPT-2's printable stand-ins of the bytes.
+std::array<std::string, 256> byte_texts() {
+  std::array<std::string, 256> out;
+  std::uint32_t next = 256;
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    const bool prints = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    out[byte] = utf8(prints ? byte : next++);
+  }
+  return out;
+}
+
+const char* const chat_template =
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou "
+    "are "
+    "a tiny model<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+std::uint64_t add_vocabulary(GgufWriter& out, bool chat) {
+  std::vector<std::string> tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+  for (const std::string& text : byte_texts()) tokens.push_back(text);
+  const std::vector<std::string> merges = {"Ġ t",  "h e",  "i n",  "r e", "a n", "Ġt he", "Ġ a",   "o n",
+                                           "e r",  "Ġ s",  "e s",  "Ġ w", "o u", "n d",   "Ġa nd", "i s",
+                                           "in g", "Ġ o",  "Ġo f", "s y", "m a", "g i",   "c o",   "n g",
+                                           "Ġ i",  "Ġi s", "l l",  "e n", "Ġ m", "u m",   "b er",  "um ber"};
+  for (const std::string& merge : merges) {
+    const std::size_t space = merge.find(' ');
+    tokens.push_back(merge.substr(0, space) + merge.substr(space + 1));
+  }
+  std::vector<std::int32_t> types(tokens.size(), 1);
+  std::fill_n(types.begin(), tiny_first_byte, 3);
+  out.add("tokenizer.ggml.model", "gpt2");
+  out.add("tokenizer.ggml.pre", "smollm");
+  out.add("tokenizer.ggml.tokens", tokens);
+  out.add("tokenizer.ggml.token_type", types);
+  out.add("tokenizer.ggml.merges", merges);
+  out.add("tokenizer.ggml.bos_token_id", 1u);
+  out.add("tokenizer.ggml.eos_token_id", 2u);
+  out.add_bool("tokenizer.ggml.add_bos_token", false);
+  if (chat) out.add("tokenizer.chat_template", chat_template);
+  return tokens.size();
+}
+
+}  // namespace
+
+std::string tiny_model_bytes(const TinyModelOptions& o) {
+  GgufWriter out;
+  out.add("general.architecture", "llama");
+  out.add("general.name", "tiny random Llama");
+  out.add("llama.block_count", o.layers);
+  out.add("llama.context_length", o.context);
+  out.add("llama.embedding_length", o.width);
+  out.add("llama.feed_forward_length", o.mlp_width);
+  out.add("llama.attention.head_count", o.q_heads);
+  out.add("llama.attention.head_count_kv", o.kv_heads);
+  out.add("llama.attention.key_length", o.head_dim);
+  out.add("llama.attention.value_length", o.head_dim);
+  out.add("llama.rope.dimension_count", o.head_dim);
+  out.add("llama.rope.freq_base", o.rope_base);
+  out.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const std::uint64_t vocabulary = add_vocabulary(out, o.chat);
+  out.add("llama.vocab_size", static_cast<std::uint32_t>(vocabulary));
+
+  Random random(o.seed);
+  const auto matrix = [&](const std::string& name, std::uint64_t rows, std::uint64_t columns, float scale) {
+    std::vector<float> values(rows * columns);
+    for (float& value : values) value = scale * random.normal() / std::sqrt(static_cast<float>(columns));
+    out.add_tensor(name, {rows, columns}, values);
+  };
+  const auto norm = [&](const std::string& name) {
+    std::vector<float> values(o.width);
+    for (float& value : values) value = 1 + 0.1f * random.normal();
+    out.add_tensor(name, {o.width}, values);
+  };
+  matrix("token_embd.weight", vocabulary, o.width, 4);
+  norm("output_norm.weight");
+  for (std::uint32_t layer = 0; layer < o.layers; ++layer) {
+    const std::string prefix = "blk." + std::to_string(layer) + ".";
+    norm(prefix + "attn_norm.weight");
+    matrix(prefix + "attn_q.weight", o.q_heads * o.head_dim, o.width, o.query_scale);
+    matrix(prefix + "attn_k.weight", o.kv_heads * o.head_dim, o.width, 1);
+    matrix(prefix + "attn_v.weight", o.kv_heads * o.head_dim, o.width, 1);
+    matrix(prefix + "attn_output.weight", o.width, o.q_heads * o.head_dim, 1);
+    norm(prefix + "ffn_norm.weight");
+    matrix(prefix + "ffn_gate.weight", o.mlp_width, o.width, 1);
+    matrix(prefix + "ffn_up.weight", o.mlp_width, o.width, 1);
+    matrix(prefix + "ffn_down.weight", o.width, o.mlp_width, 1);
+  }
+  return out.bytes();
+}
+
+std::filesystem::path write_tiny_model(const std::filesystem::path& file, const TinyModelOptions& options) {
+  write_file(file, tiny_model_bytes(options));
+  return file;
+}
+
+}  // namespace headroom::test
