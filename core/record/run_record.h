@@ -35,8 +35,8 @@ class RunRecord {
   std::shared_ptr<const LayerStream> layer_stream(std::string_view method, int layer) const;
   std::shared_ptr<const Thumbnail> thumbnail(std::string_view method, int layer, int head) const;
   std::shared_ptr<const SupportBitmap> supports(std::string_view method, int layer, SupportKind kind) const;
-  std::vector<float> mass_received(std::string_view method, int layer, int head) const;       ///< [L] or empty
-  std::vector<float> selection_frequency(std::string_view method, int layer) const;           ///< [L] or empty
+  std::vector<float> mass_received(std::string_view method, int layer, int head) const;  ///< [L] or empty
+  std::vector<float> selection_frequency(std::string_view method, int layer) const;      ///< [L] or empty
 
  private:
   struct Impl;

@@ -44,14 +44,21 @@ struct OverlayTile {
 
 /// Levels from 0 (single pairs) up to the one where the whole map is one tile.
 int num_levels(std::int64_t length);
-/// A stop request ends it early with an empty tile.
+/// Exact from q, k and lse. A stop request ends it early with an empty tile; a tile outside the map is empty too.
+/// Throws an internal error for a head that the stream does not have.
 Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress address, std::stop_token stop = {});
+/// hit = support and target, missed = target without support, wasted as given; causal pairs only. Bitmaps may be empty.
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
                             TileAddress address);
+/// Mean of p over the query rows [query_begin, query_end) that are kept, by key: what those queries read. [L], 0 for
+/// keys that none of them sees; empty where no such row is kept or a stop was requested.
+std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head, std::int64_t query_begin,
+                                   std::int64_t query_end, std::stop_token stop = {});
 /// p(query, 0 … query); empty where the row is not kept.
 std::vector<float> probability_row(const LayerStream& stream, HeadSelector head, std::int64_t query);
+/// 0 where the key comes after the query, NaN where the row is not kept.
 float probability(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
-/// 1-based rank of `key` in its row by p, ties to the lower position.
+/// 1-based rank of `key` in its row by p, ties to the lower position; 0 where the pair is not causal or not kept.
 std::int64_t rank_in_row(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
 
 }  // namespace headroom::record

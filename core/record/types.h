@@ -25,65 +25,65 @@ struct Quartiles {  ///< milliseconds
 };
 
 struct RunMeta {
-  std::string run_id;            ///< 16 hexadecimal digits, unique to the run
-  std::string created;           ///< ISO 8601, UTC
+  std::string run_id;   ///< 16 hexadecimal digits, unique to the run
+  std::string created;  ///< ISO 8601, UTC
   std::string program_version;
-  std::string spec_json;         ///< the RunSpec as given (protocol/run_spec.h)
+  std::string spec_json;  ///< the RunSpec as given (protocol/run_spec.h)
   std::string model_name, model_path, model_sha256, architecture;
-  std::string device;            ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
-  std::string dtype;             ///< "bf16" or "f32"
-  std::int64_t context = 0;      ///< the model's context length
+  std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
+  std::string dtype;         ///< "bf16" or "f32"
+  std::int64_t context = 0;  ///< the model's context length
   std::int64_t num_layers = 0, num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
-  std::vector<std::string> layer_kinds;  ///< "full", "sliding", "linear"
-  double scale = 0;              ///< of q.k
-  std::string indexer_path, indexer_sha256;      ///< empty where no indexer ran
+  std::vector<std::string> layer_kinds;      ///< "full", "sliding", "linear"
+  double scale = 0;                          ///< of q.k
+  std::string indexer_path, indexer_sha256;  ///< empty where no indexer ran
   std::int64_t indexer_trained_length = 0;
-  std::string task, task_reference;              ///< task name and the reference answers joined by '\n'; may be empty
+  std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
-  std::int64_t curve_rows = 0;   ///< 64 once curves are there
-  std::string kept_note;         ///< in words: what the record limit kept and left out
+  std::int64_t curve_rows = 0;  ///< 64 once curves are there
+  std::string kept_note;        ///< in words: what the record limit kept and left out
   bool complete = true;
 };
 
 struct TokenTable {
-  std::string text;                    ///< the rendered prompt, UTF-8
+  std::string text;  ///< the rendered prompt, UTF-8
   std::vector<std::int32_t> ids;
   std::vector<std::int64_t> begin, end;  ///< byte range of each token in `text`
 };
 
 /// Everything about one method that the summary line, the tables and `run --json` need.
 struct MethodSummary {
-  std::string id;                 ///< "oracle-k512-g1", "dense"
-  std::string name;               ///< "dense", "oracle", "indexer", "sink_window", "random"
+  std::string id;    ///< "oracle-k512-g1", "dense"
+  std::string name;  ///< "dense", "oracle", "indexer", "sink_window", "random"
   std::optional<Budget> budget;
   std::int64_t budget_tokens = 0;  ///< k for this prompt; 0 for dense and mass budgets
   std::int64_t granularity = 1;
-  double density = 1;             ///< causal pairs attended / all causal pairs, over full layers
+  double density = 1;                ///< causal pairs attended / all causal pairs, over full layers
   std::string backend, label, plan;  ///< `plan`: "dense in 2 of 30 layers: 0, 1"; label: see attention::PolicyInfo
   bool causal = true;
   Quartiles ttft;
-  std::vector<double> ttft_samples;              ///< ms, in order
-  std::array<Quartiles, num_stages> stages;      ///< by Stage
+  std::vector<double> ttft_samples;                          ///< ms, in order
+  std::array<Quartiles, num_stages> stages;                  ///< by Stage
   std::vector<std::array<double, num_stages>> layer_stages;  ///< [layers] median ms by Stage
   double captured_mass_mean = 1, captured_mass_min = 1;
-  std::vector<double> captured_mass_per_layer;   ///< NaN for layers that are not full
+  std::vector<double> captured_mass_per_layer;  ///< NaN for layers that are not full
   std::optional<double> oracle_recall_mean, oracle_recall_95_mean;
-  std::vector<double> oracle_recall_per_layer;   ///< empty for dense
-  std::optional<double> kl_to_dense;             ///< nats, last position; none for dense
+  std::vector<double> oracle_recall_per_layer;  ///< empty for dense
+  std::optional<double> kl_to_dense;            ///< nats, last position; none for dense
   std::optional<bool> top1_agrees;
-  std::vector<double> output_l2_per_layer;       ///< relative L2 distance of the layer's output to dense's; empty for dense
+  std::vector<double> output_l2_per_layer;  ///< relative L2 distance of the layer's output to dense's; empty for dense
   std::vector<std::int32_t> answer_ids;
   std::string answer;
-  std::optional<double> task_score;              ///< 0 to 100
+  std::optional<double> task_score;  ///< 0 to 100
   std::int64_t peak_bytes = 0;
   bool complete = true;
 };
 
 /// Per layer and head, for all layers, of one method's stream.
 struct HeadStatistics {
-  std::vector<std::string> names;   ///< e.g. "entropy", "keys_for_95", …
+  std::vector<std::string> names;      ///< e.g. "entropy", "keys_for_95", …
   std::int64_t layers = 0, heads = 0;  ///< heads = Hq + 1, the last one is the head mean
-  std::vector<float> values;        ///< [layers, heads, names]; NaN for layers that are not full
+  std::vector<float> values;           ///< [layers, heads, names]; NaN for layers that are not full
   float at(std::int64_t layer, std::int64_t head, std::size_t name) const {
     return values[static_cast<std::size_t>((layer * heads + head) * static_cast<std::int64_t>(names.size())) + name];
   }
@@ -92,9 +92,9 @@ struct HeadStatistics {
 /// Share of the mass that the k keys of most head-averaged mass capture, against k ("mass recall", never a measurement
 /// of quality).
 struct MassCurves {
-  std::vector<std::int64_t> budgets;  ///< [64] ascending
+  std::vector<std::int64_t> budgets;   ///< [64] ascending
   std::int64_t layers = 0, heads = 0;  ///< heads = Hq + 1, the last one is the head mean
-  std::vector<float> values;          ///< [layers, heads, 3 (mean, p10, min), budgets]
+  std::vector<float> values;           ///< [layers, heads, 3 (mean, p10, min), budgets]
   const float* at(std::int64_t layer, std::int64_t head, int statistic) const {
     return values.data() + ((layer * heads + head) * 3 + statistic) * static_cast<std::int64_t>(budgets.size());
   }
@@ -121,8 +121,8 @@ enum class SupportKind { support, target, wasted };
 
 /// Per layer: what is in the record.
 struct LayerAvailability {
-  bool stream = false;      ///< LayerStream
-  bool supports = false;    ///< bitmaps
+  bool stream = false;    ///< LayerStream
+  bool supports = false;  ///< bitmaps
   bool thumbnails = false;
 };
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counts of hit, missed and wasted pairs per cell, by population count over the bitmaps' rows.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "record/tiles.h"
+
+namespace headroom::record {
+namespace {
+
+/// 64 bits of a row from key `begin` (a multiple of 8); keys past the row's bytes are 0.
+std::uint64_t word_at(const SupportBitmap& bitmap, std::int64_t query, std::int64_t begin) {
+  if (query >= bitmap.length()) return 0;
+  const std::span<const std::uint8_t> row = bitmap.row(query);
+  const std::int64_t first = begin / 8, left = static_cast<std::int64_t>(row.size()) - first;
+  if (left <= 0) return 0;
+  std::uint64_t word = 0;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(left, 8); ++i)
+    word |= static_cast<std::uint64_t>(row[static_cast<std::size_t>(first + i)]) << (8 * i);
+  return word;
+}
+
+std::uint64_t causal_mask(std::int64_t query, std::int64_t begin) {
+  const std::int64_t visible = query + 1 - begin;
+  return visible <= 0 ? 0 : visible >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << visible) - 1;
+}
+
+void add(std::vector<std::uint32_t>& counts, std::int64_t row_offset, std::int64_t key_offset, int level,
+         std::uint64_t word) {
+  while (word != 0) {
+    const int bit = std::countr_zero(word);
+    const std::int64_t column = (key_offset + bit) >> level;
+    // All bits of this word that fall into the same cell.
+    const std::int64_t end = ((column + 1) << level) - key_offset;
+    const std::uint64_t inside = end >= 64 ? word : word & ((std::uint64_t{1} << end) - 1);
+    counts[static_cast<std::size_t>(row_offset + column)] += static_cast<std::uint32_t>(std::popcount(inside));
+    word &= ~inside;
+  }
+}
+
+}  // namespace
+
+OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
+                            TileAddress address) {
+  OverlayTile tile;
+  tile.address = address;
+  const std::int64_t length = std::max({support.length(), target.length(), wasted.length()});
+  if (address.level < 0 || address.level > 32 || address.row < 0 || address.column < 0) return tile;
+  const std::int64_t span = tile_size << address.level, cell = std::int64_t{1} << address.level;
+  if (address.row > length / span || address.column > length / span) return tile;
+  const std::int64_t row_begin = address.row * span, key_begin = address.column * span;
+  if (row_begin >= length || key_begin >= length) return tile;
+  tile.rows = std::min(tile_size, (length - row_begin + cell - 1) / cell);
+  tile.columns = std::min(tile_size, (length - key_begin + cell - 1) / cell);
+  const auto cells = static_cast<std::size_t>(tile.rows * tile.columns);
+  tile.hit.assign(cells, 0);
+  tile.missed.assign(cells, 0);
+  tile.wasted.assign(cells, 0);
+  const std::int64_t row_end = std::min(row_begin + span, length), key_end = std::min(key_begin + span, length);
+  for (std::int64_t query = row_begin; query < row_end; ++query) {
+    const std::int64_t offset = ((query - row_begin) >> address.level) * tile.columns;
+    for (std::int64_t key = key_begin; key < std::min(key_end, query + 1); key += 64) {
+      const std::uint64_t mask = causal_mask(query, key);
+      const std::uint64_t chosen = word_at(support, query, key), best = word_at(target, query, key);
+      add(tile.hit, offset, key - key_begin, address.level, chosen & best & mask);
+      add(tile.missed, offset, key - key_begin, address.level, best & ~chosen & mask);
+      add(tile.wasted, offset, key - key_begin, address.level, word_at(wasted, query, key) & mask);
+    }
+  }
+  return tile;
+}
+
+}  // namespace headroom::record
