@@ -14,7 +14,8 @@ int run_command_line(int argc, char** argv) {
   CLI::App app("Headroom: how much dense attention is necessary?", "headroom");
   app.require_subcommand(0, 1);
   Action chosen;
-  for (auto* add : {add_info, add_tokenize, add_logits, add_run, add_distill, add_bench, add_verify, add_export, add_serve})
+  for (auto* add :
+       {add_info, add_tokenize, add_logits, add_run, add_distill, add_bench, add_verify, add_export, add_serve})
     add(app, chosen);
   try {
     app.parse(argc, argv);

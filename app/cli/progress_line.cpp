@@ -40,7 +40,10 @@ void ProgressLine::show(const Progress& progress) {
     std::snprintf(part, sizeof part, " %.0f tokens/s", progress.tokens_per_s);
     line += part;
   }
-  std::fprintf(stderr, terminal_ ? "\r\033[K%s" : "%s\n", line.c_str());
+  if (terminal_)
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  else
+    std::fprintf(stderr, "%s\n", line.c_str());
   std::fflush(stderr);
   shown_ = terminal_;
 }

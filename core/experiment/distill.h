@@ -17,13 +17,13 @@ struct DistillSpec {
   std::string out;                 ///< FILE.safetensors; the training state lies beside it as FILE.safetensors.state
   std::vector<std::string> texts;  ///< files and folders; empty: needle prompts alone
   std::int64_t steps = 900;
-  std::int64_t length = 4096;      ///< tokens of a training sequence
+  std::int64_t length = 4096;  ///< tokens of a training sequence
   std::int64_t index_dim = 128;
-  double learning_rate = 1e-3;     ///< peak; cosine to a hundredth after `warmup` steps
+  double learning_rate = 1e-3;  ///< peak; cosine to a hundredth after `warmup` steps
   std::int64_t warmup = 50;
-  double row_fraction = 0.25;      ///< of the rows after the first quarter
-  std::int64_t eval_every = 100;   ///< steps between held-out figures, which are also the saves
-  std::int64_t held_out = 4;       ///< held-out sequences
+  double row_fraction = 0.25;     ///< of the rows after the first quarter
+  std::int64_t eval_every = 100;  ///< steps between held-out figures, which are also the saves
+  std::int64_t held_out = 4;      ///< held-out sequences
   std::int64_t recall_budget = 512;
   std::uint64_t seed = 1;
   std::string device = "auto";

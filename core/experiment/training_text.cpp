@@ -14,14 +14,13 @@ namespace {
 
 constexpr std::uintmax_t max_file_bytes = 16u << 20;
 
-constexpr std::array filler = {
-    "The harbour was quiet before sunrise.", "Two ferries crossed the bay at noon.",
-    "Someone had left a lantern on the pier.", "Gulls argued over a piece of bread.",
-    "The baker opened his shutters early.",  "Rain moved in from the west by evening.",
-    "A cart rattled over the wet stones.",   "Children counted the boats from the wall.",
-    "The lighthouse keeper wrote his log.",  "Nets were hung to dry along the quay."};
-constexpr std::array subjects = {"amber",  "basalt", "cedar",  "dahlia", "ember",   "falcon", "garnet", "heron",
-                                 "indigo", "jasper", "kestrel", "lichen", "maple",  "nutmeg", "osprey", "poplar",
+constexpr std::array filler = {"The harbour was quiet before sunrise.",   "Two ferries crossed the bay at noon.",
+                               "Someone had left a lantern on the pier.", "Gulls argued over a piece of bread.",
+                               "The baker opened his shutters early.",    "Rain moved in from the west by evening.",
+                               "A cart rattled over the wet stones.",     "Children counted the boats from the wall.",
+                               "The lighthouse keeper wrote his log.",    "Nets were hung to dry along the quay."};
+constexpr std::array subjects = {"amber",  "basalt", "cedar",   "dahlia",  "ember", "falcon", "garnet", "heron",
+                                 "indigo", "jasper", "kestrel", "lichen",  "maple", "nutmeg", "osprey", "poplar",
                                  "quartz", "raven",  "saffron", "thistle", "umber", "violet", "walnut", "yarrow"};
 constexpr std::array things = {"locker", "parcel", "archive", "cabin", "ticket", "engine", "garden", "vault"};
 
@@ -31,11 +30,16 @@ struct Wording {
   const char* answer;    // %1, %2
 };
 constexpr std::array wordings = {
-    Wording{"Remember that the access code of the %1 is %2.", "Which access code belongs to the %1?", "The access code of the %1 is %2."},
-    Wording{"Note: %2 is the serial number printed on the %1.", "State the serial number printed on the %1.", "The %1 carries the serial number %2."},
-    Wording{"The registry lists the %1 under entry %2.", "Under which entry does the registry list the %1?", "The registry lists it under entry %2."}};
+    Wording{"Remember that the access code of the %1 is %2.", "Which access code belongs to the %1?",
+            "The access code of the %1 is %2."},
+    Wording{"Note: %2 is the serial number printed on the %1.", "State the serial number printed on the %1.",
+            "The %1 carries the serial number %2."},
+    Wording{"The registry lists the %1 under entry %2.", "Under which entry does the registry list the %1?",
+            "The registry lists it under entry %2."}};
 
-std::size_t pick(std::mt19937_64& random, std::size_t count) { return static_cast<std::size_t>(random() % count); }
+std::size_t pick(std::mt19937_64& random, std::size_t count) {
+  return static_cast<std::size_t>(random() % count);
+}
 
 std::string fill(std::string text, const std::string& subject, const std::string& number) {
   for (const auto& [mark, value] : {std::pair{"%1", &subject}, std::pair{"%2", &number}})
@@ -54,7 +58,8 @@ std::vector<std::string> read_texts(const std::vector<fs::path>& paths) {
   for (const fs::path& path : paths) {
     std::error_code failed;
     if (fs::is_directory(path, failed)) {
-      for (const auto& entry : fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, failed))
+      for (const auto& entry :
+           fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, failed))
         if (entry.is_regular_file(failed) && entry.file_size(failed) <= max_file_bytes) files.push_back(entry.path());
     } else if (fs::is_regular_file(path, failed)) {
       files.push_back(path);
@@ -101,7 +106,8 @@ std::vector<std::int32_t> TrainingText::text_sequence(std::int64_t length, std::
   std::vector<std::int32_t> ids;
   while (static_cast<std::int64_t>(ids.size()) < length) {
     const double at = static_cast<double>(random() >> 11) * 0x1p-53 * cumulative_bytes_.back();
-    const auto index = static_cast<std::size_t>(std::ranges::upper_bound(cumulative_bytes_, at) - cumulative_bytes_.begin());
+    const auto index =
+        static_cast<std::size_t>(std::ranges::upper_bound(cumulative_bytes_, at) - cumulative_bytes_.begin());
     const std::string& text = texts_[std::min(index, texts_.size() - 1)];
     // From the start of a random line, six bytes a token at the most.
     std::size_t begin = pick(random, text.size());
@@ -111,7 +117,8 @@ std::vector<std::int32_t> TrainingText::text_sequence(std::int64_t length, std::
     std::size_t end = std::min(text.size(), begin + wanted);
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
     try {
-      for (const auto& token : tokenizer_.encode(std::string_view(text).substr(begin, end - begin), {.add_bos = false})) ids.push_back(token.id);
+      for (const auto& token : tokenizer_.encode(std::string_view(text).substr(begin, end - begin), {.add_bos = false}))
+        ids.push_back(token.id);
     } catch (const Error&) {
       continue;  // invalid UTF-8 further down in the file
     }
@@ -132,7 +139,8 @@ std::vector<std::int32_t> TrainingText::needle_sequence(std::int64_t length, std
               std::to_string(100000 + random() % 9900000), &wordings[pick(random, wordings.size())]};
   const auto encode = [&](const std::string& text, bool special = false) {
     std::vector<std::int32_t> ids;
-    for (const auto& token : tokenizer_.encode(text, {.parse_special = special, .add_bos = false})) ids.push_back(token.id);
+    for (const auto& token : tokenizer_.encode(text, {.parse_special = special, .add_bos = false}))
+      ids.push_back(token.id);
     return ids;
   };
 
@@ -141,10 +149,12 @@ std::vector<std::int32_t> TrainingText::needle_sequence(std::int64_t length, std
   for (const Needle& needle : needles) {
     const std::string question = fill(needle.wording->question, needle.subject, needle.number);
     const std::string answer = fill(needle.wording->answer, needle.subject, needle.number);
-    tail += chat_ ? (tail.empty() ? "\n\n" : "<|im_start|>user\n") + question + "<|im_end|>\n<|im_start|>assistant\n" + answer + "<|im_end|>\n"
+    tail += chat_ ? (tail.empty() ? "\n\n" : "<|im_start|>user\n") + question + "<|im_end|>\n<|im_start|>assistant\n" +
+                        answer + "<|im_end|>\n"
                   : "\nQuestion: " + question + "\nAnswer: " + answer + "\n";
   }
-  const auto head_ids = encode(chat_ ? "<|im_start|>user\nKeep the following notes in mind. Questions come afterwards.\n\n" : "", chat_);
+  const auto head_ids =
+      encode(chat_ ? "<|im_start|>user\nKeep the following notes in mind. Questions come afterwards.\n\n" : "", chat_);
   const auto tail_ids = encode(tail, chat_);
   std::vector<std::vector<std::int32_t>> needle_ids;
   std::size_t fixed = head_ids.size() + tail_ids.size();
@@ -172,7 +182,8 @@ std::vector<std::int32_t> TrainingText::needle_sequence(std::int64_t length, std
   std::vector<std::int32_t> ids = head_ids;
   std::size_t from = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    ids.insert(ids.end(), hay.begin() + static_cast<std::ptrdiff_t>(from), hay.begin() + static_cast<std::ptrdiff_t>(places[i]));
+    ids.insert(ids.end(), hay.begin() + static_cast<std::ptrdiff_t>(from),
+               hay.begin() + static_cast<std::ptrdiff_t>(places[i]));
     ids.insert(ids.end(), needle_ids[i].begin(), needle_ids[i].end());
     from = places[i];
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sequences to distil on: half the user's text, half needle prompts of our own making. Their haystack sentences, words and
-// wording are used nowhere in core/tasks, so that nothing tested was trained on (METHOD.md, "No leakage").
+// Sequences to distil on: half the user's text, half needle prompts of our own making. Their haystack sentences, words
+// and wording are used nowhere in core/tasks, so that nothing tested was trained on (METHOD.md, "No leakage").
 #pragma once
 
 #include <cstdint>

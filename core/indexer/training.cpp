@@ -32,7 +32,8 @@ constexpr std::array parameter_names = {"q_proj", "k_proj", "k_norm"};
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 /// Normal values from a generator of our own: LibTorch's global one must stay untouched.
-at::Tensor normal(std::int64_t rows, std::int64_t columns, double deviation, std::mt19937_64& random, c10::Device device) {
+at::Tensor normal(std::int64_t rows, std::int64_t columns, double deviation, std::mt19937_64& random,
+                  c10::Device device) {
   at::Tensor values = at::empty({rows, columns}, at::kFloat);
   std::normal_distribution<float> distribution(0.0f, static_cast<float>(deviation));
   float* out = values.data_ptr<float>();
@@ -66,7 +67,8 @@ LayerTrainer::LayerTrainer(std::int64_t width, std::int64_t index_dim, double no
     : norm_epsilon_(norm_epsilon) {
   std::mt19937_64 random(seed);
   const double deviation = 1 / std::sqrt(static_cast<double>(width));
-  parameters_ = {normal(index_dim, width, deviation, random, device), normal(index_dim, width, deviation, random, device),
+  parameters_ = {normal(index_dim, width, deviation, random, device),
+                 normal(index_dim, width, deviation, random, device),
                  at::ones({index_dim}, at::TensorOptions(at::kFloat).device(device))};
   for (const at::Tensor& parameter : parameters_) {
     first_.push_back(at::zeros_like(parameter));
@@ -104,7 +106,8 @@ at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tens
   const at::Tensor d_normed = rotate(at::matmul(d_scores.t(), s.q), positions, query.rope_base, /*inverse=*/true);
   const at::Tensor d_hat = d_normed * parameters_[2];
   const at::Tensor d_k_raw = (d_hat - s.k_hat * (d_hat * s.k_hat).mean(1, /*keepdim=*/true)) * s.k_rms;
-  const std::array gradients = {at::matmul(d_q.t(), s.x_rows), at::matmul(d_k_raw.t(), s.x), (d_normed * s.k_hat).sum(0)};
+  const std::array gradients = {at::matmul(d_q.t(), s.x_rows), at::matmul(d_k_raw.t(), s.x),
+                                (d_normed * s.k_hat).sum(0)};
 
   ++steps_;
   const double correction1 = 1 - std::pow(adam.beta1, static_cast<double>(steps_));

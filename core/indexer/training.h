@@ -24,10 +24,10 @@ struct AdamSettings {
 
 /// How one layer's indexer does on sampled rows; means over rows with history > k.
 struct LayerScore {
-  double kl = 0;               ///< KL(m || softmax(I)), nats, over all sampled rows
-  double recall = 1;           ///< |top-k of I ∩ top-k of m| / k
-  double captured_mass = 1;    ///< of m by the top-k of I
-  double oracle_mass = 1;      ///< of m by its own top-k
+  double kl = 0;             ///< KL(m || softmax(I)), nats, over all sampled rows
+  double recall = 1;         ///< |top-k of I ∩ top-k of m| / k
+  double captured_mass = 1;  ///< of m by the top-k of I
+  double oracle_mass = 1;    ///< of m by its own top-k
 };
 
 /// m of the given query rows, [R, L] fp32: head-averaged probability, 0 after the row's own position.
@@ -38,9 +38,10 @@ class LayerTrainer {
   /// Fresh weights from `seed` on `device`; q_proj, k_proj [index_dim, width], k_norm [index_dim], all fp32.
   LayerTrainer(std::int64_t width, std::int64_t index_dim, double norm_epsilon, std::uint64_t seed, c10::Device device);
 
-  /// One Adam step on the mean KL over `rows` ([R] int64, ascending, on the query's device). Returns that KL in nats, as
-  /// a 0-dim tensor on the device (so that layers need not wait for each other).
-  at::Tensor step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate, const AdamSettings& adam);
+  /// One Adam step on the mean KL over `rows` ([R] int64, ascending, on the query's device). Returns that KL in nats,
+  /// as a 0-dim tensor on the device (so that layers need not wait for each other).
+  at::Tensor step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
+                  const AdamSettings& adam);
   LayerScore evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const;
 
   /// fp32 weights, in use.
@@ -51,19 +52,19 @@ class LayerTrainer {
   void load_state(const std::map<std::string, at::Tensor>& state, std::int64_t steps_done);
 
  private:
-  struct Scores {            // intermediate values of the forward pass, rows R of L
-    at::Tensor x, x_rows;    // [L, width], [R, width] fp32
-    at::Tensor k_hat;        // [L, d_I] normalised, before its weight
-    at::Tensor k_rms;        // [L, 1] 1 / rms
-    at::Tensor q, k;         // [R, d_I], [L, d_I] after RoPE
-    at::Tensor log_p;        // [R, L] log softmax(I), -inf after the row's position
+  struct Scores {          // intermediate values of the forward pass, rows R of L
+    at::Tensor x, x_rows;  // [L, width], [R, width] fp32
+    at::Tensor k_hat;      // [L, d_I] normalised, before its weight
+    at::Tensor k_rms;      // [L, 1] 1 / rms
+    at::Tensor q, k;       // [R, d_I], [L, d_I] after RoPE
+    at::Tensor log_p;      // [R, L] log softmax(I), -inf after the row's position
   };
   Scores forward(const attention::LayerQuery& query, const at::Tensor& rows) const;
 
   double norm_epsilon_;
   std::int64_t steps_ = 0;
-  std::vector<at::Tensor> parameters_;          // q_proj, k_proj, k_norm
-  std::vector<at::Tensor> first_, second_;      // Adam moments
+  std::vector<at::Tensor> parameters_;      // q_proj, k_proj, k_norm
+  std::vector<at::Tensor> first_, second_;  // Adam moments
 };
 
 }  // namespace headroom::indexer
