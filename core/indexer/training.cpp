@@ -46,6 +46,11 @@ at::Tensor future_mask(const at::Tensor& rows, std::int64_t length) {
   return at::arange(length, rows.options()).unsqueeze(0).gt(rows.unsqueeze(1));
 }
 
+/// Sum over rows of KL(m || p). log p is -inf only where m is 0, and there the term is 0.
+at::Tensor kl_sum(const at::Tensor& mass, const at::Tensor& log_p) {
+  return (at::xlogy(mass, mass) - at::where(mass.gt(0), mass * log_p, at::zeros_like(mass))).sum();
+}
+
 }  // namespace
 
 at::Tensor mass_rows(const attention::LayerQuery& query, const at::Tensor& rows) {
@@ -92,8 +97,7 @@ LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, c
   return s;
 }
 
-at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
-                              const AdamSettings& adam) {
+LayerTrainer::Gradients LayerTrainer::gradients(const attention::LayerQuery& query, const at::Tensor& rows) const {
   const Scores s = forward(query, rows);
   const at::Tensor mass = mass_rows(query, rows);
   const double num_rows = static_cast<double>(rows.size(0));
@@ -106,29 +110,32 @@ at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tens
   const at::Tensor d_normed = rotate(at::matmul(d_scores.t(), s.q), positions, query.rope_base, /*inverse=*/true);
   const at::Tensor d_hat = d_normed * parameters_[2];
   const at::Tensor d_k_raw = (d_hat - s.k_hat * (d_hat * s.k_hat).mean(1, /*keepdim=*/true)) * s.k_rms;
-  const std::array gradients = {at::matmul(d_q.t(), s.x_rows), at::matmul(d_k_raw.t(), s.x),
-                                (d_normed * s.k_hat).sum(0)};
+  return {kl_sum(mass, s.log_p) / num_rows, at::matmul(d_q.t(), s.x_rows), at::matmul(d_k_raw.t(), s.x),
+          (d_normed * s.k_hat).sum(0)};
+}
 
+at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
+                              const AdamSettings& adam) {
+  const Gradients g = gradients(query, rows);
   ++steps_;
   const double correction1 = 1 - std::pow(adam.beta1, static_cast<double>(steps_));
   const double correction2 = 1 - std::pow(adam.beta2, static_cast<double>(steps_));
+  const std::array by_parameter = {&g.q_proj, &g.k_proj, &g.k_norm};
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    first_[i].mul_(adam.beta1).add_(gradients[i], 1 - adam.beta1);
-    second_[i].mul_(adam.beta2).addcmul_(gradients[i], gradients[i], 1 - adam.beta2);
+    const at::Tensor& gradient = *by_parameter[i];
+    first_[i].mul_(adam.beta1).add_(gradient, 1 - adam.beta1);
+    second_[i].mul_(adam.beta2).addcmul_(gradient, gradient, 1 - adam.beta2);
     const at::Tensor scale = (second_[i] / correction2).sqrt_().add_(adam.epsilon);
     parameters_[i].addcdiv_(first_[i], scale, -learning_rate / correction1);
   }
-  // m log m - m log p; log_p is -inf only where m is 0, and there the term is 0.
-  const at::Tensor terms = at::xlogy(mass, mass) - at::where(mass.gt(0), mass * s.log_p, at::zeros_like(mass));
-  return terms.sum() / num_rows;
+  return g.kl;
 }
 
 LayerScore LayerTrainer::evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const {
   const Scores s = forward(query, rows);
   const at::Tensor mass = mass_rows(query, rows);
   LayerScore score;
-  const at::Tensor terms = at::xlogy(mass, mass) - at::where(mass.gt(0), mass * s.log_p, at::zeros_like(mass));
-  score.kl = terms.sum().item<double>() / static_cast<double>(rows.size(0));
+  score.kl = kl_sum(mass, s.log_p).item<double>() / static_cast<double>(rows.size(0));
   const at::Tensor long_rows = rows.ge(k).nonzero().squeeze(1);  // history t + 1 > k
   if (long_rows.numel() == 0) return score;
   const at::Tensor m = mass.index_select(0, long_rows), log_p = s.log_p.index_select(0, long_rows);

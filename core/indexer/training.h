@@ -38,6 +38,12 @@ class LayerTrainer {
   /// Fresh weights from `seed` on `device`; q_proj, k_proj [index_dim, width], k_norm [index_dim], all fp32.
   LayerTrainer(std::int64_t width, std::int64_t index_dim, double norm_epsilon, std::uint64_t seed, c10::Device device);
 
+  struct Gradients {
+    at::Tensor kl;                      ///< 0-dim: mean KL(m || softmax(I)) over the rows, nats
+    at::Tensor q_proj, k_proj, k_norm;  ///< of that mean
+  };
+  Gradients gradients(const attention::LayerQuery& query, const at::Tensor& rows) const;
+
   /// One Adam step on the mean KL over `rows` ([R] int64, ascending, on the query's device). Returns that KL in nats,
   /// as a 0-dim tensor on the device (so that layers need not wait for each other).
   at::Tensor step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
