@@ -23,7 +23,6 @@
 #include "model/decoder.h"
 #include "model/device.h"
 #include "protocol/json_fields.h"
-#include "tokenizer/chat_template.h"
 
 namespace headroom::experiment {
 namespace fs = std::filesystem;
@@ -33,6 +32,12 @@ namespace {
 constexpr double norm_epsilon = 1e-6;
 constexpr std::int64_t max_rows_per_step = 1024;
 constexpr std::uint64_t held_out_seed = 1'000'000'007;  // far from the training seeds 0, 1, 2, …
+
+/// Training prompts are wrapped as the model's chat format is, where that is ChatML.
+bool speaks_chatml(const checkpoint::Checkpoint& checkpoint) {
+  const auto chat_template = checkpoint.get_string("tokenizer.chat_template");
+  return chat_template && chat_template->find("<|im_start|>") != std::string::npos;
+}
 
 double learning_rate(const DistillSpec& spec, std::int64_t step) {
   if (step < spec.warmup) return spec.learning_rate * static_cast<double>(step + 1) / static_cast<double>(spec.warmup);
@@ -64,7 +69,7 @@ class Distillation {
         checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
         tokenizer_(tokenizer::make_tokenizer(*checkpoint_)),
         text_(*tokenizer_, read_texts({spec.texts.begin(), spec.texts.end()}),
-              tokenizer::has_chat_template(*checkpoint_)),
+              speaks_chatml(*checkpoint_)),
         decoder_(load(job)),
         dense_(attention::make_policy({})) {
     const auto& config = decoder_->config();
