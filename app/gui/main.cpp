@@ -1,2 +1,48 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-int main() { return 0; }
+// `headroom-gui`: the window, or pictures of it without a display.
+#include <QApplication>
+#include <cstdio>
+
+#include "gui/icons.h"
+#include "gui/main_window.h"
+#include "gui/render_driver.h"
+
+int main(int argc, char** argv) {
+  using headroom::gui::CommandLine;
+  QStringList arguments;
+  for (int i = 1; i < argc; ++i) arguments << QString::fromLocal8Bit(argv[i]);
+  const CommandLine line = headroom::gui::read_command_line(arguments);
+  if (!line.problem.isEmpty()) {
+    std::fprintf(stderr, "headroom-gui: %s\n%s\n", qUtf8Printable(line.problem), qUtf8Printable(headroom::gui::usage()));
+    return 2;
+  }
+  if (line.mode == CommandLine::Mode::help || line.mode == CommandLine::Mode::version) {
+    std::printf("%s\n", line.mode == CommandLine::Mode::help ? qUtf8Printable(headroom::gui::usage()) : HEADROOM_VERSION);
+    return 0;
+  }
+  const bool pictures = line.mode != CommandLine::Mode::window;
+  if (pictures) {
+    qputenv("QT_QPA_PLATFORM", "offscreen");
+  } else if (qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM") && qEnvironmentVariableIsEmpty("DISPLAY") &&
+             qEnvironmentVariableIsEmpty("WAYLAND_DISPLAY")) {
+    std::fprintf(stderr, "headroom-gui: there is no display; use --render or `headroom export` for pictures\n");
+    return 4;
+  }
+  QApplication::setApplicationName("headroom-gui");
+  QApplication::setApplicationVersion(HEADROOM_VERSION);
+  QApplication::setStyle("Fusion");
+  QApplication application(argc, argv);
+  headroom::gui::load_resources();
+  QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
+  if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);
+  if (line.mode == CommandLine::Mode::export_view) return headroom::gui::export_view(line);
+
+  headroom::gui::SettingsStore settings;
+  if (line.theme) settings.set_theme(*line.theme);
+  headroom::gui::StartOptions options;
+  options.records = line.records;
+  options.engine = line.engine;
+  headroom::gui::MainWindow window(settings, options);
+  window.show();
+  return QApplication::exec();
+}

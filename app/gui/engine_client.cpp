@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/engine_client.h"
+
+#include <QCoreApplication>
+#include <QDir>
+#include <QFileInfo>
+#include <QLocale>
+#include <QPointer>
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/paths.h"
+
+namespace headroom::gui {
+namespace {
+
+constexpr int slice_ms = 6;                     // of the event loop's time for the engine's messages at a stretch
+constexpr qsizetype error_output_kept = 16384;
+constexpr std::size_t max_waiting = 4096;
+constexpr int stop_patience_ms = 2000;
+constexpr int hello_patience_ms = 60000;        // a cold disk, a pass phrase
+
+/// Lets a child that must go away do so behind our back: closes its input, kills it where it lingers.
+void retire(QProcess* process) {
+  if (!process) return;
+  process->disconnect();
+  process->setParent(nullptr);
+  if (process->state() == QProcess::NotRunning) {
+    process->deleteLater();
+    return;
+  }
+  QObject::connect(process, &QProcess::finished, process, &QObject::deleteLater);
+  process->closeWriteChannel();
+  QTimer::singleShot(stop_patience_ms, process, [process] { process->kill(); });
+  if (QCoreApplication::closingDown() || !QCoreApplication::instance()) {
+    process->kill();
+    process->waitForFinished(500);
+  }
+}
+
+}  // namespace
+
+EngineCommand engine_command(const EngineSettings& settings, const QString& program_override) {
+  EngineCommand command;
+  if (!program_override.isEmpty()) return {program_override, {"serve"}, false};
+  if (settings.remote && !settings.host.isEmpty()) {
+    command.program = "ssh";
+    command.remote = true;
+    // A host that looks like an option must not become one.
+    command.arguments = settings.options;
+    command.arguments << "-T" << "--" << settings.host
+                      << (settings.remote_path.isEmpty() ? "headroom" : settings.remote_path) << "serve";
+    return command;
+  }
+  command.program = settings.program.isEmpty()
+                        ? QString::fromStdString((executable_folder() / "headroom").string())
+                        : settings.program;
+  command.arguments = QStringList{"serve"};
+  return command;
+}
+
+EngineClient::EngineClient(QObject* parent) : QObject(parent), process_(nullptr, retire) {
+  clock_.start();
+  expiry_.setInterval(250);
+  connect(&expiry_, &QTimer::timeout, this, &EngineClient::expire);
+}
+
+EngineClient::~EngineClient() {
+  waiting_.clear();
+  if (!process_) return;
+  // The window is closing: give the engine a moment to end by itself, then insist.
+  QProcess* process = process_.release();
+  process->disconnect();
+  process->closeWriteChannel();
+  if (!process->waitForFinished(300)) {
+    process->kill();
+    process->waitForFinished(1000);
+  }
+  delete process;
+}
+
+void EngineClient::set_state(State state) {
+  if (state_ == state) return;
+  state_ = state;
+  emit state_changed();
+}
+
+void EngineClient::start(const EngineCommand& command) {
+  stop();
+  command_ = command;
+  hello_ = {};
+  error_output_.clear();
+  reader_ = std::make_unique<protocol::MessageReader>();
+  if (!command.remote && !QFileInfo(command.program).isExecutable()) {
+    give_up({tr("The engine is not there"), command.program, tr("the program `headroom`"), tr("no such program")});
+    return;
+  }
+  process_.reset(new QProcess);
+  QProcess* process = process_.get();
+  connect(process, &QProcess::readyReadStandardOutput, this, &EngineClient::read_output);
+  connect(process, &QProcess::readyReadStandardError, this, [this, process] {
+    error_output_ = (error_output_ + process->readAllStandardError()).right(error_output_kept);
+  });
+  connect(process, &QProcess::errorOccurred, this, [this, process](QProcess::ProcessError error) {
+    if (error == QProcess::FailedToStart) {
+      give_up({tr("The engine could not be started"), command_.program, tr("a program that runs"), process->errorString()});
+    }
+  });
+  connect(process, &QProcess::finished, this, [this](int code, QProcess::ExitStatus status) {
+    const QString how = status == QProcess::CrashExit ? tr("it was killed or crashed") : tr("exit code %1").arg(code);
+    give_up({tr("The engine stopped (%1)").arg(how), command_.program, {}, last_words()});
+  });
+  set_state(State::starting);
+  emit step(command.remote ? tr("Reaching %1…").arg(command.arguments.value(command.arguments.size() - 3))
+                           : tr("Starting the engine…"));
+  expiry_.start();
+  process->start(command.program, command.arguments);
+  say_hello();
+}
+
+void EngineClient::stop() {
+  drop_process();
+  fail_waiting(tr("The engine was stopped"));
+  set_state(State::stopped);
+}
+
+void EngineClient::kill(const QString& reason) {
+  if (!process_) return;
+  process_->disconnect(this);
+  process_->kill();
+  give_up({reason, command_.program, {}, last_words()});
+}
+
+void EngineClient::drop_process() {
+  expiry_.stop();
+  reader_.reset();
+  process_.reset();
+}
+
+void EngineClient::give_up(const Problem& problem) {
+  if (process_ && process_->state() != QProcess::NotRunning) {
+    process_->disconnect(this);
+    process_->kill();
+  }
+  drop_process();
+  fail_waiting(problem.message);
+  set_state(State::stopped);
+  emit died(problem);
+}
+
+void EngineClient::fail_waiting(const QString& message) {
+  const std::map<std::int64_t, Waiting> waiting = std::exchange(waiting_, {});
+  const protocol::ErrorInfo error{static_cast<int>(ErrorKind::device), message.toStdString(), {}, {}, {}};
+  for (const auto& [id, entry] : waiting) {
+    if (entry.answer) entry.answer({}, &error);
+  }
+}
+
+QString EngineClient::last_words() const { return QString::fromUtf8(error_output_.right(2000)).trimmed(); }
+
+void EngineClient::request(const char* method, nlohmann::json params, Answer answer, int timeout_ms) {
+  const auto refuse = [&](const QString& why) {
+    const protocol::ErrorInfo error{static_cast<int>(ErrorKind::device), why.toStdString(), {}, {}, {}};
+    if (answer) answer({}, &error);
+  };
+  if (!process_ || (state_ != State::ready && std::string_view(method) != protocol::method::initialize)) {
+    return refuse(tr("The engine is not running"));
+  }
+  if (waiting_.size() >= max_waiting) return refuse(tr("The engine does not answer"));
+  const std::int64_t id = next_id_++;
+  std::string framed;
+  try {
+    framed = protocol::frame_message(protocol::write_envelope(protocol::Request{id, method, std::move(params)}));
+  } catch (const Error& error) {
+    return refuse(QString::fromStdString(error.message()));
+  }
+  waiting_[id] = {std::move(answer), timeout_ms > 0 ? clock_.elapsed() + timeout_ms : 0};
+  process_->write(framed.data(), static_cast<qint64>(framed.size()));
+}
+
+void EngineClient::expire() {
+  const qint64 now = clock_.elapsed();
+  std::vector<Answer> late;
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (it->second.deadline != 0 && it->second.deadline <= now) {
+      late.push_back(std::move(it->second.answer));
+      it = waiting_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  const protocol::ErrorInfo error{static_cast<int>(ErrorKind::device), tr("The engine did not answer in time").toStdString(), {}, {}, {}};
+  for (const Answer& answer : late) {
+    if (answer) answer({}, &error);
+  }
+}
+
+void EngineClient::read_output() {
+  if (!process_ || !reader_) return;
+  const QByteArray bytes = process_->readAllStandardOutput();
+  reader_->feed({bytes.constData(), static_cast<std::size_t>(bytes.size())});
+  if (!working_off_) work_off();
+}
+
+void EngineClient::work_off() {
+  working_off_ = false;
+  QElapsedTimer slice;
+  slice.start();
+  const QPointer<EngineClient> alive(this);
+  const protocol::MessageReader* const reader = reader_.get();
+  try {
+    while (alive && reader_ && reader_.get() == reader) {  // an answer may have restarted or stopped the engine
+      const std::optional<std::string> body = reader_->next();
+      if (!body) return;
+      handle(*body);
+      if (alive && slice.elapsed() >= slice_ms) {
+        working_off_ = true;
+        QTimer::singleShot(0, this, &EngineClient::work_off);
+        return;
+      }
+    }
+  } catch (const Error& error) {
+    give_up({tr("The engine sent something unreadable and was stopped"), QString::fromStdString(error.detail().place),
+             QString::fromStdString(error.detail().expected), QString::fromStdString(error.detail().found)});
+  }
+}
+
+void EngineClient::handle(const std::string& body) {
+  auto read = protocol::read_envelope(body);
+  if (const auto* bad = std::get_if<protocol::EnvelopeError>(&read)) throw protocol::to_error(bad->error);
+  protocol::Envelope& envelope = std::get<protocol::Envelope>(read);
+  if (const auto* response = std::get_if<protocol::Response>(&envelope)) {
+    const auto* id = response->id ? std::get_if<std::int64_t>(&*response->id) : nullptr;
+    const auto found = id ? waiting_.find(*id) : waiting_.end();
+    if (found == waiting_.end()) return;  // late, or never asked: dropped
+    const Answer answer = std::move(found->second.answer);
+    waiting_.erase(found);
+    if (answer) answer(response->result, response->error ? &*response->error : nullptr);
+  } else if (const auto* notification = std::get_if<protocol::Notification>(&envelope)) {
+    emit notified(QString::fromStdString(notification->method), notification->params);
+  }
+}
+
+void EngineClient::say_hello() {
+  protocol::InitializeParams params;
+  params.client = "headroom-gui " + QCoreApplication::applicationVersion().toStdString();
+  request(protocol::method::initialize, protocol::to_json(params),
+          [this](const nlohmann::json& result, const protocol::ErrorInfo* error) { greeted(result, error); },
+          hello_patience_ms);
+}
+
+void EngineClient::greeted(const nlohmann::json& result, const protocol::ErrorInfo* error) {
+  if (state_ != State::starting || !process_) return;
+  if (error) {
+    give_up({QString::fromStdString(error->message), command_.program, QString::fromStdString(error->expected),
+             last_words()});
+    return;
+  }
+  try {
+    hello_ = protocol::initialize_result_from_json(result);
+  } catch (const Error& bad) {
+    give_up({tr("The engine's greeting is unreadable"), QString::fromStdString(bad.detail().place),
+             QString::fromStdString(bad.detail().expected), QString::fromStdString(bad.detail().found)});
+    return;
+  }
+  if (!hello_.mismatch.empty() || hello_.protocol != protocol::protocol_version ||
+      hello_.record_schema != record::schema_version) {
+    const QString mends = hello_.mismatch.empty()
+                              ? tr("build window and engine from the same source (scripts/run does)")
+                              : QString::fromStdString(hello_.mismatch);
+    give_up({tr("Engine and window do not fit together: %1").arg(mends), command_.program,
+             tr("protocol %1, record schema %2").arg(protocol::protocol_version).arg(record::schema_version),
+             tr("protocol %1, record schema %2").arg(hello_.protocol).arg(hello_.record_schema)});
+    return;
+  }
+  set_state(State::ready);
+  emit step(tr("Ready: engine %1, %2").arg(QString::fromStdString(hello_.engine_version), summary()));
+}
+
+QString EngineClient::summary() const {
+  if (state_ == State::starting) return tr("engine starting…");
+  if (state_ != State::ready) return tr("engine not running");
+  const auto& devices = hello_.devices;
+  if (devices.empty()) return tr("engine ready");
+  // An accelerator, where there is one, is what runs will use.
+  const auto gpu = std::find_if(devices.begin(), devices.end(), [](const auto& d) { return d.id != "cpu"; });
+  if (gpu == devices.end()) {
+    const QString name = QString::fromStdString(devices.front().name).section(':', 0, 0);
+    return name.startsWith("CPU", Qt::CaseInsensitive) ? name : tr("CPU, %1").arg(name);
+  }
+  return tr("%1, %2 GB free").arg(QString::fromStdString(gpu->name)).arg(gpu->free_bytes / 1000000000);
+}
+
+}  // namespace headroom::gui

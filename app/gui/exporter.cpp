@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/exporter.h"
+
+#include <QBuffer>
+#include <QCoreApplication>
+#include <QFileInfo>
+#include <QImageWriter>
+#include <QPageSize>
+#include <QPainter>
+#include <QPdfWriter>
+#include <QSaveFile>
+#include <QSvgGenerator>
+#include <algorithm>
+#include <optional>
+
+#include "views/theme.h"
+
+namespace headroom::gui {
+namespace {
+
+QString program() { return "Headroom " + QCoreApplication::applicationVersion(); }
+
+QString head_text(const record::HeadSelector& head) {
+  switch (head.kind) {
+    case record::HeadSelector::Kind::mean: return QObject::tr("mean of heads");
+    case record::HeadSelector::Kind::group: return QObject::tr("KV group %1").arg(head.index);
+    case record::HeadSelector::Kind::head: break;
+  }
+  return QObject::tr("head %1").arg(head.index);
+}
+
+struct Fact {
+  QString key, value;
+};
+
+QVector<Fact> facts(const views::Selection& selection) {
+  const views::ViewState& state = selection.state();
+  QVector<Fact> list;
+  if (const views::RecordPtr record = selection.record()) {
+    list << Fact{"Run", QString::fromStdString(record->meta().run_id)} << Fact{"Model", QString::fromStdString(record->meta().model_name)};
+  }
+  list << Fact{"Layer", QString::number(state.layer)} << Fact{"Head", head_text(state.head)} << Fact{"Method", state.method}
+       << Fact{"Baseline", state.baseline} << Fact{"Scale", QString("%1 to %2").arg(state.colour_min).arg(state.colour_max)}
+       << Fact{"Software", program()};
+  return list;
+}
+
+QString describe_facts(const views::Selection& selection) {
+  QStringList lines;
+  for (const Fact& fact : facts(selection)) lines << fact.key + ": " + fact.value;
+  return lines.join("; ");
+}
+
+void draw(views::Exportable& page, const views::Selection& selection, QPainter& painter, const FigureOptions& options, double image_scale) {
+  views::ExportOptions wanted;
+  wanted.image_scale = image_scale;
+  if (options.caption) wanted.provenance = provenance(selection);
+  page.render(painter, QRectF(QPointF(0, 0), options.size), wanted);
+}
+
+bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  QPdfWriter writer(&device);
+  writer.setResolution(1200);
+  writer.setPageMargins(QMarginsF(0, 0, 0, 0));
+  writer.setPageSize(QPageSize(options.size * (72.0 / 96.0), QPageSize::Point, QString(), QPageSize::ExactMatch));
+  writer.setTitle(page.title() + " – " + describe_facts(selection));
+  writer.setCreator(program());
+  QPainter painter(&writer);
+  if (!painter.isActive()) return false;
+  const double unit = 1200.0 / 96.0;
+  painter.scale(unit, unit);
+  draw(page, selection, painter, options, 3);
+  return painter.end();
+}
+
+bool write_svg(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  QSvgGenerator generator;
+  generator.setOutputDevice(&device);
+  generator.setSize(options.size.toSize());
+  generator.setViewBox(QRectF(QPointF(0, 0), options.size));
+  generator.setResolution(96);
+  generator.setTitle(page.title());
+  generator.setDescription(describe_facts(selection));
+  QPainter painter(&generator);
+  if (!painter.isActive()) return false;
+  draw(page, selection, painter, options, 2);
+  return painter.end();
+}
+
+bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  QImage image = figure_image(page, selection, options);
+  for (const Fact& fact : facts(selection)) image.setText(fact.key, fact.value);
+  image.setText("Title", page.title());
+  return QImageWriter(&device, "png").write(image);
+}
+
+}  // namespace
+
+std::optional<FigureFormat> figure_format(const QString& file) {
+  const QString suffix = QFileInfo(file).suffix().toLower();
+  if (suffix == "png") return FigureFormat::png;
+  if (suffix == "pdf") return FigureFormat::pdf;
+  if (suffix == "svg") return FigureFormat::svg;
+  if (suffix == "csv") return FigureFormat::csv;
+  return std::nullopt;
+}
+
+QString provenance(const views::Selection& selection) {
+  const views::ViewState& state = selection.state();
+  QStringList parts;
+  if (const views::RecordPtr record = selection.record()) {
+    parts << QObject::tr("run %1").arg(QString::fromStdString(record->meta().run_id)) << QString::fromStdString(record->meta().model_name);
+  }
+  parts << QObject::tr("layer %1, %2").arg(state.layer).arg(head_text(state.head)) << state.method
+        << QObject::tr("colours %1 to %2").arg(state.colour_min).arg(state.colour_max) << program();
+  parts.removeAll(QString());
+  return parts.join(" · ");
+}
+
+QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  const double scale = std::clamp(options.scale, 1.0, 4.0);
+  QImage image((options.size * scale).toSize(), QImage::Format_ARGB32_Premultiplied);
+  image.fill(views::Theme::instance().background());
+  image.setDotsPerMeterX(static_cast<int>(96 * scale / 0.0254));
+  image.setDotsPerMeterY(static_cast<int>(96 * scale / 0.0254));
+  QPainter painter(&image);
+  painter.scale(scale, scale);
+  draw(page, selection, painter, options, scale);
+  painter.end();
+  return image;
+}
+
+QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file, const FigureOptions& options) {
+  QSaveFile target(file);
+  if (!target.open(QIODevice::WriteOnly)) return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
+  bool good = false;
+  switch (options.format) {
+    case FigureFormat::png: good = write_png(target, page, selection, options); break;
+    case FigureFormat::pdf: good = write_pdf(target, page, selection, options); break;
+    case FigureFormat::svg: good = write_svg(target, page, selection, options); break;
+    case FigureFormat::csv: {
+      const QString text = page.csv();
+      if (text.isEmpty()) {
+        target.cancelWriting();
+        return QObject::tr("This view has no numbers to write yet.");
+      }
+      const QByteArray bytes = text.toUtf8();
+      good = target.write(bytes) == bytes.size();
+    }
+  }
+  if (!good || !target.commit()) return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
+  return {};
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Writes a page as PNG, PDF, SVG or CSV; every file says which run, model, layer, head, scale and version it shows.
+#pragma once
+
+#include <QImage>
+#include <QSizeF>
+#include <QString>
+#include <optional>
+
+#include "views/exportable.h"
+#include "views/selection.h"
+
+namespace headroom::gui {
+
+enum class FigureFormat { png, pdf, svg, csv };
+
+struct FigureOptions {
+  FigureFormat format = FigureFormat::png;
+  QSizeF size{1200, 750};  ///< painter units: pixels of a 1x PNG and of an SVG; 1/96 inch on paper
+  double scale = 2;        ///< of a PNG, 1 to 4
+  bool caption = true;     ///< prints the provenance below the figure as well
+};
+
+/// By the file's suffix; none where it is not one of the four.
+std::optional<FigureFormat> figure_format(const QString& file);
+/// "run 0123456789abcdef · SmolLM2 · layer 12, head 5 · oracle-k512-g1 · colours 1e-06 to 1 · Headroom 0.1.0"
+QString provenance(const views::Selection& selection);
+/// Draws the page at `scale` device pixels a unit.
+QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
+/// Writes FILE (through a temporary file beside it). Empty where it went well, else a sentence.
+QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file, const FigureOptions& options);
+
+}  // namespace headroom::gui

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/hint_bar.h"
+
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QPainter>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+#include "gui/settings_store.h"
+#include "views/theme.h"
+
+namespace headroom::gui {
+namespace {
+
+struct Hint {
+  const char* key;
+  const char* text;
+};
+constexpr Hint hint_list[] = {
+    {"hint_grid", QT_TRANSLATE_NOOP("HintBar", "Click a head in the grid, then press 2: its map, token by token.")},
+    {"hint_budget", QT_TRANSLATE_NOOP("HintBar", "On Budget, drag the slider: the kept mass follows at once.")},
+    {"hint_palette", QT_TRANSLATE_NOOP("HintBar", "Ctrl+Shift+P finds every command, ? lists every key.")},
+};
+
+}  // namespace
+
+HintBar::HintBar(SettingsStore& settings, QWidget* parent) : QWidget(parent), settings_(settings) {
+  auto* layout = new QHBoxLayout(this);
+  layout->setContentsMargins(10, 4, 10, 4);
+  layout->setSpacing(14);
+  connect(&views::Theme::instance(), &views::Theme::changed, this, qOverload<>(&QWidget::update));
+  reload();
+}
+
+void HintBar::reload() {
+  auto* row = static_cast<QHBoxLayout*>(layout());
+  while (QLayoutItem* item = row->takeAt(0)) {
+    if (item->widget()) item->widget()->deleteLater();
+    delete item;
+  }
+  shown_ = 0;
+  for (const Hint& hint : hint_list) {
+    if (settings_.dismissed(hint.key)) continue;
+    auto* cell = new QWidget(this);
+    auto* cell_layout = new QHBoxLayout(cell);
+    cell_layout->setContentsMargins(0, 0, 0, 0);
+    cell_layout->setSpacing(2);
+    auto* text = new QLabel(tr(hint.text), cell);
+    text->setWordWrap(true);
+    auto* close = new QToolButton(cell);
+    close->setText("✕");
+    close->setAutoRaise(true);
+    close->setToolTip(tr("Close this hint"));
+    close->setAccessibleName(tr("Close this hint"));
+    cell_layout->addWidget(text, 1);
+    cell_layout->addWidget(close, 0, Qt::AlignVCenter);
+    row->addWidget(cell, 1);
+    connect(close, &QToolButton::clicked, this, [this, key = QString(hint.key)] {
+      settings_.dismiss(key);
+      QMetaObject::invokeMethod(this, &HintBar::reload, Qt::QueuedConnection);
+    });
+    ++shown_;
+  }
+  setVisible(shown_ > 0);
+}
+
+void HintBar::paintEvent(QPaintEvent*) {
+  const views::Theme& theme = views::Theme::instance();
+  QPainter painter(this);
+  painter.fillRect(rect(), theme.info_background());
+  painter.setPen(theme.border());
+  painter.drawLine(0, 0, width(), 0);
+}
+
+}  // namespace headroom::gui

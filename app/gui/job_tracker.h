@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The engine's jobs as the window sees them: numbers them, drops late results, offers to kill what does not stop, brings
+// a remote engine's record here.
+#pragma once
+
+#include <QObject>
+#include <QTimer>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "gui/engine_client.h"
+#include "views/jobs_dock.h"
+
+namespace headroom::gui {
+
+class RecordDownload;
+
+class JobTracker : public QObject {
+  Q_OBJECT
+ public:
+  static constexpr int patience_ms = 2000;  ///< after a cancel, before a kill is offered
+
+  explicit JobTracker(EngineClient& engine, QObject* parent = nullptr);
+  ~JobTracker() override;
+
+  /// Returns the job's number (as text) at once; how it went comes through the signals.
+  QString start_run(const protocol::RunSpec& spec);
+  void cancel(const QString& id);
+  bool anything_running() const;
+
+ signals:
+  void changed(const headroom::views::JobInfo& job);
+  /// `record_path` is a file on this machine; empty where the run kept nothing.
+  void finished(const QString& id, const QString& record_path);
+  void failed(const QString& id, const headroom::gui::Problem& problem, const headroom::protocol::RunSpec& spec);
+
+ private:
+  struct Job {
+    views::JobInfo info;
+    protocol::RunSpec spec;
+    std::optional<std::int64_t> engine_id;  ///< once the engine has taken it
+    bool cancel_wanted = false;
+  };
+  struct Early {  ///< a message of a job whose number has not reached us yet
+    QString method;
+    nlohmann::json params;
+  };
+
+  void started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error);
+  void hear(const QString& method, const nlohmann::json& params);
+  void engine_gone(const Problem& problem);
+  void send_cancel(Job& job);
+  void fail(Job& job, const Problem& problem);
+  void deliver(Job& job, const QString& path, views::JobInfo::State state);
+  void end(Job& job, const QString& path, views::JobInfo::State state);
+  Job* find_engine_job(std::int64_t engine_id);
+
+  EngineClient& engine_;
+  std::map<QString, Job> jobs_;
+  std::deque<Early> early_;
+  int next_number_ = 1;
+};
+
+/// One line for the Jobs dock: model and prompt.
+QString describe(const protocol::RunSpec& spec);
+
+}  // namespace headroom::gui

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/main_window.h"
+
+#include <QApplication>
+#include <QCloseEvent>
+#include <QDir>
+#include <QDockWidget>
+#include <QFileInfo>
+#include <QInputDialog>
+#include <QLabel>
+#include <QLocale>
+#include <QMenu>
+#include <QMenuBar>
+#include <QMimeData>
+#include <QStackedWidget>
+#include <QStatusBar>
+#include <QToolBar>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+#include "base/paths.h"
+#include "gui/actions.h"
+#include "gui/connect_dialog.h"
+#include "gui/export_dialog.h"
+#include "gui/hint_bar.h"
+#include "gui/icons.h"
+#include "gui/new_run_dialog.h"
+#include "gui/page_rail.h"
+#include "gui/window_dialogs.h"
+#include "views/banner_bar.h"
+#include "views/inspector_dock.h"
+#include "views/jobs_dock.h"
+#include "views/runs_dock.h"
+#include "views/theme.h"
+
+namespace headroom::gui {
+
+namespace {
+
+void open_dialog(QDialog* dialog) {
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  dialog->open();
+}
+
+}  // namespace
+
+MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
+    : settings_(settings), options_(std::move(options)), jobs_(engine_), layout_(*this, settings) {
+  setObjectName("main_window");
+  setWindowTitle("Headroom");
+  setAcceptDrops(true);
+  setDockNestingEnabled(true);
+  base_point_size_ = QApplication::font().pointSizeF();
+  views::Theme::instance().set_mode(settings_.theme());
+
+  auto* centre = new QWidget(this);
+  auto* columns = new QHBoxLayout(centre);
+  columns->setContentsMargins(0, 0, 0, 0);
+  columns->setSpacing(0);
+  rail_ = new PageRail(centre);
+  columns->addWidget(rail_);
+  auto* column = new QVBoxLayout;
+  column->setSpacing(0);
+  columns->addLayout(column, 1);
+  banners_ = new views::BannerBar(centre);
+  stack_ = new QStackedWidget(centre);
+  hints_ = new HintBar(settings_, centre);
+  column->addWidget(banners_);
+  column->addWidget(stack_, 1);
+  column->addWidget(hints_);
+  setCentralWidget(centre);
+
+  pages_ = make_pages(&selection_, stack_, {[this](int tokens) { run_budget(tokens); }});
+  QStringList ids, titles, page_hints;
+  for (const Page& page : pages_) {
+    stack_->addWidget(page.widget);
+    ids << page.id;
+    titles << page.title;
+    page_hints << page.hint;
+  }
+  actions_ = new Actions(*this, ids, titles, page_hints);
+  for (QAction* action : actions_->pages) rail_->add_page(action);
+
+  toolbar_ = addToolBar(tr("Toolbar"));
+  toolbar_->setObjectName("toolbar");
+  toolbar_->setMovable(false);
+  actions_->fill_toolbar(*toolbar_);
+  build_docks();
+  build_status_bar();
+  connect_actions();
+  connect_engine();
+  connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
+  connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
+  connect(&opener_, &RecordOpener::failed, this, &MainWindow::record_failed);
+
+  resize(1440, 900);
+  layout_.remember_default();
+  if (options_.quiet) {
+    hints_->hide();
+  } else {
+    layout_.restore();
+  }
+  set_text_scale(settings_.text_scale());
+  show_page(0);
+  follow_selection(views::Selection::Everything);
+}
+
+MainWindow::~MainWindow() {
+  engine_.disconnect(this);
+  engine_.disconnect(&jobs_);
+}
+
+void MainWindow::build_docks() {
+  const auto add = [this](const QString& name, const QString& title, QWidget* content, Qt::DockWidgetArea area, const char* key) {
+    auto* dock = new QDockWidget(title, this);
+    dock->setObjectName("dock_" + name);
+    dock->setWidget(content);
+    dock->setFeatures(QDockWidget::DockWidgetClosable | QDockWidget::DockWidgetMovable);
+    addDockWidget(area, dock);
+    dock->toggleViewAction()->setText(tr("%1 dock").arg(title));
+    dock->toggleViewAction()->setShortcut(QKeySequence(key));
+    addAction(dock->toggleViewAction());
+    actions_->add_dock(dock->toggleViewAction());
+    docks_.append(dock);
+    return dock;
+  };
+  runs_ = new views::RunsDock(&selection_);
+  auto* inspector = new views::InspectorDock(&selection_);
+  jobs_view_ = new views::JobsDock;
+  QDockWidget* left = add("runs", tr("Runs"), runs_, Qt::LeftDockWidgetArea, "Ctrl+Shift+R");
+  QDockWidget* right = add("inspector", tr("Inspector"), inspector, Qt::RightDockWidgetArea, "Ctrl+Shift+I");
+  QDockWidget* bottom = add("jobs", tr("Jobs"), jobs_view_, Qt::BottomDockWidgetArea, "Ctrl+Shift+J");
+  setCorner(Qt::BottomLeftCorner, Qt::LeftDockWidgetArea);
+  setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
+  resizeDocks({left, right}, {210, 270}, Qt::Horizontal);
+  resizeDocks({bottom}, {90}, Qt::Vertical);
+  bottom->hide();  // appears with the first job
+}
+
+void MainWindow::build_status_bar() {
+  summary_ = new QLabel(this);
+  summary_->setTextFormat(Qt::PlainText);
+  summary_->setContentsMargins(8, 0, 8, 0);
+  statusBar()->addWidget(summary_, 1);
+  scale_button_ = new QToolButton(this);
+  scale_button_->setAutoRaise(true);
+  scale_button_->setIcon(icon("text_size"));
+  scale_button_->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+  scale_button_->setPopupMode(QToolButton::InstantPopup);
+  scale_button_->setToolTip(tr("Text size (Ctrl++, Ctrl+-, Ctrl+0)"));
+  auto* scales = new QMenu(scale_button_);
+  for (const int percent : {75, 90, 100, 110, 125, 150, 175, 200}) {
+    scales->addAction(tr("%1 %").arg(percent), this, [this, percent] { set_text_scale(percent); });
+  }
+  scale_button_->setMenu(scales);
+
+  chip_ = new QToolButton(this);
+  chip_->setObjectName("engine_chip");
+  chip_->setAutoRaise(true);
+  chip_->setIcon(icon("chip"));
+  chip_->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+  chip_->setPopupMode(QToolButton::InstantPopup);
+  auto* menu = new QMenu(chip_);
+  menu->addAction(actions_->restart_engine);
+  menu->addAction(actions_->connect_engine);
+  chip_->setMenu(menu);
+  statusBar()->addPermanentWidget(chip_);
+
+  auto* spacer = new QWidget(toolbar_);
+  spacer->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
+  toolbar_->addWidget(spacer);
+  toolbar_->addWidget(scale_button_);
+  toolbar_->addAction(actions_->dark);
+  toolbar_->addAction(actions_->present);
+}
+
+void MainWindow::connect_actions() {
+  Actions& a = *actions_;
+  const auto on = [this](QAction* action, auto handler) { connect(action, &QAction::triggered, this, handler); };
+  on(a.open_run, [this] {
+    const QString start = QFileInfo(settings_.last_record()).absolutePath();
+    for (const QString& file : choose_records(this, start)) open_record(file);
+  });
+  on(a.new_run, [this] { new_run({}); });
+  on(a.close_run, [this] { runs_->close_current(); });
+  on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, this)); });
+  on(a.copy_figure, [this] { copy_page(pages_[current_page()], selection_); });
+  on(a.quit, [this] { close(); });
+  on(a.undo, [this] { selection_.undo(); });
+  on(a.redo, [this] { selection_.redo(); });
+  on(a.find, [this] {
+    show_page(page_index(pages_, "attention"));
+    show_find(pages_);
+  });
+  on(a.go_to_token, [this] { go_to_token(); });
+  for (int i = 0; i < a.pages.size(); ++i) on(a.pages[i], [this, i] { show_page(i); });
+  on(a.dark, [this](bool dark) {
+    const auto mode = dark ? views::ThemeMode::dark : views::ThemeMode::light;
+    settings_.set_theme(mode);
+    views::Theme::instance().set_mode(mode);
+  });
+  a.dark->setChecked(views::Theme::instance().mode() == views::ThemeMode::dark);
+  on(a.text_larger, [this] { set_text_scale(settings_.text_scale() + 10); });
+  on(a.text_smaller, [this] { set_text_scale(settings_.text_scale() - 10); });
+  on(a.text_normal, [this] { set_text_scale(100); });
+  on(a.present, [this](bool checked) { set_presenting(checked); });
+  on(a.reset_layout, [this] { layout_.reset(); });
+  on(a.connect_engine, [this] {
+    options_.engine.clear();  // what is chosen here takes the place of --engine
+    open_dialog(new ConnectDialog(engine_, settings_, this));
+  });
+  on(a.restart_engine, [this] { start_engine(); });
+  on(a.palette, [this] { show_palette(this, all_actions()); });
+  on(a.keys, [this] { show_keys(this, all_actions()); });
+  on(a.hints, [this] {
+    settings_.restore_notices();
+    hints_->reload();
+    show_notices();
+  });
+  on(a.about, [this] { show_about(this); });
+  connect(runs_, &views::RunsDock::open_requested, a.open_run, &QAction::trigger);
+  connect(jobs_view_, &views::JobsDock::new_run_requested, a.new_run, &QAction::trigger);
+  connect(jobs_view_, &views::JobsDock::cancel_requested, &jobs_, &JobTracker::cancel);
+  connect(jobs_view_, &views::JobsDock::open_requested, this, &MainWindow::open_record);
+  connect(jobs_view_, &views::JobsDock::kill_requested, this, [this] { engine_.kill(tr("The engine was stopped by you")); });
+  connect(a.recent, &QMenu::aboutToShow, this, &MainWindow::refresh_recent);
+  refresh_recent();
+}
+
+QVector<QAction*> MainWindow::all_actions() const { return actions_->all(); }
+
+void MainWindow::connect_engine() {
+  connect(&engine_, &EngineClient::state_changed, this, &MainWindow::refresh_chip);
+  connect(&engine_, &EngineClient::died, this, &MainWindow::engine_died);
+  connect(&jobs_, &JobTracker::changed, this, [this](const views::JobInfo& job) {
+    jobs_view_->show_job(job);
+    if (!presenting_ && job.state == views::JobInfo::State::running) docks_[2]->show();
+  });
+  connect(&jobs_, &JobTracker::finished, this, [this](const QString&, const QString& path) {
+    if (!path.isEmpty()) open_record(path);
+  });
+  connect(&jobs_, &JobTracker::failed, this, [this](const QString&, const Problem& problem, const protocol::RunSpec& spec) {
+    job_failed(problem, spec);
+  });
+  refresh_chip();
+}
+
+void MainWindow::showEvent(QShowEvent* event) {
+  QMainWindow::showEvent(event);
+  if (std::exchange(shown_once_, true)) return;
+  // Everything that is not needed for the first paint waits until after it.
+  QTimer::singleShot(0, this, [this] {
+    open_first_record();
+    if (!options_.quiet) show_notices();
+    if (options_.use_engine) QTimer::singleShot(150, this, &MainWindow::start_engine);
+  });
+}
+
+void MainWindow::closeEvent(QCloseEvent* event) {
+  if (presenting_) set_presenting(false);
+  if (!options_.quiet) layout_.save();
+  settings_.sync();
+  QMainWindow::closeEvent(event);
+}
+
+void MainWindow::keyPressEvent(QKeyEvent* event) {
+  if (event->key() != Qt::Key_Escape) return QMainWindow::keyPressEvent(event);
+  // What is nearest to the reader gives way first.
+  if (presenting_) {
+    set_presenting(false);
+  } else {
+    banners_->dismiss_newest();
+  }
+}
+
+void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
+  const QList<QUrl> urls = event->mimeData()->urls();
+  if (std::any_of(urls.begin(), urls.end(), [](const QUrl& url) { return url.isLocalFile(); })) event->acceptProposedAction();
+}
+
+void MainWindow::dropEvent(QDropEvent* event) {
+  event->acceptProposedAction();
+  for (const QUrl& url : event->mimeData()->urls().mid(0, 16)) {
+    if (!url.isLocalFile()) continue;
+    // Not inside the drop: a dialog here would hold up the program that one drags from.
+    QTimer::singleShot(0, this, [this, path = url.toLocalFile()] { open_path(path); });
+  }
+}
+
+void MainWindow::open_path(const QString& path) {
+  const QFileInfo file(path);
+  const QString suffix = file.suffix().toLower();
+  NewRunRequest request;
+  if (file.isDir() || suffix == "gguf" || suffix == "safetensors") {
+    request.model = suffix == "safetensors" ? file.absolutePath() : path;
+    return new_run(request);
+  }
+  if (suffix == "h5" || suffix == "hdf5") return open_record(path);
+  request.prompt_file = path;
+  new_run(request);
+}
+
+void MainWindow::open_record(const QString& path) { opener_.open(path); }
+
+void MainWindow::open_first_record() {
+  if (!options_.records.isEmpty()) {
+    for (const QString& file : options_.records) open_record(file);
+    return;
+  }
+  const QString last = settings_.last_record();
+  const QString first = QFileInfo::exists(last) ? last : bundled_record();
+  if (!first.isEmpty()) open_record(first);
+}
+
+void MainWindow::record_opened(const QString& path, const views::RecordPtr& record) {
+  banners_->remove("record:" + path);
+  for (const views::RecordPtr& open : selection_.state().runs) {
+    if (open->path() == record->path() && open->meta().run_id == record->meta().run_id) {
+      selection_.open_record(open);
+      return;
+    }
+  }
+  selection_.open_record(record);
+  if (options_.quiet) return;
+  settings_.add_recent_file(path);
+  settings_.set_last_record(path);
+}
+
+void MainWindow::record_failed(const QString& path, const Problem& problem) {
+  views::Banner banner;
+  banner.kind = views::Banner::Kind::error;
+  banner.key = "record:" + path;
+  banner.title = tr("%1 could not be opened: %2.").arg(QFileInfo(path).fileName(), problem.message);
+  banner.text = QStringList{problem.place == path ? QString() : problem.place, problem.reason()}.join(' ').trimmed();
+  banner.details = tr("File: %1").arg(path) + "\n" + problem.details();
+  banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
+  banners_->show_banner(banner);
+  if (settings_.last_record() == path) settings_.set_last_record({});
+}
+
+void MainWindow::show_notices() {
+  if (settings_.dismissed("prompt_notice")) return;
+  banners_->show_banner({views::Banner::Kind::info, "prompt_notice", tr("A record contains the whole prompt."),
+                         tr("Share a record as you would share the text in it."), {},
+                         {}, [this] { settings_.dismiss("prompt_notice"); }});
+}
+
+void MainWindow::start_engine() {
+  banners_->remove("engine");
+  engine_.start(engine_command(settings_.engine(), options_.engine));
+}
+
+void MainWindow::engine_died(const Problem& problem) {
+  views::Banner banner;
+  banner.kind = views::Banner::Kind::warning;
+  banner.key = "engine";
+  banner.title = problem.message + ".";
+  banner.text = tr("Open records stay; new runs need the engine.");
+  banner.details = problem.details();
+  banner.buttons = {{tr("Restart"), [this] { start_engine(); }}, {tr("Connect…"), [this] { actions_->connect_engine->trigger(); }}};
+  banners_->show_banner(banner);
+}
+
+void MainWindow::job_failed(const Problem& problem, const protocol::RunSpec& spec) {
+  views::Banner banner;
+  banner.kind = views::Banner::Kind::error;
+  banner.key = "job";
+  banner.title = tr("The run failed: %1.").arg(problem.message);
+  banner.text = QStringList{problem.place, problem.reason()}.join(' ').trimmed();
+  banner.details = problem.details();
+  banner.buttons = {{tr("Change and try again…"), [this, spec] {
+                       NewRunRequest request;
+                       request.spec = spec;
+                       new_run(request);
+                     }}};
+  banners_->show_banner(banner);
+}
+
+void MainWindow::new_run(const NewRunRequest& request) {
+  ask_new_run(this, engine_, settings_, request, [this](const protocol::RunSpec& spec) { start_run(spec); });
+}
+
+void MainWindow::run_budget(int tokens) {
+  const views::RecordPtr record = selection_.record();
+  if (!record) return;
+  NewRunRequest request;
+  request.spec = spec_with_budget(*record, tokens);
+  if (!request.spec) return new_run({});
+  if (engine_.state() == EngineClient::State::ready) {
+    start_run(*request.spec);
+  } else {
+    new_run(request);
+  }
+}
+
+void MainWindow::start_run(const protocol::RunSpec& spec) {
+  docks_[2]->show();
+  jobs_.start_run(spec);
+}
+
+void MainWindow::go_to_token() {
+  const views::RecordPtr record = selection_.record();
+  if (!record || record->length() == 0) return;
+  bool chosen = false;
+  const int last = static_cast<int>(record->length() - 1);
+  const int token = QInputDialog::getInt(this, tr("Go to token"), tr("Token, 0 to %1:").arg(last),
+                                         static_cast<int>(std::max<std::int64_t>(selection_.state().query_begin, 0)), 0, last, 1, &chosen);
+  if (!chosen) return;
+  show_page(page_index(pages_, "attention"));
+  show_token(pages_, selection_, token);
+}
+
+void MainWindow::show_page(int index) {
+  if (index < 0 || index >= pages_.size()) return;
+  stack_->setCurrentIndex(index);
+  rail_->set_current(index);
+  for (int i = 0; i < actions_->pages.size(); ++i) actions_->pages[i]->setChecked(i == index);
+}
+
+int MainWindow::current_page() const { return stack_->currentIndex(); }
+
+void MainWindow::follow_selection(unsigned mask) {
+  Actions& a = *actions_;
+  a.undo->setEnabled(selection_.can_undo());
+  a.redo->setEnabled(selection_.can_redo());
+  const views::RecordPtr record = selection_.record();
+  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token}) action->setEnabled(record != nullptr);
+  summary_->setText(selection_summary(selection_));
+  if (mask & views::Selection::Runs) {
+    setWindowTitle(record ? tr("%1 – Headroom").arg(QFileInfo(QString::fromStdString(record->path().string())).fileName()) : "Headroom");
+  }
+}
+
+void MainWindow::refresh_chip() {
+  chip_->setText(engine_.summary());
+  chip_->setToolTip(engine_.state() == EngineClient::State::ready
+                        ? tr("Engine %1: %2").arg(QString::fromStdString(engine_.hello().engine_version), engine_.command().program)
+                        : tr("The engine computes new runs; records need none"));
+  actions_->restart_engine->setText(engine_.state() == EngineClient::State::stopped ? tr("&Start engine") : tr("&Restart engine"));
+  if (engine_.state() == EngineClient::State::ready) banners_->remove("engine");
+}
+
+void MainWindow::refresh_recent() {
+  QMenu* menu = actions_->recent;
+  menu->clear();
+  for (const QString& file : settings_.recent_files()) {
+    if (QFileInfo::exists(file)) menu->addAction(QDir::toNativeSeparators(file), this, [this, file] { open_record(file); });
+  }
+  menu->menuAction()->setVisible(!menu->isEmpty() || !settings_.recent_files().isEmpty());
+  menu->setEnabled(!menu->isEmpty());
+}
+
+void MainWindow::set_text_scale(int percent) {
+  settings_.set_text_scale(percent);
+  refresh_scale();
+}
+
+void MainWindow::refresh_scale() {
+  const int percent = settings_.text_scale();
+  QFont font = QApplication::font();
+  font.setPointSizeF(base_point_size_ * percent / 100.0 * (presenting_ ? 1.75 : 1.0));
+  QApplication::setFont(font);
+  scale_button_->setText(tr("%1 %").arg(percent));
+  actions_->text_larger->setEnabled(percent < 200);
+  actions_->text_smaller->setEnabled(percent > 75);
+  const int side = std::max(16, QFontMetrics(font).height());
+  toolbar_->setIconSize({side, side});
+}
+
+void MainWindow::set_presenting(bool on) {
+  if (on == presenting_) return;
+  if (on) state_before_presenting_ = saveState(LayoutStore::layout_version);
+  presenting_ = on;
+  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_}) chrome->setVisible(!on);
+  hints_->setVisible(!on && hints_->shown() > 0 && !options_.quiet);
+  if (on) {
+    for (QDockWidget* dock : docks_) dock->hide();
+  } else {
+    restoreState(state_before_presenting_, LayoutStore::layout_version);
+  }
+  setWindowState(windowState().setFlag(Qt::WindowFullScreen, on));
+  actions_->present->setChecked(on);
+  refresh_scale();
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The frame: rail, pages, docks, messages. It connects the parts; what each part does lives in a file of its own.
+#pragma once
+
+#include <QMainWindow>
+#include <memory>
+
+#include "gui/engine_client.h"
+#include "gui/job_tracker.h"
+#include "gui/layout_store.h"
+#include "gui/pages.h"
+#include "gui/record_opener.h"
+
+class QDockWidget;
+class QLabel;
+class QStackedWidget;
+class QToolBar;
+class QToolButton;
+
+namespace headroom::views {
+class BannerBar;
+class JobsDock;
+class RunsDock;
+}  // namespace headroom::views
+
+namespace headroom::gui {
+
+class Actions;
+class HintBar;
+class PageRail;
+struct NewRunRequest;
+
+struct StartOptions {
+  QStringList records;    ///< shown at start; none: the last session's, else the bundled one
+  QString engine;         ///< program to use in place of the settings' one
+  bool use_engine = true; ///< off for pictures
+  bool quiet = false;     ///< no hints, notices or saved layout (pictures)
+};
+
+class MainWindow : public QMainWindow {
+  Q_OBJECT
+ public:
+  MainWindow(SettingsStore& settings, StartOptions options);
+  ~MainWindow() override;
+
+  views::Selection& selection() { return selection_; }
+  const QVector<Page>& pages() const { return pages_; }
+  Actions& actions() { return *actions_; }
+  views::BannerBar& banners() { return *banners_; }
+  EngineClient& engine() { return engine_; }
+  JobTracker& jobs() { return jobs_; }
+  void show_page(int index);
+  int current_page() const;
+  /// A record is opened, a model or prompt starts a new run: what dropping a file does.
+  void open_path(const QString& path);
+  void open_record(const QString& path);
+  void start_engine();
+  void set_presenting(bool on);
+  bool presenting() const { return presenting_; }
+  void set_text_scale(int percent);
+
+ protected:
+  void showEvent(QShowEvent* event) override;
+  void closeEvent(QCloseEvent* event) override;
+  void keyPressEvent(QKeyEvent* event) override;
+  void dragEnterEvent(QDragEnterEvent* event) override;
+  void dropEvent(QDropEvent* event) override;
+
+ private:
+  void build_docks();
+  void build_status_bar();
+  void connect_actions();
+  void connect_engine();
+  void open_first_record();
+  void record_opened(const QString& path, const views::RecordPtr& record);
+  void record_failed(const QString& path, const Problem& problem);
+  void engine_died(const Problem& problem);
+  void job_failed(const Problem& problem, const protocol::RunSpec& spec);
+  void follow_selection(unsigned mask);
+  void refresh_chip();
+  void refresh_recent();
+  void refresh_scale();
+  void new_run(const NewRunRequest& request);
+  void run_budget(int tokens);
+  void start_run(const protocol::RunSpec& spec);
+  void go_to_token();
+  void show_notices();
+  QVector<QAction*> all_actions() const;
+
+  SettingsStore& settings_;
+  StartOptions options_;
+  views::Selection selection_;
+  RecordOpener opener_;
+  EngineClient engine_;
+  JobTracker jobs_;
+  LayoutStore layout_;
+  Actions* actions_ = nullptr;
+  QVector<Page> pages_;
+  QStackedWidget* stack_ = nullptr;
+  PageRail* rail_ = nullptr;
+  views::BannerBar* banners_ = nullptr;
+  HintBar* hints_ = nullptr;
+  views::RunsDock* runs_ = nullptr;
+  views::JobsDock* jobs_view_ = nullptr;
+  QVector<QDockWidget*> docks_;
+  QToolBar* toolbar_ = nullptr;
+  QToolButton* chip_ = nullptr;
+  QToolButton* scale_button_ = nullptr;
+  QLabel* summary_ = nullptr;
+  qreal base_point_size_ = 10;
+  bool presenting_ = false;
+  bool shown_once_ = false;
+  QByteArray state_before_presenting_;
+};
+
+}  // namespace headroom::gui

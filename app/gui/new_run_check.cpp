@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the New run dialog asks of the engine: facts of the model, needs of the run, the end of the rendered prompt.
+#include <QCheckBox>
+#include <QComboBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QLocale>
+#include <QPlainTextEdit>
+#include <QPointer>
+#include <QPushButton>
+
+#include "base/error.h"
+#include "gui/engine_client.h"
+#include "gui/new_run_dialog.h"
+#include "gui/settings_store.h"
+#include "views/theme.h"
+
+namespace headroom::gui {
+namespace {
+
+QString bytes_text(std::int64_t bytes) { return QLocale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat); }
+
+/// A number of the inspection, under any of the names, in the object or one level down.
+std::optional<std::int64_t> find_number(const nlohmann::json& json, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const auto found = json.find(name); found != json.end() && found->is_number_integer()) return found->get<std::int64_t>();
+  }
+  return std::nullopt;
+}
+
+QString find_text(const nlohmann::json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_string() ? QString::fromStdString(found->get<std::string>()).left(120) : QString();
+}
+
+QString model_text(const nlohmann::json& info) {
+  if (!info.is_object()) return {};
+  QStringList parts;
+  if (const QString name = find_text(info, "name"); !name.isEmpty()) parts << name;
+  if (const QString kind = find_text(info, "architecture"); !kind.isEmpty()) parts << kind;
+  if (const auto layers = info.find("layers"); layers != info.end() && layers->is_array()) {
+    parts << QObject::tr("%1 layers").arg(layers->size());
+  } else if (const auto count = find_number(info, {"layers", "num_layers"})) {
+    parts << QObject::tr("%1 layers").arg(*count);
+  }
+  const auto heads = find_number(info, {"num_q_heads", "q_heads", "heads"});
+  const auto kv_heads = find_number(info, {"num_kv_heads", "kv_heads"});
+  if (heads && kv_heads) parts << QObject::tr("%1:%2 heads").arg(*heads).arg(*kv_heads);
+  if (const auto context = find_number(info, {"context", "context_length"})) {
+    parts << QObject::tr("%1 tokens of context").arg(QLocale().toString(qlonglong(*context)));
+  }
+  return parts.join(" · ");
+}
+
+}  // namespace
+
+void NewRunDialog::engine_changed() {
+  if (engine_.state() == EngineClient::State::ready) {
+    const QString model = model_->currentText();
+    {
+      const QSignalBlocker blocker(model_);
+      model_->clear();
+      for (const protocol::KnownModel& known : engine_.hello().models) model_->addItem(QString::fromStdString(known.name));
+      model_->setEditText(model);
+    }
+    const QString device = device_->currentData().toString();
+    const QSignalBlocker blocker(device_);
+    device_->clear();
+    device_->addItem(tr("the best there is"), "auto");
+    for (const protocol::DeviceInfo& known : engine_.hello().devices) {
+      device_->addItem(QString::fromStdString(known.id), QString::fromStdString(known.id));
+      device_->setItemData(device_->count() - 1, QString::fromStdString(known.name), Qt::ToolTipRole);
+    }
+    device_->setCurrentIndex(std::max(device_->findData(device), 0));
+  }
+  edited();
+}
+
+void NewRunDialog::edited() {
+  if (!start_ || !tail_) return;  // still being built
+  ++generation_;
+  indexer_help_->hide();
+  try {
+    const protocol::RunSpec now = spec();
+    if (engine_.state() != EngineClient::State::ready) {
+      show_message(engine_.state() == EngineClient::State::starting ? tr("The engine is starting…")
+                                                                    : tr("The engine is not running: start it from the Engine menu."),
+                   engine_.state() == EngineClient::State::starting);
+      needs_->clear();
+      start_->setEnabled(false);
+      return;
+    }
+    settings_.set_last_spec(QString::fromStdString(protocol::to_json(now).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    start_->setEnabled(true);
+    show_message(tr("Checking what this needs…"), true);
+    debounce_.start();
+  } catch (const Error& error) {
+    debounce_.stop();
+    start_->setEnabled(false);
+    needs_->clear();
+    show_message(QString::fromUtf8(error.what()), false);
+  }
+  if (model_facts_->text().isEmpty() && engine_.state() == EngineClient::State::ready) debounce_.start();
+}
+
+void NewRunDialog::model_changed() {
+  const std::string model = model_->currentText().trimmed().toStdString();
+  if (model.empty()) return;
+  engine_.request(protocol::method::model_inspect, protocol::to_json(protocol::ModelInspectParams{model}),
+                  [self = QPointer<NewRunDialog>(this), asked = model_generation_](const nlohmann::json& info, const protocol::ErrorInfo* error) {
+                    if (!self || asked != self->model_generation_) return;
+                    self->model_facts_->setText(error ? QString::fromStdString(error->line()) : model_text(info));
+                  });
+}
+
+void NewRunDialog::check() {
+  if (engine_.state() != EngineClient::State::ready) return;
+  if (model_facts_->text().isEmpty()) model_changed();
+  protocol::RunSpec now;
+  try {
+    now = spec();
+  } catch (const Error&) {
+    return;  // edited() has said so
+  }
+  engine_.request(protocol::method::run_preflight, protocol::to_json(protocol::RunStartParams{now}),
+                  [self = QPointer<NewRunDialog>(this), asked = generation_](const nlohmann::json& result, const protocol::ErrorInfo* error) {
+                    if (!self || asked != self->generation_) return;
+                    if (error) return self->show_error(*error);
+                    try {
+                      self->show_preflight(protocol::preflight_from_json(result));
+                    } catch (const Error& bad) {
+                      self->show_message(QString::fromUtf8(bad.what()), false);
+                    }
+                  },
+                  120000);
+}
+
+void NewRunDialog::show_preflight(const protocol::Preflight& p) {
+  QStringList parts{tr("%1 of %2 tokens").arg(QLocale().toString(qlonglong(p.tokens)), QLocale().toString(qlonglong(p.context)))};
+  if (!p.device.empty()) parts << tr("%1, %2").arg(QString::fromStdString(p.device), QString::fromStdString(p.dtype));
+  if (p.memory_needed > 0) {
+    parts << (p.memory_free > 0 ? tr("%1 of memory (%2 free)").arg(bytes_text(p.memory_needed), bytes_text(p.memory_free))
+                                : tr("%1 of memory").arg(bytes_text(p.memory_needed)));
+  }
+  if (p.record_bytes > 0) parts << tr("record up to %1 (%2 free)").arg(bytes_text(p.record_bytes), bytes_text(p.disk_free));
+  if (p.seconds > 0) {
+    const auto seconds = static_cast<qint64>(p.seconds);
+    parts << (seconds < 120 ? tr("about %1 s").arg(std::max<qint64>(seconds, 1)) : tr("about %1 min").arg(seconds / 60));
+  }
+  QString text = parts.join(" · ");
+  if (!p.methods.empty()) {
+    QStringList ids;
+    for (const std::string& id : p.methods) ids << QString::fromStdString(id);
+    text += "\n" + tr("Runs %1.").arg(ids.join(", "));
+  }
+  if (!p.keeps.empty()) text += " " + tr("Keeps: %1").arg(QString::fromStdString(p.keeps));
+  needs_->setText(text);
+  tail_->setPlainText(QString::fromStdString(p.prompt_tail));
+  tail_->moveCursor(QTextCursor::End);
+  if (p.warnings.empty()) {
+    show_message(tr("Ready to start. The box shows the end of the prompt as the model will see it."), true);
+  } else {
+    QStringList warnings;
+    for (const std::string& warning : p.warnings) warnings << QString::fromStdString(warning);
+    show_message(warnings.join('\n'), false);
+  }
+}
+
+void NewRunDialog::show_error(const protocol::ErrorInfo& error) {
+  needs_->clear();
+  tail_->clear();
+  start_->setEnabled(false);
+  const QString text = QString::fromStdString(error.line());
+  show_message(text, false);
+  indexer_help_->setVisible(methods_[2]->isChecked() && indexer_->text().trimmed().isEmpty() && text.contains("indexer", Qt::CaseInsensitive));
+}
+
+void NewRunDialog::show_message(const QString& text, bool good) {
+  const views::Theme& theme = views::Theme::instance();
+  QPalette palette = message_->palette();
+  palette.setColor(QPalette::Window, good ? theme.info_background() : theme.warning_background());
+  message_->setPalette(palette);
+  message_->setText(text);
+}
+
+void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
+                 std::function<void(const protocol::RunSpec&)> start) {
+  auto* dialog = new NewRunDialog(engine, settings, request, parent);
+  dialog->setAttribute(Qt::WA_DeleteOnClose);
+  QObject::connect(dialog, &QDialog::accepted, dialog, [dialog, start = std::move(start)] {
+    try {
+      start(dialog->spec());
+    } catch (const Error&) {
+      // The start button is off while the fields do not make a spec.
+    }
+  });
+  dialog->open();
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The dialog's widgets and what they say as a RunSpec; talking to the engine is in new_run_check.cpp.
+#include "gui/new_run_dialog.h"
+
+#include <QCheckBox>
+#include <QComboBox>
+#include <QDateTime>
+#include <QDialogButtonBox>
+#include <QDir>
+#include <QFileDialog>
+#include <QFormLayout>
+#include <QGroupBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QPlainTextEdit>
+#include <QPushButton>
+#include <QRegularExpression>
+#include <QSpinBox>
+#include <QStandardPaths>
+#include <QTabWidget>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "gui/engine_client.h"
+#include "gui/settings_store.h"
+
+namespace headroom::gui {
+namespace {
+
+struct MethodChoice {
+  const char* name;
+  const char* label;
+};
+constexpr MethodChoice method_choices[] = {
+    {"dense", QT_TRANSLATE_NOOP("NewRunDialog", "Dense: the unmodified model")},
+    {"oracle", QT_TRANSLATE_NOOP("NewRunDialog", "Oracle: top-k of the true mass")},
+    {"indexer", QT_TRANSLATE_NOOP("NewRunDialog", "Indexer: top-k of a learned score")},
+    {"sink_window", QT_TRANSLATE_NOOP("NewRunDialog", "Sinks and window")},
+    {"random", QT_TRANSLATE_NOOP("NewRunDialog", "Random keys")},
+};
+
+QStringList list_of(const QString& text) {
+  return text.split(QRegularExpression("[,\\s]+"), Qt::SkipEmptyParts);
+}
+
+std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& name) {
+  std::vector<std::int64_t> numbers;
+  for (const QString& part : list_of(field.text())) {
+    bool good = false;
+    numbers.push_back(part.toLongLong(&good));
+    if (!good) throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"").arg(name, part.left(40)).toStdString());
+  }
+  return numbers;
+}
+
+template <typename Values>
+QString joined(const Values& values) {
+  QStringList parts;
+  for (const auto& value : values) parts << QString::number(value);
+  return parts.join(", ");
+}
+
+}  // namespace
+
+QString new_record_path() {
+  const QString folder = QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/headroom/runs";
+  QDir().mkpath(folder);
+  const QString stem = folder + "/run-" + QDateTime::currentDateTime().toString("yyyyMMdd-HHmmss");
+  QString file = stem + ".h5";
+  for (int i = 2; QFileInfo::exists(file); ++i) file = QString("%1-%2.h5").arg(stem).arg(i);
+  return file;
+}
+
+std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens) {
+  try {
+    protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
+    spec.budgets = {{BudgetKind::tokens, static_cast<double>(tokens)}};
+    spec.out = new_record_path().toStdString();
+    return spec;
+  } catch (const std::exception&) {
+    return std::nullopt;  // a record of another program: the dialog asks
+  }
+}
+
+NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const NewRunRequest& request, QWidget* parent)
+    : QDialog(parent), engine_(engine), settings_(settings) {
+  setWindowTitle(tr("New run"));
+  setObjectName("new_run_dialog");
+  auto* layout = new QGridLayout(this);
+  layout->addWidget(build_model(), 0, 0);
+  layout->addWidget(build_prompt(), 1, 0, 2, 1);
+  layout->addWidget(build_methods(), 0, 1, 2, 1);
+  layout->addWidget(build_machine(), 2, 1);
+  layout->addWidget(build_check(), 3, 0, 1, 2);
+  layout->setColumnStretch(0, 1);
+  layout->setColumnStretch(1, 1);
+  layout->setRowStretch(1, 1);
+  layout->setRowStretch(3, 1);
+  auto* buttons = new QDialogButtonBox(QDialogButtonBox::Cancel, this);
+  start_ = buttons->addButton(tr("Start run"), QDialogButtonBox::AcceptRole);
+  start_->setObjectName("start_run");
+  layout->addWidget(buttons, 4, 0, 1, 2);
+  connect(buttons, &QDialogButtonBox::accepted, this, &QDialog::accept);
+  connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
+
+  protocol::RunSpec spec;
+  spec.model = "smollm2";
+  spec.task = "niah_single_1";
+  spec.length = 2048;
+  spec.methods = {"dense", "oracle", "indexer"};
+  spec.chat = true;
+  if (request.spec) {
+    spec = *request.spec;
+  } else if (const QString last = settings.last_spec(); !last.isEmpty()) {
+    try {
+      spec = protocol::run_spec_from_json(nlohmann::json::parse(last.toStdString()));
+    } catch (const std::exception&) {
+      // Settings of another version: the defaults above serve.
+    }
+  }
+  if (!request.model.isEmpty()) spec.model = request.model.toStdString();
+  if (!request.prompt_file.isEmpty()) {
+    spec.prompt.reset();
+    spec.task.reset();
+    spec.prompt_file = request.prompt_file.toStdString();
+  }
+  spec.out = new_record_path().toStdString();
+  fill(spec);
+
+  debounce_.setSingleShot(true);
+  debounce_.setInterval(450);
+  connect(&debounce_, &QTimer::timeout, this, &NewRunDialog::check);
+  connect(&engine_, &EngineClient::state_changed, this, &NewRunDialog::engine_changed);
+  engine_changed();
+  const int unit = fontMetrics().height();
+  resize(unit * 62, unit * 40);
+  prompt_text_->setFocus();
+}
+
+QWidget* NewRunDialog::build_model() {
+  auto* box = new QGroupBox(tr("Model"), this);
+  auto* form = new QGridLayout(box);
+  model_ = new QComboBox(box);
+  model_->setEditable(true);
+  model_->setInsertPolicy(QComboBox::NoInsert);
+  model_->setObjectName("model");
+  model_->setAccessibleName(tr("Model"));
+  model_->lineEdit()->setPlaceholderText(tr("A fetched model's name, a .gguf file or a safetensors folder"));
+  auto* file = new QPushButton(tr("File…"), box);
+  auto* folder = new QPushButton(tr("Folder…"), box);
+  form->addWidget(model_, 0, 0);
+  form->addWidget(file, 0, 1);
+  form->addWidget(folder, 0, 2);
+  model_facts_ = new QLabel(box);
+  model_facts_->setWordWrap(true);
+  model_facts_->setTextFormat(Qt::PlainText);
+  model_facts_->setObjectName("model_facts");
+  form->addWidget(model_facts_, 1, 0, 1, 3);
+  form->setColumnStretch(0, 1);
+  connect(file, &QPushButton::clicked, this, [this] {
+    if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty()) model_->setEditText(path);
+  });
+  connect(folder, &QPushButton::clicked, this, [this] {
+    if (const QString path = choose_file(tr("Open model folder"), {}, true); !path.isEmpty()) model_->setEditText(path);
+  });
+  connect(model_, &QComboBox::editTextChanged, this, [this] {
+    ++model_generation_;
+    model_facts_->clear();
+    edited();
+  });
+  return box;
+}
+
+QWidget* NewRunDialog::build_prompt() {
+  auto* box = new QGroupBox(tr("Prompt"), this);
+  auto* layout = new QVBoxLayout(box);
+  prompt_tabs_ = new QTabWidget(box);
+  prompt_tabs_->setObjectName("prompt_tabs");
+  layout->addWidget(prompt_tabs_);
+
+  prompt_text_ = new QPlainTextEdit;
+  prompt_text_->setPlaceholderText(tr("Type or paste the prompt"));
+  prompt_text_->setTabChangesFocus(true);
+  prompt_text_->setObjectName("prompt_text");
+  prompt_tabs_->addTab(prompt_text_, tr("Text"));
+  connect(prompt_text_, &QPlainTextEdit::textChanged, this, &NewRunDialog::edited);
+
+  auto* file_tab = new QWidget;
+  auto* file_row = new QGridLayout(file_tab);
+  prompt_file_ = new QLineEdit(file_tab);
+  prompt_file_->setPlaceholderText(tr("A UTF-8 text file"));
+  prompt_file_->setObjectName("prompt_file");
+  auto* browse = new QPushButton(tr("File…"), file_tab);
+  file_row->addWidget(prompt_file_, 0, 0);
+  file_row->addWidget(browse, 0, 1);
+  file_row->setRowStretch(1, 1);
+  prompt_tabs_->addTab(file_tab, tr("File"));
+  connect(prompt_file_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
+  connect(browse, &QPushButton::clicked, this, [this] {
+    if (const QString path = choose_file(tr("Open prompt"), tr("Text (*.txt *.md);;All files (*)")); !path.isEmpty()) prompt_file_->setText(path);
+  });
+
+  auto* task_tab = new QWidget;
+  auto* form = new QFormLayout(task_tab);
+  task_ = new QComboBox(task_tab);
+  task_->addItem(tr("Needle in noise (niah_single_1)"), "niah_single_1");
+  task_length_ = new QSpinBox(task_tab);
+  task_length_->setRange(128, 1 << 20);
+  task_length_->setSingleStep(512);
+  task_length_->setGroupSeparatorShown(true);
+  task_length_->setSuffix(tr(" tokens"));
+  seed_ = new QSpinBox(task_tab);
+  seed_->setRange(0, 1000000000);
+  form->addRow(tr("Task"), task_);
+  form->addRow(tr("Length"), task_length_);
+  form->addRow(tr("Seed"), seed_);
+  prompt_tabs_->addTab(task_tab, tr("Task"));
+  chat_ = new QCheckBox(tr("Wrap in the model's chat template"), box);
+  layout->addWidget(chat_);
+  connect(prompt_tabs_, &QTabWidget::currentChanged, this, &NewRunDialog::edited);
+  for (QSpinBox* number : {task_length_, seed_}) connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
+  connect(chat_, &QCheckBox::toggled, this, &NewRunDialog::edited);
+  return box;
+}
+
+QWidget* NewRunDialog::build_methods() {
+  auto* box = new QGroupBox(tr("Methods"), this);
+  auto* layout = new QVBoxLayout(box);
+  for (const MethodChoice& choice : method_choices) {
+    auto* check = new QCheckBox(tr(choice.label), box);
+    check->setProperty("method", choice.name);
+    layout->addWidget(check);
+    methods_.append(check);
+    connect(check, &QCheckBox::toggled, this, &NewRunDialog::edited);
+  }
+  auto* form = new QFormLayout;
+  form->setContentsMargins(0, 6, 0, 0);
+  const auto line = [&](const QString& label, const QString& hint) {
+    auto* field = new QLineEdit(box);
+    field->setPlaceholderText(hint);
+    field->setToolTip(hint);
+    form->addRow(label, field);
+    connect(field, &QLineEdit::textChanged, this, &NewRunDialog::edited);
+    return field;
+  };
+  budgets_ = line(tr("Budgets"), tr("512, 10%, p0.95: keys a query, share of the prompt, mass"));
+  budgets_->setObjectName("budgets");
+  granularity_ = line(tr("Shared by"), tr("1, 4, 8, 16, 32, 64 or 128 neighbouring queries"));
+  dense_layers_ = line(tr("Dense layers"), tr("none, or layer numbers such as 0, 1"));
+  auto* row = new QWidget(box);
+  auto* row_layout = new QHBoxLayout(row);
+  row_layout->setContentsMargins(0, 0, 0, 0);
+  indexer_ = new QLineEdit(row);
+  indexer_->setPlaceholderText(tr("the one that ships for this model"));
+  auto* browse = new QPushButton(tr("Open…"), row);
+  row_layout->addWidget(indexer_, 1);
+  row_layout->addWidget(browse);
+  form->addRow(tr("Indexer"), row);
+  connect(indexer_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
+  const auto choose_indexer = [this] {
+    if (const QString path = choose_file(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)")); !path.isEmpty()) indexer_->setText(path);
+  };
+  connect(browse, &QPushButton::clicked, this, choose_indexer);
+  layout->addLayout(form);
+
+  indexer_help_ = new QWidget(box);
+  auto* help = new QHBoxLayout(indexer_help_);
+  help->setContentsMargins(0, 0, 0, 0);
+  auto* label = new QLabel(tr("No indexer for this model:"), indexer_help_);
+  auto* open = new QPushButton(tr("Open…"), indexer_help_);
+  auto* without = new QPushButton(tr("Go on without"), indexer_help_);
+  without->setObjectName("go_on_without_indexer");
+  help->addWidget(label, 1);
+  help->addWidget(open);
+  help->addWidget(without);
+  layout->addWidget(indexer_help_);
+  indexer_help_->hide();
+  connect(open, &QPushButton::clicked, this, choose_indexer);
+  connect(without, &QPushButton::clicked, this, [this] { methods_[2]->setChecked(false); });
+  layout->addStretch();
+  return box;
+}
+
+QWidget* NewRunDialog::build_machine() {
+  auto* box = new QGroupBox(tr("Run"), this);
+  auto* form = new QFormLayout(box);
+  device_ = new QComboBox(box);
+  dtype_ = new QComboBox(box);
+  dtype_->addItem(tr("as the machine does best"), "auto");
+  dtype_->addItem("bf16", "bf16");
+  dtype_->addItem("f32", "f32");
+  repeats_ = new QSpinBox(box);
+  repeats_->setRange(1, 100);
+  repeats_->setToolTip(tr("Timed passes of each method"));
+  max_new_tokens_ = new QSpinBox(box);
+  max_new_tokens_->setRange(1, 4096);
+  max_new_tokens_->setToolTip(tr("Length of the answers"));
+  out_ = new QLineEdit(box);
+  auto* pair = [&](QWidget* a, const QString& between, QWidget* b) {
+    auto* row = new QWidget(box);
+    auto* layout = new QHBoxLayout(row);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->addWidget(a, 1);
+    layout->addWidget(new QLabel(between, row));
+    layout->addWidget(b, 1);
+    return row;
+  }(device_, tr("in"), dtype_);
+  form->addRow(tr("Device"), pair);
+  auto* counts = new QWidget(box);
+  auto* counts_row = new QHBoxLayout(counts);
+  counts_row->setContentsMargins(0, 0, 0, 0);
+  counts_row->addWidget(repeats_, 1);
+  counts_row->addWidget(new QLabel(tr("New tokens"), counts));
+  counts_row->addWidget(max_new_tokens_, 1);
+  form->addRow(tr("Repeats"), counts);
+  form->addRow(tr("Record"), out_);
+  for (QComboBox* combo : {device_, dtype_}) connect(combo, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
+  for (QSpinBox* number : {repeats_, max_new_tokens_}) connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
+  connect(out_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
+  return box;
+}
+
+QWidget* NewRunDialog::build_check() {
+  auto* box = new QGroupBox(tr("Before it runs"), this);
+  auto* layout = new QVBoxLayout(box);
+  message_ = new QLabel(box);
+  message_->setWordWrap(true);
+  message_->setTextFormat(Qt::PlainText);
+  message_->setAutoFillBackground(true);
+  message_->setContentsMargins(8, 4, 8, 4);
+  message_->setObjectName("message");
+  needs_ = new QLabel(box);
+  needs_->setWordWrap(true);
+  needs_->setTextFormat(Qt::PlainText);
+  needs_->setObjectName("needs");
+  tail_ = new QPlainTextEdit(box);
+  tail_->setReadOnly(true);
+  tail_->setPlaceholderText(tr("The end of the prompt as the model will see it"));
+  tail_->setAccessibleName(tr("End of the rendered prompt"));
+  tail_->setObjectName("prompt_tail");
+  tail_->setMinimumHeight(fontMetrics().lineSpacing() * 3);
+  layout->addWidget(message_);
+  layout->addWidget(needs_);
+  layout->addWidget(tail_, 1);
+  return box;
+}
+
+QString NewRunDialog::choose_file(const QString& title, const QString& filter, bool folder) {
+  return folder ? QFileDialog::getExistingDirectory(this, title) : QFileDialog::getOpenFileName(this, title, {}, filter);
+}
+
+void NewRunDialog::fill(const protocol::RunSpec& spec) {
+  kept_ = spec;
+  model_->setEditText(QString::fromStdString(spec.model));
+  prompt_text_->setPlainText(QString::fromStdString(spec.prompt.value_or("")));
+  prompt_file_->setText(QString::fromStdString(spec.prompt_file.value_or("")));
+  if (spec.task) {
+    const QString name = QString::fromStdString(*spec.task);
+    if (task_->findData(name) < 0) task_->addItem(name, name);
+    task_->setCurrentIndex(task_->findData(name));
+  }
+  task_length_->setValue(static_cast<int>(std::clamp<std::int64_t>(spec.length == 0 ? 2048 : spec.length, 128, 1 << 20)));
+  seed_->setValue(static_cast<int>(std::min<std::uint64_t>(spec.seed, 1000000000)));
+  prompt_tabs_->setCurrentIndex(spec.prompt ? 0 : spec.prompt_file ? 1 : 2);
+  chat_->setChecked(spec.chat);
+  for (QCheckBox* check : methods_) {
+    const std::string name = check->property("method").toString().toStdString();
+    check->setChecked(std::find(spec.methods.begin(), spec.methods.end(), name) != spec.methods.end() ||
+                      (spec.methods.empty() && (name == "dense" || name == "oracle")));
+  }
+  QStringList budgets;
+  for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
+  budgets_->setText(budgets.join(", "));
+  granularity_->setText(joined(spec.granularities));
+  dense_layers_->setText(joined(spec.dense_layers));
+  indexer_->setText(QString::fromStdString(spec.indexer.value_or("")));
+  device_->clear();
+  device_->addItem(tr("the best there is"), "auto");
+  if (spec.device != "auto") device_->addItem(QString::fromStdString(spec.device), QString::fromStdString(spec.device));
+  device_->setCurrentIndex(device_->count() - 1);
+  dtype_->setCurrentIndex(std::max(dtype_->findData(QString::fromStdString(spec.dtype)), 0));
+  repeats_->setValue(spec.repeats);
+  max_new_tokens_->setValue(spec.max_new_tokens);
+  out_->setText(QString::fromStdString(spec.out.value_or("")));
+}
+
+protocol::RunSpec NewRunDialog::spec() const {
+  protocol::RunSpec spec = kept_;
+  spec.model = model_->currentText().trimmed().toStdString();
+  if (spec.model.empty()) throw usage_error(tr("Model: choose one").toStdString());
+  spec.prompt.reset();
+  spec.prompt_file.reset();
+  spec.task.reset();
+  spec.length = 0;
+  switch (prompt_tabs_->currentIndex()) {
+    case 0:
+      if (prompt_text_->toPlainText().isEmpty()) throw usage_error(tr("Prompt: type or paste one").toStdString());
+      spec.prompt = prompt_text_->toPlainText().toStdString();
+      break;
+    case 1:
+      if (prompt_file_->text().trimmed().isEmpty()) throw usage_error(tr("Prompt: choose a file").toStdString());
+      spec.prompt_file = prompt_file_->text().trimmed().toStdString();
+      break;
+    default:
+      spec.task = task_->currentData().toString().toStdString();
+      spec.length = task_length_->value();
+  }
+  spec.seed = static_cast<std::uint64_t>(seed_->value());
+  spec.chat = chat_->isChecked();
+  spec.methods.clear();
+  for (const QCheckBox* check : methods_) {
+    if (check->isChecked()) spec.methods.push_back(check->property("method").toString().toStdString());
+  }
+  if (spec.methods.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
+  spec.budgets.clear();
+  for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
+  spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
+  spec.dense_layers.clear();
+  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers"))) spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
+  spec.indexer.reset();
+  if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
+  spec.device = device_->currentData().toString().toStdString();
+  spec.dtype = dtype_->currentData().toString().toStdString();
+  spec.repeats = repeats_->value();
+  spec.max_new_tokens = max_new_tokens_->value();
+  if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());
+  spec.out = out_->text().trimmed().toStdString();
+  protocol::validate(spec);
+  return spec;
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// New run…: what to measure, what the engine says it needs, and the end of the prompt as the model will see it.
+#pragma once
+
+#include <QDialog>
+#include <QTimer>
+#include <functional>
+#include <optional>
+
+#include "protocol/run_spec.h"
+#include "record/run_record.h"
+
+class QCheckBox;
+class QComboBox;
+class QFormLayout;
+class QLabel;
+class QLineEdit;
+class QPlainTextEdit;
+class QPushButton;
+class QSpinBox;
+class QTabWidget;
+class QVBoxLayout;
+
+namespace headroom::protocol {
+struct ErrorInfo;
+struct Preflight;
+}  // namespace headroom::protocol
+
+namespace headroom::gui {
+
+class EngineClient;
+class SettingsStore;
+
+/// What the dialog starts from; fields that are empty keep the last run's values.
+struct NewRunRequest {
+  QString model, prompt_file;
+  std::optional<protocol::RunSpec> spec;
+};
+
+/// The spec of `record` with one budget of `tokens` in its place and a new file; none where the record holds no spec.
+std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens);
+/// A new file name in the folder that runs are kept in (made where it is missing).
+QString new_record_path();
+
+class NewRunDialog : public QDialog {
+  Q_OBJECT
+ public:
+  NewRunDialog(EngineClient& engine, SettingsStore& settings, const NewRunRequest& request, QWidget* parent);
+
+  /// What the fields say now. Throws usage errors that name the field.
+  protocol::RunSpec spec() const;
+
+ private:
+  QWidget* build_model();
+  QWidget* build_prompt();
+  QWidget* build_methods();
+  QWidget* build_machine();
+  QWidget* build_check();
+  void fill(const protocol::RunSpec& spec);
+  void engine_changed();
+  void model_changed();
+  void edited();
+  void check();
+  void show_preflight(const protocol::Preflight& preflight);
+  void show_error(const protocol::ErrorInfo& error);
+  void show_message(const QString& text, bool good);
+  QString choose_file(const QString& title, const QString& filter, bool folder = false);
+
+  EngineClient& engine_;
+  SettingsStore& settings_;
+  QTimer debounce_;
+  quint64 generation_ = 0, model_generation_ = 0;
+  protocol::RunSpec kept_;  ///< fields that have no place in the dialog
+
+  QComboBox* model_ = nullptr;
+  QLabel* model_facts_ = nullptr;
+  QTabWidget* prompt_tabs_ = nullptr;
+  QPlainTextEdit* prompt_text_ = nullptr;
+  QLineEdit* prompt_file_ = nullptr;
+  QComboBox* task_ = nullptr;
+  QSpinBox *task_length_ = nullptr, *seed_ = nullptr;
+  QCheckBox* chat_ = nullptr;
+  QVector<QCheckBox*> methods_;
+  QLineEdit *budgets_ = nullptr, *granularity_ = nullptr, *dense_layers_ = nullptr, *indexer_ = nullptr;
+  QComboBox *device_ = nullptr, *dtype_ = nullptr;
+  QSpinBox *repeats_ = nullptr, *max_new_tokens_ = nullptr;
+  QLineEdit* out_ = nullptr;
+  QLabel *message_ = nullptr, *needs_ = nullptr;
+  QWidget* indexer_help_ = nullptr;
+  QPlainTextEdit* tail_ = nullptr;
+  QPushButton* start_ = nullptr;
+};
+
+/// Opens the dialog; `start` is called with the spec where the reader starts the run.
+void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
+                 std::function<void(const protocol::RunSpec&)> start);
+
+}  // namespace headroom::gui

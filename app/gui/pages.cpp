@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/pages.h"
+
+#include <QCoreApplication>
+#include <QWidget>
+
+#include "gui/pages_pending.h"
+#if __has_include("views/attention_page.h")
+#include "views/attention_page.h"
+#endif
+#if __has_include("views/budget_page.h")
+#include "views/budget_page.h"
+#endif
+#if __has_include("views/compare_page.h")
+#include "views/compare_page.h"
+#endif
+#if __has_include("views/overview_page.h")
+#include "views/overview_page.h"
+#endif
+#if __has_include("views/timing_page.h")
+#include "views/timing_page.h"
+#endif
+
+namespace headroom::gui {
+namespace {
+
+QString words(const char* text) { return QCoreApplication::translate("Pages", text); }
+
+template <typename PageType>
+PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent, const QString& id, const QString& title,
+              const QString& hint) {
+  auto* widget = new PageType(selection, parent);
+  widget->setObjectName("page_" + id);
+  widget->setAccessibleName(title);
+  pages.append({id, title, hint, widget, widget, [widget] { return widget->settled(); }});
+  return widget;
+}
+
+}  // namespace
+
+QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageSignals& wanted) {
+  QVector<Page> pages;
+  add<views::OverviewPage>(pages, selection, parent, "overview", words("Overview"),
+                           words("The answer in a sentence, and every layer and head"));
+  add<views::AttentionPage>(pages, selection, parent, "attention", words("Attention"),
+                            words("The attention map with what was kept and missed, and the prompt text"));
+  auto* budget = add<views::BudgetPage>(pages, selection, parent, "budget", words("Budget"),
+                                        words("How much mass and quality a budget keeps"));
+  add<views::TimingPage>(pages, selection, parent, "timing", words("Timing"), words("Where the time to first token goes"));
+  add<views::ComparePage>(pages, selection, parent, "compare", words("Compare"),
+                          words("Methods and runs side by side, and where their maps differ"));
+#if __has_include("views/budget_page.h")
+  QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
+    if (run) run(tokens);
+  });
+#else
+  (void)budget, (void)wanted;
+#endif
+  return pages;
+}
+
+int page_index(const QVector<Page>& pages, const QString& view) {
+  const QString id = view == "text" ? "attention" : view;
+  for (int i = 0; i < pages.size(); ++i) {
+    if (pages[i].id == id) return i;
+  }
+  return -1;
+}
+
+views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view) {
+  return *pages[page_index(pages, view)].exportable;
+}
+
+void show_find(const QVector<Page>&) {}
+
+void show_token(const QVector<Page>&, views::Selection& selection, std::int64_t token) {
+  selection.change([token](views::ViewState& state) {
+    state.query_begin = token;
+    state.query_end = token + 1;
+  });
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The five pages in the order of the rail, and what the frame may ask of each.
+#pragma once
+
+#include <QString>
+#include <QVector>
+#include <functional>
+
+#include "views/exportable.h"
+#include "views/selection.h"
+
+class QWidget;
+
+namespace headroom::gui {
+
+struct Page {
+  QString id;     ///< "overview": icon, export name and `--view`
+  QString title;
+  QString hint;   ///< what it answers, for tooltips
+  QWidget* widget = nullptr;
+  views::Exportable* exportable = nullptr;
+  std::function<bool()> settled;  ///< everything that was asked for is drawn
+};
+
+struct PageSignals {
+  std::function<void(int tokens)> run_budget;  ///< the Budget page asks for a run
+};
+
+QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageSignals& wanted);
+/// Of a page id, or of "text", which is part of the Attention page; -1 where there is none.
+int page_index(const QVector<Page>& pages, const QString& view);
+/// `view` must be one that page_index() knows.
+views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view);
+/// Opens the find bar of the prompt text.
+void show_find(const QVector<Page>& pages);
+/// Selects a token's row and brings it into view.
+void show_token(const QVector<Page>& pages, views::Selection& selection, std::int64_t token);
+
+}  // namespace headroom::gui

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/record_opener.h"
+
+#include <QFutureWatcher>
+#include <QtConcurrent>
+#include <exception>
+#include <variant>
+
+#include "base/error.h"
+
+namespace headroom::gui {
+namespace {
+
+using Outcome = std::variant<views::RecordPtr, Problem>;
+
+Outcome open_file(const std::string& path) {
+  try {
+    return record::RunRecord::open(path);
+  } catch (const Error& error) {
+    const ErrorDetail& detail = error.detail();
+    return Problem{QString::fromStdString(error.message()), QString::fromStdString(detail.place),
+                   QString::fromStdString(detail.expected), QString::fromStdString(detail.found)};
+  } catch (const std::exception& error) {
+    return Problem{QString::fromUtf8(error.what()), QString::fromStdString(path), {}, {}};
+  }
+}
+
+}  // namespace
+
+QString Problem::reason() const {
+  QStringList parts;
+  if (!expected.isEmpty()) parts << QObject::tr("expected %1").arg(expected);
+  if (!found.isEmpty()) parts << QObject::tr("found %1").arg(found);
+  return parts.join(", ");
+}
+
+QString Problem::details() const {
+  QStringList lines{QObject::tr("What: %1").arg(message)};
+  if (!place.isEmpty()) lines << QObject::tr("Where: %1").arg(place);
+  if (!expected.isEmpty()) lines << QObject::tr("Expected: %1").arg(expected);
+  if (!found.isEmpty()) lines << QObject::tr("Found: %1").arg(found);
+  return lines.join('\n');
+}
+
+RecordOpener::RecordOpener(QObject* parent) : QObject(parent) { pool_.setMaxThreadCount(1); }
+
+RecordOpener::~RecordOpener() { pool_.waitForDone(); }
+
+void RecordOpener::open(const QString& path) {
+  ++pending_;
+  auto* watcher = new QFutureWatcher<Outcome>(this);
+  connect(watcher, &QFutureWatcher<Outcome>::finished, this, [this, watcher, path] {
+    watcher->deleteLater();
+    --pending_;
+    const Outcome outcome = watcher->result();
+    if (const auto* record = std::get_if<views::RecordPtr>(&outcome)) {
+      emit opened(path, *record);
+    } else {
+      emit failed(path, std::get<Problem>(outcome));
+    }
+  });
+  watcher->setFuture(QtConcurrent::run(&pool_, open_file, path.toStdString()));
+}
+
+}  // namespace headroom::gui

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Opens records on a thread of its own, so that a slow disk or a damaged file never holds up the window.
+#pragma once
+
+#include <QObject>
+#include <QThreadPool>
+
+#include "views/selection.h"
+
+namespace headroom::gui {
+
+/// An error as the window shows it.
+struct Problem {
+  QString message;
+  QString place, expected, found;  ///< may be empty
+  /// "expected …, found …"; empty where neither is known.
+  QString reason() const;
+  /// Every field on a line of its own, to copy.
+  QString details() const;
+};
+
+class RecordOpener : public QObject {
+  Q_OBJECT
+ public:
+  explicit RecordOpener(QObject* parent = nullptr);
+  ~RecordOpener() override;
+  /// Ends in exactly one of the signals, in the order of the calls.
+  void open(const QString& path);
+  bool busy() const { return pending_ > 0; }
+
+ signals:
+  void opened(const QString& path, headroom::views::RecordPtr record);
+  void failed(const QString& path, headroom::gui::Problem problem);
+
+ private:
+  QThreadPool pool_;
+  int pending_ = 0;
+};
+
+}  // namespace headroom::gui

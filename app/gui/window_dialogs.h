@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Small things that the main window opens or says: file choice, palette, keys, about, the status line.
+#pragma once
+
+#include <QAction>
+#include <QString>
+#include <QStringList>
+#include <QVector>
+
+#include "views/selection.h"
+
+class QWidget;
+
+namespace headroom::gui {
+
+QStringList choose_records(QWidget* parent, const QString& folder);
+void show_palette(QWidget* parent, const QVector<QAction*>& actions);
+void show_keys(QWidget* parent, const QVector<QAction*>& actions);
+void show_about(QWidget* parent);
+/// The first record that ships with the program; empty where there is none.
+QString bundled_record();
+/// "oracle-k512-g1 · layer 12, head 5 · query 1,234 “ needle” · 2 keys"
+QString selection_summary(const views::Selection& selection);
+
+}  // namespace headroom::gui
