@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "record/hdf5_io.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -36,9 +36,9 @@ Handle& Handle::operator=(Handle&& other) noexcept {
   return *this;
 }
 
-void Handle::reset() {
-  if (id_ >= 0 && close_) close_(id_);
-  id_ = -1;
+bool Handle::reset() {
+  const hid_t id = std::exchange(id_, -1);
+  return id < 0 || !close_ || close_(id) >= 0;
 }
 
 std::size_t size_of(Element element) {

@@ -36,7 +36,8 @@ class Handle {
 
   hid_t get() const { return id_; }
   explicit operator bool() const { return id_ >= 0; }
-  void reset();
+  /// False where closing failed, which for a file that was written may be a full disk.
+  bool reset();
 
  private:
   hid_t id_ = -1;

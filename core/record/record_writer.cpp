@@ -10,6 +10,8 @@
 #include "record/hdf5_io.h"
 #include "record/record_json.h"
 #include "record/record_layout.h"
+#include "record/sealed_file.h"
+#include "record/support_check.h"
 
 namespace headroom::record {
 namespace {
@@ -31,7 +33,16 @@ struct RecordWriter::Impl {
   RunMeta meta;
   std::int64_t length = 0;
   std::vector<std::string> methods;
+  bool created = false, finished = false;
 
+  ~Impl() {
+    if (handle) {
+      hdf5::Library library;
+      handle.reset();
+    }
+    std::error_code ignored;
+    if (created && !finished) std::filesystem::remove(part, ignored);
+  }
   hid_t id() const { return handle.get(); }
   void check_method(std::string_view method) const {
     require(std::find(methods.begin(), methods.end(), method) != methods.end(), "method without a summary");
@@ -61,9 +72,14 @@ RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& met
   hdf5::Library library;
   const hdf5::Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
+#if H5_VERSION_GE(1, 10, 7)
+  H5Pset_file_locking(access.get(), false, true);  // cluster file systems often have none
+#endif
   const hdf5::Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_userblock(creation.get(), static_cast<hsize_t>(seal_bytes));
   impl_->handle = hdf5::Handle(H5Fcreate(impl_->part.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
   if (!impl_->handle) throw input_error(impl_->part.string(), "cannot create the record here");
+  impl_->created = true;
   hdf5::write_text(impl_->id(), "/tokens/text", tokens.text, impl_->place);
   impl_->write<std::int32_t>("/tokens/ids", {impl_->length}, tokens.ids);
   impl_->write<std::int64_t>("/tokens/begin", {impl_->length}, tokens.begin);
@@ -72,15 +88,7 @@ RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& met
   impl_->write_meta();
 }
 
-RecordWriter::~RecordWriter() {
-  if (!impl_ || !impl_->handle) return;
-  {
-    hdf5::Library library;
-    impl_->handle.reset();
-  }
-  std::error_code ignored;
-  std::filesystem::remove(impl_->part, ignored);
-}
+RecordWriter::~RecordWriter() = default;
 
 void RecordWriter::write_summary(const MethodSummary& s) {
   require(is_method_id(s.id), "method id has other characters than a-z 0-9 . _ -");
@@ -158,6 +166,7 @@ void RecordWriter::write_supports(std::string_view method, int layer, SupportKin
   w.check_method(method);
   w.check_layer(layer);
   require(bitmap.length() == w.length, "support's length is not the prompt's");
+  require(first_row_past_query(bitmap) < 0, "support holds keys after the query");
   const std::string path = layout::layer(method, layer, std::string("supports/") + layout::support_name(kind));
   hdf5::write<std::uint8_t>(w.id(), path, {bitmap.length(), bitmap.row_bytes()}, bitmap.bytes(), w.place);
   hdf5::write_attribute(w.id(), path, "sha256", sha256(bitmap.bytes()), w.place);
@@ -220,13 +229,13 @@ void RecordWriter::finish(const RunMeta& meta) {
             "metadata changed");
     impl_->meta = meta;
     impl_->write_meta();
-    if (H5Fflush(impl_->id(), H5F_SCOPE_GLOBAL) < 0)
-      throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
-    impl_->handle.reset();
+    if (!impl_->handle.reset()) throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
   }
+  seal_file(impl_->part);
   std::error_code failure;
   std::filesystem::rename(impl_->part, impl_->file, failure);
   if (failure) throw input_error(impl_->file.string(), "cannot rename the finished record: " + failure.message());
+  impl_->finished = true;
 }
 
 }  // namespace headroom::record

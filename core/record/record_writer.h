@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a run record as FILE.part and renames it. Fixed-length types only, superblock v2, fletcher32 on every dataset.
+// Writes a run record as FILE.part, seals it with checksums and renames it. Fixed-length types only, superblock v2,
+// shuffle, gzip 1 and fletcher32 on every dataset (docs/record.md). Where the file cannot be written: input errors.
 #pragma once
 
 #include <filesystem>
@@ -13,16 +14,18 @@ class RecordWriter {
  public:
   /// Creates FILE.part. Throws input errors where the folder cannot be written.
   RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens);
-  ~RecordWriter();  ///< removes FILE.part unless finish() was called
+  ~RecordWriter();  ///< removes FILE.part unless finish() succeeded
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
-  /// Adds a method or replaces its summary. Methods keep the order of their first mention.
+  /// Adds a method or replaces its summary; comes before anything else of that method. Methods keep the order of their
+  /// first mention.
   void write_summary(const MethodSummary& summary);
   void write_head_statistics(std::string_view method, const HeadStatistics& statistics);
   void write_mass_curves(std::string_view method, const MassCurves& curves);
   void write_thumbnails(std::string_view method, int layer,
                         const std::vector<Thumbnail>& per_head);  ///< Hq + 1 of them
+  /// Causal pairs only.
   void write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap);
   void write_mass_received(std::string_view method, int layer, std::int64_t heads, const std::vector<float>& values);
   void write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values);
@@ -30,7 +33,7 @@ class RecordWriter {
   void write_layer_stream(std::string_view method, int layer, const LayerStream& stream);
   /// Bytes in the file so far (flushes).
   std::int64_t bytes_written();
-  /// Writes the final metadata (complete or not), closes, renames FILE.part to FILE.
+  /// Writes the final metadata (complete or not), closes, seals, syncs, renames FILE.part to FILE. Nothing may follow.
   void finish(const RunMeta& meta);
 
  private:

@@ -12,6 +12,8 @@
 #include "record/hdf5_io.h"
 #include "record/record_json.h"
 #include "record/record_layout.h"
+#include "record/sealed_file.h"
+#include "record/support_check.h"
 
 namespace headroom::record {
 namespace {
@@ -114,20 +116,37 @@ class WeakCache {
 struct RunRecord::Impl {
   std::filesystem::path path;
   std::string place;
+  std::unique_ptr<SealedFile> sealed;  // outlives `file`
   hdf5::Handle file;
   RunMeta meta;
   TokenTable tokens;
   std::vector<MethodSummary> methods;
-  WeakCache<HeadStatistics> statistics;
-  WeakCache<MassCurves> curves;
-  WeakCache<LayerStream> streams;
-  WeakCache<Thumbnail> thumbnails;
-  WeakCache<SupportBitmap> supports;
+  mutable WeakCache<HeadStatistics> statistics;
+  mutable WeakCache<MassCurves> curves;
+  mutable WeakCache<LayerStream> streams;
+  mutable WeakCache<Thumbnail> thumbnails;
+  mutable WeakCache<SupportBitmap> supports;
 
   hid_t id() const { return file.get(); }
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.ids.size()); }
   bool knows(std::string_view method) const {
     return std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.id == method; });
+  }
+  /// Runs one reading job under the library lock. Damage that the seal found is the cause of whatever HDF5 then said.
+  template <typename Load>
+  auto locked(Load&& load) const {
+    hdf5::Library library;
+    try {
+      return load();
+    } catch (const Error& error) {
+      if (sealed->damage().empty()) throw;
+      throw input_error(error.detail().place, "the file is damaged: the checksum differs",
+                        "the content that was written", "other content in " + sealed->damage());
+    }
+  }
+  template <typename T, typename Load>
+  std::shared_ptr<const T> cached(WeakCache<T>& cache, const std::string& key, Load&& load) const {
+    return cache.get(key, [&]() -> std::shared_ptr<const T> { return locked(load); });
   }
   /// The library lock must be held.
   bool has(std::string_view method, int layer, const char* name) const {
@@ -147,22 +166,21 @@ std::shared_ptr<const RunRecord> RunRecord::open(const std::filesystem::path& pa
   auto impl = std::make_unique<Impl>();
   impl->path = path;
   impl->place = path.string();
-  std::error_code failure;
-  if (!std::filesystem::is_regular_file(path, failure)) throw input_error(impl->place, "there is no such file");
-  // Made before anything can throw: its destructor closes the file under the library lock.
+  impl->sealed = std::make_unique<SealedFile>(path);
+  // Made before anything else can throw: its destructor closes the file under the library lock.
   std::shared_ptr<RunRecord> record(new RunRecord(std::move(impl)));
   Impl& r = *record->impl_;
-  hdf5::Library library;
-  {
+  r.locked([&] {
     const hdf5::Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+    if (!r.sealed->set_driver(access.get())) throw Error(ErrorKind::internal, "HDF5 refuses the file driver");
     r.file = hdf5::Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
-  }
-  if (!r.file) throw input_error(r.place, "not a run record, or damaged", "an HDF5 file");
-  std::vector<std::string> methods;
-  r.meta = meta_from_json(hdf5::read_text(r.id(), "/meta/json", layout::max_json_bytes, r.place), methods,
-                          r.place + ":/meta/json");
-  r.tokens = read_tokens(r.id(), r.place);
-  for (const auto& id : methods) r.methods.push_back(read_summary(r.id(), id, r.meta, r.place));
+    if (!r.file) throw input_error(r.place, "the HDF5 part of the record is damaged");
+    std::vector<std::string> methods;
+    r.meta = meta_from_json(hdf5::read_text(r.id(), "/meta/json", layout::max_json_bytes, r.place), methods,
+                            r.place + ":/meta/json");
+    r.tokens = read_tokens(r.id(), r.place);
+    for (const auto& id : methods) r.methods.push_back(read_summary(r.id(), id, r.meta, r.place));
+  });
   return record;
 }
 
@@ -186,8 +204,7 @@ const MethodSummary* RunRecord::find_method(std::string_view id) const {
 }
 
 std::shared_ptr<const HeadStatistics> RunRecord::head_statistics(std::string_view method) const {
-  return impl_->statistics.get(std::string(method), [&]() -> std::shared_ptr<const HeadStatistics> {
-    hdf5::Library library;
+  return impl_->cached(impl_->statistics, std::string(method), [&]() -> std::shared_ptr<const HeadStatistics> {
     const Impl& r = *impl_;
     if (!r.knows(method) || !hdf5::exists(r.id(), layout::method(method, "head_statistics/values"))) return nullptr;
     auto result = std::make_shared<HeadStatistics>();
@@ -208,8 +225,7 @@ std::shared_ptr<const HeadStatistics> RunRecord::head_statistics(std::string_vie
 }
 
 std::shared_ptr<const MassCurves> RunRecord::mass_curves(std::string_view method) const {
-  return impl_->curves.get(std::string(method), [&]() -> std::shared_ptr<const MassCurves> {
-    hdf5::Library library;
+  return impl_->cached(impl_->curves, std::string(method), [&]() -> std::shared_ptr<const MassCurves> {
     const Impl& r = *impl_;
     const std::string path = layout::method(method, "mass_curves/budgets");
     if (!r.knows(method) || !hdf5::exists(r.id(), path)) return nullptr;
@@ -228,106 +244,112 @@ std::shared_ptr<const MassCurves> RunRecord::mass_curves(std::string_view method
 }
 
 LayerAvailability RunRecord::availability(std::string_view method, int layer) const {
-  hdf5::Library library;
-  return {impl_->has(method, layer, "stream/lse"), impl_->has(method, layer, "supports/support"),
-          impl_->has(method, layer, "thumbnails/mean")};
+  return impl_->locked([&]() -> LayerAvailability {
+    return {impl_->has(method, layer, "stream/lse"), impl_->has(method, layer, "supports/support"),
+            impl_->has(method, layer, "thumbnails/mean")};
+  });
 }
 
 std::shared_ptr<const LayerStream> RunRecord::layer_stream(std::string_view method, int layer) const {
-  return impl_->streams.get(layout::layer(method, layer, "stream"), [&]() -> std::shared_ptr<const LayerStream> {
-    hdf5::Library library;
-    const Impl& r = *impl_;
-    if (!r.has(method, layer, "stream/lse")) return nullptr;
-    const std::string group = layout::layer(method, layer, "stream");
-    auto stream = std::make_shared<LayerStream>();
-    stream->length = r.length();
-    stream->query_begin = hdf5::read_integer(r.id(), group, "query_begin", r.place);
-    stream->scale = hdf5::read_number(r.id(), group, "scale", r.place);
-    if (stream->query_begin < 0 || stream->query_begin >= stream->length)
-      throw input_error(r.place + ":" + group, "query_begin is out of range",
-                        "0 to " + std::to_string(stream->length - 1), std::to_string(stream->query_begin));
-    if (!std::isfinite(stream->scale)) throw input_error(r.place + ":" + group, "scale is not finite");
-    stream->num_q_heads = r.meta.num_q_heads;
-    stream->num_kv_heads = r.meta.num_kv_heads;
-    stream->head_dim = r.meta.head_dim;
-    const std::int64_t rows = stream->length - stream->query_begin;
-    stream->q = read_floats(r.id(), group + "/q", {stream->num_q_heads, rows, stream->head_dim}, r.place);
-    stream->k = read_floats(r.id(), group + "/k", {stream->num_kv_heads, stream->length, stream->head_dim}, r.place);
-    stream->lse = hdf5::read<float>(r.id(), group + "/lse", {stream->num_q_heads, rows}, r.place);
-    check_finite(stream->q, group + "/q", r.place);
-    check_finite(stream->k, group + "/k", r.place);
-    check_finite(stream->lse, group + "/lse", r.place);
-    return stream;
-  });
+  return impl_->cached(
+      impl_->streams, layout::layer(method, layer, "stream"), [&]() -> std::shared_ptr<const LayerStream> {
+        const Impl& r = *impl_;
+        if (!r.has(method, layer, "stream/lse")) return nullptr;
+        const std::string group = layout::layer(method, layer, "stream");
+        auto stream = std::make_shared<LayerStream>();
+        stream->length = r.length();
+        stream->query_begin = hdf5::read_integer(r.id(), group, "query_begin", r.place);
+        stream->scale = hdf5::read_number(r.id(), group, "scale", r.place);
+        if (stream->query_begin < 0 || stream->query_begin >= stream->length)
+          throw input_error(r.place + ":" + group, "query_begin is out of range",
+                            "0 to " + std::to_string(stream->length - 1), std::to_string(stream->query_begin));
+        if (!std::isfinite(stream->scale)) throw input_error(r.place + ":" + group, "scale is not finite");
+        stream->num_q_heads = r.meta.num_q_heads;
+        stream->num_kv_heads = r.meta.num_kv_heads;
+        stream->head_dim = r.meta.head_dim;
+        const std::int64_t rows = stream->length - stream->query_begin;
+        stream->q = read_floats(r.id(), group + "/q", {stream->num_q_heads, rows, stream->head_dim}, r.place);
+        stream->k =
+            read_floats(r.id(), group + "/k", {stream->num_kv_heads, stream->length, stream->head_dim}, r.place);
+        stream->lse = hdf5::read<float>(r.id(), group + "/lse", {stream->num_q_heads, rows}, r.place);
+        check_finite(stream->q, group + "/q", r.place);
+        check_finite(stream->k, group + "/k", r.place);
+        check_finite(stream->lse, group + "/lse", r.place);
+        return stream;
+      });
 }
 
 std::shared_ptr<const Thumbnail> RunRecord::thumbnail(std::string_view method, int layer, int head) const {
   const std::string group = layout::layer(method, layer, "thumbnails");
-  return impl_->thumbnails.get(group + "#" + std::to_string(head), [&]() -> std::shared_ptr<const Thumbnail> {
-    hdf5::Library library;
-    const Impl& r = *impl_;
-    if (!r.has(method, layer, "thumbnails/mean") || head < 0 || head > r.meta.num_q_heads) return nullptr;
-    auto result = std::make_shared<Thumbnail>();
-    result->cell = hdf5::read_integer(r.id(), group, "cell", r.place);
-    for (auto [name, values] : {std::pair{"/max", &result->max}, std::pair{"/mean", &result->mean}}) {
-      const hdf5::Element element[] = {hdf5::Element::f32};
-      const hdf5::Dataset dataset = hdf5::open_dataset(r.id(), group + name, element, 3, r.place);
-      const std::int64_t size = result->size = dataset.extent[1];
-      hdf5::check_extent(dataset, group + name, {r.meta.num_q_heads + 1, size, size}, 0, r.place);
-      if (size < 1 || size > layout::max_thumbnail || result->cell < 1 || result->cell > r.length() ||
-          size * result->cell < r.length())
-        throw input_error(r.place + ":" + group, "thumbnails do not cover the prompt",
-                          std::to_string(r.length()) + " tokens",
-                          std::to_string(size) + " cells of " + std::to_string(result->cell));
-      values->resize(static_cast<std::size_t>(size * size));
-      hdf5::read_raw(dataset, group + name, head, values->data(), r.place);
-    }
-    if (result->max.size() != result->mean.size())
-      throw input_error(r.place + ":" + group, "thumbnails differ in size");
-    return result;
-  });
+  return impl_->cached(
+      impl_->thumbnails, group + "#" + std::to_string(head), [&]() -> std::shared_ptr<const Thumbnail> {
+        const Impl& r = *impl_;
+        if (!r.has(method, layer, "thumbnails/mean") || head < 0 || head > r.meta.num_q_heads) return nullptr;
+        auto result = std::make_shared<Thumbnail>();
+        result->cell = hdf5::read_integer(r.id(), group, "cell", r.place);
+        for (auto [name, values] : {std::pair{"/max", &result->max}, std::pair{"/mean", &result->mean}}) {
+          const hdf5::Element element[] = {hdf5::Element::f32};
+          const hdf5::Dataset dataset = hdf5::open_dataset(r.id(), group + name, element, 3, r.place);
+          const std::int64_t size = result->size = dataset.extent[1];
+          hdf5::check_extent(dataset, group + name, {r.meta.num_q_heads + 1, size, size}, 0, r.place);
+          if (size < 1 || size > layout::max_thumbnail || result->cell < 1 || result->cell > r.length() ||
+              size * result->cell < r.length())
+            throw input_error(r.place + ":" + group, "thumbnails do not cover the prompt",
+                              std::to_string(r.length()) + " tokens",
+                              std::to_string(size) + " cells of " + std::to_string(result->cell));
+          values->resize(static_cast<std::size_t>(size * size));
+          hdf5::read_raw(dataset, group + name, head, values->data(), r.place);
+        }
+        if (result->max.size() != result->mean.size())
+          throw input_error(r.place + ":" + group, "thumbnails differ in size");
+        return result;
+      });
 }
 
 std::shared_ptr<const SupportBitmap> RunRecord::supports(std::string_view method, int layer, SupportKind kind) const {
   const std::string path = layout::layer(method, layer, std::string("supports/") + layout::support_name(kind));
   return impl_->supports.get(path, [&]() -> std::shared_ptr<const SupportBitmap> {
-    std::string expected;
     const Impl& r = *impl_;
-    auto bitmap = std::make_shared<SupportBitmap>();
-    {
-      hdf5::Library library;
+    std::string expected;
+    auto bitmap = r.locked([&]() -> std::shared_ptr<SupportBitmap> {
       if (!r.has(method, layer, (std::string("supports/") + layout::support_name(kind)).c_str())) return nullptr;
       const hdf5::Element element[] = {hdf5::Element::u8};
       const hdf5::Dataset dataset = hdf5::open_dataset(r.id(), path, element, 2, r.place);
       hdf5::check_extent(dataset, path, {r.length(), (r.length() + 7) / 8}, 0, r.place);
       expected = hdf5::read_short_text(r.id(), path, "sha256", r.place);
-      *bitmap = SupportBitmap(r.length());
-      hdf5::read_raw(dataset, path, -1, bitmap->bytes().data(), r.place);
-    }
+      auto result = std::make_shared<SupportBitmap>(r.length());
+      hdf5::read_raw(dataset, path, -1, result->bytes().data(), r.place);
+      return result;
+    });
+    if (!bitmap) return nullptr;
     const std::string found = sha256(bitmap->bytes());
     if (found != expected) throw input_error(r.place + ":" + path, "checksum differs", "SHA-256 " + expected, found);
+    if (const std::int64_t row = first_row_past_query(*bitmap); row >= 0)
+      throw input_error(r.place + ":" + path, "row " + std::to_string(row) + " holds keys after its query");
     return bitmap;
   });
 }
 
 std::vector<float> RunRecord::mass_received(std::string_view method, int layer, int head) const {
-  hdf5::Library library;
-  const Impl& r = *impl_;
-  const std::string path = layout::layer(method, layer, "mass_received");
-  if (!r.has(method, layer, "mass_received") || head < 0 || head > r.meta.num_q_heads) return {};
-  const hdf5::Element element[] = {hdf5::Element::f32};
-  const hdf5::Dataset dataset = hdf5::open_dataset(r.id(), path, element, 2, r.place);
-  hdf5::check_extent(dataset, path, {r.meta.num_q_heads + 1, r.length()}, 0, r.place);
-  std::vector<float> values(static_cast<std::size_t>(r.length()));
-  hdf5::read_raw(dataset, path, head, values.data(), r.place);
-  return values;
+  return impl_->locked([&]() -> std::vector<float> {
+    const Impl& r = *impl_;
+    const std::string path = layout::layer(method, layer, "mass_received");
+    if (!r.has(method, layer, "mass_received") || head < 0 || head > r.meta.num_q_heads) return {};
+    const hdf5::Element element[] = {hdf5::Element::f32};
+    const hdf5::Dataset dataset = hdf5::open_dataset(r.id(), path, element, 2, r.place);
+    hdf5::check_extent(dataset, path, {r.meta.num_q_heads + 1, r.length()}, 0, r.place);
+    std::vector<float> values(static_cast<std::size_t>(r.length()));
+    hdf5::read_raw(dataset, path, head, values.data(), r.place);
+    return values;
+  });
 }
 
 std::vector<float> RunRecord::selection_frequency(std::string_view method, int layer) const {
-  hdf5::Library library;
-  const Impl& r = *impl_;
-  if (!r.has(method, layer, "selection_frequency")) return {};
-  return hdf5::read<float>(r.id(), layout::layer(method, layer, "selection_frequency"), {r.length()}, r.place);
+  return impl_->locked([&]() -> std::vector<float> {
+    const Impl& r = *impl_;
+    if (!r.has(method, layer, "selection_frequency")) return {};
+    return hdf5::read<float>(r.id(), layout::layer(method, layer, "selection_frequency"), {r.length()}, r.place);
+  });
 }
 
 }  // namespace headroom::record

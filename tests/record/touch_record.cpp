@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "touch_record.h"
+
+#include "record/run_record.h"
+#include "record/tiles.h"
+
+namespace headroom::test {
+
+using namespace record;
+
+std::int64_t touch_everything(const std::filesystem::path& file) {
+  const auto record = RunRecord::open(file);
+  std::int64_t seen = record->length() + static_cast<std::int64_t>(record->tokens().text.size());
+  const auto count = [&](const auto& values) { seen += static_cast<std::int64_t>(values.size()); };
+  const int top = num_levels(record->length()) - 1;
+  for (const MethodSummary& method : record->methods()) {
+    if (const auto statistics = record->head_statistics(method.id)) count(statistics->values);
+    if (const auto curves = record->mass_curves(method.id)) count(curves->values);
+    for (int layer = 0; layer < record->meta().num_layers; ++layer) {
+      record->availability(method.id, layer);
+      for (int head = 0; head <= record->meta().num_q_heads; ++head) {
+        if (const auto thumbnail = record->thumbnail(method.id, layer, head)) count(thumbnail->max);
+        count(record->mass_received(method.id, layer, head));
+      }
+      count(record->selection_frequency(method.id, layer));
+      if (const auto stream = record->layer_stream(method.id, layer)) {
+        for (const TileAddress address : {TileAddress{0, 0, 0}, TileAddress{top, 0, 0}})
+          count(compute_tile(*stream, {}, address).max);
+        count(probability_row(*stream, {HeadSelector::Kind::head, 0}, record->length() - 1));
+        seen += rank_in_row(*stream, {}, record->length() - 1, 0);
+      }
+      const auto support = record->supports(method.id, layer, SupportKind::support);
+      const auto target = record->supports(method.id, layer, SupportKind::target);
+      const auto wasted = record->supports(method.id, layer, SupportKind::wasted);
+      if (support && target && wasted) count(compute_overlay(*support, *target, *wasted, {top, 0, 0}).hit);
+    }
+  }
+  return seen;
+}
+
+}  // namespace headroom::test
