@@ -9,17 +9,28 @@
 #include <ATen/ops/zeros.h>
 
 #include <limits>
+#include <vector>
 
 namespace headroom::attention {
 
 MassScorer::MassScorer(const LayerQuery& query)
     : num_q_heads_(query.num_q_heads()), group_(query.num_q_heads() / query.num_kv_heads()) {
+  if (query.q.is_cpu()) {
+    cpu_.emplace(query);
+    return;
+  }
   q_ = query.q.to(at::kFloat) * query.scale;
   k_ = query.k.to(at::kFloat);
 }
 
 at::Tensor MassScorer::mass(std::int64_t begin, std::int64_t end) const {
   const std::int64_t rows = end - begin;
+  if (cpu_) {
+    thread_local std::vector<float> scratch;
+    const at::Tensor result = at::zeros({rows, end}, at::TensorOptions().dtype(at::kFloat));
+    cpu_->add_mass(begin, end, result.mutable_data_ptr<float>(), end, scratch);
+    return result;
+  }
   const at::Tensor unseen = at::ones({rows, rows}, q_.options().dtype(at::kBool)).triu_(1);
   at::Tensor sum;
   for (std::int64_t kv = 0; kv < k_.size(0); ++kv) {

@@ -5,12 +5,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
+#include "attention/head_rows.h"
 #include "attention/policy.h"
 
 namespace headroom::attention {
 
-/// Holds one layer's q and k as fp32 (bf16 products are exact there). Thread-safe after construction.
+/// One layer's mass in fp32 (bf16 products are exact there): row kernels on the CPU, LibTorch operators elsewhere.
+/// Thread-safe after construction.
 class MassScorer {
  public:
   explicit MassScorer(const LayerQuery& query);
@@ -19,6 +22,7 @@ class MassScorer {
   at::Tensor mass(std::int64_t begin, std::int64_t end) const;
 
  private:
+  std::optional<HeadRows> cpu_;
   std::int64_t num_q_heads_ = 0, group_ = 1;
   at::Tensor q_;  ///< [Hq, L, d] fp32, scaled
   at::Tensor k_;  ///< [Hkv, L, d] fp32
