@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/safetensors_file.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <fstream>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
+#include "base/sha256.h"
+#include "checkpoint/dequantize.h"
+#include "checkpoint/json_input.h"
+#include "checkpoint/metadata.h"
 
 namespace headroom::checkpoint {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::uint64_t max_header_bytes = 64u << 20;
+using Json = nlohmann::json;
+constexpr std::uint64_t max_header_bytes = 100'000'000;  // the format's own limit
+constexpr std::uint64_t max_elements = std::uint64_t{1} << 42;
 constexpr std::size_t max_rank = 8;
 
 struct StoredType {
@@ -31,132 +28,118 @@ struct StoredType {
 constexpr StoredType stored_types[] = {{"F32", DType::f32, 4}, {"F16", DType::f16, 2}, {"BF16", DType::bf16, 2}};
 
 const StoredType* type_by_name(std::string_view name) {
-  const auto found = std::ranges::find(stored_types, name, &StoredType::name);
+  const auto* const found = std::ranges::find(stored_types, name, &StoredType::name);
   return found == std::end(stored_types) ? nullptr : found;
 }
 const StoredType* type_by_dtype(DType dtype) {
-  const auto found = std::ranges::find(stored_types, dtype, &StoredType::dtype);
+  const auto* const found = std::ranges::find(stored_types, dtype, &StoredType::dtype);
   return found == std::end(stored_types) ? nullptr : found;
 }
 
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t exponent = half >> 10 & 31, mantissa = half & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);
-  if (exponent == 0)
-    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(std::ldexp(static_cast<float>(mantissa), -24)));
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+/// What JSON from the file looks like in a message.
+std::string shown(const Json& value) {
+  return in_quotes(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-/// Elements of a shape, or -1 where it is not a list of sizes whose product fits.
-std::int64_t product(const nlohmann::json& shape, std::vector<std::int64_t>& sizes) {
-  if (!shape.is_array() || shape.size() > max_rank) return -1;
-  std::int64_t elements = 1;
-  for (const auto& size : shape) {
-    if (!size.is_number_unsigned()) return -1;
-    const auto value = size.get<std::uint64_t>();
-    if (value > (1ull << 40) || (value != 0 && static_cast<std::uint64_t>(elements) > (1ull << 40) / value)) return -1;
-    elements *= static_cast<std::int64_t>(value);
-    sizes.push_back(static_cast<std::int64_t>(value));
+/// The header as JSON, and where the data begin.
+std::pair<Json, std::uint64_t> read_header(std::span<const std::uint8_t> bytes, const std::string& file) {
+  if (bytes.size() < 8) {
+    throw input_error(file, "the file ends within its header: it is truncated or damaged", "8 bytes or more",
+                      std::to_string(bytes.size()));
   }
-  return elements;
+  std::uint64_t length = 0;
+  for (std::size_t i = 8; i-- > 0;) length = length << 8 | bytes[i];
+  const std::uint64_t longest = std::min<std::uint64_t>(bytes.size() - 8, max_header_bytes);
+  if (length > longest) {
+    throw input_error(file + ": byte 0", "the header's length is impossible: no safetensors file, or truncated",
+                      "at most " + std::to_string(longest) + " bytes", std::to_string(length));
+  }
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
+  return {parse_json_object(text, file + ": header", 8), 8 + length};
+}
+
+const Json& field(const Json& entry, const char* key, const std::string& place) {
+  const auto found = entry.is_object() ? entry.find(key) : entry.end();
+  if (found == entry.end()) throw input_error(place, "the tensor's entry is incomplete", key, "none");
+  return *found;
+}
+
+std::vector<std::uint64_t> whole_numbers(const Json& entry, const char* key, const std::string& place) {
+  const Json& list = field(entry, key, place);
+  if (!list.is_array() || list.size() > max_rank || !std::ranges::all_of(list, &Json::is_number_unsigned)) {
+    throw input_error(place, std::string(key) + " is not what it should be",
+                      "a list of up to " + std::to_string(max_rank) + " whole numbers", shown(list));
+  }
+  return list.get<std::vector<std::uint64_t>>();
+}
+
+/// Name, shape, dtype and size of one entry, and its range of the data.
+TensorInfo read_entry(const std::string& name, const Json& entry, const std::string& place, std::uint64_t data_bytes,
+                      std::pair<std::uint64_t, std::uint64_t>& range) {
+  const Json& type_name = field(entry, "dtype", place);
+  const StoredType* const type = type_name.is_string() ? type_by_name(type_name.get<std::string>()) : nullptr;
+  if (!type) throw input_error(place, "the tensor's dtype is not supported", "F32, F16 or BF16", shown(type_name));
+  TensorInfo info{name, {}, type->dtype, 0};
+  std::uint64_t elements = 1;
+  for (const std::uint64_t size : whole_numbers(entry, "shape", place)) {
+    if (size > max_elements / std::max<std::uint64_t>(elements, 1)) {
+      throw input_error(place, "a dimension is impossible",
+                        "at most " + std::to_string(max_elements / std::max<std::uint64_t>(elements, 1)),
+                        std::to_string(size));
+    }
+    elements *= size;
+    info.shape.push_back(static_cast<std::int64_t>(size));
+  }
+  info.bytes = elements * type->bytes;
+  const std::vector<std::uint64_t> ends = whole_numbers(entry, "data_offsets", place);
+  if (ends.size() != 2 || ends[0] > ends[1] || ends[1] > data_bytes) {
+    throw input_error(place, "the tensor's data lie outside the file: it is truncated or damaged",
+                      "begin and end within " + std::to_string(data_bytes) + " bytes", shown(entry["data_offsets"]));
+  }
+  if (ends[1] - ends[0] != info.bytes) {
+    throw input_error(place, "the size of the data does not fit the shape", std::to_string(info.bytes) + " bytes",
+                      std::to_string(ends[1] - ends[0]));
+  }
+  range = {ends[0], ends[1]};
+  return info;
 }
 
 }  // namespace
 
-struct SafetensorsFile::Mapping {
-  const std::uint8_t* data = nullptr;
-  std::uint64_t size = 0;
-  ~Mapping() {
-    if (data) ::munmap(const_cast<std::uint8_t*>(data), size);
-  }
-};
-
-SafetensorsFile::~SafetensorsFile() = default;
+SafetensorsFile::SafetensorsFile(const fs::path& file) : path_(file), mapping_(file) {}
 
 std::unique_ptr<SafetensorsFile> SafetensorsFile::open(const fs::path& file) {
+  std::unique_ptr<SafetensorsFile> result(new SafetensorsFile(file));
   const std::string place = file.string();
-  std::unique_ptr<SafetensorsFile> result(new SafetensorsFile);
-  result->path_ = file;
-  result->mapping_ = std::make_unique<Mapping>();
-  const int descriptor = ::open(place.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw input_error(place, "cannot be opened", "a readable file", std::strerror(errno));
-  struct stat status {};
-  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-  if (regular && status.st_size >= 10) {
-    void* data = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (data != MAP_FAILED) {
-      result->mapping_->data = static_cast<const std::uint8_t*>(data);
-      result->mapping_->size = static_cast<std::uint64_t>(status.st_size);
-    }
-  }
-  ::close(descriptor);
-  if (!result->mapping_->data)
-    throw input_error(place, "is not a safetensors file", "a regular file of at least 10 bytes",
-                      regular ? std::to_string(status.st_size) + " bytes" : "no regular file");
-
-  const std::uint8_t* data = result->mapping_->data;
-  const std::uint64_t size = result->mapping_->size;
-  std::uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, data, 8);
-  if (header_bytes > max_header_bytes || header_bytes > size - 8)
-    throw input_error(place, "safetensors header length is wrong", "at most " + std::to_string(size - 8) + " bytes",
-                      std::to_string(header_bytes));
-  std::set<std::string> names;
-  std::string repeated;
-  const auto watch_names = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second)
-      repeated = parsed.get<std::string>();
-    return true;
-  };
-  const auto header = nlohmann::json::parse(data + 8, data + 8 + header_bytes, watch_names, false);
-  if (!repeated.empty()) throw input_error(place, "tensor name stands twice", "unique names", repeated);
-  if (!header.is_object()) throw input_error(place, "safetensors header is not a JSON object");
-
-  const std::uint64_t body = 8 + header_bytes, body_bytes = size - body;
+  const auto bytes = result->mapping_.bytes();
+  const auto [header, data_begin] = read_header(bytes, place);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      if (!entry.is_object()) throw input_error(place, "__metadata__ is not an object");
-      for (const auto& [key, value] : entry.items()) {
-        if (!value.is_string()) throw input_error(place, "__metadata__." + key, "a string", value.type_name());
-        result->metadata_[key] = value.get<std::string>();
-      }
+    if (name != "__metadata__") {
+      std::pair<std::uint64_t, std::uint64_t> range;
+      result->tensors_.push_back(
+          read_entry(name, entry, place + ": tensor " + in_quotes(name), bytes.size() - data_begin, range));
+      result->offsets_.push_back(data_begin + range.first);
+      if (range.second > range.first) ranges.push_back(range);
       continue;
     }
-    const std::string where = place + ", tensor " + name;
-    const auto field = [&, &tensor = entry](const char* key) {
-      const auto found = tensor.is_object() ? tensor.find(key) : tensor.end();
-      if (!tensor.is_object() || found == tensor.end()) throw input_error(where, std::string("has no ") + key);
-      return *found;
-    };
-    const auto type_name = field("dtype");
-    const StoredType* type = type_name.is_string() ? type_by_name(type_name.get<std::string>()) : nullptr;
-    if (!type) throw input_error(where, "dtype is not supported", "F32, F16 or BF16", type_name.dump());
-    TensorInfo info{name, {}, type->dtype, 0};
-    const auto shape = field("shape");
-    const std::int64_t elements = product(shape, info.shape);
-    if (elements < 0) throw input_error(where, "shape is not understood", "up to 8 sizes", shape.dump());
-    const auto range = field("data_offsets");
-    if (!range.is_array() || range.size() != 2 || !range[0].is_number_unsigned() || !range[1].is_number_unsigned())
-      throw input_error(where, "data_offsets are not understood", "[begin, end]", range.dump());
-    const auto begin = range[0].get<std::uint64_t>(), end = range[1].get<std::uint64_t>();
-    if (begin > end || end > body_bytes)
-      throw input_error(where, "data_offsets reach past the file", "within " + std::to_string(body_bytes) + " bytes",
-                        range.dump());
-    if (end - begin != static_cast<std::uint64_t>(elements) * type->bytes)
-      throw input_error(where, "size does not match its shape",
-                        std::to_string(static_cast<std::uint64_t>(elements) * type->bytes) + " bytes",
-                        std::to_string(end - begin));
-    info.bytes = end - begin;
-    if (end > begin) ranges.emplace_back(begin, end);
-    result->tensors_.push_back(std::move(info));
-    result->offsets_.push_back(body + begin);
+    const std::string where = place + ": __metadata__";
+    if (!entry.is_object())
+      throw input_error(where, "the metadata are not what they should be", "an object", shown(entry));
+    for (const auto& [key, value] : entry.items()) {
+      if (!value.is_string())
+        throw input_error(where + ", key " + in_quotes(key), "wrong type", "a string", shown(value));
+      result->metadata_[key] = value.get<std::string>();
+    }
   }
   std::ranges::sort(ranges);
-  for (std::size_t i = 1; i < ranges.size(); ++i)
-    if (ranges[i].first < ranges[i - 1].second)
-      throw input_error(place, "tensors overlap at byte " + std::to_string(body + ranges[i].first));
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    if (ranges[i].first < ranges[i - 1].second) {
+      throw input_error(place + ": header", "two tensors overlap",
+                        "an offset of at least " + std::to_string(ranges[i - 1].second),
+                        std::to_string(ranges[i].first));
+    }
+  }
   return result;
 }
 
@@ -165,10 +148,14 @@ const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &*found;
 }
 
+std::span<const std::uint8_t> SafetensorsFile::bytes(std::size_t tensor) const {
+  return mapping_.bytes().subspan(offsets_[tensor], tensors_[tensor].bytes);
+}
+
 std::span<const std::uint8_t> SafetensorsFile::bytes(std::string_view name) const {
-  const TensorInfo* info = find(name);
-  if (!info) throw input_error(path_.string(), "has no tensor " + std::string(name));
-  return {mapping_->data + offsets_[static_cast<std::size_t>(info - tensors_.data())], info->bytes};
+  const TensorInfo* const info = find(name);
+  if (!info) throw input_error(path_.string(), "the file has no tensor " + in_quotes(name));
+  return bytes(static_cast<std::size_t>(info - tensors_.data()));
 }
 
 void SafetensorsFile::read_f32(std::string_view name, std::span<float> out) const {
@@ -176,19 +163,15 @@ void SafetensorsFile::read_f32(std::string_view name, std::span<float> out) cons
   const TensorInfo& info = *find(name);
   if (static_cast<std::int64_t>(out.size()) != info.elements())
     throw Error(ErrorKind::internal, "read_f32: the buffer of " + info.name + " has the wrong size");
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (info.dtype == DType::f32) {
-      std::memcpy(&out[i], stored.data() + 4 * i, 4);
-    } else {
-      std::uint16_t half = 0;
-      std::memcpy(&half, stored.data() + 2 * i, 2);
-      out[i] = info.dtype == DType::bf16 ? std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16)
-                                         : half_to_float(half);
-    }
-    if (!std::isfinite(out[i]))
-      throw input_error(path_.string() + ", tensor " + info.name, "value " + std::to_string(i) + " is not finite",
-                        "a finite number", std::to_string(out[i]));
+  if (const auto bad = dequantize_checked(info.dtype, stored.data(), out)) {
+    throw input_error(path_.string() + ": tensor " + in_quotes(name) + ", flat index " + std::to_string(*bad),
+                      "a value is not a finite number", "a finite value",
+                      std::isnan(out[static_cast<std::size_t>(*bad)]) ? "NaN" : "infinity");
   }
+}
+
+std::string SafetensorsFile::hash() const {
+  return sha256(mapping_.bytes());
 }
 
 void write_safetensors(const fs::path& file, const std::vector<TensorToWrite>& tensors,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/mapped_file.h"
 
 namespace headroom::checkpoint {
 
@@ -21,23 +22,24 @@ class SafetensorsFile {
   /// Maps the file. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16 and BF16 are
   /// read), a shape that does not match its bytes, tensors that overlap or reach past the end, duplicate names.
   static std::unique_ptr<SafetensorsFile> open(const std::filesystem::path& file);
-  ~SafetensorsFile();
-
   const std::filesystem::path& path() const { return path_; }
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;
   /// The stored bytes; throws an input error for unknown names.
   std::span<const std::uint8_t> bytes(std::string_view name) const;
+  /// Of tensors()[tensor].
+  std::span<const std::uint8_t> bytes(std::size_t tensor) const;
+  /// SHA-256 of the whole file.
+  std::string hash() const;
   /// Values as fp32; `out` has elements() places. Not finite: input error naming tensor and flat index.
   void read_f32(std::string_view name, std::span<float> out) const;
   /// The header's `__metadata__`, strings only.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
-  SafetensorsFile() = default;
-  struct Mapping;
+  explicit SafetensorsFile(const std::filesystem::path& file);
   std::filesystem::path path_;
-  std::unique_ptr<Mapping> mapping_;
+  MappedFile mapping_;
   std::vector<TensorInfo> tensors_;
   std::vector<std::uint64_t> offsets_;  ///< into the mapping, by tensor
   std::map<std::string, std::string> metadata_;

@@ -21,8 +21,8 @@ struct Token {
 };
 
 struct EncodeOptions {
-  bool parse_special = false;   ///< control tokens written in the text become those tokens
-  std::optional<bool> add_bos;  ///< unset: as the model's file says
+  bool parse_special = false;        ///< control tokens written in the text become those tokens
+  std::optional<bool> add_bos = {};  ///< unset: as the model's file says
 };
 
 class Tokenizer {

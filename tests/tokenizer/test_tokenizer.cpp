@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token ids against llama.cpp's on varied strings (smollm2_ids.qz, made by support/make_tokenizer_fixture.py), byte
+// offsets, decoding, long words, refusals.
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QtTest>
+
+#include "base/error.h"
+#include "base/paths.h"
+#include "checkpoint/checkpoint.h"
+#include "support/gguf_writer.h"
+#include "support/tiny_model.h"
+#include "tokenizer/pretokenizer.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/unicode.h"
+
+using namespace headroom;
+using tokenizer::EncodeOptions;
+using tokenizer::Token;
+
+namespace {
+
+std::vector<std::int32_t> ids_of(const std::vector<Token>& tokens) {
+  std::vector<std::int32_t> ids;
+  for (const Token& token : tokens) ids.push_back(token.id);
+  return ids;
+}
+
+std::string first_error(const auto& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::input ? error.what() : "wrong kind";
+  }
+  return "nothing was refused";
+}
+
+/// Words of the pre-tokenizer of that name, joined by '|'.
+std::string words(std::string_view name, std::string_view text) {
+  for (const tokenizer::PreTokenizer& pre : tokenizer::pretokenizers()) {
+    if (std::find(pre.names.begin(), pre.names.end(), name) == pre.names.end()) continue;
+    const tokenizer::CodePoints decoded = tokenizer::decode_utf8(text, "test");
+    std::vector<std::size_t> ends;
+    pre.split(decoded.points, ends);
+    std::string out;
+    std::size_t begin = 0;
+    for (const std::size_t end : ends) {
+      const auto from = static_cast<std::size_t>(decoded.offsets[begin]);
+      if (begin != 0) out += '|';
+      out += text.substr(from, static_cast<std::size_t>(decoded.offsets[end]) - from);
+      begin = end;
+    }
+    return out;
+  }
+  return "no such pre-tokenizer";
+}
+
+}  // namespace
+
+class TestTokenizer : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  std::unique_ptr<tokenizer::Tokenizer> tiny_;
+
+  std::unique_ptr<tokenizer::Tokenizer> from_gguf(const test::GgufWriter& gguf) const {
+    const auto file = folder_.filePath("vocabulary.gguf").toStdString();
+    test::write_file(file, gguf.bytes() + std::string(64, '\0'));
+    return tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+  }
+
+ private slots:
+  void initTestCase() {
+    const auto file = test::write_tiny_model(folder_.filePath("tiny.gguf").toStdString(), {.layers = 1});
+    tiny_ = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+  }
+
+  void ids_equal_llama_cpp() {
+    std::filesystem::path file;
+    try {
+      file = resolve_model("smollm2");
+    } catch (const Error& error) {
+      QSKIP(error.what());
+    }
+    const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+    QFile fixture(HEADROOM_SOURCE_DIR "/tests/tokenizer/smollm2_ids.qz");
+    QVERIFY(fixture.open(QIODevice::ReadOnly));
+    const QJsonArray rows = QJsonDocument::fromJson(qUncompress(fixture.readAll())).array();
+    QCOMPARE(rows.size(), 1500);
+    for (const auto& row : rows) {
+      const std::string text = row[0].toString().toStdString();
+      for (const bool special : {false, true}) {
+        const QJsonArray expected = row[special && row.toArray().size() == 3 ? 2 : 1].toArray();
+        const std::vector<Token> tokens = model->encode(text, {.parse_special = special});
+        std::vector<std::int32_t> ids;
+        for (const auto& id : expected) ids.push_back(id.toInt());
+        QVERIFY2(ids_of(tokens) == ids, qPrintable("differs on: " + row[0].toString()));
+        for (const Token& token : tokens) {
+          const auto size = static_cast<std::size_t>(token.end - token.begin);
+          QCOMPARE(text.substr(static_cast<std::size_t>(token.begin), size), model->piece(token.id));
+        }
+      }
+    }
+    QCOMPARE(model->vocabulary(), 49152);
+    const auto& ends = model->end_tokens();
+    QVERIFY(std::find(ends.begin(), ends.end(), 2) != ends.end() &&
+            std::find(ends.begin(), ends.end(), 0) != ends.end());
+  }
+
+  void every_text_survives() {
+    constexpr char raw[] = "a\0b \xc3\xa9 \xf0\x9f\x98\x80\r\n\t the and<|im_end|>";
+    const std::string text(raw, sizeof raw - 1);
+    for (const bool special : {false, true}) {
+      const auto tokens = tiny_->encode(text, {.parse_special = special});
+      QCOMPARE(tiny_->decode(ids_of(tokens), true), text);
+      std::int64_t at = 0;
+      for (const Token& token : tokens) {
+        QCOMPARE(token.begin, at);
+        at = token.end;
+      }
+      QCOMPARE(at, static_cast<std::int64_t>(text.size()));
+      QCOMPARE(tokens.back().id == 2, special);
+    }
+    QCOMPARE(tiny_->decode(ids_of(tiny_->encode(text, {.parse_special = true}))), text.substr(0, text.size() - 10));
+    QVERIFY(tiny_->encode("").empty());
+    const auto with_bos = tiny_->encode("x", {.add_bos = true});
+    QCOMPARE(with_bos.size(), std::size_t{2});
+    QVERIFY(with_bos[0].id == 1 && with_bos[0].begin == 0 && with_bos[0].end == 0);
+  }
+
+  void patterns_split_as_published() {
+    QCOMPARE(words("gpt-2", "I'll don'T  12345 x\n\ny!!'s"), std::string("I|'ll| don|'|T| | 12345| x|\n|\n|y|!!'|s"));
+    QCOMPARE(words("smollm", "a 12b"), std::string("a| |1|2|b"));
+    QCOMPARE(words("qwen2", "don'T 123 (x)\n\n  y"), std::string("don|'T| |1|2|3| (|x|)\n\n| | y"));
+    QCOMPARE(words("llama-bpe", "1234567 \n \n z"), std::string("123|456|7| \n \n| z"));
+  }
+
+  void long_words_end_soon() {
+    for (const char* unit : {"a", " ", "1", "\n", "!", "an", "\xe3\x81\x82"}) {
+      std::string text;
+      while (text.size() < 1'000'000) text += unit;
+      QElapsedTimer clock;
+      clock.start();
+      const auto tokens = tiny_->encode(text);
+      QCOMPARE(tokens.back().end, static_cast<std::int64_t>(text.size()));
+      QVERIFY2(clock.elapsed() < 20'000, unit);
+    }
+  }
+
+  void invalid_utf8_is_refused_with_its_place() {
+    for (const auto& [bad, byte] :
+         std::vector<std::pair<std::string, std::string>>{{"ab\xff", "0xff at byte offset 2"},
+                                                          {"\xc3", "0xc3 at byte offset 0"},
+                                                          {"x\xc0\xaf", "0xc0 at byte offset 1"},
+                                                          {"\xc3\xa9\xed\xa0\x80", "0xed at byte offset 2"},
+                                                          {"\xf4\x90\x80\x80", "0xf4 at byte offset 0"},
+                                                          {"\xe2\x82", "0xe2 at byte offset 0"}}) {
+      for (const bool special : {false, true}) {
+        const std::string error = first_error([&, &text = bad] { tiny_->encode(text, {.parse_special = special}); });
+        QVERIFY2(error.find(byte) != std::string::npos, error.c_str());
+      }
+    }
+  }
+
+  void wrong_vocabularies_are_refused() {
+    const auto error_of = [&](const test::GgufWriter& gguf) { return first_error([&] { from_gguf(gguf); }); };
+    test::GgufWriter none;
+    QVERIFY(error_of(none).find("tokenizer.ggml.model") != std::string::npos);
+    test::GgufWriter kind;
+    kind.add("tokenizer.ggml.model", "rwkv");
+    QVERIFY(error_of(kind).find("expected gpt2, found 'rwkv'") != std::string::npos);
+    test::GgufWriter gguf;
+    gguf.add("tokenizer.ggml.model", "gpt2");
+    test::GgufWriter pre = gguf;
+    pre.add("tokenizer.ggml.pre", "tomorrow");
+    QVERIFY(error_of(pre).find("found 'tomorrow'") != std::string::npos);
+    gguf.add("tokenizer.ggml.pre", "gpt-2");
+    QVERIFY(error_of(gguf).find("tokenizer.ggml.tokens") != std::string::npos);
+    gguf.add("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab"});
+    QVERIFY(error_of(gguf).find("tokenizer.ggml.merges") != std::string::npos);
+    test::GgufWriter merges = gguf;
+    merges.add("tokenizer.ggml.merges", std::vector<std::string>{"ab"});
+    QVERIFY(error_of(merges).find("entry 0") != std::string::npos);
+    gguf.add("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+    QCOMPARE(ids_of(from_gguf(gguf)->encode("abba")), (std::vector<std::int32_t>{2, 1, 0}));
+    QVERIFY(first_error([&] { from_gguf(gguf)->piece(3); }).find("0 to 2") != std::string::npos);
+    QVERIFY(first_error([&] { from_gguf(gguf)->encode("a", {.add_bos = true}); }).find("BOS") != std::string::npos);
+    gguf.add("tokenizer.ggml.eos_token_id", 3u);
+    QVERIFY(error_of(gguf).find("expected 0 to 2, found 3") != std::string::npos);
+  }
+
+  void whole_words_come_before_merges_for_llama3() {
+    test::GgufWriter gguf;
+    gguf.add("tokenizer.ggml.model", "gpt2");
+    gguf.add("tokenizer.ggml.pre", "llama-bpe");
+    gguf.add("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "a", "b", "abab"});
+    gguf.add("tokenizer.ggml.merges", std::vector<std::string>{"b a"});
+    gguf.add("tokenizer.ggml.bos_token_id", 0u);
+    const auto model = from_gguf(gguf);
+    QCOMPARE(ids_of(model->encode("abab")), (std::vector<std::int32_t>{0, 3}));  // BOS is this family's default
+    QCOMPARE(ids_of(model->encode("aba", {.add_bos = false})), (std::vector<std::int32_t>{1, 2, 1}));
+  }
+};
+
+QTEST_MAIN(TestTokenizer)
+#include "test_tokenizer.moc"
