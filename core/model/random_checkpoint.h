@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint that is nowhere on disk: an architecture's tensors with random values. For timing shapes whose weights
+// are not at hand ("no quality"), and for tests.
+#pragma once
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_config.h"
+
+namespace headroom::model {
+
+/// Norms are 1; matrices uniform with standard deviation 1 / sqrt(columns), so that activations keep their size. The
+/// same seed gives the same values. No metadata. Throws input errors for an unknown architecture.
+class RandomCheckpoint : public checkpoint::Checkpoint {
+ public:
+  RandomCheckpoint(const checkpoint::ModelConfig& config, std::uint64_t seed);
+
+  checkpoint::Format format() const override { return checkpoint::Format::gguf; }
+  const std::filesystem::path& path() const override { return path_; }
+  const std::vector<checkpoint::TensorInfo>& tensors() const override { return tensors_; }
+  const checkpoint::TensorInfo* find(std::string_view name) const override;
+  void read_f32(std::string_view name, std::span<float> out) const override;
+  std::optional<std::int64_t> get_int(std::string_view) const override { return std::nullopt; }
+  std::optional<double> get_float(std::string_view) const override { return std::nullopt; }
+  std::optional<bool> get_bool(std::string_view) const override { return std::nullopt; }
+  std::optional<std::string> get_string(std::string_view) const override { return std::nullopt; }
+  std::optional<std::vector<std::string>> get_strings(std::string_view) const override { return std::nullopt; }
+  std::optional<std::vector<double>> get_numbers(std::string_view) const override { return std::nullopt; }
+  const std::string& hash() const override { return hash_; }
+
+ protected:
+  std::vector<checkpoint::TensorInfo> tensors_;
+
+ private:
+  std::filesystem::path path_;
+  std::uint64_t seed_;
+  std::string hash_ = "random";
+};
+
+}  // namespace headroom::model

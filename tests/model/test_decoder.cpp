@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoder on a small random model: cache, chunks, seams to policies and observers, and what it refuses.
+#include <ATen/ops/abs.h>
+#include <ATen/ops/max.h>
+
+#include <QtTest>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "attention/policy.h"
+#include "base/error.h"
+#include "model/decoder.h"
+#include "model/random_checkpoint.h"
+
+using namespace headroom;
+using attention::LayerQuery;
+
+namespace {
+
+checkpoint::ModelConfig small_config() {
+  checkpoint::ModelConfig config;
+  config.architecture = "llama";
+  config.name = "small random model";
+  config.num_layers = 3;
+  config.layers.assign(3, checkpoint::LayerKind::full);
+  config.width = 48;
+  config.num_q_heads = 6;
+  config.num_kv_heads = 2;
+  config.head_dim = 8;
+  config.mlp_width = 80;
+  config.vocabulary = 97;
+  config.context_length = 1300;
+  config.tied_output = true;
+  return config;
+}
+
+std::vector<std::int32_t> some_ids(std::size_t count) {
+  std::vector<std::int32_t> ids(count);
+  for (std::size_t i = 0; i < count; ++i) ids[i] = static_cast<std::int32_t>(i * i * 7 + i * 3) % 97;
+  return ids;
+}
+
+std::unique_ptr<model::Decoder> load(const checkpoint::Checkpoint& file, c10::ScalarType dtype = at::kFloat) {
+  return model::load_decoder(file, small_config(), {.dtype = dtype}, {});
+}
+
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return a.to(at::kDouble).sub(b.to(at::kDouble)).abs().max().item<double>();
+}
+
+// Attends densely through another policy and counts its calls.
+class Counting final : public attention::Policy {
+ public:
+  explicit Counting(std::unique_ptr<attention::Policy> inner) : inner_(std::move(inner)) {}
+  attention::PolicyInfo info() const override { return inner_->info(); }
+  at::Tensor attend(const LayerQuery& query, StageClock& clock, const attention::SupportSink& sink,
+                    const JobContext& job) const override {
+    layers.push_back(query.layer);
+    return inner_->attend(query, clock, sink, job);
+  }
+  mutable std::vector<int> layers;
+
+ private:
+  std::unique_ptr<attention::Policy> inner_;
+};
+
+class Damaged final : public model::RandomCheckpoint {
+ public:
+  Damaged() : RandomCheckpoint(small_config(), 1) {}
+  std::vector<checkpoint::TensorInfo>& list() { return tensors_; }
+  float poison = 0;
+  void read_f32(std::string_view name, std::span<float> out) const override {
+    RandomCheckpoint::read_f32(name, out);
+    if (poison != 0 && name == "blk.1.ffn_up.weight") std::fill(out.begin(), out.end(), poison);
+  }
+};
+
+}  // namespace
+
+#define EXPECT_ERROR(expression, wanted, text)                                         \
+  try {                                                                                \
+    expression;                                                                        \
+    QFAIL("nothing was thrown");                                                       \
+  } catch (const Error& error) {                                                       \
+    QCOMPARE(static_cast<int>(error.kind()), static_cast<int>(wanted));                \
+    QVERIFY2(std::string(error.what()).find(text) != std::string::npos, error.what()); \
+  }
+
+class TestDecoder : public QObject {
+  Q_OBJECT
+
+  model::RandomCheckpoint file_{small_config(), 1};
+  std::unique_ptr<attention::Policy> dense_ = attention::make_policy({});
+  model::PrefillOptions dense_options() const {
+    model::PrefillOptions options;
+    options.policy = options.dense_policy = dense_.get();
+    return options;
+  }
+
+ private slots:
+  void decoding_continues_the_prefill() {
+    const auto decoder = load(file_);
+    const auto ids = some_ids(40);
+    auto options = dense_options();
+    options.extra_capacity = 10;
+    auto result = decoder->prefill(std::span(ids).first(30), options);
+    at::Tensor last;
+    for (std::size_t i = 30; i < 40; ++i) last = decoder->decode(result.cache, ids[i]);
+    QCOMPARE(result.cache.length, std::int64_t{40});
+    const auto whole = decoder->prefill(ids, dense_options());
+    QVERIFY(difference(last, whole.last_logits) < 1e-4);
+    QVERIFY(difference(result.cache.k[2].narrow(1, 0, 40), whole.cache.k[2]) < 1e-4);
+    EXPECT_ERROR(decoder->decode(result.cache, 1), ErrorKind::input, "cache is full");
+  }
+
+  void chunks_do_not_show() {
+    const auto decoder = load(file_);
+    const auto ids = some_ids(1100);
+    const at::Tensor all = decoder->logits(ids, {});
+    QCOMPARE(all.size(0), std::int64_t{1100});
+    QVERIFY(difference(all.narrow(0, 0, 300), decoder->logits(std::span(ids).first(300), {})) < 1e-4);
+    QVERIFY(difference(all[1099], decoder->prefill(ids, dense_options()).last_logits) < 1e-4);
+  }
+
+  void bf16_is_close_to_fp32() {
+    const auto ids = some_ids(200);
+    const at::Tensor wide = load(file_)->logits(ids, {});
+    const auto narrow = load(file_, at::kBFloat16);
+    QVERIFY(narrow->dtype() == at::kBFloat16);
+    QVERIFY(difference(narrow->logits(ids, {}), wide) < 0.08 * wide.abs().max().item<double>());
+    QVERIFY(difference(narrow->logits(ids, {})[199], narrow->prefill(ids, dense_options()).last_logits) < 0.05);
+  }
+
+  void dense_layers_and_observers() {
+    const auto decoder = load(file_);
+    const auto ids = some_ids(64);
+    attention::PolicyOptions window;
+    window.name = "sink_window";
+    window.budget = Budget{BudgetKind::tokens, 8};
+    const Counting sparse(attention::make_policy(window));
+    const Counting dense(attention::make_policy({}));
+    auto options = dense_options();
+    options.policy = &sparse;
+    options.dense_policy = &dense;
+    options.dense_layers = {1};
+    std::vector<std::int64_t> covered;
+    std::vector<int> hidden_layers;
+    options.observer = [&](const LayerQuery& query, const at::Tensor& output,
+                           const std::vector<attention::SupportTile>& tiles) {
+      QVERIFY(output.sizes() == query.q.sizes());
+      QCOMPARE(query.x.size(1), std::int64_t{48});
+      std::int64_t rows = 0;
+      for (const auto& tile : tiles) rows += tile.counts.size(0);
+      covered.push_back(rows);
+    };
+    at::Tensor first;
+    options.hidden_observer = [&](int layer, const at::Tensor& hidden) {
+      hidden_layers.push_back(layer);
+      if (layer == 0) first = hidden;
+      if (layer == 2) QVERIFY(difference(first, hidden) > 0);  // copies, not one buffer
+    };
+    decoder->prefill(ids, options);
+    QCOMPARE(sparse.layers, (std::vector<int>{0, 2}));
+    QCOMPARE(dense.layers, std::vector<int>{1});
+    QCOMPARE(covered, (std::vector<std::int64_t>{64, 0, 64}));
+    QCOMPARE(hidden_layers, (std::vector<int>{0, 1, 2}));
+  }
+
+  void stops_when_asked() {
+    const auto decoder = load(file_);
+    std::stop_source stop;
+    auto options = dense_options();
+    options.job.stop = stop.get_token();
+    options.job.progress = [&](const Progress& progress) {
+      if (progress.layer == 1) stop.request_stop();
+    };
+    EXPECT_ERROR(decoder->prefill(some_ids(20), options), ErrorKind::cancelled, "");
+  }
+
+  void refuses_bad_prompts() {
+    const auto decoder = load(file_);
+    EXPECT_ERROR(decoder->prefill({}, dense_options()), ErrorKind::input, "no tokens");
+    EXPECT_ERROR(decoder->prefill(some_ids(1301), dense_options()), ErrorKind::input,
+                 "expected at most 1300 tokens, found 1301");
+    const std::vector<std::int32_t> high = {1, 97}, low = {-1};
+    EXPECT_ERROR(decoder->prefill(high, dense_options()), ErrorKind::input, "token 1 of the prompt");
+    EXPECT_ERROR(decoder->logits(low, {}), ErrorKind::input, "found -1");
+  }
+
+  void refuses_bad_tensors() {
+    Damaged missing;
+    std::erase_if(missing.list(), [](const auto& tensor) { return tensor.name == "blk.2.attn_k.weight"; });
+    EXPECT_ERROR(load(missing), ErrorKind::input, "tensor blk.2.attn_k.weight is missing (expected [16, 48]");
+    Damaged shape;
+    for (auto& tensor : shape.list()) {
+      if (tensor.name == "blk.0.ffn_down.weight") tensor.shape = {80, 48};
+    }
+    EXPECT_ERROR(load(shape), ErrorKind::input, "expected [48, 80], found [80, 48]");
+    Damaged huge;
+    huge.poison = std::numeric_limits<float>::max();
+    EXPECT_ERROR(load(huge, at::kBFloat16), ErrorKind::input, "blk.1.ffn_up.weight");
+    const auto overflowing = load(huge);
+    EXPECT_ERROR(overflowing->prefill(some_ids(4), dense_options()), ErrorKind::input, "not finite");
+    auto unknown = small_config();
+    unknown.architecture = "mamba";
+    EXPECT_ERROR(model::load_decoder(file_, unknown, {}, {}), ErrorKind::input, "found mamba");
+  }
+};
+
+QTEST_GUILESS_MAIN(TestDecoder)
+#include "test_decoder.moc"
