@@ -12,8 +12,8 @@ namespace headroom::tasks {
 
 struct Sample {
   std::string task;
-  std::string prompt;                   ///< the user's text, not yet rendered by a chat template
-  std::string answer_prefix;            ///< what the assistant's answer begins with
+  std::string prompt;         ///< the user's text, not yet rendered by a chat template
+  std::string answer_prefix;  ///< what the assistant's answer begins with
   std::vector<std::string> references;
   std::int64_t max_new_tokens = 128;
 };

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Samples: the same for the same seed, as long as fits, the needle inside; scores.
+#include <QtTest>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "support/tiny_model.h"
+#include "tasks/generator.h"
+#include "tasks/task.h"
+
+using namespace headroom;
+using tasks::Sample;
+
+class TestTasks : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+
+  std::int64_t tokens(const Sample& sample) const {
+    return static_cast<std::int64_t>(tokenizer_->encode(sample.prompt).size() +
+                                     tokenizer_->encode(sample.answer_prefix).size());
+  }
+
+ private slots:
+  void initTestCase() {
+    const auto file = test::write_tiny_model(folder_.filePath("tiny.gguf").toStdString(), {.layers = 1});
+    tokenizer_ = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+  }
+
+  void numbers_are_the_same_everywhere() {
+    tasks::Random random("niah_single_1", 1);
+    const std::uint64_t first = random.next();
+    QCOMPARE(first, tasks::Random("niah_single_1", 1).next());
+    QVERIFY(first != tasks::Random("niah_single_1", 2).next() && first != tasks::Random("vt", 1).next());
+    QCOMPARE(first, std::uint64_t{14883841145814314220u});
+  }
+
+  void samples_fill_the_length() {
+    std::set<std::string> prompts;
+    std::vector<double> depths;
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      const Sample sample = tasks::make_sample("niah_single_1", 1500, seed, *tokenizer_, 40);
+      const std::int64_t used = tokens(sample) + 40;
+      QVERIFY2(used <= 1500 && used > 1500 - 20, std::to_string(used).c_str());
+      QCOMPARE(tasks::make_sample("niah_single_1", 1500, seed, *tokenizer_, 40).prompt, sample.prompt);
+      prompts.insert(sample.prompt);
+      QCOMPARE(sample.references.size(), std::size_t{1});
+      QCOMPARE(sample.references[0].size(), std::size_t{7});
+      const std::size_t needle = sample.prompt.find("is: " + sample.references[0] + ".\n");
+      QVERIFY(needle != std::string::npos);
+      depths.push_back(static_cast<double>(needle) / static_cast<double>(sample.prompt.size()));
+      QVERIFY(sample.prompt.find("The grass is green. The sky is blue.") != std::string::npos);
+    }
+    QCOMPARE(prompts.size(), std::size_t{20});
+    std::sort(depths.begin(), depths.end());
+    QVERIFY(depths.front() < 0.3 && depths.back() > 0.7);
+    // One seed keeps key, number and relative depth at every length.
+    const Sample small = tasks::make_sample("niah_single_1", 500, 7, *tokenizer_, 0);
+    const Sample large = tasks::make_sample("niah_single_1", 3000, 7, *tokenizer_, 0);
+    QCOMPARE(small.references, large.references);
+    QCOMPARE(small.answer_prefix, large.answer_prefix);
+  }
+
+  void wrong_requests_are_usage_errors() {
+    const auto kind = [&](const std::string& task, std::int64_t length) {
+      try {
+        tasks::make_sample(task, length, 1, *tokenizer_, 0);
+      } catch (const Error& error) {
+        return error.kind();
+      }
+      return ErrorKind::internal;
+    };
+    QCOMPARE(kind("niah_double_9", 1000), ErrorKind::usage);
+    QCOMPARE(kind("niah_single_1", 20), ErrorKind::usage);
+    QCOMPARE(kind("niah_single_1", -1), ErrorKind::usage);
+    QCOMPARE(kind("niah_single_1", std::int64_t{1} << 40), ErrorKind::usage);
+  }
+
+  void distillation_shares_no_word() {
+    std::ifstream in(HEADROOM_SOURCE_DIR "/core/experiment/training_text.cpp");
+    std::stringstream text;
+    text << in.rdbuf();
+    for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+      tasks::Random random("words", seed);
+      const std::string key = tasks::random_key(random);
+      for (const std::string& word : {key.substr(0, key.find('-')), key.substr(key.find('-') + 1)})
+        QVERIFY2(text.str().find('"' + word + '"') == std::string::npos, word.c_str());
+    }
+    QVERIFY(text.str().find("grass is green") == std::string::npos);
+  }
+
+  void answers_are_scored() {
+    Sample sample;
+    sample.task = "niah_multivalue";
+    sample.references = {"1234567", "Blue"};
+    QCOMPARE(tasks::score(sample, "it is 1234567 and bLUE"), 100.0);
+    QCOMPARE(tasks::score(sample, "it is 1234567"), 50.0);
+    QCOMPARE(tasks::score(sample, ""), 0.0);
+    sample.task = "qa_1";
+    QCOMPARE(tasks::score(sample, "blue"), 100.0);
+    QCOMPARE(tasks::score(sample, "red"), 0.0);
+  }
+};
+
+QTEST_MAIN(TestTasks)
+#include "test_tasks.moc"
