@@ -1,8 +1,144 @@
 // SPDX-License-Identifier: Apache-2.0
+// `headroom export`: numbers as csv, json or tex by ourselves; pictures by headroom-gui beside us, without a display.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/error.h"
+#include "base/paths.h"
 #include "commands.h"
+#include "record/export.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_export(CLI::App&, Action&) {}
+struct ExportArguments {
+  std::string record, view = "overview", out, method, baseline = "dense", head, tile, theme, size;
+  std::optional<int> layer;
+};
+
+int number_of(const std::string& text, const char* option) {
+  int value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc() || end != text.data() + text.size() || value < 0)
+    throw usage_error(std::string(option) + ": \"" + text + "\" is not understood");
+  return value;
+}
+
+/// "5", "mean" or "group:1".
+record::HeadSelector parse_head(const std::string& text) {
+  using Kind = record::HeadSelector::Kind;
+  if (text == "mean") return {Kind::mean, 0};
+  if (text.starts_with("group:")) return {Kind::group, number_of(text.substr(6), "--head")};
+  return {Kind::head, number_of(text, "--head")};
+}
+
+/// "level,row,column".
+record::TileAddress parse_tile(const std::string& text) {
+  const std::size_t first = text.find(','), second = text.find(',', first + 1);
+  if (first == std::string::npos || second == std::string::npos)
+    throw usage_error("--tile: \"" + text + "\" is not understood: expected level,row,column");
+  return {number_of(text.substr(0, first), "--tile"), number_of(text.substr(first + 1, second - first - 1), "--tile"),
+          number_of(text.substr(second + 1), "--tile")};
+}
+
+void write_text(const std::string& text, const std::filesystem::path& file) {
+  std::filesystem::path part = file;
+  part += ".part";
+  std::FILE* stream = std::fopen(part.c_str(), "wb");
+  if (!stream) throw input_error(file.string(), "cannot be written", {}, std::strerror(errno));
+  const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size();
+  std::error_code failure;
+  if (std::fclose(stream) == 0 && written) std::filesystem::rename(part, file, failure);
+  if (!written || failure) {
+    std::filesystem::remove(part, failure);
+    throw input_error(file.string(), "cannot be written (is the disk full?)");
+  }
+}
+
+/// Becomes headroom-gui; returns only by throwing.
+[[noreturn]] void hand_to_window(const ExportArguments& a) {
+  const std::filesystem::path program = executable_folder() / "headroom-gui";
+  if (::access(program.c_str(), X_OK) != 0)
+    throw device_error(
+        "pictures are drawn by headroom-gui, which was not built: build it with Qt 6 and QCustomPlot, or "
+        "export csv, json or tex");
+  std::vector<std::string> words = {program.string(), "--export", a.record, "--view",
+                                    a.view == "map" ? "attention" : a.view};
+  const auto add = [&](const char* option, const std::string& value) {
+    if (!value.empty()) words.insert(words.end(), {option, value});
+  };
+  if (a.layer) add("--layer", std::to_string(*a.layer));
+  if (a.head != "mean") add("--head", a.head);
+  add("--theme", a.theme);
+  add("--size", a.size);
+  add("-o", a.out);
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  std::fflush(nullptr);
+  ::execv(program.c_str(), arguments.data());
+  throw device_error("headroom-gui cannot be started", "a program beside this one", std::strerror(errno));
+}
+
+int export_view(const ExportArguments& a) {
+  std::string suffix = std::filesystem::path(a.out).extension().string();
+  for (char& c : suffix) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const bool picture = suffix == ".png" || suffix == ".pdf" || suffix == ".svg";
+  if (!picture && suffix != ".csv" && suffix != ".json" && suffix != ".tex")
+    throw usage_error("-o: \"" + a.out + "\" names no format: expected .png, .pdf, .svg, .csv, .json or .tex");
+  if (picture) {
+    if (!a.method.empty() || !a.tile.empty() || a.head.starts_with("group:"))
+      throw usage_error("--method, --tile and --head group:… choose numbers; a picture shows the first sparse method");
+    // Checked here, so that a bad record gives the same message and exit code for every format.
+    record::RunRecord::open(a.record);
+    hand_to_window(a);
+  }
+  const auto record = record::RunRecord::open(a.record);
+  record::ExportRequest request;
+  request.view = a.view;
+  request.method = a.method;
+  request.baseline = a.baseline;
+  request.layer = a.layer;
+  if (!a.head.empty()) request.head = parse_head(a.head);
+  if (!a.tile.empty()) request.tile = parse_tile(a.tile);
+  const record::Table table = record::export_table(*record, request);
+  write_text(suffix == ".csv"    ? record::to_csv(table)
+             : suffix == ".json" ? record::to_json(table)
+                                 : record::to_tex(table),
+             a.out);
+  std::fprintf(stderr, "%s: %zu rows\n", a.out.c_str(), table.rows.size());
+  return 0;
+}
+
+}  // namespace
+
+void add_export(CLI::App& app, Action& chosen) {
+  auto arguments = std::make_shared<ExportArguments>();
+  CLI::App* command = app.add_subcommand("export", "Write a view of a record as a picture or as numbers");
+  command->add_option("record", arguments->record, "RUN.h5")->required();
+  command
+      ->add_option("--view", arguments->view,
+                   "overview, attention, text, budget, timing, compare; as numbers also heads, rows, plan")
+      ->capture_default_str();
+  command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();
+  command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");
+  command->add_option("--baseline", arguments->baseline, "Method id that compare takes differences from")
+      ->capture_default_str();
+  command->add_option("--layer", arguments->layer, "Layer number");
+  command->add_option("--head", arguments->head, "Head number, mean, or group:KV-HEAD");
+  command->add_option("--tile", arguments->tile,
+                      "Part of the map for csv, json, tex: level,row,column in tiles of 256 cells");
+  command->add_option("--theme", arguments->theme, "Pictures: light or dark");
+  command->add_option("--size", arguments->size, "Pictures: WIDTHxHEIGHT");
+  command->callback([arguments, &chosen] { chosen = [arguments] { return export_view(*arguments); }; });
+}
 
 }  // namespace headroom::cli

@@ -14,8 +14,8 @@ inline constexpr std::int64_t block_rows = 32;
 
 struct TileKernels {
   const char* name;
-  /// out[r, c] (+)= weight * exp(scale * q_r . k_c - lse_r) for r < rows, c < strips * 32; out has rows of block_keys.
-  /// `q` [rows, d] contiguous, `lse` [rows], `panel` as above.
+  /// out[r, c] (+)= weight * exp(min(scale * q_r . k_c - lse_r, 0)) for r < rows, c < strips * 32; out has rows of
+  /// block_keys. `q` [rows, d] contiguous, `lse` [rows], `panel` as above.
   void (*probabilities)(const float* q, const float* lse, std::int64_t rows, const float* panel, std::int64_t strips,
                         std::int64_t d, float scale, float weight, bool accumulate, float* out);
   /// Column-wise largest value and sum of `rows` rows of block_keys values; rows >= 1.

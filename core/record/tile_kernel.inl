@@ -58,6 +58,7 @@ HEADROOM_INLINE void step(const float* q, const float* lse, const float* strip, 
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
       Vector y = sum[r][v] * scale - lse[r];
+      y = y > Vector{} ? Vector{} : y;  // rounding must not make p exceed 1
       exponential(y);
       float* place = out + r * block_keys + v * lanes;
       y = y * weight;
@@ -132,7 +133,8 @@ static void row(const float* q, float lse, const float* k, std::int64_t keys, st
       float dot = 0;
       for (int lane = 0; lane < lanes; ++lane) dot += sums[lane];
       for (; i < d; ++i) dot += q[i] * key[i];
-      logits[s] = dot * scale - lse;
+      const float y = dot * scale - lse;
+      logits[s] = y > 0 ? 0 : y;
     }
     exp_all(logits, count, logits);
     for (std::int64_t s = 0; s < count; ++s)

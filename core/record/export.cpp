@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "record/export.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace headroom::record {
+namespace {
+
+Cell optional(const std::optional<double>& value) {
+  return value ? Cell(*value) : Cell();
+}
+Cell optional(const std::optional<bool>& value) {
+  return value ? Cell(*value) : Cell();
+}
+Cell whole(std::int64_t value) {
+  return value;
+}
+Cell at(const std::vector<double>& values, std::int64_t i) {
+  return i < static_cast<std::int64_t>(values.size()) ? Cell(values[static_cast<std::size_t>(i)]) : Cell();
+}
+Cell head_cell(std::int64_t head, std::int64_t num_q_heads) {
+  return head == num_q_heads ? Cell(std::string("mean")) : whole(head);
+}
+
+/// What a request selects in a record, checked.
+class Selection {
+ public:
+  Selection(const RunRecord& record, const ExportRequest& request) : record_(record), request_(request) {
+    if (!request.method.empty() && !record.find_method(request.method))
+      throw usage_error("the record has no method \"" + request.method + "\": it holds " + method_list());
+    if (request.layer && (*request.layer < 0 || *request.layer >= record.meta().num_layers))
+      throw usage_error("layer " + std::to_string(*request.layer) + " is not one of 0 to " +
+                        std::to_string(record.meta().num_layers - 1));
+    if (request.head) {
+      const bool group = request.head->kind == HeadSelector::Kind::group;
+      const std::int64_t count = group ? record.meta().num_kv_heads : record.meta().num_q_heads;
+      if (request.head->kind != HeadSelector::Kind::mean && (request.head->index < 0 || request.head->index >= count))
+        throw usage_error((group ? "KV head " : "head ") + std::to_string(request.head->index) +
+                          " is not one of 0 to " + std::to_string(count - 1));
+    }
+  }
+  std::vector<const MethodSummary*> methods() const {
+    std::vector<const MethodSummary*> chosen;
+    for (const auto& method : record_.methods())
+      if (request_.method.empty() || method.id == request_.method) chosen.push_back(&method);
+    return chosen;
+  }
+  const MethodSummary& method() const {
+    if (record_.methods().empty()) throw input_error(record_.path().string(), "the record holds no method");
+    return *methods().front();
+  }
+  std::vector<std::int64_t> layers() const {
+    std::vector<std::int64_t> chosen;
+    for (std::int64_t layer = 0; layer < record_.meta().num_layers; ++layer)
+      if (!request_.layer || *request_.layer == layer) chosen.push_back(layer);
+    return chosen;
+  }
+  /// Heads 0 … Hq, the last one is the mean.
+  std::vector<std::int64_t> heads() const {
+    std::vector<std::int64_t> chosen;
+    if (!request_.head)
+      for (std::int64_t head = 0; head <= record_.meta().num_q_heads; ++head) chosen.push_back(head);
+    else
+      chosen.push_back(head_or_mean());
+    return chosen;
+  }
+  std::int64_t head_or_mean() const {
+    if (!request_.head || request_.head->kind == HeadSelector::Kind::mean) return record_.meta().num_q_heads;
+    if (request_.head->kind == HeadSelector::Kind::group)
+      throw usage_error("this view knows single heads and their mean, not groups");
+    return request_.head->index;
+  }
+
+ private:
+  std::string method_list() const {
+    std::string list;
+    for (const auto& method : record_.methods()) list += (list.empty() ? "" : ", ") + method.id;
+    return list;
+  }
+  const RunRecord& record_;
+  const ExportRequest& request_;
+};
+
+void overview(const Selection& selection, Table& table) {
+  table.columns = {"method",
+                   "name",
+                   "budget",
+                   "budget_tokens",
+                   "granularity",
+                   "density",
+                   "captured_mass_mean",
+                   "captured_mass_min",
+                   "oracle_recall",
+                   "oracle_recall_95",
+                   "kl_to_dense",
+                   "top1_agrees",
+                   "task_score",
+                   "ttft_ms",
+                   "ttft_q1_ms",
+                   "ttft_q3_ms",
+                   "repeats",
+                   "backend",
+                   "label",
+                   "plan",
+                   "complete",
+                   "answer"};
+  for (const auto* m : selection.methods())
+    table.rows.push_back({m->id,
+                          m->name,
+                          m->budget ? Cell(to_string(*m->budget)) : Cell(),
+                          whole(m->budget_tokens),
+                          whole(m->granularity),
+                          m->density,
+                          m->captured_mass_mean,
+                          m->captured_mass_min,
+                          optional(m->oracle_recall_mean),
+                          optional(m->oracle_recall_95_mean),
+                          optional(m->kl_to_dense),
+                          optional(m->top1_agrees),
+                          optional(m->task_score),
+                          m->ttft.median,
+                          m->ttft.q1,
+                          m->ttft.q3,
+                          whole(m->ttft.repeats),
+                          m->backend,
+                          m->label,
+                          m->plan,
+                          m->complete,
+                          m->answer});
+}
+
+void compare(const RunRecord& record, const Selection& selection, const std::string& baseline, Table& table) {
+  const MethodSummary* base = record.find_method(baseline);
+  if (!base) throw usage_error("the record has no baseline \"" + baseline + "\"");
+  table.facts.emplace_back("baseline", baseline);
+  table.columns = {"method",        "density",     "ttft_ms",    "ttft_difference_ms",
+                   "captured_mass", "kl_to_dense", "task_score", "task_score_difference",
+                   "same_answer",   "label"};
+  for (const auto* m : selection.methods()) {
+    const bool scored = m->task_score && base->task_score;
+    table.rows.push_back({m->id, m->density, m->ttft.median, m->ttft.median - base->ttft.median, m->captured_mass_mean,
+                          optional(m->kl_to_dense), optional(m->task_score),
+                          scored ? Cell(*m->task_score - *base->task_score) : Cell(), m->answer == base->answer,
+                          m->label});
+  }
+}
+
+void heads(const RunRecord& record, const Selection& selection, Table& table) {
+  table.columns = {"method", "layer", "kind", "head"};
+  for (const auto* m : selection.methods()) {
+    const auto statistics = record.head_statistics(m->id);
+    if (!statistics) continue;
+    if (table.columns.size() == 4)
+      table.columns.insert(table.columns.end(), statistics->names.begin(), statistics->names.end());
+    if (table.columns.size() != 4 + statistics->names.size())
+      throw input_error(record.path().string(), "methods differ in their statistics");
+    for (const auto layer : selection.layers())
+      for (const auto head : selection.heads()) {
+        std::vector<Cell> row = {m->id, whole(layer), record.meta().layer_kinds[static_cast<std::size_t>(layer)],
+                                 head_cell(head, record.meta().num_q_heads)};
+        for (std::size_t i = 0; i < statistics->names.size(); ++i) row.emplace_back(statistics->at(layer, head, i));
+        table.rows.push_back(std::move(row));
+      }
+  }
+}
+
+void budget(const RunRecord& record, const Selection& selection, Table& table) {
+  table.title = "Mass recall against the budget (no measure of quality)";
+  table.columns = {"method", "layer", "head", "budget", "mass_recall_mean", "mass_recall_p10", "mass_recall_min"};
+  for (const auto* m : selection.methods()) {
+    const auto curves = record.mass_curves(m->id);
+    if (!curves) continue;
+    for (const auto layer : selection.layers()) {
+      if (record.meta().layer_kinds[static_cast<std::size_t>(layer)] != "full") continue;
+      for (const auto head : selection.heads())
+        for (std::size_t i = 0; i < curves->budgets.size(); ++i)
+          table.rows.push_back({m->id, whole(layer), head_cell(head, record.meta().num_q_heads),
+                                whole(curves->budgets[i]), curves->at(layer, head, 0)[i], curves->at(layer, head, 1)[i],
+                                curves->at(layer, head, 2)[i]});
+    }
+  }
+}
+
+void timing(const RunRecord& record, const Selection& selection, bool one_layer, Table& table) {
+  table.facts.emplace_back("warm-ups", std::to_string(record.meta().warmups));
+  table.facts.emplace_back("note", "stage medians need not add up to ttft");
+  table.columns = {"method", "layer", "stage", "median_ms", "q1_ms", "q3_ms", "repeats", "label"};
+  const auto add = [&](const MethodSummary& m, Cell layer, std::string_view stage, const Quartiles& q) {
+    table.rows.push_back({m.id, std::move(layer), std::string(stage), q.median, q.q1, q.q3, whole(q.repeats), m.label});
+  };
+  for (const auto* m : selection.methods()) {
+    if (!one_layer) {
+      add(*m, std::string("all"), "ttft", m->ttft);
+      for (std::size_t i = 0; i < num_stages; ++i) add(*m, std::string("all"), stage_names[i], m->stages[i]);
+    }
+    if (m->layer_stages.empty()) continue;
+    for (const auto layer : selection.layers())
+      for (std::size_t i = 0; i < num_stages; ++i)
+        table.rows.push_back({m->id, whole(layer), std::string(stage_names[i]),
+                              m->layer_stages[static_cast<std::size_t>(layer)][i], Cell(), Cell(),
+                              whole(m->ttft.repeats), m->label});
+  }
+}
+
+void rows(const RunRecord& record, const Selection& selection, Table& table) {
+  table.columns = {"method", "layer", "kind", "captured_mass", "oracle_recall", "output_l2", "total_ms"};
+  for (const auto* m : selection.methods())
+    for (const auto layer : selection.layers()) {
+      Cell total;
+      if (!m->layer_stages.empty()) {
+        double sum = 0;
+        for (const double stage : m->layer_stages[static_cast<std::size_t>(layer)]) sum += stage;
+        total = sum;
+      }
+      table.rows.push_back({m->id, whole(layer), record.meta().layer_kinds[static_cast<std::size_t>(layer)],
+                            at(m->captured_mass_per_layer, layer), at(m->oracle_recall_per_layer, layer),
+                            at(m->output_l2_per_layer, layer), total});
+    }
+}
+
+void plan(const Selection& selection, Table& table) {
+  table.columns = {"method", "budget", "granularity", "density", "plan"};
+  for (const auto* m : selection.methods())
+    table.rows.push_back(
+        {m->id, m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->granularity), m->density, m->plan});
+}
+
+void text(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
+  const MethodSummary& method = selection.method();
+  const std::int64_t head = selection.head_or_mean();
+  std::vector<float> received;
+  int layer = request.layer.value_or(0);
+  for (; layer < record.meta().num_layers; ++layer) {
+    received = record.mass_received(method.id, layer, static_cast<int>(head));
+    if (!received.empty() || request.layer) break;
+  }
+  const bool have = !received.empty();
+  const std::vector<float> frequency = have ? record.selection_frequency(method.id, layer) : std::vector<float>();
+  table.facts.emplace_back("method", method.id);
+  table.facts.emplace_back("layer", have ? std::to_string(layer) : "none recorded");
+  table.facts.emplace_back("head", head == record.meta().num_q_heads ? "mean" : std::to_string(head));
+  table.columns = {"position", "id", "begin", "end", "text", "mass_received", "selection_frequency"};
+  const TokenTable& tokens = record.tokens();
+  for (std::size_t i = 0; i < tokens.ids.size(); ++i)
+    table.rows.push_back({whole(static_cast<std::int64_t>(i)), whole(tokens.ids[i]), whole(tokens.begin[i]),
+                          whole(tokens.end[i]),
+                          tokens.text.substr(static_cast<std::size_t>(tokens.begin[i]),
+                                             static_cast<std::size_t>(tokens.end[i] - tokens.begin[i])),
+                          have ? Cell(received[i]) : Cell(), frequency.empty() ? Cell() : Cell(frequency[i])});
+}
+
+void attention(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
+  const MethodSummary& method = selection.method();
+  int layer = request.layer.value_or(0);
+  if (!request.layer)
+    while (layer + 1 < record.meta().num_layers && !record.availability(method.id, layer).stream) ++layer;
+  const auto stream = record.layer_stream(method.id, layer);
+  if (!stream)
+    throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",
+                      "method " + method.id + ", layer " + std::to_string(layer));
+  const TileAddress address = request.tile.value_or(TileAddress{num_levels(record.length()) - 1, 0, 0});
+  const HeadSelector head = request.head.value_or(HeadSelector{});
+  const Tile tile = compute_tile(*stream, head, address);
+  if (tile.max.empty()) throw usage_error("that tile lies outside the map");
+  OverlayTile overlay;
+  const auto support = record.supports(method.id, layer, SupportKind::support);
+  const auto target = record.supports(method.id, layer, SupportKind::target);
+  const auto wasted = record.supports(method.id, layer, SupportKind::wasted);
+  if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address);
+  const std::int64_t cell = std::int64_t{1} << address.level;
+  table.facts.emplace_back("method", method.id);
+  table.facts.emplace_back("layer", std::to_string(layer));
+  table.facts.emplace_back("head",
+                           head.kind == HeadSelector::Kind::mean
+                               ? "mean"
+                               : (head.kind == HeadSelector::Kind::group ? "group " : "") + std::to_string(head.index));
+  table.facts.emplace_back("cell", std::to_string(cell) + " x " + std::to_string(cell) + " pairs");
+  table.columns = {"query", "key", "p_max", "p_mean"};
+  if (!overlay.hit.empty()) table.columns.insert(table.columns.end(), {"hit", "missed", "wasted"});
+  for (std::int64_t i = 0; i < tile.rows; ++i)
+    for (std::int64_t j = 0; j < tile.columns; ++j) {
+      const auto index = static_cast<std::size_t>(i * tile.columns + j);
+      if (std::isnan(tile.max[index])) continue;
+      std::vector<Cell> row = {whole((address.row * tile_size + i) * cell),
+                               whole((address.column * tile_size + j) * cell), tile.max[index], tile.mean[index]};
+      if (!overlay.hit.empty())
+        for (const auto* counts : {&overlay.hit, &overlay.missed, &overlay.wasted})
+          row.push_back(whole((*counts)[index]));
+      table.rows.push_back(std::move(row));
+    }
+}
+
+}  // namespace
+
+const std::vector<std::string>& export_views() {
+  static const std::vector<std::string> views = {"overview", "compare", "heads", "budget",   "timing",
+                                                 "rows",     "plan",    "text",  "attention"};
+  return views;
+}
+
+Table export_table(const RunRecord& record, const ExportRequest& request) {
+  const Selection selection(record, request);
+  const RunMeta& meta = record.meta();
+  Table table;
+  table.facts = {{"run", meta.run_id},
+                 {"model", meta.model_name},
+                 {"tokens", std::to_string(record.length())},
+                 {"device", meta.device},
+                 {"dtype", meta.dtype},
+                 {"created", meta.created},
+                 {"program", "Headroom " + meta.program_version}};
+  if (!meta.complete) table.facts.emplace_back("note", "the run was not finished");
+  const std::string& view = request.view;
+  table.title = view;
+  if (view == "overview")
+    overview(selection, table);
+  else if (view == "compare")
+    compare(record, selection, request.baseline, table);
+  else if (view == "heads")
+    heads(record, selection, table);
+  else if (view == "budget")
+    budget(record, selection, table);
+  else if (view == "timing")
+    timing(record, selection, request.layer.has_value(), table);
+  else if (view == "rows")
+    rows(record, selection, table);
+  else if (view == "plan")
+    plan(selection, table);
+  else if (view == "text")
+    text(record, selection, request, table);
+  else if (view == "attention" || view == "map")
+    attention(record, selection, request, table);
+  else if (view == "sweep" || view == "waterfall")
+    throw usage_error("view \"" + view + "\" needs the record of a sweep, this is a single run");
+  else
+    throw usage_error("view \"" + view + "\" is not known");
+  return table;
+}
+
+}  // namespace headroom::record
