@@ -136,6 +136,33 @@ class TestTopK : public QObject {
     }
   }
 
+  void the_fewest_keys_of_several_shares_are_counted() {
+    std::mt19937 random(10);
+    SelectScratch scratch;
+    const std::vector<double> shares = {0.5, 0.9, 0.95, 0.99, 1.0};
+    for (const std::int64_t n : {1, 2, 33, 1000}) {
+      for (const int kind : {1, 2, 3, 4}) {
+        std::vector<float> row = make_row(n, kind, random);
+        if (kind == 1) row[0] = 1;
+        std::vector<std::int64_t> found(shares.size());
+        fewest_keys(row.data(), n, shares, found, scratch);
+        std::sort(row.begin(), row.end(), std::greater<>());
+        const double total = std::accumulate(row.begin(), row.end(), 0.0);
+        for (std::size_t i = 0; i < shares.size(); ++i) {
+          double sum = 0;
+          std::int64_t count = 0;
+          while (sum < shares[i] * total * (1 - 1e-12))
+            sum += static_cast<double>(row[static_cast<std::size_t>(count++)]);
+          QCOMPARE(found[i], std::max<std::int64_t>(count, 1));
+        }
+      }
+    }
+    std::vector<float> odd(50, std::numeric_limits<float>::quiet_NaN());
+    std::vector<std::int64_t> found(shares.size());
+    fewest_keys(odd.data(), 50, shares, found, scratch);
+    for (const std::int64_t count : found) QVERIFY(count >= 1 && count <= 50);
+  }
+
   void an_empty_sum_or_nan_selects_the_forced_keys_and_does_not_crash() {
     SelectScratch scratch;
     std::vector<std::int32_t> found(10);

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <functional>
 
 namespace headroom::kernels::cpu {
 namespace {
@@ -148,6 +149,57 @@ std::int64_t top_mass_row(const float* scores, std::int64_t n, double share, con
   for (std::int64_t i = 0; i < taken; ++i) *out++ = static_cast<std::int32_t>(first + order[i]);
   for (std::int64_t i = tail; i < n; ++i) *out++ = static_cast<std::int32_t>(i);
   return out - indices;
+}
+
+void fewest_keys(const float* p, std::int64_t n, std::span<const double> shares, std::span<std::int64_t> counts,
+                 SelectScratch& scratch) {
+  // Bins of an eighth of an octave; only the members of the bin where a share is crossed are sorted.
+  constexpr int shift = 20;
+  std::array<double, 1024> sums{};
+  std::array<std::int32_t, 1024> members{};
+  std::array<bool, 1024> crossed{};
+  const auto bin_of = [](float value) { return std::min(std::bit_cast<std::uint32_t>(value) >> shift, 1023u); };
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t bin = bin_of(p[i]);
+    sums[bin] += static_cast<double>(p[i]);
+    ++members[bin];
+  }
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  struct Crossing {
+    std::size_t bin = 0;
+    double before = 0;
+    std::int64_t count = 0;
+  };
+  std::array<Crossing, 8> crossings;
+  Crossing at{sums.size() - 1, 0, 0};
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const double wanted = shares[i] * total * (1 - 1e-12);
+    while (at.bin > 0 && !(at.before + sums[at.bin] >= wanted)) {
+      at.before += sums[at.bin];
+      at.count += members[at.bin--];
+    }
+    crossings[i] = at;
+    crossed[at.bin] = true;
+  }
+  scratch.members.resize(static_cast<std::size_t>(n) + 1);
+  std::size_t kept = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    scratch.members[kept] = p[i];
+    kept += crossed[bin_of(p[i])];
+  }
+  std::sort(scratch.members.begin(), scratch.members.begin() + static_cast<std::ptrdiff_t>(kept), std::greater<>());
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const double wanted = shares[i] * total * (1 - 1e-12);
+    double sum = crossings[i].before;
+    std::int64_t count = crossings[i].count;
+    for (std::size_t j = 0; j < kept && sum < wanted; ++j) {
+      if (bin_of(scratch.members[j]) != crossings[i].bin) continue;
+      sum += static_cast<double>(scratch.members[j]);
+      ++count;
+    }
+    counts[i] = std::clamp<std::int64_t>(count, 1, n);
+  }
 }
 
 }  // namespace headroom::kernels::cpu

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace headroom::kernels::cpu {
@@ -18,6 +19,7 @@ struct SelectScratch {
   std::vector<std::uint32_t> keys;
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> others;
+  std::vector<float> members;
 };
 
 /// Writes the positions of min(k, n) of scores[0 … n), ascending, to `indices` and returns their number. Forced
@@ -35,5 +37,10 @@ std::int64_t top_mass_row(const float* scores, std::int64_t n, double share, con
 
 /// Positions of scores[0 … n) from the largest to the smallest, ties to the lower position, NaN last.
 void sort_row(const float* scores, std::int64_t n, std::int32_t* order, SelectScratch& scratch);
+
+/// For each share (0 … 1, ascending) the fewest of p[0 … n) that sum to it times their total; p is not negative, n
+/// >= 1.
+void fewest_keys(const float* p, std::int64_t n, std::span<const double> shares, std::span<std::int64_t> counts,
+                 SelectScratch& scratch);
 
 }  // namespace headroom::kernels::cpu
