@@ -1,8 +1,245 @@
 // SPDX-License-Identifier: Apache-2.0
+// headroom info: what a model is, or what a recorded run holds.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/paths.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_config.h"
 #include "commands.h"
+#include "indexer/indexer.h"
+#include "protocol/summary_json.h"
+#include "record/run_record.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_info(CLI::App&, Action&) {}
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::uint64_t hash_without_asking = std::uint64_t{4} << 30;  // bytes: a few seconds
+
+void print(const Json& json) {
+  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+std::string megabytes(std::uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+/// A label and its value in two columns.
+void row(const char* label, const std::string& value) {
+  std::printf("%-14s %s\n", label, value.c_str());
+}
+
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// --- models ---
+
+Json tokenizer_json(const checkpoint::Checkpoint& model) {
+  try {
+    const auto tokenizer = tokenizer::make_tokenizer(model);
+    return {{"kind", model.get_string("tokenizer.ggml.model").value_or("")},
+            {"pre", model.get_string("tokenizer.ggml.pre").value_or("")},
+            {"vocabulary", tokenizer->vocabulary()},
+            {"end_tokens", tokenizer->end_tokens()},
+            {"chat_template", tokenizer::has_chat_template(model)}};
+  } catch (const Error& error) {  // the weights may still be of use
+    return {{"error", error.what()}};
+  }
+}
+
+Json model_json(const fs::path& path, bool hash) {
+  const auto model = checkpoint::open_checkpoint(path);
+  const checkpoint::ModelConfig config = checkpoint::read_model_config(*model);
+  Json kinds = Json::array();
+  for (const checkpoint::LayerKind kind : config.layers) kinds.push_back(checkpoint::to_string(kind));
+  Json dtypes = Json::object();
+  std::int64_t parameters = 0;
+  std::uint64_t bytes = 0;
+  for (const checkpoint::TensorInfo& tensor : model->tensors()) {
+    Json& entry = dtypes[std::string(checkpoint::to_string(tensor.dtype))];
+    if (entry.is_null()) entry = {{"tensors", 0}, {"bytes", std::uint64_t{0}}};
+    entry["tensors"] = entry["tensors"].get<int>() + 1;
+    entry["bytes"] = entry["bytes"].get<std::uint64_t>() + tensor.bytes;
+    parameters += tensor.elements();
+    bytes += tensor.bytes;
+  }
+  Json json = {{"kind", "model"},
+               {"path", path.string()},
+               {"format", model->format() == checkpoint::Format::gguf ? "gguf" : "safetensors"},
+               {"name", config.name},
+               {"architecture", config.architecture},
+               {"layers", config.num_layers},
+               {"layer_kinds", std::move(kinds)},
+               {"width", config.width},
+               {"q_heads", config.num_q_heads},
+               {"kv_heads", config.num_kv_heads},
+               {"head_dim", config.head_dim},
+               {"mlp_width", config.mlp_width},
+               {"vocabulary", config.vocabulary},
+               {"context", config.context_length},
+               {"rope_base", config.rope_base},
+               {"rope_scaled", !config.rope_factors.empty()},
+               {"rms_epsilon", config.rms_epsilon},
+               {"tied_output", config.tied_output},
+               {"parameters", parameters},
+               {"weight_bytes", bytes},
+               {"dtypes", std::move(dtypes)},
+               {"tokenizer", tokenizer_json(*model)},
+               {"sha256", nullptr},
+               {"shipped_indexer", nullptr}};
+  if (hash || bytes <= hash_without_asking) {
+    json["sha256"] = model->hash();
+    if (const auto file = indexer::find_shipped_indexer(model->hash())) json["shipped_indexer"] = file->string();
+  }
+  return json;
+}
+
+void print_model(const Json& json) {
+  std::map<std::string, int> kinds;
+  for (const auto& kind : json["layer_kinds"]) ++kinds[kind.get<std::string>()];
+  std::string layers;
+  for (const auto& [kind, count] : kinds)
+    layers += (layers.empty() ? "" : ", ") + std::to_string(count) + " " + kind + " attention";
+  std::string dtypes;
+  for (const auto& [name, entry] : json["dtypes"].items())
+    dtypes += (dtypes.empty() ? "" : ", ") + name + " (" + entry["tensors"].dump() + ")";
+  const Json& tokenizer = json["tokenizer"];
+
+  row("model", text_of(json["name"]));
+  row("file", text_of(json["path"]) + " (" + text_of(json["format"]) + ")");
+  row("architecture", text_of(json["architecture"]));
+  row("layers", layers);
+  row("heads",
+      json["q_heads"].dump() + " query, " + json["kv_heads"].dump() + " KV, " + json["head_dim"].dump() + " wide");
+  row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump());
+  row("context", json["context"].dump() + " tokens");
+  row("vocabulary",
+      json["vocabulary"].dump() + (json["tied_output"].get<bool>() ? ", output tied to the embedding" : ""));
+  row("parameters", std::to_string(json["parameters"].get<std::int64_t>() / 1'000'000) + " million, " +
+                        megabytes(json["weight_bytes"].get<std::uint64_t>()));
+  row("stored as", dtypes);
+  if (tokenizer.contains("error")) {
+    row("tokenizer", text_of(tokenizer["error"]));
+  } else {
+    row("tokenizer", text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " +
+                         (tokenizer["chat_template"].get<bool>() ? "ChatML template" : "no usable chat template"));
+  }
+  row("SHA-256", json["sha256"].is_null() ? "not computed (--hash)" : text_of(json["sha256"]));
+  row("indexer", json["shipped_indexer"].is_null() ? "none shipped for this model" : text_of(json["shipped_indexer"]));
+}
+
+// --- records ---
+
+bool is_record(const fs::path& path) {
+  std::error_code failed;
+  if (!fs::is_regular_file(path, failed)) return false;
+  if (path.extension() == ".h5" || path.extension() == ".part") return true;
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "\x89HDF";
+}
+
+/// Per method: the layers whose stream, supports or thumbnails the record holds.
+Json kept_json(const record::RunRecord& run) {
+  Json kept = Json::object();
+  for (const record::MethodSummary& method : run.methods()) {
+    Json streams = Json::array(), supports = Json::array(), thumbnails = Json::array();
+    for (int layer = 0; layer < run.meta().num_layers; ++layer) {
+      const record::LayerAvailability available = run.availability(method.id, layer);
+      if (available.stream) streams.push_back(layer);
+      if (available.supports) supports.push_back(layer);
+      if (available.thumbnails) thumbnails.push_back(layer);
+    }
+    kept[method.id] = {{"streams", streams}, {"supports", supports}, {"thumbnails", thumbnails}};
+  }
+  return kept;
+}
+
+Json record_json(const record::RunRecord& run) {
+  Json json = protocol::run_result_json(run.meta(), run.length(), run.methods(), run.path().string());
+  std::error_code failed;
+  json["kind"] = "record";
+  json["bytes"] = fs::file_size(run.path(), failed);
+  json["kept"] = kept_json(run);
+  return json;
+}
+
+void print_record(const record::RunRecord& run) {
+  const record::RunMeta& meta = run.meta();
+  std::error_code failed;
+  row("record", run.path().string() + " (" + megabytes(fs::file_size(run.path(), failed)) +
+                    (meta.complete ? ")" : ", incomplete: the run was stopped)"));
+  row("made", meta.created + " by headroom " + meta.program_version);
+  row("model", meta.model_name + " (" + meta.architecture + "), " + std::to_string(meta.num_layers) + " layers, " +
+                   std::to_string(meta.num_q_heads) + " query and " + std::to_string(meta.num_kv_heads) + " KV heads");
+  row("device", meta.device + ", " + meta.dtype);
+  row("prompt", std::to_string(run.length()) + " tokens, " + std::to_string(run.tokens().text.size()) + " bytes" +
+                    (meta.task.empty() ? "" : ", task " + meta.task));
+  if (!meta.kept_note.empty()) row("kept", meta.kept_note);
+  const Json kept = kept_json(run);
+  std::printf("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
+              "answer");
+  for (const record::MethodSummary& method : run.methods()) {
+    std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
+    while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
+    std::string answer;
+    for (const char c : method.answer.substr(0, shown)) answer += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+    const std::string recall =
+        method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
+    std::printf("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
+                method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
+  }
+}
+
+int info(const std::string& name, bool as_json, bool hash) {
+  const fs::path path = resolve_model(name);
+  if (is_record(path)) {
+    const auto run = record::RunRecord::open(path);
+    if (as_json)
+      print(record_json(*run));
+    else
+      print_record(*run);
+    return 0;
+  }
+  const Json json = model_json(path, hash);
+  if (as_json)
+    print(json);
+  else
+    print_model(json);
+  return 0;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Action& chosen) {
+  struct Options {
+    std::string name;
+    bool json = false, hash = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* const command = app.add_subcommand("info", "What a model is, or what a recorded run holds");
+  command
+      ->add_option("MODEL|RUN.h5", options->name,
+                   "GGUF file, safetensors folder, fetched model's short name, or record")
+      ->required();
+  command->add_flag("--json", options->json, "One JSON object");
+  command->add_flag("--hash", options->hash, "Compute SHA-256 of weights of more than 4 GB, too");
+  command->callback(
+      [options, &chosen] { chosen = [options] { return info(options->name, options->json, options->hash); }; });
+}
 
 }  // namespace headroom::cli
