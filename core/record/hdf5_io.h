@@ -107,10 +107,12 @@ struct Dataset {
   Handle handle;
   Extent extent;
   Element element = Element::u8;
+  Extent chunk;                                   ///< of non-empty datasets
+  int shuffle = -1, deflate = -1, fletcher = -1;  ///< place in the filter pipeline, or -1
   std::int64_t elements() const;
 };
-/// Opens and checks a dataset: hard links only, one of `elements`, `rank`, plausible storage, no foreign filters, no
-/// external or virtual storage.
+/// Opens and checks a dataset: hard links only, one of `elements`, `rank`, chunked, plausible storage, no filters but
+/// shuffle, gzip and fletcher32 in this order.
 Dataset open_dataset(hid_t file, const std::string& path, std::span<const Element> elements, int rank,
                      const std::string& place);
 /// Throws unless the extent is the expected one; -1 accepts 0 … `limit`.

@@ -52,37 +52,45 @@ std::string name_class(hid_t type) {
   }
 }
 
-void check_storage(const Dataset& dataset, const std::string& path, std::int64_t bytes, const std::string& place) {
+void check_storage(Dataset& dataset, const std::string& path, std::int64_t bytes, const std::string& place) {
   const Handle creation(H5Dget_create_plist(dataset.handle.get()), H5Pclose);
   if (!creation) throw damaged(place, path, "damaged dataset header");
-  const H5D_layout_t layout = H5Pget_layout(creation.get());
-  if (layout != H5D_CHUNKED && layout != H5D_CONTIGUOUS && layout != H5D_COMPACT)
-    throw damaged(place, path, "storage layout is not understood", "chunked or contiguous", "virtual or other");
-  if (H5Pget_external_count(creation.get()) != 0) throw damaged(place, path, "data lie in another file");
+  if (H5Pget_layout(creation.get()) != H5D_CHUNKED)
+    throw damaged(place, path, "storage layout is not understood", "chunked", "contiguous, virtual or external");
   const int filters = H5Pget_nfilters(creation.get());
   for (int i = 0; i < filters; ++i) {
     unsigned flags = 0, config = 0;
     std::size_t values = 0;
     const H5Z_filter_t filter =
         H5Pget_filter2(creation.get(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, &config);
-    if (filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_FLETCHER32)
-      throw damaged(place, path, "filter is not understood", "shuffle, gzip or fletcher32", std::to_string(filter));
+    const bool later = dataset.deflate >= 0 || dataset.fletcher >= 0;
+    if (filter == H5Z_FILTER_SHUFFLE && dataset.shuffle < 0 && !later)
+      dataset.shuffle = i;
+    else if (filter == H5Z_FILTER_DEFLATE && !later)
+      dataset.deflate = i;
+    else if (filter == H5Z_FILTER_FLETCHER32 && dataset.fletcher < 0)
+      dataset.fletcher = i;
+    else
+      throw damaged(place, path, "filters are not understood", "shuffle, gzip, fletcher32 in this order",
+                    "filter " + std::to_string(filter));
   }
-  if (layout == H5D_CHUNKED) {
-    hsize_t chunk[H5S_MAX_RANK] = {};
-    const int rank = H5Pget_chunk(creation.get(), H5S_MAX_RANK, chunk);
-    if (rank != static_cast<int>(dataset.extent.size())) throw damaged(place, path, "damaged chunk layout");
-    std::int64_t chunk_bytes = static_cast<std::int64_t>(size_of(dataset.element));
-    for (int i = 0; i < rank; ++i) {
-      if (chunk[i] == 0 || chunk[i] > static_cast<hsize_t>(max_chunk_bytes))
-        throw damaged(place, path, "bad chunk size");
-      chunk_bytes *= static_cast<std::int64_t>(chunk[i]);
-      if (chunk_bytes > max_chunk_bytes) throw damaged(place, path, "bad chunk size");
-    }
+  hsize_t chunk[H5S_MAX_RANK] = {};
+  if (H5Pget_chunk(creation.get(), H5S_MAX_RANK, chunk) != static_cast<int>(dataset.extent.size()))
+    throw damaged(place, path, "damaged chunk layout");
+  std::int64_t chunk_bytes = static_cast<std::int64_t>(size_of(dataset.element));
+  for (std::size_t i = 0; i < dataset.extent.size(); ++i) {
+    if (chunk[i] == 0 || chunk[i] > static_cast<hsize_t>(dataset.extent[i]))
+      throw damaged(place, path, "bad chunk size", "1 to " + std::to_string(dataset.extent[i]),
+                    std::to_string(chunk[i]));
+    dataset.chunk.push_back(static_cast<std::int64_t>(chunk[i]));
+    chunk_bytes *= dataset.chunk.back();  // at most the dataset's bytes, which were bounded before
   }
+  if (chunk_bytes > max_chunk_bytes)
+    throw damaged(place, path, "bad chunk size", std::to_string(max_chunk_bytes) + " bytes",
+                  std::to_string(chunk_bytes));
   const hsize_t stored = H5Dget_storage_size(dataset.handle.get());
   const std::int64_t most =
-      static_cast<std::int64_t>(std::min<hsize_t>(stored, 1ULL << 40)) * (filters > 0 ? max_ratio : 1);
+      static_cast<std::int64_t>(std::min<hsize_t>(stored, 1ULL << 40)) * (dataset.deflate >= 0 ? max_ratio : 1);
   if (bytes > most)
     throw damaged(place, path, "the dataset claims more than it stores", std::to_string(bytes) + " bytes",
                   std::to_string(stored) + " stored");
@@ -180,26 +188,6 @@ void check_extent(const Dataset& dataset, const std::string& path, const Extent&
     const bool fits = expected[i] < 0 ? dataset.extent[i] <= limit : dataset.extent[i] == expected[i];
     if (!fits) throw damaged(place, path, "wrong extent", describe(expected), describe(dataset.extent));
   }
-}
-
-void read_raw(const Dataset& dataset, const std::string& path, std::int64_t first_index, void* out,
-              const std::string& place) {
-  if (dataset.elements() == 0) return;
-  const Handle type = type_of(dataset.element);
-  herr_t status = -1;
-  if (first_index < 0) {
-    status = H5Dread(dataset.handle.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
-  } else {
-    const Handle space(H5Dget_space(dataset.handle.get()), H5Sclose);
-    std::vector<hsize_t> start(dataset.extent.size(), 0), count(dataset.extent.begin(), dataset.extent.end());
-    start[0] = static_cast<hsize_t>(first_index);
-    count[0] = 1;
-    const Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
-    if (space && memory &&
-        H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) >= 0)
-      status = H5Dread(dataset.handle.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, out);
-  }
-  if (status < 0) throw damaged(place, path, "the data are damaged (checksum or compression)");
 }
 
 std::string read_text(hid_t file, const std::string& path, std::int64_t limit, const std::string& place) {

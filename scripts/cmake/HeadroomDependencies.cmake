@@ -3,6 +3,7 @@
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
 find_package(HDF5 REQUIRED COMPONENTS C)
 add_library(headroom_hdf5 INTERFACE)
 target_include_directories(headroom_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
