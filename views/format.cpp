@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/format.h"
+
+#include <QLocale>
+#include <QRegularExpression>
+#include <QStringList>
+#include <algorithm>
+#include <cmath>
+
+namespace headroom::views {
+namespace {
+
+/// English digits and separators everywhere, so that pictures and tables from two machines agree.
+const QLocale& number_locale() {
+  static const QLocale locale(QLocale::English, QLocale::UnitedStates);
+  return locale;
+}
+
+const QString none = QStringLiteral("–");
+
+struct TimeUnit {
+  double divisor;
+  const char* suffix;
+  int decimals;
+};
+
+TimeUnit time_unit(double ms) {
+  const double size = std::abs(ms);
+  if (size >= 99950) return {1000, "s", 0};
+  if (size >= 999.5) return {1000, "s", 1};
+  if (size >= 99.95) return {1, "ms", 0};
+  if (size >= 0.995) return {1, "ms", 1};
+  return {1, "ms", 2};
+}
+
+}  // namespace
+
+QString format_count(std::int64_t value) { return number_locale().toString(static_cast<qlonglong>(value)); }
+
+QString format_fixed(double value, int decimals) {
+  if (!std::isfinite(value)) return none;
+  return number_locale().toString(value, 'f', decimals);
+}
+
+QString format_percent(double share, int decimals) {
+  if (!std::isfinite(share)) return none;
+  const double percent = share * 100;
+  if (decimals < 0) decimals = percent >= 9.95 ? 0 : 1;
+  const double step = std::pow(10.0, -decimals);
+  if (share < 1 && percent > 100 - step / 2) return "> " + format_fixed(100 - step, decimals) + " %";
+  if (share > 0 && percent < step / 2) return "< " + format_fixed(step, decimals) + " %";
+  return format_fixed(percent, decimals) + " %";
+}
+
+QString format_ms(double ms) {
+  if (!std::isfinite(ms)) return none;
+  const TimeUnit unit = time_unit(ms);
+  return format_fixed(ms / unit.divisor, unit.decimals) + ' ' + unit.suffix;
+}
+
+QString format_quartiles(const record::Quartiles& quartiles) {
+  if (quartiles.repeats <= 0) return none;
+  TimeUnit unit = time_unit(quartiles.median);
+  unit.decimals = std::min(unit.decimals + 1, 2);
+  const auto number = [&](double ms) { return format_fixed(ms / unit.divisor, unit.decimals); };
+  return QStringLiteral("%1 %2 [%3–%4]")
+      .arg(number(quartiles.median), QString(unit.suffix), number(quartiles.q1), number(quartiles.q3));
+}
+
+QString format_number(double value) {
+  if (!std::isfinite(value)) return none;
+  if (value == 0) return QStringLiteral("0");
+  const double size = std::abs(value);
+  if (size < 1e-4) return number_locale().toString(value, 'e', 1);
+  const int digits = static_cast<int>(std::floor(std::log10(size)));
+  return format_fixed(value, std::clamp(2 - digits, 0, 6));
+}
+
+QString method_name(const std::string& name) {
+  if (name == "sink_window") return QStringLiteral("Sink + window");
+  QString text = QString::fromStdString(name).replace('_', ' ');
+  if (!text.isEmpty()) text[0] = text[0].toUpper();
+  return text;
+}
+
+QString method_title(const record::MethodSummary& method) {
+  QString title = method_name(method.name);
+  if (method.budget) {
+    switch (method.budget->kind) {
+      case BudgetKind::tokens:
+        title += QStringLiteral(", %1 keys").arg(format_count(static_cast<std::int64_t>(method.budget->value)));
+        break;
+      case BudgetKind::fraction:
+        title += ", " + number_locale().toString(method.budget->value * 100, 'g', 4) + " %";
+        break;
+      case BudgetKind::mass:
+        title += ", p " + number_locale().toString(method.budget->value, 'g', 4);
+        break;
+    }
+  }
+  if (method.granularity > 1) title += QStringLiteral(", shared by %1 queries").arg(method.granularity);
+  return title;
+}
+
+QString short_device(const std::string& device) {
+  QString text = QString::fromStdString(device).trimmed();
+  static const QRegularExpression cores(QStringLiteral("^CPU, (\\d+) cores?\\b"));
+  if (const auto match = cores.match(text); match.hasMatch()) return match.captured(1) + "-core CPU";
+  static const QRegularExpression memory(QStringLiteral("\\s+\\d+\\s*GB.*$"));
+  return text.remove(memory);
+}
+
+QString run_caption(const record::RunMeta& meta, std::int64_t tokens) {
+  QStringList parts;
+  if (!meta.model_name.empty()) parts << QString::fromStdString(meta.model_name);
+  parts << format_count(tokens) + " tokens";
+  if (!meta.device.empty()) parts << short_device(meta.device);
+  if (!meta.dtype.empty()) parts << QString::fromStdString(meta.dtype);
+  return parts.join(QStringLiteral(" · "));
+}
+
+}  // namespace headroom::views
