@@ -65,8 +65,9 @@ void add_answer(Builder& out, const record::MethodSummary& method, const record:
   }
 }
 
-void add_time(Builder& out, const record::MethodSummary& method, const record::MethodSummary& baseline) {
+void add_time(Builder& out, const record::MethodSummary& method, const record::MethodSummary& baseline, bool first) {
   if (baseline.ttft.repeats <= 0) return;
+  if (!first && !method.label.empty()) return out.plain("; its time is not compared either");
   out.plain("; time to first token ");
   if (!method.label.empty() || method.ttft.repeats <= 0) {
     out.link(format_ms(baseline.ttft.median), "timing#ttft", define_time);
@@ -155,7 +156,7 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
     out.link(format_percent(method.captured_mass_mean, 1) + " of the mass", "budget#captured_mass", define_captured);
   }
   add_answer(out, method, baseline);
-  add_time(out, method, baseline);
+  add_time(out, method, baseline, scope.prompt);
   out.plain(scope.caveat ? ". One prompt: not a quality result." : ".");
   return out.take();
 }

@@ -26,7 +26,7 @@ struct AnswerSentence {
 };
 
 struct SentenceScope {
-  bool prompt = true;  ///< begins with "On this prompt (…)"
+  bool prompt = true;  ///< the first sentence: "On this prompt (…)", and why an unoptimised path's time is not compared
   bool caveat = true;  ///< ends with "One prompt: not a quality result."
 };
 

@@ -27,6 +27,11 @@ constexpr int slider_steps = 2000;
 constexpr double lowest_p = 0.5, highest_p = 0.999;
 const char* all_layers = "all layers";
 
+QString lowered(QString text) {
+  if (!text.isEmpty()) text[0] = text[0].toLower();
+  return text;
+}
+
 QString keys_text(const std::optional<double>& keys) {
   return keys ? QObject::tr("%1 keys").arg(format_count(std::llround(*keys))) : QObject::tr("not reached");
 }
@@ -172,7 +177,7 @@ void BudgetPage::fill_choices() {
     stream_->addItem(tr("%1 stream").arg(method_title(method)), QString::fromStdString(method.id));
   int index = stream_->findData(before);
   if (index < 0) {
-    const auto* baseline = baseline_of(*record_, selection()->state());
+    const auto* baseline = dense_of(*record_);
     index = baseline ? stream_->findData(QString::fromStdString(baseline->id)) : 0;
   }
   stream_->setCurrentIndex(std::max(0, index));
@@ -208,7 +213,7 @@ void BudgetPage::load_curves() {
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
   source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, not a quality.")
-                                            .arg(stream_->currentText(), where)
+                                            .arg(lowered(stream_->currentText()), where)
                                       : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
   for_90_.value->setText(keys_text(read_out_.for_90));
@@ -250,7 +255,7 @@ void BudgetPage::show_budget() {
     if (keys_of(spin_->value()) != std::round(keys)) spin_->setValue(value);
     if (!slider_->isSliderDown()) slider_->setValue(slider_position(value));
   }
-  headline_->setText(tr("%1 keys a query · %2 of pairs · %3 of the prompt")
+  headline_->setText(tr("%1 keys · %2 of pairs · %3 of prompt")
                          .arg(format_count(std::llround(keys)), format_percent(read_out_.density),
                               format_percent(keys / static_cast<double>(std::max<std::int64_t>(1, record_->length())))));
   mean_.value->setText(format_percent(read_out_.mean, 1));
@@ -331,11 +336,12 @@ void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOpt
                   .arg(headline_->text(), tr("mass recall"), mean_.value->text(), low_.name->text(), low_.value->text(),
                        tr("worst head"), worst_head_.value->text()));
   figure.html(source_->text(), 0.9);
-  QRectF rest = figure.rest();
-  const double below = 150 * figure.unit();
+  const QString hints = one_prompt_html(*record_, selection()->state());
+  const QRectF rest = figure.rest();
+  const double below = figure.html_height(hints, 0.9) + 16 * figure.unit();
   figure.plot(plot_, rest.adjusted(0, 0, 0, -below));
   figure.take_top(rest.height() - below + 8 * figure.unit());
-  figure.html(one_prompt_html(*record_, selection()->state()), 0.9);
+  figure.html(hints, 0.9);
 }
 
 }  // namespace headroom::views

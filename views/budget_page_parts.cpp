@@ -212,7 +212,7 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
     return QStringLiteral("<tr><td><b>%1</b>&nbsp;&nbsp;</td><td style=\"color:%2\">%3&nbsp;&nbsp;&nbsp;</td><td>%4</td></tr>")
         .arg(name, muted, pair, value);
   };
-  return QStringLiteral("<b>%1</b> <span style=\"color:%2\">%3</span><table cellpadding=\"1\">%4%5%6</table>")
+  return QStringLiteral("<b>%1</b> <span style=\"color:%2\">%3</span><table cellspacing=\"0\" cellpadding=\"0\">%4%5%6</table>")
       .arg(QObject::tr("What one prompt can say of the three gaps."), muted,
            QObject::tr("The gaps are differences of task score over many samples; these are hints from this prompt alone."),
            row(QObject::tr("Feasibility"), QObject::tr("dense → oracle"), feasibility),

@@ -5,7 +5,6 @@
 #include <QToolTip>
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "views/format.h"
 #include "views/page_base.h"
@@ -44,6 +43,7 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   recall_ = new QCPAxisRect(this, false);
   kl_ = new QCPAxisRect(this, false);
   for (QCPAxisRect* rect : {recall_, kl_}) {
+    rect->setLayer("background");
     rect->addAxes(QCPAxis::atBottom | QCPAxis::atLeft);
     for (QCPAxis* axis : rect->axes()) axis->grid()->setLayer("grid");
     rect->axis(QCPAxis::atBottom)->setScaleType(QCPAxis::stLogarithmic);
@@ -61,6 +61,7 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   recall_->axis(QCPAxis::atLeft)->setLabel(tr("share of the mass"));
   recall_->axis(QCPAxis::atLeft)->setRange(0, 1.03);
   kl_->axis(QCPAxis::atLeft)->setLabel(tr("KL, nats"));
+  kl_->axis(QCPAxis::atLeft)->ticker()->setTickCount(3);
 
   legend = new QCPLegend;
   recall_->insetLayout()->addElement(legend, Qt::AlignBottom | Qt::AlignRight);
@@ -152,10 +153,17 @@ void BudgetPlot::rebuild() {
             QPen(theme.muted_text(), 1.2, Qt::DotLine));
   add_curve(tr("mass recall, worst head"), curves_.worst_head, QPen(theme.missed(), 1.2, Qt::DashDotLine));
 
-  // Markers: one graph a method name and run kind, so that the legend has one line for each.
-  std::map<std::pair<QString, bool>, std::vector<const BudgetMarker*>> by_kind;
-  for (const auto& marker : markers_) by_kind[{marker.name, marker.current_run}].push_back(&marker);
+  // Markers: one graph a method name and run kind, so that the legend has one line for each. Later ones are smaller: the
+  // one behind stays visible where two agree.
+  std::vector<std::pair<std::pair<QString, bool>, std::vector<const BudgetMarker*>>> by_kind;
+  for (const auto& marker : markers_) {
+    const std::pair key(marker.name, marker.current_run);
+    auto found = std::find_if(by_kind.begin(), by_kind.end(), [&](const auto& entry) { return entry.first == key; });
+    if (found == by_kind.end()) found = by_kind.insert(found, {key, {}});
+    found->second.push_back(&marker);
+  }
   double most = 0, least = curves_.mean.empty() ? 1 : curves_.mean.front();
+  double size = 13;
   for (const auto& [kind, list] : by_kind) {
     QVector<double> mx, my, kmx, kmy;
     for (const auto* marker : list) {
@@ -170,7 +178,7 @@ void BudgetPlot::rebuild() {
     for (const bool kl : {false, true}) {
       auto* graph = addGraph(kl ? kx : x, (kl ? kl_ : recall_)->axis(QCPAxis::atLeft));
       graph->setLineStyle(QCPGraph::lsNone);
-      graph->setScatterStyle(method_marker(kind.first, 10, kind.second));
+      graph->setScatterStyle(method_marker(kind.first, size, kind.second));
       graph->setPen(QPen(theme.method(kind.first)));
       graph->setSelectable(QCP::stNone);
       graph->setData(kl ? kmx : mx, kl ? kmy : my);
@@ -178,16 +186,18 @@ void BudgetPlot::rebuild() {
                                  : tr("%1, measured in another open run").arg(method_name(kind.first.toStdString())));
       if (!kl) graph->addToLegend(legend);
     }
+    size = std::max(7.0, size - 3);
   }
   recall_->axis(QCPAxis::atLeft)->setRange(std::max(0.0, std::floor(least * 10 - 0.5) / 10), 1.03);
   kl_->axis(QCPAxis::atLeft)->setRange(most > 0 ? -0.08 * most : 0, most > 0 ? most * 1.25 : 1);
   QColor backing = theme.background();
   backing.setAlpha(225);
   legend->setBrush(backing);
-  legend->setRowSpacing(-2);
+  legend->setRowSpacing(3);
   QFont small = font();
   small.setPointSizeF(font().pointSizeF() * 0.92);
   legend->setFont(small);
+  legend->setIconSize(28, QFontMetrics(small).height());
   for (auto* line : {line_, kl_line_}) line->setPen(QPen(theme.accent(), 2));
   line_label_->setColor(theme.background());
   line_label_->setBrush(theme.accent());

@@ -18,6 +18,15 @@ namespace {
 // A figure is laid out as if it were this many pixels wide on screen, then scaled to the target.
 constexpr double design_width = 1200;
 
+void lay_out(QTextDocument& document, const QString& html, double size_factor, double width) {
+  document.setDocumentMargin(0);
+  QFont base = QGuiApplication::font();
+  base.setPixelSize(static_cast<int>(14 * size_factor + 0.5));
+  document.setDefaultFont(base);
+  document.setTextWidth(width);
+  document.setHtml(html);
+}
+
 }  // namespace
 
 Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& options)
@@ -66,14 +75,15 @@ void Figure::heading(const QString& text) {
   take_top(26 * unit_);
 }
 
+double Figure::html_height(const QString& text, double size_factor) const {
+  QTextDocument document;
+  lay_out(document, text, size_factor, rest_.width() / unit_);
+  return document.size().height() * unit_;
+}
+
 void Figure::html(const QString& text, double size_factor) {
   QTextDocument document;
-  document.setDocumentMargin(0);
-  QFont base = QGuiApplication::font();
-  base.setPixelSize(static_cast<int>(14 * size_factor + 0.5));
-  document.setDefaultFont(base);
-  document.setTextWidth(rest_.width() / unit_);
-  document.setHtml(text);
+  lay_out(document, text, size_factor, rest_.width() / unit_);
   painter_.save();
   painter_.translate(rest_.topLeft());
   painter_.scale(unit_, unit_);
@@ -102,13 +112,13 @@ void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
   painter_.restore();
 }
 
-void Figure::table(const QTableView& view, const QRectF& rect) {
+void Figure::table(const QTableView& view, const QRectF& rect, const std::function<bool(int row)>& skip) {
   const QAbstractItemModel* model = view.model();
   if (!model) return;
   const Theme& theme = Theme::instance();
-  const QFont plain = font(0.9), bold = font(0.9, true);
+  const QFont plain = font(0.85), bold = font(0.85, true);
   const QFontMetricsF metrics(bold);
-  const double row_height = 22 * unit_, gap = 16 * unit_;
+  const double row_height = table_row(), gap = 16 * unit_;
   const auto cell = [&](int row, int column, int role) { return model->index(row, column).data(role); };
   std::vector<double> widths;
   for (int column = 0; column < model->columnCount(); ++column) {
@@ -120,7 +130,8 @@ void Figure::table(const QTableView& view, const QRectF& rect) {
   const double total = std::accumulate(widths.begin(), widths.end(), 0.0);
   const double squeeze = total > rect.width() ? rect.width() / total : 1;
   double y = rect.top();
-  for (int row = -1; row < model->rowCount() && y + row_height <= rect.bottom() + 1; ++row, y += row_height) {
+  for (int row = -1; row < model->rowCount() && y + row_height <= rect.bottom() + 1; ++row) {
+    if (row >= 0 && skip && skip(row)) continue;
     double x = rect.left();
     for (int column = 0; column < model->columnCount(); ++column) {
       if (view.isColumnHidden(column)) continue;
@@ -137,7 +148,8 @@ void Figure::table(const QTableView& view, const QRectF& rect) {
       x += width;
     }
     painter_.setPen(QPen(theme.grid(), unit_));
-    painter_.drawLine(QPointF(rect.left(), y + row_height), QPointF(std::min(x, rect.right()), y + row_height));
+    y += row_height;
+    painter_.drawLine(QPointF(rect.left(), y), QPointF(std::min(x, rect.right()), y));
   }
 }
 

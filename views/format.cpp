@@ -77,7 +77,6 @@ QString format_number(double value) {
 }
 
 QString method_name(const std::string& name) {
-  if (name == "sink_window") return QStringLiteral("Sink + window");
   QString text = QString::fromStdString(name).replace('_', ' ');
   if (!text.isEmpty()) text[0] = text[0].toUpper();
   return text;

@@ -23,7 +23,7 @@ QString format_quartiles(const record::Quartiles& quartiles);
 /// Three significant digits: "3.21", "0.0123", "412".
 QString format_number(double value);
 
-/// "Dense", "Oracle", "Indexer", "Sink + window", "Random"; other names with a capital.
+/// "Dense", "Oracle", "Indexer", "Sink window", …: the name with a capital.
 QString method_name(const std::string& name);
 /// "Oracle, 512 keys", "Indexer, 10 %", "Oracle, p 0.95, shared by 64 queries".
 QString method_title(const record::MethodSummary& method);

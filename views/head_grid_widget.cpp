@@ -82,13 +82,13 @@ HeadGridWidget::Layout HeadGridWidget::layout(const QRectF& area, double unit, c
   const QFontMetricsF metrics(font);
   l.line = metrics.height();
   const int heads = std::max(1, data_->heads - 1), layers = std::max(1, data_->layers);
-  const double left = metrics.horizontalAdvance(QStringLiteral("mean")) + 26 * unit;
+  const double left = metrics.horizontalAdvance(QStringLiteral("mean")) + 24 * unit + l.line;
   const double right = metrics.horizontalAdvance(QStringLiteral("1,000 keys")) + 40 * unit;
   const double top = 2 * unit, bottom = 2 * l.line + 6 * unit, gap = 6 * unit;
   const double width = std::max(10 * unit, area.width() - left - right);
   const double height = std::max(10 * unit, area.height() - top - bottom - gap);
   l.cell_width = std::min(width / layers, 96 * unit);
-  l.cell_height = std::min(height / (heads + 1), 30 * unit);
+  l.cell_height = std::min(height / (heads + 1), 48 * unit);
   // Whole pixels on screen keep the cells equal.
   if (l.cell_width > 4 * unit) l.cell_width = std::floor(l.cell_width / unit) * unit;
   if (l.cell_height > 4 * unit) l.cell_height = std::floor(l.cell_height / unit) * unit;
@@ -134,7 +134,7 @@ void HeadGridWidget::draw_cells(QPainter& painter, const Layout& l, double unit)
   const QFontMetricsF metrics(small);
   double widest = 0;
   for (const double value : data_->values)
-    widest = std::max(widest, metrics.horizontalAdvance(data_->statistic->format_short(value)));
+    widest = std::max(widest, metrics.horizontalAdvance(data_->statistic->format_short(value, high_ - low_)));
   const bool numbers = l.cell_width >= widest + 5 * unit && l.cell_height >= metrics.height() + unit;
   const auto fill = [&](const QRectF& cell, double value, bool full) {
     const QRectF inner = cell.adjusted(0, 0, -unit, -unit);
@@ -148,7 +148,7 @@ void HeadGridWidget::draw_cells(QPainter& painter, const Layout& l, double unit)
     if (!numbers) return;
     painter.setFont(small);
     painter.setPen(qGray(background.rgb()) > 128 ? QColor(0xff101418) : QColor(0xfff6f8fa));
-    painter.drawText(inner, Qt::AlignCenter, data_->statistic->format_short(value));
+    painter.drawText(inner, Qt::AlignCenter, data_->statistic->format_short(value, high_ - low_));
   };
   for (int column = 0; column < data_->layers; ++column) {
     const int layer = order_[static_cast<std::size_t>(column)];
@@ -218,7 +218,7 @@ void HeadGridWidget::draw_axes(QPainter& painter, const Layout& l, double unit) 
   painter.drawText(QRectF(l.cells.left(), l.mean.bottom() + 2 * unit + l.line, l.cells.width(), l.line),
                    Qt::AlignHCenter | Qt::AlignTop, tr("layer"));
   painter.save();
-  painter.translate(labels_right - metrics.horizontalAdvance(QStringLiteral("mean")) - l.line * 0.2, l.cells.center().y());
+  painter.translate(labels_right - metrics.horizontalAdvance(QStringLiteral("mean")) - 4 * unit, l.cells.center().y());
   painter.rotate(-90);
   painter.drawText(QRectF(-100 * unit, -l.line, 200 * unit, l.line), Qt::AlignHCenter | Qt::AlignBottom, tr("head"));
   painter.restore();

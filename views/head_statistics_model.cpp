@@ -28,7 +28,7 @@ QString GridStatistic::format(double value) const {
   return {};
 }
 
-QString GridStatistic::format_short(double value) const {
+QString GridStatistic::format_short(double value, double spread) const {
   if (!std::isfinite(value)) return {};
   switch (unit) {
     case Unit::nats:
@@ -36,9 +36,9 @@ QString GridStatistic::format_short(double value) const {
     case Unit::keys:
       return format_fixed(value, 0);
     case Unit::share:
-      // Percent without its sign; 99.97 must not look like all of it.
-      return value < 1 && value > 0.9995 ? QStringLiteral(">99.9")
-                                         : format_fixed(value * 100, value > 0.9 && value < 1 ? 1 : 0);
+      // Percent without its sign; nearly all must not look like all.
+      if (spread > 0.2) return value < 1 && value >= 0.995 ? QStringLiteral(">99") : format_fixed(value * 100, 0);
+      return value < 1 && value >= 0.9995 ? QStringLiteral(">99.9") : format_fixed(value * 100, 1);
   }
   return {};
 }

@@ -22,7 +22,7 @@ struct GridStatistic {
   bool sparse_only;        ///< makes no sense for dense
   bool per_layer;          ///< one value a layer: the support is shared by all heads
   QString format(double value) const;        ///< with unit
-  QString format_short(double value) const;  ///< for a cell
+  QString format_short(double value, double spread) const;  ///< for a cell; fewer decimals the wider the values spread
 };
 const std::vector<GridStatistic>& grid_statistics();
 const GridStatistic* find_grid_statistic(const QString& key);

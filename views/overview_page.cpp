@@ -101,6 +101,9 @@ void OverviewPage::build() {
   column->addLayout(bar);
   definition_ = make_note(QString(), content);
   column->addWidget(definition_);
+  read_out_ = new QLabel(content);
+  read_out_->setAccessibleName(tr("Value under the pointer"));
+  column->addWidget(read_out_);
 
   views_ = new QStackedWidget(content);
   grid_ = new HeadGridWidget(views_);
@@ -113,9 +116,6 @@ void OverviewPage::build() {
   views_->addWidget(grid_);
   views_->addWidget(table_);
   column->addWidget(views_, 1);
-  read_out_ = new QLabel(content);
-  read_out_->setAccessibleName(tr("Value under the pointer"));
-  column->addWidget(read_out_);
 
   connect(statistic_, &QComboBox::currentIndexChanged, this, &OverviewPage::show_grid);
   connect(order_, &QComboBox::currentIndexChanged, this, &OverviewPage::show_grid);
@@ -167,7 +167,7 @@ void OverviewPage::restyle() {
 
 void OverviewPage::show_sentences() {
   clear(sentences_);
-  const record::MethodSummary* baseline = record_ ? baseline_of(*record_, selection()->state()) : nullptr;
+  const record::MethodSummary* baseline = record_ ? dense_of(*record_) : nullptr;
   if (!record_->meta().complete)
     sentences_->addWidget(make_note(tr("This run was stopped early: what was finished is shown."), this));
   if (shown_.empty() || !baseline) {
@@ -215,14 +215,14 @@ void OverviewPage::show_sentences() {
 
 QString OverviewPage::answer_text() const {
   QStringList lines;
-  const record::MethodSummary* baseline = record_ ? baseline_of(*record_, selection()->state()) : nullptr;
+  const record::MethodSummary* baseline = record_ ? dense_of(*record_) : nullptr;
   for (std::size_t i = 0; baseline && i < shown_.size(); ++i)
     lines << method_name(shown_[i]->name) + ": " + sentence_at(*record_, shown_, i, *baseline).text();
   return lines.join('\n');
 }
 
 void OverviewPage::show_answers() {
-  const record::MethodSummary* baseline = baseline_of(*record_, selection()->state());
+  const record::MethodSummary* baseline = dense_of(*record_);
   std::vector<AnswerEntry> entries;
   if (baseline) entries.push_back({baseline, {}});
   bool any = baseline && !baseline->answer.empty();
@@ -331,7 +331,7 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   Figure figure(painter, target, options);
   if (!record_) return figure.title(title(), tr("No run is open"));
   figure.title(title(), run_caption(record_->meta(), record_->length()));
-  const record::MethodSummary* baseline = baseline_of(*record_, selection()->state());
+  const record::MethodSummary* baseline = dense_of(*record_);
   for (std::size_t i = 0; baseline && i < shown_.size(); ++i)
     figure.html(QStringLiteral("<b style=\"color:%1\">%2</b>&nbsp; %3")
                     .arg(Theme::instance().method(QString::fromStdString(shown_[i]->name)).name(),

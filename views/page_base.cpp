@@ -102,6 +102,7 @@ void style_axis(QCPAxis* axis) {
   axis->setTickLabelFont(font);
   axis->setLabelFont(font);
   axis->setSelectableParts(QCPAxis::spNone);
+  axis->grid()->setVisible(true);
   axis->grid()->setPen(QPen(theme.grid(), 1));
   axis->grid()->setZeroLinePen(Qt::NoPen);
   axis->grid()->setSubGridVisible(false);
@@ -119,6 +120,7 @@ void style_plot(QCustomPlot* plot) {
     plot->legend->setBorderPen(Qt::NoPen);
     plot->legend->setTextColor(theme.text());
     plot->legend->setFont(plot->font());
+    plot->legend->setIconSize(28, QFontMetrics(plot->font()).height());
   }
 }
 

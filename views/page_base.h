@@ -6,6 +6,7 @@
 #include <QFont>
 #include <QString>
 #include <QWidget>
+#include <functional>
 
 #include "views/exportable.h"
 #include "views/selection.h"
@@ -81,13 +82,15 @@ class Figure {
   Figure& operator=(const Figure&) = delete;
   void title(const QString& text, const QString& caption);
   void html(const QString& text, double size_factor = 1);
+  double html_height(const QString& text, double size_factor = 1) const;
   void heading(const QString& text);
   /// What is left for the body, above the provenance line.
   QRectF rest() const { return rest_; }
   void take_top(double height) { rest_.setTop(rest_.top() + height); }
   double unit() const { return unit_; }  ///< painter units of one screen pixel in this figure
   void plot(QCustomPlot* plot, const QRectF& rect);
-  void table(const QTableView& table, const QRectF& rect);
+  double table_row() const { return 20 * unit_; }
+  void table(const QTableView& table, const QRectF& rect, const std::function<bool(int row)>& skip = {});
   QPainter& painter() { return painter_; }
 
  private:

@@ -7,11 +7,15 @@
 
 namespace headroom::views {
 
-MethodPtr baseline_of(const record::RunRecord& record, const ViewState& state) {
-  if (const MethodPtr chosen = record.find_method(state.baseline.toStdString())) return chosen;
+MethodPtr dense_of(const record::RunRecord& record) {
   for (const auto& method : record.methods())
     if (method.name == "dense") return &method;
   return nullptr;
+}
+
+MethodPtr baseline_of(const record::RunRecord& record, const ViewState& state) {
+  if (const MethodPtr chosen = record.find_method(state.baseline.toStdString())) return chosen;
+  return dense_of(record);
 }
 
 std::optional<double> budget_keys(const record::MethodSummary& method) {

@@ -14,6 +14,8 @@ namespace headroom::views {
 
 using MethodPtr = const record::MethodSummary*;
 
+/// The dense method; null where the record holds none.
+MethodPtr dense_of(const record::RunRecord& record);
 /// The state's baseline, else the dense method, else null.
 MethodPtr baseline_of(const record::RunRecord& record, const ViewState& state);
 /// One sparse method of each name in the record's order: the chosen one (`state.method`), else the one whose budget lies

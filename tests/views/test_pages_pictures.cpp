@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Every page in light and dark at two sizes: something is drawn, follows the theme, and exports to vector files. With
+// HEADROOM_PICTURES=FOLDER the pictures are kept (HEADROOM_PICTURE_RECORD names another record to draw).
+#include <QBuffer>
+#include <QPainter>
+#include <QSvgGenerator>
+
+#include "page_fixture.h"
+#include "views/budget_page.h"
+#include "views/overview_page.h"
+#include "views/theme.h"
+#include "views/timing_page.h"
+
+using namespace headroom;
+using namespace headroom::views;
+
+class TestPagesPictures : public QObject {
+  Q_OBJECT
+ private slots:
+  void initTestCase() {
+    const QString other = qEnvironmentVariable("HEADROOM_PICTURE_RECORD");
+    record_ = other.isEmpty() ? small_record() : record::RunRecord::open(other.toStdString());
+    selection_.open_record(record_);
+  }
+  void pages_follow_the_theme_data() {
+    QTest::addColumn<QString>("page");
+    for (const char* page : {"overview", "budget", "timing"}) QTest::newRow(page) << QString(page);
+  }
+  void pages_follow_the_theme() {
+    QFETCH(QString, page);
+    Theme::instance().set_mode(ThemeMode::light);
+    const auto widget = make(page);
+    for (const QSize size : {QSize(1280, 720), QSize(1600, 1000)}) {
+      show_page(*widget, size);
+      QTRY_VERIFY(settled());
+      QTest::qWait(50);
+      QImage light = widget->grab().toImage();
+      Theme::instance().set_mode(ThemeMode::dark);
+      QTRY_VERIFY(settled());
+      QTest::qWait(50);
+      QImage dark = widget->grab().toImage();
+      Theme::instance().set_mode(ThemeMode::light);
+      keep(light, page, "light");
+      keep(dark, page, "dark");
+      QVERIFY(mean_grey(light) > 150);
+      QVERIFY(mean_grey(dark) < 100);
+    }
+  }
+  void pages_export_text_as_text_data() { pages_follow_the_theme_data(); }
+  void pages_export_text_as_text() {
+    QFETCH(QString, page);
+    const auto widget = make(page);
+    auto* exportable = dynamic_cast<Exportable*>(widget.get());
+    QVERIFY(exportable);
+    QBuffer svg;
+    {
+      QSvgGenerator generator;
+      generator.setOutputDevice(&svg);
+      generator.setSize({1200, 800});
+      generator.setViewBox(QRect(0, 0, 1200, 800));
+      QPainter painter(&generator);
+      exportable->render(painter, QRectF(0, 0, 1200, 800), {1, "run 5e7a · Synthetic 12M"});
+    }
+    QVERIFY(svg.data().contains("run 5e7a"));
+    QVERIFY(svg.data().contains("Synthetic 12M"));
+    QVERIFY(svg.data().size() < 3 << 20);
+    QVERIFY(!exportable->csv().isEmpty());
+    QVERIFY(!exportable->title().isEmpty());
+    QImage image(1600, 1000, QImage::Format_RGB32);
+    QPainter painter(&image);
+    exportable->render(painter, QRectF(0, 0, 1600, 1000), {1, "run 5e7a · Synthetic 12M"});
+    painter.end();
+    QVERIFY(mean_grey(image) > 150);
+    keep(image, page, "figure");
+    const QString folder = qEnvironmentVariable("HEADROOM_PICTURES");
+    if (!folder.isEmpty()) {
+      QFile file(folder + "/" + page + "-figure.svg");
+      QVERIFY(file.open(QIODevice::WriteOnly));
+      file.write(svg.data());
+    }
+  }
+
+ private:
+  std::unique_ptr<QWidget> make(const QString& page) {
+    if (page == "overview") return track(new OverviewPage(&selection_));
+    if (page == "timing") return track(new TimingPage(&selection_));
+    return track(new BudgetPage(&selection_));
+  }
+  std::unique_ptr<QWidget> track(PageBase* page) {
+    page_ = page;
+    return std::unique_ptr<QWidget>(page);
+  }
+  bool settled() const { return page_->settled(); }
+  static double mean_grey(const QImage& image) {
+    double sum = 0;
+    const QImage small = image.scaled(80, 50, Qt::IgnoreAspectRatio, Qt::SmoothTransformation);
+    for (int y = 0; y < small.height(); ++y)
+      for (int x = 0; x < small.width(); ++x) sum += qGray(small.pixel(x, y));
+    return sum / (small.width() * small.height());
+  }
+  static void keep(const QImage& image, const QString& page, const QString& kind) {
+    const QString folder = qEnvironmentVariable("HEADROOM_PICTURES");
+    if (!folder.isEmpty()) image.save(QStringLiteral("%1/%2-%3-%4.png").arg(folder, page, kind).arg(image.width()));
+  }
+
+  Selection selection_;
+  RecordPtr record_;
+  PageBase* page_ = nullptr;
+};
+
+QTEST_MAIN(TestPagesPictures)
+#include "test_pages_pictures.moc"
