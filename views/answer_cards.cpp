@@ -109,8 +109,7 @@ void AnswerCards::set_answers(std::vector<AnswerEntry> entries, const QString& r
 QString AnswerCards::answer_html(const AnswerEntry& entry) const {
   const QString answer = QString::fromStdString(entry.method->answer).trimmed();
   if (answer.isEmpty())
-    return QStringLiteral("<i style=\"color:%1\">%2</i>")
-        .arg(Theme::instance().muted_text().name(), tr("no text"));
+    return QStringLiteral("<i style=\"color:%1\">%2</i>").arg(Theme::instance().muted_text().name(), tr("no text"));
   const QString baseline = QString::fromStdString(entries_.front().method->answer).trimmed();
   QString html;
   for (const auto& piece : word_difference(answer, baseline)) {
@@ -176,8 +175,9 @@ QString AnswerCards::html() const {
   QString html = QStringLiteral("<table width=\"100%\" cellspacing=\"6\" cellpadding=\"6\"><tr>");
   const auto count = entries_.size() + (reference_.isEmpty() ? 0 : 1);
   const auto cell = [&](const QString& title, const QColor& colour, const QString& body, const QString& status) {
-    return QStringLiteral("<td width=\"%1%\" valign=\"top\" bgcolor=\"%2\"><b style=\"color:%3\">%4</b><br>%5<br><span "
-                          "style=\"color:%6; font-size:small\">%7</span></td>")
+    return QStringLiteral(
+               "<td width=\"%1%\" valign=\"top\" bgcolor=\"%2\"><b style=\"color:%3\">%4</b><br>%5<br><span "
+               "style=\"color:%6; font-size:small\">%7</span></td>")
         .arg(QString::number(100 / std::max<std::size_t>(1, count)), theme.panel().name(), colour.name(),
              title.toHtmlEscaped(), body, theme.muted_text().name(), status.toHtmlEscaped());
   };

@@ -11,8 +11,8 @@ class QHBoxLayout;
 
 namespace headroom::views {
 
-/// A word-for-word comparison: pieces of `text`, marked where a word is not part of the longest common run of words with
-/// `reference`.
+/// A word-for-word comparison: pieces of `text`, marked where a word is not part of the longest common run of words
+/// with `reference`.
 struct DiffPiece {
   QString text;
   bool differs = false;

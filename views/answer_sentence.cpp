@@ -10,23 +10,31 @@ namespace {
 
 const char* define_tokens = "Tokens of the rendered prompt, chat template included.";
 const char* define_model = "The model and the device that this run was measured on.";
-const char* define_budget = "Budget k: the most keys in a row's support. The support is shared by all heads of a layer.";
+const char* define_budget =
+    "Budget k: the most keys in a row's support. The support is shared by all heads of a layer.";
 const char* define_density =
     "Density: causal pairs really attended / all causal pairs. Stands beside every budget, because k means little "
     "without the length.";
 const char* define_captured =
-    "Captured mass: the attention mass m on the support, m being the head-averaged probability. Mean over rows with more "
+    "Captured mass: the attention mass m on the support, m being the head-averaged probability. Mean over rows with "
+    "more "
     "history than k, over layers.";
 const char* define_answer =
-    "Greedy answers from the same prompt, compared token by token. Decoding after the prefill is dense over the KV that the "
+    "Greedy answers from the same prompt, compared token by token. Decoding after the prefill is dense over the KV "
+    "that the "
     "sparse prefill produced.";
 const char* define_time =
-    "Time to first token: from ids on the host to the first token's id on the host; median of the timed passes. Timed and "
+    "Time to first token: from ids on the host to the first token's id on the host; median of the timed passes. Timed "
+    "and "
     "recorded passes are separate.";
 
 QString ordinal(std::int64_t n) {
   const auto tail = n % 100;
-  const char* suffix = tail >= 11 && tail <= 13 ? "th" : n % 10 == 1 ? "st" : n % 10 == 2 ? "nd" : n % 10 == 3 ? "rd" : "th";
+  const char* suffix = tail >= 11 && tail <= 13 ? "th"
+                       : n % 10 == 1            ? "st"
+                       : n % 10 == 2            ? "nd"
+                       : n % 10 == 3            ? "rd"
+                                                : "th";
   return format_count(n) + suffix;
 }
 
@@ -111,7 +119,8 @@ QString AnswerSentence::html(const QColor& link_colour) const {
 }
 
 QString AnswerSentence::definition(const QString& link) const {
-  const auto found = std::find_if(parts.begin(), parts.end(), [&](const SentencePart& part) { return part.link == link; });
+  const auto found =
+      std::find_if(parts.begin(), parts.end(), [&](const SentencePart& part) { return part.link == link; });
   return found == parts.end() ? QString() : found->definition;
 }
 

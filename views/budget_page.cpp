@@ -65,7 +65,9 @@ BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selecti
   connect(target_, &QDoubleSpinBox::valueChanged, this, &BudgetPage::show_suggestions);
 }
 
-BudgetPage::Unit BudgetPage::unit() const { return static_cast<Unit>(unit_->currentIndex()); }
+BudgetPage::Unit BudgetPage::unit() const {
+  return static_cast<Unit>(unit_->currentIndex());
+}
 
 double BudgetPage::unit_value(double keys) const {
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
@@ -132,10 +134,11 @@ void BudgetPage::configure_unit() {
       spin_->setSingleStep(0.005);
       break;
   }
-  spin_->setToolTip(unit() == Unit::mass
-                        ? tr("The smallest budget whose mean mass recall reaches p. A p-budget of a run sizes each row apart; this "
-                             "is the one k that gets there on average.")
-                        : tr("The most keys in a row's support."));
+  spin_->setToolTip(
+      unit() == Unit::mass
+          ? tr("The smallest budget whose mean mass recall reaches p. A p-budget of a run sizes each row apart; this "
+               "is the one k that gets there on average.")
+          : tr("The most keys in a row's support."));
 }
 
 void BudgetPage::set_budget(double keys) {
@@ -145,7 +148,9 @@ void BudgetPage::set_budget(double keys) {
   show_budget();  // in the same frame; other views hear of it with the next tick
 }
 
-void BudgetPage::end_drag() { selection()->end_merge(); }
+void BudgetPage::end_drag() {
+  selection()->end_merge();
+}
 
 void BudgetPage::refresh(unsigned mask) {
   const bool new_run = mask & Selection::Runs;
@@ -159,7 +164,8 @@ void BudgetPage::refresh(unsigned mask) {
   } else if (mask & Selection::Layer && scope_->currentData().toInt() == -2) {
     load_curves();
   }
-  if (mask & (Selection::Runs | Selection::Method)) one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
+  if (mask & (Selection::Runs | Selection::Method))
+    one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
   show_budget();
 }
 
@@ -255,9 +261,10 @@ void BudgetPage::show_budget() {
     if (keys_of(spin_->value()) != std::round(keys)) spin_->setValue(value);
     if (!slider_->isSliderDown()) slider_->setValue(slider_position(value));
   }
-  headline_->setText(tr("%1 keys · %2 of pairs · %3 of prompt")
-                         .arg(format_count(std::llround(keys)), format_percent(read_out_.density),
-                              format_percent(keys / static_cast<double>(std::max<std::int64_t>(1, record_->length())))));
+  headline_->setText(
+      tr("%1 keys · %2 of pairs · %3 of prompt")
+          .arg(format_count(std::llround(keys)), format_percent(read_out_.density),
+               format_percent(keys / static_cast<double>(std::max<std::int64_t>(1, record_->length())))));
   mean_.value->setText(format_percent(read_out_.mean, 1));
   p10_.value->setText(format_percent(read_out_.p10, 1));
   low_.value->setText(format_percent(read_out_.low, 1));
@@ -290,8 +297,9 @@ void BudgetPage::show_suggestions() {
   }
   fit_table(table_);
   if (count)
-    total_->setText(tr("Together %1 of pairs%2").arg(format_percent(density / count),
-                                                      unreached ? tr("; %1 layers need every key").arg(unreached) : QString()));
+    total_->setText(tr("Together %1 of pairs%2")
+                        .arg(format_percent(density / count),
+                             unreached ? tr("; %1 layers need every key").arg(unreached) : QString()));
 }
 
 QString BudgetPage::suggestions_csv() const {
@@ -305,7 +313,9 @@ QString BudgetPage::suggestions_csv() const {
   return text;
 }
 
-QString BudgetPage::title() const { return tr("Budget"); }
+QString BudgetPage::title() const {
+  return tr("Budget");
+}
 
 QString BudgetPage::csv() const {
   if (curves_.empty()) return {};
@@ -319,10 +329,11 @@ QString BudgetPage::csv() const {
   for (const auto& method : record_->methods()) {
     const auto keys = budget_keys(method);
     if (!keys) continue;
-    text += QStringLiteral("measured captured mass,%1,%2,%3,%4,,%5,,%6\r\n")
-                .arg(QString::fromStdString(method.id), QString::number(*keys), QString::number(method.density, 'g', 7),
-                     QString::number(method.captured_mass_mean, 'g', 7), QString::number(method.captured_mass_min, 'g', 7),
-                     method.kl_to_dense ? QString::number(*method.kl_to_dense, 'g', 7) : QString());
+    text +=
+        QStringLiteral("measured captured mass,%1,%2,%3,%4,,%5,,%6\r\n")
+            .arg(QString::fromStdString(method.id), QString::number(*keys), QString::number(method.density, 'g', 7),
+                 QString::number(method.captured_mass_mean, 'g', 7), QString::number(method.captured_mass_min, 'g', 7),
+                 method.kl_to_dense ? QString::number(*method.kl_to_dense, 'g', 7) : QString());
   }
   return text;
 }

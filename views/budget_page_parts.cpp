@@ -116,8 +116,10 @@ QWidget* BudgetPage::build_side() {
     grid->addWidget(row.value, line, column_pair * 2 + 1);
     ++line;
   };
-  add(mean_, tr("mass recall"), tr("Share of the head-averaged mass on the k keys that hold most of it; mean over rows with more "
-                                  "history than k, and over layers."), 0);
+  add(mean_, tr("mass recall"),
+      tr("Share of the head-averaged mass on the k keys that hold most of it; mean over rows with more "
+         "history than k, and over layers."),
+      0);
   add(p10_, tr("p10 row"), tr("One row in ten keeps less than this."), 0);
   add(low_, tr("worst layer"), tr("The layer (or, for one layer, the row) that keeps least."), 0);
   add(worst_head_, tr("worst head"), tr("Smallest share of a head's own probabilities on the shared keys."), 0);
@@ -181,7 +183,8 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
   const auto kl = [](MethodPtr method) {
     QString text = method->kl_to_dense ? QObject::tr("KL to dense %1 nats").arg(format_number(*method->kl_to_dense))
                                        : QObject::tr("no KL recorded");
-    if (method->top1_agrees) text += *method->top1_agrees ? QObject::tr(", same top token") : QObject::tr(", another top token");
+    if (method->top1_agrees)
+      text += *method->top1_agrees ? QObject::tr(", same top token") : QObject::tr(", another top token");
     return text;
   };
   const auto captured = [](MethodPtr from, MethodPtr to) {
@@ -190,13 +193,15 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
         .arg(format_percent(from->captured_mass_mean, 1), format_percent(to->captured_mass_mean, 1),
              points < 0 ? QStringLiteral("−") : QStringLiteral("+"), format_fixed(std::abs(points), 1));
   };
-  QString feasibility = QObject::tr("run the oracle to see"), choice = QObject::tr("run the oracle and the indexer at one budget to see"),
+  QString feasibility = QObject::tr("run the oracle to see"),
+          choice = QObject::tr("run the oracle and the indexer at one budget to see"),
           realization = QObject::tr("run the indexer to see");
   if (oracle) feasibility = kl(oracle);
   if (oracle && indexer && oracle->budget == indexer->budget) {
     choice = captured(oracle, indexer);
     if (oracle->kl_to_dense && indexer->kl_to_dense)
-      choice += QObject::tr("; KL %1 → %2 nats").arg(format_number(*oracle->kl_to_dense), format_number(*indexer->kl_to_dense));
+      choice += QObject::tr("; KL %1 → %2 nats")
+                    .arg(format_number(*oracle->kl_to_dense), format_number(*indexer->kl_to_dense));
   } else if (oracle && indexer) {
     choice = QObject::tr("the two were run at different budgets");
   }
@@ -209,12 +214,15 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
   }
   const QString muted = Theme::instance().muted_text().name();
   const auto row = [&](const QString& name, const QString& pair, const QString& value) {
-    return QStringLiteral("<tr><td><b>%1</b>&nbsp;&nbsp;</td><td style=\"color:%2\">%3&nbsp;&nbsp;&nbsp;</td><td>%4</td></tr>")
+    return QStringLiteral(
+               "<tr><td><b>%1</b>&nbsp;&nbsp;</td><td style=\"color:%2\">%3&nbsp;&nbsp;&nbsp;</td><td>%4</td></tr>")
         .arg(name, muted, pair, value);
   };
-  return QStringLiteral("<b>%1</b> <span style=\"color:%2\">%3</span><table cellspacing=\"0\" cellpadding=\"0\">%4%5%6</table>")
+  return QStringLiteral(
+             "<b>%1</b> <span style=\"color:%2\">%3</span><table cellspacing=\"0\" cellpadding=\"0\">%4%5%6</table>")
       .arg(QObject::tr("What one prompt can say of the three gaps."), muted,
-           QObject::tr("The gaps are differences of task score over many samples; these are hints from this prompt alone."),
+           QObject::tr(
+               "The gaps are differences of task score over many samples; these are hints from this prompt alone."),
            row(QObject::tr("Feasibility"), QObject::tr("dense → oracle"), feasibility),
            row(QObject::tr("Indexer"), QObject::tr("oracle → indexer"), choice),
            row(QObject::tr("Realization"), QObject::tr("per query → as executed"), realization));

@@ -88,7 +88,9 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   restyle();
 }
 
-double BudgetPlot::axis_value(double keys) const { return density_ ? density_of(length_, keys) : keys; }
+double BudgetPlot::axis_value(double keys) const {
+  return density_ ? density_of(length_, keys) : keys;
+}
 double BudgetPlot::keys_of(double value) const {
   return density_ ? budget_of_density(length_, value) : std::clamp(value, 1.0, static_cast<double>(length_));
 }
@@ -131,7 +133,8 @@ void BudgetPlot::rebuild() {
   kl_->setMaximumSize(QWIDGETSIZE_MAX, any_kl ? QWIDGETSIZE_MAX : 0);
   kl_->setMinimumSize(0, any_kl ? 70 : 0);
   kl_line_->setVisible(any_kl);
-  const QString x_label = density_ ? tr("density: causal pairs attended / all causal pairs") : tr("budget k, keys a query");
+  const QString x_label =
+      density_ ? tr("density: causal pairs attended / all causal pairs") : tr("budget k, keys a query");
   x->setLabel(any_kl ? QString() : x_label);
   x->setTickLabels(!any_kl);
   kx->setLabel(x_label);
@@ -153,8 +156,8 @@ void BudgetPlot::rebuild() {
             QPen(theme.muted_text(), 1.2, Qt::DotLine));
   add_curve(tr("mass recall, worst head"), curves_.worst_head, QPen(theme.missed(), 1.2, Qt::DashDotLine));
 
-  // Markers: one graph a method name and run kind, so that the legend has one line for each. Later ones are smaller: the
-  // one behind stays visible where two agree.
+  // Markers: one graph a method name and run kind, so that the legend has one line for each. Later ones are smaller:
+  // the one behind stays visible where two agree.
   std::vector<std::pair<std::pair<QString, bool>, std::vector<const BudgetMarker*>>> by_kind;
   for (const auto& marker : markers_) {
     const std::pair key(marker.name, marker.current_run);
@@ -255,9 +258,11 @@ void BudgetPlot::show_tip(const QPointF& position) {
   double best = 12;
   for (const auto& marker : markers_) {
     const double x = recall_->axis(QCPAxis::atBottom)->coordToPixel(density_ ? marker.density : marker.budget);
-    for (const auto& [axis, value] : {std::pair{recall_, std::optional<double>(marker.captured)}, std::pair{kl_, marker.kl}}) {
+    for (const auto& [axis, value] :
+         {std::pair{recall_, std::optional<double>(marker.captured)}, std::pair{kl_, marker.kl}}) {
       if (!value || !axis->realVisibility()) continue;
-      const double distance = std::hypot(x - position.x(), axis->axis(QCPAxis::atLeft)->coordToPixel(*value) - position.y());
+      const double distance =
+          std::hypot(x - position.x(), axis->axis(QCPAxis::atLeft)->coordToPixel(*value) - position.y());
       if (distance < best) {
         best = distance;
         nearest = &marker;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Mass recall against the budget: lines from the stored curves, markers where a method was really run, the chosen budget as
-// a line that can be dragged, and below it the KL to dense of the runs.
+// Mass recall against the budget: lines from the stored curves, markers where a method was really run, the chosen
+// budget as a line that can be dragged, and below it the KL to dense of the runs.
 #pragma once
 
 #include <qcustomplot.h>

@@ -47,7 +47,9 @@ Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& opt
   }
 }
 
-Figure::~Figure() { painter_.restore(); }
+Figure::~Figure() {
+  painter_.restore();
+}
 
 QFont Figure::font(double factor, bool bold) const {
   QFont result = QGuiApplication::font();
@@ -59,7 +61,8 @@ QFont Figure::font(double factor, bool bold) const {
 void Figure::title(const QString& text, const QString& caption) {
   painter_.setPen(Theme::instance().text());
   painter_.setFont(font(1.5, true));
-  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 30 * unit_), Qt::AlignLeft | Qt::AlignVCenter, text);
+  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 30 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
+                    text);
   take_top(32 * unit_);
   painter_.setPen(Theme::instance().muted_text());
   painter_.setFont(font(0.9));
@@ -71,7 +74,8 @@ void Figure::title(const QString& text, const QString& caption) {
 void Figure::heading(const QString& text) {
   painter_.setPen(Theme::instance().text());
   painter_.setFont(font(1, true));
-  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 22 * unit_), Qt::AlignLeft | Qt::AlignVCenter, text);
+  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 22 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
+                    text);
   take_top(26 * unit_);
 }
 
@@ -95,7 +99,8 @@ void Figure::html(const QString& text, double size_factor) {
 }
 
 void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
-  // QCustomPlot lays out for a pixel viewport: give it the size on screen that this rectangle stands for, then put it back.
+  // QCustomPlot lays out for a pixel viewport: give it the size on screen that this rectangle stands for, then put it
+  // back.
   const int width = std::max(50, static_cast<int>(rect.width() / unit_)),
             height = std::max(50, static_cast<int>(rect.height() / unit_));
   QPicture picture;

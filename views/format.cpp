@@ -35,7 +35,9 @@ TimeUnit time_unit(double ms) {
 
 }  // namespace
 
-QString format_count(std::int64_t value) { return number_locale().toString(static_cast<qlonglong>(value)); }
+QString format_count(std::int64_t value) {
+  return number_locale().toString(static_cast<qlonglong>(value));
+}
 
 QString format_fixed(double value, int decimals) {
   if (!std::isfinite(value)) return none;

@@ -28,7 +28,9 @@ HeadGridWidget::HeadGridWidget(QWidget* parent) : QWidget(parent) {
   connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
 }
 
-QSize HeadGridWidget::sizeHint() const { return {760, 320}; }
+QSize HeadGridWidget::sizeHint() const {
+  return {760, 320};
+}
 QSize HeadGridWidget::minimumSizeHint() const {
   const int heads = data_ ? data_->heads : 10;
   return {360, std::clamp(heads * 11 + 70, 150, 420)};
@@ -58,13 +60,14 @@ void HeadGridWidget::set_current(int layer, int head) {
 }
 
 bool HeadGridWidget::log_scale() const {
-  return data_ && data_->statistic && data_->statistic->unit == GridStatistic::Unit::keys && low_ > 0 && high_ / low_ > 8;
+  return data_ && data_->statistic && data_->statistic->unit == GridStatistic::Unit::keys && low_ > 0 &&
+         high_ / low_ > 8;
 }
 
 double HeadGridWidget::fraction(double value) const {
   if (!has_range_ || !std::isfinite(value)) return 0;
-  const double f = log_scale() ? std::log(std::max(value, low_) / low_) / std::log(high_ / low_)
-                               : (value - low_) / (high_ - low_);
+  const double f =
+      log_scale() ? std::log(std::max(value, low_) / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
   return std::clamp(f, 0.0, 1.0);
 }
 
@@ -159,7 +162,8 @@ void HeadGridWidget::draw_cells(QPainter& painter, const Layout& l, double unit)
       fill(QRectF(x, l.cells.top(), l.cell_width, l.cells.height()), data_->at(layer, heads), full);
     } else {
       for (int head = 0; head < heads; ++head)
-        fill(QRectF(x, l.cells.top() + head * l.cell_height, l.cell_width, l.cell_height), data_->at(layer, head), full);
+        fill(QRectF(x, l.cells.top() + head * l.cell_height, l.cell_width, l.cell_height), data_->at(layer, head),
+             full);
     }
     fill(QRectF(x, l.mean.top(), l.cell_width, l.cell_height), data_->at(layer, heads), full);
     if (full) continue;
@@ -278,7 +282,8 @@ QString HeadGridWidget::read_out(int layer, int head) const {
         .arg(layer)
         .arg(QString::fromStdString(data_->kinds[static_cast<std::size_t>(layer)]));
   const double value = data_->at(layer, head);
-  QString place = head == data_->heads - 1 ? tr("Layer %1, head mean").arg(layer) : tr("Layer %1, head %2").arg(layer).arg(head);
+  QString place =
+      head == data_->heads - 1 ? tr("Layer %1, head mean").arg(layer) : tr("Layer %1, head %2").arg(layer).arg(head);
   if (head < data_->heads - 1 && data_->kv_heads > 0 && data_->kv_heads < data_->heads - 1)
     place += tr(" (KV head %1)").arg(data_->group_of(head));
   if (statistic.per_layer) place = tr("Layer %1, all heads").arg(layer);

@@ -47,8 +47,8 @@ const std::vector<GridStatistic>& grid_statistics() {
   using Unit = GridStatistic::Unit;
   static const std::vector<GridStatistic> all = {
       {"entropy", "Entropy",
-       "Entropy of each row of a head's own probabilities in nats, mean over rows. 0: one key has it all.", Unit::nats, false,
-       false},
+       "Entropy of each row of a head's own probabilities in nats, mean over rows. 0: one key has it all.", Unit::nats,
+       false, false},
       {"keys_for_95", "Keys for 95 % mass",
        "The fewest keys that hold 95 % of a head's own probability, mean over rows.", Unit::keys, false, false},
       {"sink_mass", "Sink mass", "Probability on the first 4 positions, mean over rows.", Unit::share, false, false},
@@ -59,10 +59,11 @@ const std::vector<GridStatistic>& grid_statistics() {
        "shared by all heads of a layer.",
        Unit::share, true, false},
       {"missed_mass", "Missed mass",
-       "1 − captured mass: probability on keys outside the support, mean over rows with more history than k.", Unit::share,
-       true, false},
+       "1 − captured mass: probability on keys outside the support, mean over rows with more history than k.",
+       Unit::share, true, false},
       {"oracle_recall", "Oracle recall (per layer)",
-       "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer: the support is shared by all "
+       "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer: the support is shared "
+       "by all "
        "heads.",
        Unit::share, true, true},
   };
@@ -91,7 +92,8 @@ bool GridData::range(double& low, double& high) const {
   return low <= high;
 }
 
-GridData load_grid(const record::RunRecord& record, const record::MethodSummary& method, const GridStatistic& statistic) {
+GridData load_grid(const record::RunRecord& record, const record::MethodSummary& method,
+                   const GridStatistic& statistic) {
   const auto& meta = record.meta();
   GridData grid;
   grid.layers = static_cast<int>(meta.num_layers);

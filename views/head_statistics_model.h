@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The layers x heads numbers behind the Overview's grid: one chosen statistic of one method's stream, as plain data and as
-// an item model for tables and screen readers.
+// The layers x heads numbers behind the Overview's grid: one chosen statistic of one method's stream, as plain data and
+// as an item model for tables and screen readers.
 #pragma once
 
 #include <QAbstractTableModel>
@@ -15,13 +15,13 @@ namespace headroom::views {
 /// A statistic that the grid can show.
 struct GridStatistic {
   enum class Unit { nats, keys, share };
-  const char* key;         ///< name in HeadStatistics, or "oracle_recall"
+  const char* key;  ///< name in HeadStatistics, or "oracle_recall"
   const char* title;
   const char* definition;
   Unit unit;
-  bool sparse_only;        ///< makes no sense for dense
-  bool per_layer;          ///< one value a layer: the support is shared by all heads
-  QString format(double value) const;        ///< with unit
+  bool sparse_only;                                         ///< makes no sense for dense
+  bool per_layer;                                           ///< one value a layer: the support is shared by all heads
+  QString format(double value) const;                       ///< with unit
   QString format_short(double value, double spread) const;  ///< for a cell; fewer decimals the wider the values spread
 };
 const std::vector<GridStatistic>& grid_statistics();
@@ -41,7 +41,8 @@ struct GridData {
   int group_of(int head) const { return kv_heads > 0 ? head / std::max(1, (heads - 1) / kv_heads) : head; }
 };
 /// Throws input errors of damaged records. Where the record has no such statistic for the method, every value is NaN.
-GridData load_grid(const record::RunRecord& record, const record::MethodSummary& method, const GridStatistic& statistic);
+GridData load_grid(const record::RunRecord& record, const record::MethodSummary& method,
+                   const GridStatistic& statistic);
 
 enum class LayerOrder { layer, highest, lowest };
 /// Layers in the order they are drawn; by value means by the head mean. Layers without a value come last.

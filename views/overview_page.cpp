@@ -42,7 +42,9 @@ AnswerSentence sentence_at(const record::RunRecord& record, const std::vector<Me
 
 }  // namespace
 
-OverviewPage::OverviewPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) { build(); }
+OverviewPage::OverviewPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
+  build();
+}
 OverviewPage::~OverviewPage() = default;
 
 void OverviewPage::build() {
@@ -171,9 +173,10 @@ void OverviewPage::show_sentences() {
   if (!record_->meta().complete)
     sentences_->addWidget(make_note(tr("This run was stopped early: what was finished is shown."), this));
   if (shown_.empty() || !baseline) {
-    auto* label = new QLabel(tr("This run holds the dense model alone. A new run with the oracle or the indexer shows what a "
-                                "budget keeps."),
-                             this);
+    auto* label =
+        new QLabel(tr("This run holds the dense model alone. A new run with the oracle or the indexer shows what a "
+                      "budget keeps."),
+                   this);
     label->setWordWrap(true);
     sentences_->addWidget(label);
     return;
@@ -261,7 +264,9 @@ void OverviewPage::show_grid() {
     note = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
   }
   if (statistic->sparse_only && method->name == "dense")
-    note = tr("Dense attends to every key, so there is nothing to capture or miss. Choose another stream or statistic. ") + note;
+    note =
+        tr("Dense attends to every key, so there is nothing to capture or miss. Choose another stream or statistic. ") +
+        note;
   definition_->setText(note);
   const auto order = ordered_layers(*grid_data_, static_cast<LayerOrder>(order_->currentIndex()));
   grid_->set_data(grid_data_, order);
@@ -306,7 +311,9 @@ void OverviewPage::choose(int layer, int head) {
       QStringLiteral("overview-cell"));
 }
 
-QString OverviewPage::title() const { return tr("Overview"); }
+QString OverviewPage::title() const {
+  return tr("Overview");
+}
 
 QString OverviewPage::csv() const {
   if (!grid_data_ || !grid_data_->statistic) return {};
@@ -317,8 +324,9 @@ QString OverviewPage::csv() const {
       if (!std::isfinite(value)) continue;
       text += QStringLiteral("%1,%2,%3,%4\r\n")
                   .arg(layer)
-                  .arg(csv_cell(QString::fromStdString(grid_data_->kinds.empty() ? std::string("full")
-                                                                                  : grid_data_->kinds[static_cast<std::size_t>(layer)])),
+                  .arg(csv_cell(QString::fromStdString(grid_data_->kinds.empty()
+                                                           ? std::string("full")
+                                                           : grid_data_->kinds[static_cast<std::size_t>(layer)])),
                        head == grid_data_->heads - 1 ? QStringLiteral("mean") : QString::number(head),
                        QString::number(value, 'g', 9));
     }
@@ -333,17 +341,18 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   figure.title(title(), run_caption(record_->meta(), record_->length()));
   const record::MethodSummary* baseline = dense_of(*record_);
   for (std::size_t i = 0; baseline && i < shown_.size(); ++i)
-    figure.html(QStringLiteral("<b style=\"color:%1\">%2</b>&nbsp; %3")
-                    .arg(Theme::instance().method(QString::fromStdString(shown_[i]->name)).name(),
-                         method_name(shown_[i]->name),
-                         sentence_at(*record_, shown_, i, *baseline).html(Theme::instance().text())),
-                1.2);
+    figure.html(
+        QStringLiteral("<b style=\"color:%1\">%2</b>&nbsp; %3")
+            .arg(Theme::instance().method(QString::fromStdString(shown_[i]->name)).name(), method_name(shown_[i]->name),
+                 sentence_at(*record_, shown_, i, *baseline).html(Theme::instance().text())),
+        1.2);
   if (!answers_->isHidden()) {
     figure.heading(answers_heading_->text());
     figure.html(answers_->html(), 0.95);
   }
   if (!grid_data_ || grid_data_->layers == 0) return;
-  figure.heading(tr("%1 by layer and head, %2").arg(QString::fromUtf8(grid_data_->statistic->title), stream_->currentText()));
+  figure.heading(
+      tr("%1 by layer and head, %2").arg(QString::fromUtf8(grid_data_->statistic->title), stream_->currentText()));
   QFont text = QGuiApplication::font();
   text.setPixelSize(std::max(1, static_cast<int>(13 * figure.unit())));
   painter.setFont(text);

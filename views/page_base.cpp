@@ -132,7 +132,8 @@ QCPScatterStyle method_marker(const QString& name, double size, bool filled) {
   if (name == "indexer") shape = QCPScatterStyle::ssDiamond;
   if (name == "sink_window") shape = QCPScatterStyle::ssSquare;
   if (name == "random") shape = QCPScatterStyle::ssTriangle;
-  return QCPScatterStyle(shape, QPen(colour, 2), filled ? QBrush(colour) : QBrush(Theme::instance().background()), size);
+  return QCPScatterStyle(shape, QPen(colour, 2), filled ? QBrush(colour) : QBrush(Theme::instance().background()),
+                         size);
 }
 
 void style_table(QTableView* table) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What Overview, Budget, Timing and Compare share: reacting only to the changes they draw, and only while visible; plots
-// and headings in one style; figures for export.
+// What Overview, Budget, Timing and Compare share: reacting only to the changes they draw, and only while visible;
+// plots and headings in one style; figures for export.
 #pragma once
 
 #include <QFont>
@@ -22,8 +22,8 @@ class QTableView;
 
 namespace headroom::views {
 
-/// A widget drawn from the Selection. Changes outside `interest` are ignored, those that come while hidden are kept until
-/// shown. With no record open an explanation stands in the page's place.
+/// A widget drawn from the Selection. Changes outside `interest` are ignored, those that come while hidden are kept
+/// until shown. With no record open an explanation stands in the page's place.
 class PageBase : public QWidget {
   Q_OBJECT
  public:

@@ -48,7 +48,7 @@ bool same_prompt(const record::RunRecord& a, const record::RunRecord& b) {
   const auto& one = a.meta();
   const auto& two = b.meta();
   const bool same_model = !one.model_sha256.empty() && !two.model_sha256.empty() ? one.model_sha256 == two.model_sha256
-                                                                                : one.model_name == two.model_name;
+                                                                                 : one.model_name == two.model_name;
   return same_model && a.tokens().ids == b.tokens().ids;
 }
 
@@ -112,7 +112,8 @@ double interpolate(const std::vector<double>& budgets, const std::vector<double>
   if (budgets.empty()) return std::numeric_limits<double>::quiet_NaN();
   if (budget <= budgets.front()) return values.front();
   if (budget >= budgets.back()) return values.back();
-  const auto upper = static_cast<std::size_t>(std::upper_bound(budgets.begin(), budgets.end(), budget) - budgets.begin());
+  const auto upper =
+      static_cast<std::size_t>(std::upper_bound(budgets.begin(), budgets.end(), budget) - budgets.begin());
   const double f = std::log(budget / budgets[upper - 1]) / std::log(budgets[upper] / budgets[upper - 1]);
   return values[upper - 1] + f * (values[upper] - values[upper - 1]);
 }

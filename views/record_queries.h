@@ -18,8 +18,8 @@ using MethodPtr = const record::MethodSummary*;
 MethodPtr dense_of(const record::RunRecord& record);
 /// The state's baseline, else the dense method, else null.
 MethodPtr baseline_of(const record::RunRecord& record, const ViewState& state);
-/// One sparse method of each name in the record's order: the chosen one (`state.method`), else the one whose budget lies
-/// nearest to the slider (in ratio), smaller granularity first.
+/// One sparse method of each name in the record's order: the chosen one (`state.method`), else the one whose budget
+/// lies nearest to the slider (in ratio), smaller granularity first.
 std::vector<MethodPtr> methods_near_budget(const record::RunRecord& record, const ViewState& state);
 /// Same model (by hash, else by name) and the same token ids: numbers of the two may stand in one plot.
 bool same_prompt(const record::RunRecord& a, const record::RunRecord& b);
@@ -53,7 +53,7 @@ std::optional<double> knee(const std::vector<double>& budgets, const std::vector
 /// Suggested budget of one full layer for a target mass recall.
 struct LayerBudget {
   int layer = 0;
-  double budget = 0;      ///< keys
+  double budget = 0;  ///< keys
   double density = 1;
   double worst_head = 0;  ///< its smallest head mean at that budget
   bool reached = true;

@@ -44,7 +44,8 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
   section(tr("Time"));
   row(tr("time to first token"), tr("Median [first quartile–third quartile] of the timed passes"),
       [](const Method& m) { return m.ttft.repeats > 0 ? format_quartiles(m.ttft) : tr("not timed"); });
-  row(tr("timed passes"), tr("Repeats after the warm-up passes"), [](const Method& m) { return QString::number(m.ttft.repeats); });
+  row(tr("timed passes"), tr("Repeats after the warm-up passes"),
+      [](const Method& m) { return QString::number(m.ttft.repeats); });
   row(tr("speedup over dense"), tr("Only for optimised, deployable paths"),
       [&](const Method& m) { return baseline ? speedup_text(m, *baseline) : QString(); });
   section(tr("Stages, median"));
@@ -61,12 +62,13 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
                                  : QStringLiteral("%1 (%2)").arg(format_percent(m.captured_mass_mean, 1),
                                                                  format_percent(m.captured_mass_min, 1));
       });
-  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass"), [](const Method& m) {
-    if (!m.oracle_recall_mean) return QString();
-    QString text = format_percent(*m.oracle_recall_mean, 1);
-    if (m.oracle_recall_95_mean) text += QStringLiteral(" (%1)").arg(format_percent(*m.oracle_recall_95_mean, 1));
-    return text;
-  });
+  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass"),
+      [](const Method& m) {
+        if (!m.oracle_recall_mean) return QString();
+        QString text = format_percent(*m.oracle_recall_mean, 1);
+        if (m.oracle_recall_95_mean) text += QStringLiteral(" (%1)").arg(format_percent(*m.oracle_recall_95_mean, 1));
+        return text;
+      });
   row(tr("KL to dense, last position"), tr("Kullback–Leibler divergence of the next token, in nats"),
       [](const Method& m) { return m.kl_to_dense ? format_number(*m.kl_to_dense) + " nats" : QString(); });
   row(tr("same top token"), {},
@@ -83,7 +85,9 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
   endResetModel();
 }
 
-int TimingModel::rowCount(const QModelIndex& parent) const { return parent.isValid() ? 0 : static_cast<int>(rows_.size()); }
+int TimingModel::rowCount(const QModelIndex& parent) const {
+  return parent.isValid() ? 0 : static_cast<int>(rows_.size());
+}
 int TimingModel::columnCount(const QModelIndex& parent) const {
   return parent.isValid() ? 0 : static_cast<int>(titles_.size()) + 1;
 }

@@ -18,7 +18,9 @@
 
 namespace headroom::views {
 
-TimingPage::TimingPage(Selection* selection, QWidget* parent) : PageBase(selection, Selection::Method, parent) { build(); }
+TimingPage::TimingPage(Selection* selection, QWidget* parent) : PageBase(selection, Selection::Method, parent) {
+  build();
+}
 
 void TimingPage::build() {
   setAccessibleName(tr("Timing"));
@@ -39,8 +41,10 @@ void TimingPage::build() {
   context_ = make_note(QString(), body());
   bound_ = new QLabel(body());
   bound_->setWordWrap(true);
-  bound_->setToolTip("<qt>" + tr("Amdahl bound: T_dense / (T_dense − T_attention). Attention is only part of the time to first "
-                                 "token, so no sparse attention can do better.") + "</qt>");
+  bound_->setToolTip("<qt>" +
+                     tr("Amdahl bound: T_dense / (T_dense − T_attention). Attention is only part of the time to first "
+                        "token, so no sparse attention can do better.") +
+                     "</qt>");
   note_ = make_note(QString(), body());
   column->addWidget(context_);
   column->addWidget(bound_);
@@ -128,7 +132,8 @@ QString TimingPage::context_text() const {
   if (most == 1 && fewest == 1) {
     parts << tr("one timed pass a method: no spread is known");
   } else if (most > 0) {
-    parts << (fewest == most ? tr("%1 timed passes a method").arg(most) : tr("%1–%2 timed passes a method").arg(fewest).arg(most));
+    parts << (fewest == most ? tr("%1 timed passes a method").arg(most)
+                             : tr("%1–%2 timed passes a method").arg(fewest).arg(most));
   }
   parts.removeAll(QString());
   return parts.join(QStringLiteral(" · "));
@@ -158,12 +163,17 @@ QString TimingPage::unoptimised_text() const {
   QStringList sentences;
   if (!labelled.isEmpty())
     sentences << tr("%1: %2; their times are stated, no speedup is.").arg(labelled.join(QStringLiteral("; ")), label);
-  if (!oracles.isEmpty()) sentences << tr("%1: a reference that is not deployable; no speedup.").arg(oracles.join(QStringLiteral("; ")));
+  if (!oracles.isEmpty())
+    sentences << tr("%1: a reference that is not deployable; no speedup.").arg(oracles.join(QStringLiteral("; ")));
   return sentences.join(' ');
 }
 
-QString TimingPage::title() const { return tr("Timing"); }
-QString TimingPage::csv() const { return model_->csv(); }
+QString TimingPage::title() const {
+  return tr("Timing");
+}
+QString TimingPage::csv() const {
+  return model_->csv();
+}
 
 void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   refresh_now();
@@ -176,7 +186,8 @@ void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOpt
   const QRectF rest = figure.rest();
   // The bars show the stages; their numbers are in the CSV.
   const bool by_layer = !view_->currentData().toString().isEmpty();
-  const double plot_height = std::min(rest.height() * 0.5, (by_layer ? 260 : plot_->num_bars() * 48 + 70) * figure.unit());
+  const double plot_height =
+      std::min(rest.height() * 0.5, (by_layer ? 260 : plot_->num_bars() * 48 + 70) * figure.unit());
   figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), plot_height));
   figure.take_top(plot_height + 16 * figure.unit());
   figure.table(*table_, figure.rest(), [this](int row) { return model_->is_stage(row); });

@@ -40,7 +40,7 @@ class TimingPage : public PageBase, public Exportable {
   RecordPtr record_;
   std::vector<MethodPtr> methods_;
   QLabel *context_, *bound_, *note_, *legend_;
-  QComboBox *view_;
+  QComboBox* view_;
   TimingPlot* plot_;
   TimingModel* model_;
   QTableView* table_;

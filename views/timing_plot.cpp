@@ -35,7 +35,9 @@ QString stage_title(std::size_t stage) {
   return {};
 }
 
-double TimingPlot::Bar::sum() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
+double TimingPlot::Bar::sum() const {
+  return std::accumulate(ms.begin(), ms.end(), 0.0);
+}
 
 TimingPlot::TimingPlot(QWidget* parent) : QCustomPlot(parent) {
   setAccessibleName(tr("Time to first token by stage"));
@@ -179,7 +181,8 @@ QString TimingPlot::read_out(const QPointF& position) const {
   const double key = layers_ ? xAxis->pixelToCoord(position.x()) : yAxis->pixelToCoord(position.y());
   const double value = (layers_ ? yAxis->pixelToCoord(position.y()) : xAxis->pixelToCoord(position.x())) * unit_;
   const long index = std::lround(key);
-  if (index < 0 || index >= static_cast<long>(bars_.size()) || std::abs(key - static_cast<double>(index)) > 0.42) return {};
+  if (index < 0 || index >= static_cast<long>(bars_.size()) || std::abs(key - static_cast<double>(index)) > 0.42)
+    return {};
   const Bar& bar = bars_[static_cast<std::size_t>(index)];
   double end = 0;
   for (std::size_t stage = 0; stage < num_stages; ++stage) {

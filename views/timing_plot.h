@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Time to first token as stacked stages: one bar a method, or one a layer of a method. Whiskers are the quartiles of the
-// whole, which stage medians need not add up to.
+// Time to first token as stacked stages: one bar a method, or one a layer of a method. Whiskers are the quartiles of
+// the whole, which stage medians need not add up to.
 #pragma once
 
 #include <qcustomplot.h>

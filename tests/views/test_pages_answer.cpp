@@ -50,28 +50,33 @@ class TestPagesAnswer : public QObject {
   Q_OBJECT
  private slots:
   void sentence_of_an_optimised_path() {
-    QCOMPARE(sentence(sparse("indexer")),
-             QString("On this prompt (4,012 tokens, SmolLM2-135M, 2-core CPU) 512 keys a query (23 % of pairs) keep 97.1 % of "
-                     "the mass; the answer is the same as dense; time to first token 6.7 s → 4.1 s. One prompt: not a quality "
-                     "result."));
+    QCOMPARE(
+        sentence(sparse("indexer")),
+        QString(
+            "On this prompt (4,012 tokens, SmolLM2-135M, 2-core CPU) 512 keys a query (23 % of pairs) keep 97.1 % of "
+            "the mass; the answer is the same as dense; time to first token 6.7 s → 4.1 s. One prompt: not a quality "
+            "result."));
   }
   void a_reference_path_claims_no_time() {
     auto method = sparse("indexer");
     method.label = "reference path, not optimised";
     const QString text = sentence(method);
-    QCOMPARE(text, QString("On this prompt (4,012 tokens, SmolLM2-135M, 2-core CPU) 512 keys a query (23 % of pairs) keep 97.1 "
-                           "% of the mass; the answer is the same as dense; time to first token 6.7 s dense (the sparse CPU "
-                           "path is a reference, not optimised: no time is compared). One prompt: not a quality result."));
+    QCOMPARE(
+        text,
+        QString("On this prompt (4,012 tokens, SmolLM2-135M, 2-core CPU) 512 keys a query (23 % of pairs) keep 97.1 "
+                "% of the mass; the answer is the same as dense; time to first token 6.7 s dense (the sparse CPU "
+                "path is a reference, not optimised: no time is compared). One prompt: not a quality result."));
     QVERIFY(!text.contains("4.1"));
-    QCOMPARE(sentence(method, {false, true}),
-             QString("512 keys a query (23 % of pairs) keep 97.1 % of the mass; the answer is the same as dense; its time is not "
-                     "compared either. One prompt: not a quality result."));
+    QCOMPARE(sentence(method, {false, true}), QString("512 keys a query (23 % of pairs) keep 97.1 % of the mass; the "
+                                                      "answer is the same as dense; its time is not "
+                                                      "compared either. One prompt: not a quality result."));
     QVERIFY(!speedup_allowed(method, dense()));
   }
   void the_oracle_gets_a_time_but_no_speedup() {
     const QString text = sentence(sparse("oracle"));
-    QVERIFY2(text.contains("time to first token 4.1 s, dense 6.7 s (the oracle is a reference, not deployable: no speedup)"),
-             qPrintable(text));
+    QVERIFY2(
+        text.contains("time to first token 4.1 s, dense 6.7 s (the oracle is a reference, not deployable: no speedup)"),
+        qPrintable(text));
     QVERIFY(!text.contains(QStringLiteral("→")));
     QVERIFY(!speedup_allowed(sparse("oracle"), dense()));
     QVERIFY(speedup_allowed(sparse("indexer"), dense()));

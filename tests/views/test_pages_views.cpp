@@ -36,7 +36,8 @@ class TestPagesViews : public QObject {
     for (PageBase* page : std::initializer_list<PageBase*>{&overview, &budget, &timing}) {
       show_page(*page, {900, 600});
       bool found = false;
-      for (const auto* label : page->findChildren<QLabel*>()) found = found || (label->isVisible() && label->text().contains("No run"));
+      for (const auto* label : page->findChildren<QLabel*>())
+        found = found || (label->isVisible() && label->text().contains("No run"));
       QVERIFY(found);
       QVERIFY(page->settled());
     }
@@ -81,7 +82,8 @@ class TestPagesViews : public QObject {
     OverviewPage page(selection_.get());
     page.refresh_now();
     const auto* oracle = small_record()->find_method("oracle-k64-g1");
-    QVERIFY(page.answer_text().startsWith("Oracle: On this prompt (600 tokens, Synthetic 12M, 2-core CPU) 64 keys a query ("));
+    QVERIFY(page.answer_text().startsWith(
+        "Oracle: On this prompt (600 tokens, Synthetic 12M, 2-core CPU) 64 keys a query ("));
     QVERIFY(page.answer_text().contains(QString::number(oracle->captured_mass_mean * 100, 'f', 1) + " % of the mass"));
     QVERIFY(page.answer_text().contains("Indexer: 64 keys"));
     QVERIFY(page.csv().startsWith("layer,kind,head,captured_mass\r\n"));
@@ -114,7 +116,9 @@ class TestPagesViews : public QObject {
     show_page(page, {1280, 720});
     const double before = selection_->state().budget;
     BudgetPlot* plot = page.plot();
-    const auto at = [&](double keys) { return QPoint(static_cast<int>(std::lround(plot->pixel_of(keys))), plot->height() / 3); };
+    const auto at = [&](double keys) {
+      return QPoint(static_cast<int>(std::lround(plot->pixel_of(keys))), plot->height() / 3);
+    };
     QTest::mousePress(plot, Qt::LeftButton, {}, at(100));
     QVERIFY(std::abs(page.read_out().budget - 100) < 4);
     const double recall = page.read_out().mean;
@@ -169,7 +173,8 @@ class TestPagesViews : public QObject {
   void densities_are_exact() {
     QVERIFY(std::abs(density_of(4096, 512) - 1966336.0 / 8390656.0) < 1e-12);
     QCOMPARE(density_of(100, 100), 1.0);
-    for (const double k : {1.0, 64.0, 512.0, 4096.0}) QVERIFY(std::abs(budget_of_density(4096, density_of(4096, k)) - k) < 1e-6);
+    for (const double k : {1.0, 64.0, 512.0, 4096.0})
+      QVERIFY(std::abs(budget_of_density(4096, density_of(4096, k)) - k) < 1e-6);
   }
 
   void timing_table_equals_the_record() {
