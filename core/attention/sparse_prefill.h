@@ -32,8 +32,8 @@ bool needs_additive_scores(const SelectionRule& rule);
 at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer& scorer,
                           StageClock& clock, const SupportSink& sink, const JobContext& job);
 
-/// Causal attention over the first `rows` positions into out[:, :rows]. On the CPU one query head at a time, and
-/// long prompts in query chunks, so that a stop is noticed; grouped heads are never copied.
+/// Causal attention over the first `rows` positions into out[:, :rows]. On the CPU in one call, then one head a thread,
+/// then query chunks as prompts grow, so that a stop is noticed; grouped heads are never copied.
 void dense_prefill(const LayerQuery& query, std::int64_t rows, const at::Tensor& out, const JobContext& job);
 
 /// Throws an internal error where shapes, dtypes or devices do not fit together.

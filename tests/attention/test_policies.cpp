@@ -121,17 +121,19 @@ class TestPolicies : public QObject {
     }
   }
 
-  void long_dense_prompts_are_merged_from_chunks() {
-    // Long and wide enough for query chunks; checked against the plain call.
-    const LayerQuery query = make_query({6000, 1, 1, 256}, 2);
-    const at::Tensor out = attend(*make_policy({}), query).out;
-    StageClock clock;
-    for (const std::int64_t row : {0L, 511L, 1500L, 5999L}) {
-      const at::Tensor scores =
-          at::matmul(query.k[0].narrow(0, 0, row + 1).to(at::kDouble), query.q[0][row].to(at::kDouble))
-              .mul(query.scale);
-      const at::Tensor expected = at::matmul(at::softmax(scores, 0), query.v[0].narrow(0, 0, row + 1).to(at::kDouble));
-      QVERIFY(expected.sub(out[0][row]).abs().max().item<double>() < 1e-5);
+  void long_dense_prompts_are_split_without_a_trace() {
+    // More work than one call may take: one head a thread, then one head in query chunks.
+    for (const Shape& shape : {Shape{4600, 2, 1, 256}, Shape{6300, 1, 1, 256}}) {
+      const LayerQuery query = make_query(shape, 2);
+      const at::Tensor out = attend(*make_policy({}), query).out;
+      const std::int64_t head = shape.num_q_heads - 1;
+      for (const std::int64_t row : {std::int64_t{0}, std::int64_t{511}, std::int64_t{1500}, shape.length - 1}) {
+        const at::Tensor k = query.k[0].narrow(0, 0, row + 1).to(at::kDouble);
+        const at::Tensor v = query.v[0].narrow(0, 0, row + 1).to(at::kDouble);
+        const at::Tensor scores = at::matmul(k, query.q[head][row].to(at::kDouble)).mul(query.scale);
+        const at::Tensor expected = at::matmul(at::softmax(scores, 0), v);
+        QVERIFY(expected.sub(out[head][row]).abs().max().item<double>() < 1e-5);
+      }
     }
   }
 
