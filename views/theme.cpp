@@ -172,6 +172,12 @@ QColor Theme::missed() const {
 QColor Theme::wasted() const {
   return colours(mode_).wasted;
 }
+QColor Theme::map_outline() const {
+  return QColor(0xffffffff);
+}
+QColor Theme::map_casing() const {
+  return QColor(0xff101418);
+}
 QColor Theme::warning_background() const {
   return colours(mode_).warning;
 }

@@ -21,6 +21,8 @@ class Theme : public QObject {
 
   QColor text() const, muted_text() const, background() const, panel() const, border() const, grid() const, accent() const;
   QColor hit() const, missed() const, wasted() const;  ///< told apart by shape and colour, never red against green
+  /// Lines over a cividis map, the same in both modes: an outline and the casing that keeps it visible on bright cells.
+  QColor map_outline() const, map_casing() const;
   QColor warning_background() const, error_background() const, info_background() const;
   /// Colour of a method by its name ("dense", "oracle", "indexer", …), the same on every page.
   QColor method(const QString& name) const;

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Drawing of the marginal strip.
+#include "views/map_marginal.h"
+
+#include <cmath>
+
+#include "views/map_colours.h"
+#include "views/theme.h"
+
+namespace headroom::views {
+namespace {
+
+constexpr double smallest_mass = 1e-6;
+
+float largest(const std::vector<float>& values, double begin, double end) {
+  const auto size = static_cast<std::int64_t>(values.size());
+  const std::int64_t first = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(begin)));
+  const std::int64_t last = std::min(size, std::max(first + 1, static_cast<std::int64_t>(std::ceil(end))));
+  float result = -1;
+  for (std::int64_t i = first; i < last; ++i) result = std::max(result, values[static_cast<std::size_t>(i)]);
+  return result;
+}
+
+}  // namespace
+
+MapMarginal::MapMarginal(QCPAxis* key_axis, QCPAxis* value_axis) : QCPAbstractPlottable(key_axis, value_axis) {
+  setSelectable(QCP::stNone);
+}
+
+void MapMarginal::draw(QCPPainter* painter) {
+  if (!data_) return;
+  const QRectF area = mKeyAxis->axisRect()->rect();
+  draw_marginal(*painter, area, *data_, mKeyAxis->range().lower, mKeyAxis->range().upper,
+                mParentPlot->bufferDevicePixelRatio());
+}
+
+void draw_marginal(QPainter& painter, const QRectF& area, const MapData& data, double key_begin, double key_end,
+                   double pixel_ratio) {
+  const Theme& theme = Theme::instance();
+  const int pixels = std::max(1, static_cast<int>(std::lround(area.width() * pixel_ratio)));
+  const double step = (key_end - key_begin) / pixels, width = area.width() / pixels;
+  painter.save();
+  painter.setRenderHint(QPainter::Antialiasing, false);
+  painter.setClipRect(area);
+  if (!data.mass_received.empty()) {
+    QColor bar = theme.method(QStringLiteral("oracle"));
+    bar.setAlphaF(0.55f);
+    QPainterPath bars;
+    for (int x = 0; x < pixels; ++x) {
+      const float value = largest(data.mass_received, key_begin + x * step, key_begin + (x + 1) * step);
+      const double height = scale_position(value, smallest_mass, 1) * area.height();
+      if (height > 0) bars.addRect(QRectF(area.left() + x * width, area.bottom() - height, width, height));
+    }
+    painter.fillPath(bars, bar);
+  }
+  if (!data.selection_frequency.empty()) {
+    QPolygonF line;
+    for (int x = 0; x < pixels; ++x) {
+      const float value = largest(data.selection_frequency, key_begin + x * step, key_begin + (x + 1) * step);
+      if (value < 0) continue;
+      const double y = area.bottom() - 1 - std::min(1.0f, value) * (area.height() - 2);
+      line << QPointF(area.left() + x * width, y) << QPointF(area.left() + (x + 1) * width, y);
+    }
+    painter.setPen(QPen(theme.missed(), 0));
+    painter.drawPolyline(line);
+  }
+  painter.restore();
+}
+
+}  // namespace headroom::views
