@@ -17,6 +17,7 @@ std::mutex& library_mutex() {
 
 Library::Library() : lock_(library_mutex()) {
   static const bool once = [] {
+    H5dont_atexit();  // records may live in objects that are destroyed later than HDF5 would end
     H5open();
     // Filters come with the library or not at all: a record must not be able to load code.
     H5PLset_loading_state(0);

@@ -1,15 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
-// A record gives back what was written.
+// A record gives back what was written, lives beside the work that reads it, and leaves nothing half-written behind.
 #include <QTemporaryDir>
 #include <QtTest>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <thread>
 
 #include "base/error.h"
+#include "record/crc32c.h"
+#include "record/half.h"
 #include "record/record_writer.h"
 #include "record/run_record.h"
+#include "record/tiles.h"
 #include "support/synthetic_record.h"
 
 using namespace headroom;
 using namespace headroom::record;
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+RunMeta small_meta() {
+  RunMeta m;
+  m.run_id = "0123456789abcdef";
+  m.created = "2026-05-04T03:02:01Z";
+  m.program_version = "9.8.7";
+  m.spec_json = "{\"prompt\": \"\\u00e9\\n\"}";
+  m.model_name = "A \"model\"\\";
+  m.model_path = "/a/b\xff.gguf";  // not UTF-8
+  m.model_sha256 = "aa";
+  m.architecture = "llama";
+  m.device = "CPU";
+  m.dtype = "bf16";
+  m.context = 4096;
+  m.num_layers = 3;
+  m.num_q_heads = 4;
+  m.num_kv_heads = 2;
+  m.head_dim = 5;
+  m.layer_kinds = {"full", "linear", "full"};
+  m.scale = 0.447213595499958;
+  m.indexer_path = "i.safetensors";
+  m.indexer_sha256 = "bb";
+  m.indexer_trained_length = 4096;
+  m.task = "vt";
+  m.task_reference = "one\ntwo";
+  m.warmups = 2;
+  m.curve_rows = 64;
+  m.kept_note = "nothing";
+  return m;
+}
+
+TokenTable small_tokens() {
+  return {"ab\xF0\x9F", {7, 3, 9}, {0, 0, 2}, {0, 2, 4}};
+}
+
+MethodSummary full_summary() {
+  MethodSummary s;
+  s.id = "oracle-p0.95-g4";
+  s.name = "oracle";
+  s.budget = Budget{BudgetKind::mass, 0.95};
+  s.budget_tokens = 0;
+  s.granularity = 4;
+  s.density = 0.25;
+  s.backend = "rows";
+  s.label = "reference path, not optimised";
+  s.plan = "dense in 1 of 3 layers: 0";
+  s.causal = false;
+  s.ttft = {10.5, 9.25, nan, 3};
+  s.ttft_samples = {10, 11, 9};
+  for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = {1.0 + static_cast<double>(i), 0.1, 2, 3};
+  s.layer_stages.assign(3, {1, 2, 3, 4, 5, 6, 7, 8});
+  s.captured_mass_mean = 0.97;
+  s.captured_mass_min = 0.5;
+  s.captured_mass_per_layer = {0.9, nan, 0.5};
+  s.oracle_recall_mean = 1.0;
+  s.oracle_recall_per_layer = {1, nan, 1};
+  s.kl_to_dense = 1e-9;
+  s.top1_agrees = false;
+  s.output_l2_per_layer = {0.1, 0.2, 0.3};
+  s.answer_ids = {4, 5};
+  s.answer = "cut \xE4\xBD";
+  s.task_score = 33.3;
+  s.peak_bytes = 1LL << 40;
+  s.complete = false;
+  return s;
+}
+
+void same(const std::vector<double>& a, const std::vector<double>& b) {
+  QCOMPARE(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) QVERIFY(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])));
+}
+
+}  // namespace
 
 class TestRecord : public QObject {
   Q_OBJECT
@@ -33,19 +118,190 @@ class TestRecord : public QObject {
     QCOMPARE(record->methods().size(), 3u);
     QCOMPARE(record->methods()[2].id, std::string("indexer-k64-g1"));
     QVERIFY(record->find_method("nonsense") == nullptr);
+    QVERIFY(!record->layer_stream("nonsense", 0) && !record->head_statistics("../meta"));
     for (const auto& method : record->methods()) {
       const LayerStream written = test::synthetic_stream(o, method.id, 2);
       const auto read = record->layer_stream(method.id, 2);
       QCOMPARE(read->q, written.q);
       QCOMPARE(read->k, written.k);
       QCOMPARE(read->lse, written.lse);
-      QVERIFY(!record->layer_stream(method.id, 1));
+      QCOMPARE(read->scale, written.scale);
+      QVERIFY(!record->layer_stream(method.id, 1) && !record->layer_stream(method.id, 3) &&
+              !record->layer_stream(method.id, -1));
       QVERIFY(!record->availability(method.id, 1).thumbnails);
       QVERIFY(record->thumbnail(method.id, 0, 6) && !record->thumbnail(method.id, 0, 7));
       QCOMPARE(bool(record->supports(method.id, 0, SupportKind::support)), method.id != "dense");
+      QVERIFY(std::isnan(record->head_statistics(method.id)->at(1, 0, 0)));
+    }
+    // Thumbnails, marginals and streams tell the same story.
+    const auto stream = record->layer_stream("dense", 0);
+    for (const int head : {0, 5, 6}) {
+      const HeadSelector selector{head == 6 ? HeadSelector::Kind::mean : HeadSelector::Kind::head, head % 6};
+      const auto thumbnail = record->thumbnail("dense", 0, head);
+      const Tile tile = compute_tile(*stream, selector, {1, 0, 0});
+      QCOMPARE(thumbnail->cell, 2);
+      const std::vector<float> received = record->mass_received("dense", 0, head);
+      std::vector<double> sums(150, 0);
+      for (std::int64_t i = 0; i < tile.rows; ++i)
+        for (std::int64_t j = 0; j <= i; ++j) {
+          const auto cell = static_cast<std::size_t>(i * tile.columns + j);
+          QVERIFY(std::abs(thumbnail->max[static_cast<std::size_t>(i * thumbnail->size + j)] - tile.max[cell]) < 1e-5);
+          QVERIFY(std::abs(thumbnail->mean[static_cast<std::size_t>(i * thumbnail->size + j)] - tile.mean[cell]) <
+                  1e-5);
+        }
+      for (std::int64_t t = 0; t < 150; ++t) {
+        const std::vector<float> row = probability_row(*stream, selector, t);
+        for (std::size_t key = 0; key < row.size(); ++key) sums[key] += row[key];
+      }
+      for (std::size_t key = 0; key < 150; ++key)
+        QVERIFY(std::abs(received[key] - sums[key] / static_cast<double>(150 - key)) < 1e-5);
+    }
+  }
+
+  void every_field_round_trips() {
+    RunMeta meta = small_meta();
+    const MethodSummary summary = full_summary();
+    {
+      RecordWriter writer(at("b.h5"), meta, small_tokens());
+      QVERIFY(std::filesystem::exists(at("b.h5.part")) && !std::filesystem::exists(at("b.h5")));
+      const std::int64_t before = writer.bytes_written();
+      MethodSummary first = summary;
+      first.answer = "replaced later";
+      writer.write_summary(first);
+      MethodSummary dense;
+      dense.id = "dense";
+      writer.write_summary(dense);
+      writer.write_summary(summary);
+      QVERIFY(writer.bytes_written() > before);
+      meta.complete = false;
+      meta.kept_note = "half";
+      writer.finish(meta);
+    }
+    const auto record = RunRecord::open(at("b.h5"));
+    const RunMeta& m = record->meta();
+    QCOMPARE(m.spec_json, meta.spec_json);
+    QCOMPARE(m.model_name, meta.model_name);
+    QCOMPARE(m.model_path, std::string("/a/b\xEF\xBF\xBD.gguf"));
+    QCOMPARE(m.layer_kinds, meta.layer_kinds);
+    QCOMPARE(m.scale, meta.scale);
+    QCOMPARE(m.task_reference, meta.task_reference);
+    QCOMPARE(m.indexer_trained_length, 4096);
+    QCOMPARE(m.warmups, 2);
+    QCOMPARE(m.kept_note, std::string("half"));
+    QVERIFY(!m.complete);
+    QCOMPARE(record->tokens().text, small_tokens().text);
+    QCOMPARE(record->tokens().begin, small_tokens().begin);
+    QCOMPARE(record->methods().size(), 2u);
+    const MethodSummary& s = record->methods()[0];
+    QCOMPARE(s.id, summary.id);
+    QVERIFY(s.budget == summary.budget);
+    QCOMPARE(s.granularity, 4);
+    QCOMPARE(s.density, 0.25);
+    QCOMPARE(s.backend + s.label + s.plan, summary.backend + summary.label + summary.plan);
+    QVERIFY(!s.causal && !s.complete);
+    QCOMPARE(s.ttft.q1, 9.25);
+    QVERIFY(std::isnan(s.ttft.q3));
+    QCOMPARE(s.ttft.repeats, 3);
+    QCOMPARE(s.ttft_samples, summary.ttft_samples);
+    QCOMPARE(s.stages[7].median, 8.0);
+    QVERIFY(s.layer_stages == summary.layer_stages);
+    same(s.captured_mass_per_layer, summary.captured_mass_per_layer);
+    same(s.oracle_recall_per_layer, summary.oracle_recall_per_layer);
+    same(s.output_l2_per_layer, summary.output_l2_per_layer);
+    QVERIFY(s.oracle_recall_mean == 1.0 && !s.oracle_recall_95_mean && s.kl_to_dense == 1e-9);
+    QVERIFY(s.top1_agrees.has_value() && !*s.top1_agrees);
+    QCOMPARE(s.answer, summary.answer);
+    QCOMPARE(s.answer_ids, summary.answer_ids);
+    QVERIFY(s.task_score == 33.3);
+    QCOMPARE(s.peak_bytes, 1LL << 40);
+    QVERIFY(!record->methods()[1].budget && !record->methods()[1].top1_agrees);
+    QVERIFY(!record->mass_curves("dense") && record->mass_received("dense", 0, 0).empty());
+  }
+
+  void values_beyond_float16_stay_float32() {
+    test::SyntheticOptions o;
+    o.tokens = 40;
+    o.layers = 1;
+    o.float16 = false;
+    o.query_begin = 30;
+    write_synthetic_record(at("c.h5"), o);
+    const auto read = RunRecord::open(at("c.h5"))->layer_stream("dense", 0);
+    const LayerStream written = test::synthetic_stream(o, "dense", 0);
+    QCOMPARE(read->query_begin, 30);
+    QCOMPARE(read->q, written.q);
+    QCOMPARE(read->k, written.k);
+  }
+
+  void unfinished_records_are_removed() {
+    {
+      RecordWriter writer(at("d.h5"), small_meta(), small_tokens());
+      writer.write_summary(full_summary());
+    }
+    QVERIFY(!std::filesystem::exists(at("d.h5.part")) && !std::filesystem::exists(at("d.h5")));
+    QVERIFY_EXCEPTION_THROWN(RecordWriter(at("no/such/folder/d.h5"), small_meta(), small_tokens()), Error);
+    // What a killed writer left is refused by name and overwritten by the next one.
+    std::ofstream(at("d.h5.part"), std::ios::binary) << std::string(4096, '\0');
+    try {
+      RunRecord::open(at("d.h5.part"));
+      QFAIL("was opened");
+    } catch (const Error& error) {
+      QVERIFY2(QString(error.what()).contains("never finished"), error.what());
+    }
+    RecordWriter(at("d.h5"), small_meta(), small_tokens()).finish(small_meta());
+    QCOMPARE(RunRecord::open(at("d.h5"))->length(), 3);
+  }
+
+  void results_are_shared_while_held_and_threads_may_read() {
+    test::write_synthetic_record(at("e.h5"), {.tokens = 60, .layers = 2});
+    const auto record = RunRecord::open(at("e.h5"));
+    const auto held = record->layer_stream("dense", 1);
+    QCOMPARE(record->layer_stream("dense", 1).get(), held.get());
+    std::atomic<int> wrong = 0;
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i)
+      threads.emplace_back([&, i] {
+        for (int round = 0; round < 20; ++round) {
+          const auto other = RunRecord::open(at("e.h5"));
+          const auto& source = i % 2 ? record : other;
+          wrong += source->layer_stream("dense", 1)->q != held->q;
+          wrong += !source->supports("oracle-k64-g1", round % 2, SupportKind::target);
+          wrong += source->thumbnail("dense", 0, round % 7) == nullptr;
+        }
+      });
+    threads.clear();
+    QCOMPARE(wrong.load(), 0);
+  }
+
+  void float16_is_exact() {
+    for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+      const float value = from_half(static_cast<std::uint16_t>(bits));
+      if (!std::isnan(value)) QCOMPARE(to_half(value), static_cast<std::uint16_t>(bits));
+    }
+    QCOMPARE(from_half(0x3c00), 1.0f);
+    QCOMPARE(from_half(0x0001), 0x1p-24f);
+    QCOMPARE(from_half(0x7bff), 65504.0f);
+    QCOMPARE(to_half(65520.0f), static_cast<std::uint16_t>(0x7c00));
+    QCOMPARE(to_half(1.0f + 0x1p-11f), static_cast<std::uint16_t>(0x3c00));  // ties to even
+    QCOMPARE(to_half(1.0f + 3 * 0x1p-11f), static_cast<std::uint16_t>(0x3c02));
+    QVERIFY(to_half_lossless(std::vector<float>{1.0f, 1.0f + 0x1p-12f}).empty());
+    QVERIFY(to_half_lossless(std::vector<float>{1.0f, std::numeric_limits<float>::infinity()}).empty());
+    QCOMPARE(to_half_lossless(std::vector<float>{-0.0f, 2.5f}).size(), 2u);
+  }
+
+  void checksums_agree() {
+    const std::string digits = "123456789";
+    const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(digits.data()), digits.size());
+    QCOMPARE(crc32c(bytes), 0xe3069283u);  // the check value of CRC-32C
+    std::mt19937 random(1);
+    std::vector<std::uint8_t> data(1000);
+    for (auto& byte : data) byte = static_cast<std::uint8_t>(random());
+    for (const std::size_t size : {0, 1, 7, 8, 9, 63, 1000}) {
+      const std::span<const std::uint8_t> part(data.data(), size);
+      QCOMPARE(crc32c(part), crc32c_by_table(part));
+      QCOMPARE(crc32c(part.subspan(size / 2), crc32c(part.first(size / 2))), crc32c(part));
     }
   }
 };
 
-QTEST_MAIN(TestRecord)
+QTEST_GUILESS_MAIN(TestRecord)
 #include "test_record.moc"

@@ -256,5 +256,5 @@ class TestTiles : public QObject {
   }
 };
 
-QTEST_MAIN(TestTiles)
+QTEST_GUILESS_MAIN(TestTiles)
 #include "test_tiles.moc"

@@ -19,9 +19,9 @@ struct SyntheticOptions {
   std::int64_t layers = 6, num_q_heads = 6, num_kv_heads = 2, head_dim = 32;
   /// Ids: "dense", "oracle-k<N>-g1", "indexer-k<N>-g1".
   std::vector<std::string> methods = {"dense", "oracle-k64-g1", "indexer-k64-g1"};
-  std::set<int> sliding_layers;  ///< not full: no statistics, no streams
-  std::set<int> keep_layers;     ///< whole streams kept for these; empty: all full layers
-  std::int64_t query_begin = 0;  ///< first query row kept in streams
+  std::set<int> sliding_layers = {};  ///< not full: no statistics, no streams
+  std::set<int> keep_layers = {};     ///< whole streams kept for these; empty: all full layers
+  std::int64_t query_begin = 0;       ///< first query row kept in streams
   std::uint64_t seed = 1;
   bool complete = true;
   bool float16 = true;  ///< q and k values that float16 holds exactly
