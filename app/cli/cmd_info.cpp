@@ -13,7 +13,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
 #include "commands.h"
-#include "indexer/indexer.h"
+#include "model_info.h"
 #include "protocol/summary_json.h"
 #include "record/run_record.h"
 #include "tokenizer/chat_template.h"
@@ -24,8 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-constexpr std::uint64_t hash_without_asking = std::uint64_t{4} << 30;  // bytes: a few seconds
 
 void print(const Json& json) {
   std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
@@ -47,66 +45,6 @@ std::string text_of(const Json& value) {
 }
 
 // --- models ---
-
-Json tokenizer_json(const checkpoint::Checkpoint& model) {
-  try {
-    const auto tokenizer = tokenizer::make_tokenizer(model);
-    return {{"kind", model.get_string("tokenizer.ggml.model").value_or("")},
-            {"pre", model.get_string("tokenizer.ggml.pre").value_or("")},
-            {"vocabulary", tokenizer->vocabulary()},
-            {"end_tokens", tokenizer->end_tokens()},
-            {"chat_template", tokenizer::has_chat_template(model)}};
-  } catch (const Error& error) {  // the weights may still be of use
-    return {{"error", error.what()}};
-  }
-}
-
-Json model_json(const fs::path& path, bool hash) {
-  const auto model = checkpoint::open_checkpoint(path);
-  const checkpoint::ModelConfig config = checkpoint::read_model_config(*model);
-  Json kinds = Json::array();
-  for (const checkpoint::LayerKind kind : config.layers) kinds.push_back(checkpoint::to_string(kind));
-  Json dtypes = Json::object();
-  std::int64_t parameters = 0;
-  std::uint64_t bytes = 0;
-  for (const checkpoint::TensorInfo& tensor : model->tensors()) {
-    Json& entry = dtypes[std::string(checkpoint::to_string(tensor.dtype))];
-    if (entry.is_null()) entry = {{"tensors", 0}, {"bytes", std::uint64_t{0}}};
-    entry["tensors"] = entry["tensors"].get<int>() + 1;
-    entry["bytes"] = entry["bytes"].get<std::uint64_t>() + tensor.bytes;
-    parameters += tensor.elements();
-    bytes += tensor.bytes;
-  }
-  Json json = {{"kind", "model"},
-               {"path", path.string()},
-               {"format", model->format() == checkpoint::Format::gguf ? "gguf" : "safetensors"},
-               {"name", config.name},
-               {"architecture", config.architecture},
-               {"layers", config.num_layers},
-               {"layer_kinds", std::move(kinds)},
-               {"width", config.width},
-               {"q_heads", config.num_q_heads},
-               {"kv_heads", config.num_kv_heads},
-               {"head_dim", config.head_dim},
-               {"mlp_width", config.mlp_width},
-               {"vocabulary", config.vocabulary},
-               {"context", config.context_length},
-               {"rope_base", config.rope_base},
-               {"rope_scaled", !config.rope_factors.empty()},
-               {"rms_epsilon", config.rms_epsilon},
-               {"tied_output", config.tied_output},
-               {"parameters", parameters},
-               {"weight_bytes", bytes},
-               {"dtypes", std::move(dtypes)},
-               {"tokenizer", tokenizer_json(*model)},
-               {"sha256", nullptr},
-               {"shipped_indexer", nullptr}};
-  if (hash || bytes <= hash_without_asking) {
-    json["sha256"] = model->hash();
-    if (const auto file = indexer::find_shipped_indexer(model->hash())) json["shipped_indexer"] = file->string();
-  }
-  return json;
-}
 
 void print_model(const Json& json) {
   std::map<std::string, int> kinds;
@@ -215,7 +153,7 @@ int info(const std::string& name, bool as_json, bool hash) {
       print_record(*run);
     return 0;
   }
-  const Json json = model_json(path, hash);
+  const Json json = model_info(path, hash);
   if (as_json)
     print(json);
   else

@@ -1,8 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
+// headroom run: the main job from the command line.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
 #include "commands.h"
+#include "experiment/preflight.h"
+#include "experiment/run.h"
+#include "interrupt.h"
+#include "progress_line.h"
+#include "protocol/json_fields.h"
+#include "protocol/summary_json.h"
+#include "run_table.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_run(CLI::App&, Action&) {}
+/// What CLI11 fills; the RunSpec is made from it.
+struct RunOptions {
+  protocol::RunSpec spec;
+  std::vector<std::string> budgets, template_arguments;
+  std::string prompt, prompt_file, task, system, indexer, plan, out, keep_queries, record_limit;
+  bool json = false;
+};
+
+[[noreturn]] void refuse(const char* option, const std::string& expected, const std::string& found) {
+  throw Error(ErrorKind::usage, "is not understood", {option, expected, found});
+}
+
+std::int64_t parse_count(std::string_view digits, const char* option, const std::string& expected,
+                         const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (status != std::errc() || end != digits.data() + digits.size() || value < 0 || value > (1LL << 50))
+    refuse(option, expected, text);
+  return value;
+}
+
+std::int64_t parse_bytes(const std::string& text) {
+  constexpr const char* expected = "bytes, or a number with KB, MB or GB, e.g. 256MB";
+  constexpr std::pair<std::string_view, int> units[] = {{"KB", 10}, {"MB", 20}, {"GB", 30}};
+  for (const auto& [unit, shift] : units) {
+    if (!text.ends_with(unit)) continue;
+    const auto count = parse_count(std::string_view(text).substr(0, text.size() - 2), "--record-limit", expected, text);
+    if (count > (1LL << (50 - shift))) refuse("--record-limit", expected, text);
+    return count << shift;
+  }
+  return parse_count(text, "--record-limit", expected, text);
+}
+
+std::int64_t parse_keep_queries(const std::string& text) {
+  if (text == "all") return 0;
+  constexpr const char* expected = "all, or last:N with N of at least 1, e.g. last:1024";
+  if (!text.starts_with("last:")) refuse("--keep-queries", expected, text);
+  const auto count = parse_count(std::string_view(text).substr(5), "--keep-queries", expected, text);
+  if (count == 0) refuse("--keep-queries", expected, text);
+  return count;
+}
+
+protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) {
+  auto spec = options.spec;
+  const auto given = [&](const char* name, const std::string& value, std::optional<std::string>& field) {
+    if (command.count(name) > 0) field = value;
+  };
+  given("--prompt", options.prompt, spec.prompt);
+  given("--prompt-file", options.prompt_file, spec.prompt_file);
+  given("--task", options.task, spec.task);
+  given("--system", options.system, spec.system_file);
+  given("--indexer", options.indexer, spec.indexer);
+  given("--plan", options.plan, spec.plan);
+  given("--out", options.out, spec.out);
+  if (!options.budgets.empty()) {
+    spec.budgets.clear();
+    for (const auto& budget : options.budgets) spec.budgets.push_back(parse_budget(budget));
+  }
+  for (const auto& argument : options.template_arguments) {
+    const auto equals = argument.find('=');
+    if (equals == std::string::npos || equals == 0) refuse("--template-arg", "key=value", argument);
+    spec.template_arguments[argument.substr(0, equals)] = argument.substr(equals + 1);
+  }
+  if (!options.keep_queries.empty()) spec.keep_queries = parse_keep_queries(options.keep_queries);
+  if (!options.record_limit.empty()) spec.record_limit = parse_bytes(options.record_limit);
+  return spec;
+}
+
+int run_command(const protocol::RunSpec& spec, bool json) {
+  const StopOnInterrupt interrupt;
+  JobContext job{interrupt.token(), {}};
+  const auto prepared = experiment::prepare_run(spec);
+  const auto preflight = experiment::preflight(prepared);
+  for (const auto& warning : preflight.warnings) std::fprintf(stderr, "headroom: %s\n", warning.c_str());
+  experiment::refuse_what_cannot_fit(preflight);
+
+  ProgressLine line;
+  job.progress = line.sink();
+  std::string kept;
+  experiment::RunCallbacks callbacks;
+  callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { kept = path; };
+  try {
+    const auto outcome = experiment::run(prepared, job, callbacks);
+    line.clear();
+    if (json) {
+      const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+      std::printf("%s\n", protocol::dump_json(result).c_str());
+    } else {
+      std::fputs(run_table(outcome).c_str(), stdout);
+    }
+    return 0;
+  } catch (const Error&) {
+    line.clear();
+    if (!kept.empty())
+      std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n", kept.c_str());
+    throw;
+  }
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& chosen) {
+  const auto options = std::make_shared<RunOptions>();
+  auto& spec = options->spec;
+  auto* command =
+      app.add_subcommand("run", "Prefill one prompt with dense and sparse attention, and record what happened");
+  command->add_option("model", spec.model, "path of a model, or a fetched one's short name")->required();
+  auto* source = command->add_option_group("prompt", "exactly one of these");
+  source->add_option("--prompt", options->prompt, "the prompt itself");
+  source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file");
+  source->add_option("--task", options->task, "a generated task, e.g. niah_single_1");
+  command->add_option("--length", spec.length, "tokens of the whole prompt, with --task");
+  command->add_option("--seed", spec.seed, "of the task and of random methods");
+  command->add_flag("--chat", spec.chat, "render the prompt with the model's chat template");
+  command->add_option("--system", options->system, "file with the system message");
+  command->add_option("--template-arg", options->template_arguments, "key=value for the chat template; repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--answer-prefix", spec.answer_prefix, "text that the answer begins with");
+  command->add_option("--methods", spec.methods, "dense, oracle, indexer, sink_window, random")->delimiter(',');
+  command->add_option("--budget", options->budgets, "keys a query: 512, 10% or p0.95; a list runs each")
+      ->delimiter(',');
+  command->add_option("--granularity", spec.granularities, "neighbouring queries that share a support")->delimiter(',');
+  command->add_option("--sinks", spec.sinks, "first positions that are always in the support");
+  command->add_option("--local", spec.local, "last positions that are always in the support");
+  command->add_option("--indexer", options->indexer, "indexer to use (safetensors)");
+  command->add_option("--dense-layers", spec.dense_layers, "layers that stay dense")->delimiter(',');
+  command->add_option("--device", spec.device, "auto, cpu or cuda[:i]");
+  command->add_option("--dtype", spec.dtype, "auto, bf16 or f32");
+  command->add_option("--repeats", spec.repeats, "timed passes a method");
+  command->add_option("--max-new-tokens", spec.max_new_tokens, "length of the answers");
+  command->add_option("--keep-layers", spec.keep_layers, "layers whose exact maps the record keeps")->delimiter(',');
+  command->add_option("--keep-queries", options->keep_queries, "rows that exact maps keep: all or last:N");
+  command->add_option("--record-limit", options->record_limit, "size of the record, e.g. 256MB");
+  command->add_option("--plan", options->plan, "execution plan");
+  command->add_option("--out", options->out, "record to write (RUN.h5)");
+  command->add_flag("--json", options->json, "one JSON object on standard output");
+  command->callback([command, options, &chosen] {
+    chosen = [command, options] { return run_command(make_spec(*command, *options), options->json); };
+  });
+}
 
 }  // namespace headroom::cli

@@ -1,8 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
+// headroom serve: the engine for the window, framed JSON-RPC over the standard streams.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "base/error.h"
+#include "base/paths.h"
 #include "commands.h"
+#include "model/device.h"
+#include "protocol/framing.h"
+#include "serve_channel.h"
+#include "serve_engine.h"
 
 namespace headroom::cli {
+namespace {
 
-void add_serve(CLI::App&, Action&) {}
+constexpr int niceness = 5;  // the window stays smooth
+constexpr std::chrono::seconds patience{3};
+
+/// The descriptor that messages go to. From here on whatever a library prints lands on standard error.
+int take_over_output() {
+  const int output = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (output < 0 || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+    throw input_error("standard output", "cannot be used for messages", "an open descriptor", "none");
+  return output;
+}
+
+std::vector<std::filesystem::path> default_folders() {
+  std::error_code ignored;
+  std::vector<std::filesystem::path> folders = {std::filesystem::current_path(ignored), cache_folder()};
+  if (const char* home = std::getenv("HOME"); home && *home) folders.insert(folders.begin(), home);
+  return folders;
+}
+
+/// Reads until the end of input. Throws where the framing is broken: no later message could be trusted.
+void read_messages(ServeEngine& engine, const ServeChannel& channel) {
+  protocol::MessageReader reader;
+  std::vector<char> buffer(1 << 16);
+  while (!engine.finished() && !channel.broken()) {
+    const auto got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return;
+    reader.feed({buffer.data(), static_cast<std::size_t>(got)});
+    while (const auto body = reader.next()) engine.handle(*body);
+  }
+}
+
+/// A job that does not stop must not keep a dead window's engine alive.
+void end_even_if_a_job_hangs() {
+  std::thread([] {
+    std::this_thread::sleep_for(patience);
+    std::_Exit(0);
+  }).detach();
+}
+
+int serve(const std::string& device_request, const std::vector<std::string>& folders) {
+  ServeChannel channel(take_over_output());
+  std::signal(SIGPIPE, SIG_IGN);
+  if (::nice(niceness) == -1 && errno != 0) errno = 0;  // a nicety, not a need
+  const auto device = model::open_device(device_request);
+  if (!device.note.empty()) std::fprintf(stderr, "headroom: %s\n", device.note.c_str());
+  auto served =
+      folders.empty() ? default_folders() : std::vector<std::filesystem::path>(folders.begin(), folders.end());
+  int status = 0;
+  {
+    ServeEngine engine(channel, device, ServedFolders(served));
+    try {
+      read_messages(engine, channel);
+    } catch (const Error& error) {
+      auto info = protocol::error_info(error);
+      info.code = static_cast<int>(protocol::RpcCode::parse_error);
+      channel.respond_error(std::nullopt, info);
+      std::fprintf(stderr, "headroom: %s\n", error.what());
+      status = static_cast<int>(error.kind());
+    }
+    end_even_if_a_job_hangs();
+  }
+  return status;
+}
+
+struct ServeOptions {
+  std::string device = "auto";
+  std::vector<std::string> folders;
+};
+
+}  // namespace
+
+void add_serve(CLI::App& app, Action& chosen) {
+  const auto options = std::make_shared<ServeOptions>();
+  auto* command = app.add_subcommand("serve", "The engine for the window: JSON-RPC over the standard streams");
+  command->add_option("--device", options->device, "auto, cpu or cuda[:i]");
+  command->add_option("--folder", options->folders, "folder that the window may browse; repeatable")
+      ->allow_extra_args(false);
+  command->callback([options, &chosen] { chosen = [options] { return serve(options->device, options->folders); }; });
+}
 
 }  // namespace headroom::cli

@@ -17,6 +17,7 @@ struct Progress {
   std::int64_t total = 0;    ///< 0 = unknown
   int layer = -1;            ///< layer at work, or -1
   double tokens_per_s = 0;   ///< 0 = not known yet
+  double eta_s = -1;         ///< seconds until the whole job is done; -1 = not known
 };
 
 using ProgressSink = std::function<void(const Progress&)>;

@@ -12,6 +12,9 @@
 
 namespace headroom::experiment {
 
+class StreamStore;
+struct PreparedRun;
+
 struct RunOutcome {
   record::RunMeta meta;
   std::vector<record::MethodSummary> methods;
@@ -22,9 +25,15 @@ struct RunOutcome {
 struct RunCallbacks {
   std::function<void(const record::RunMeta&, std::int64_t tokens)> prepared;  ///< before the first pass
   std::function<void(const record::MethodSummary&)> method_finished;
+  /// The record is on the disk; complete or, after a cancel or a failure, with what was finished.
+  std::function<void(const record::RunMeta&, const std::string& path)> record_written;
+  /// The run's working file, which answers for the layers that the record does not hold; only where a record is wanted.
+  std::function<void(const record::RunMeta&, std::shared_ptr<const StreamStore>)> store_opened;
 };
 
-/// Cancelled after at least one method: the record is kept, marked incomplete, then the error is thrown.
+/// Cancelled or failed after at least one method: the record is kept, marked incomplete, then the error is thrown.
+RunOutcome run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks = {});
+/// prepare_run() and the above.
 RunOutcome run(const protocol::RunSpec& spec, const JobContext& job, const RunCallbacks& callbacks = {});
 
 }  // namespace headroom::experiment

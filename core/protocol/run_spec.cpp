@@ -104,7 +104,7 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   }
   if (fields.has("granularities")) spec.granularities = fields.integers("granularities", max_list, 1, 128);
   spec.sinks = fields.integer_or("sinks", 0, 0, max_tokens);
-  spec.local = fields.integer_or("local", 1, 0, max_tokens);
+  spec.local = fields.integer_or("local", 1, 1, max_tokens);
   spec.indexer = fields.optional_string("indexer");
   spec.dense_layers = layer_list(fields, "dense_layers");
   spec.device = fields.string_or("device", "auto", 16);
@@ -149,7 +149,7 @@ void validate(const RunSpec& spec) {
       refuse("the granularity is not supported", "1, 4, 8, 16, 32, 64 or 128", std::to_string(granularity));
   }
   check_range("the number of sinks", spec.sinks, 0, max_tokens);
-  check_range("the local tail", spec.local, 0, max_tokens);
+  check_range("the local tail", spec.local, 1, max_tokens);
   if (!valid_device(spec.device)) refuse("the device is not understood", "auto, cpu, cuda or cuda:0", spec.device);
   if (spec.dtype != "auto" && spec.dtype != "bf16" && spec.dtype != "f32")
     refuse("the dtype is not understood", "auto, bf16 or f32", spec.dtype);

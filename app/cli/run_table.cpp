@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+
+namespace headroom::cli {
+namespace {
+
+[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...) {
+  char buffer[256];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(buffer, sizeof buffer, format, arguments);
+  va_end(arguments);
+  return buffer;
+}
+
+std::size_t width(const std::string& utf8) {
+  return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+constexpr const char* nothing = "–";
+
+std::string percent(double share) {
+  return std::isnan(share) ? nothing : text("%.1f %%", 100 * share);
+}
+
+std::string time_text(const record::Quartiles& time) {
+  const bool seconds = time.median >= 1000;
+  const double unit = seconds ? 1000 : 1;
+  const int digits = seconds || time.median < 10 ? 2 : 0;
+  const auto value = [&](double ms) { return text("%.*f", digits, ms / unit); };
+  std::string shown = value(time.median) + (seconds ? " s" : " ms");
+  if (time.repeats > 1) shown += " [" + value(time.q1) + "–" + value(time.q3) + "]";
+  return shown;
+}
+
+std::string budget_text(const record::MethodSummary& method) {
+  if (!method.budget) return nothing;
+  std::string shown = to_string(*method.budget);
+  if (method.budget->kind == BudgetKind::fraction) shown += " = " + std::to_string(method.budget_tokens);
+  if (method.granularity > 1) shown += ", B " + std::to_string(method.granularity);
+  return shown;
+}
+
+std::string one_line(const std::string& answer) {
+  std::string shown;
+  for (char c : answer) {
+    if (c == '\n')
+      shown += "\\n";
+    else if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f)
+      shown += c;
+  }
+  return shown;
+}
+
+}  // namespace
+
+std::string align_columns(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  std::string table;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
+    }
+    table += line + "\n";
+  }
+  return table;
+}
+
+std::string run_table(const experiment::RunOutcome& outcome) {
+  const auto& meta = outcome.meta;
+  std::string shown = meta.model_name + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
+                      " tokens, " + meta.dtype + ", " + meta.device + "\n";
+  if (!outcome.methods.empty())
+    shown += "time to first token: median of " + std::to_string(outcome.methods.front().ttft.repeats) +
+             (outcome.methods.front().ttft.repeats > 1 ? " [quartiles]" : "") + ", after " +
+             std::to_string(meta.warmups) + " warm-up\n\n";
+  const bool scored = std::any_of(outcome.methods.begin(), outcome.methods.end(),
+                                  [](const auto& method) { return method.task_score.has_value(); });
+  std::vector<std::vector<std::string>> rows = {
+      {"method", "budget", "density", "TTFT", "mass mean", "mass min", "recall", "KL, nats", "top-1"}};
+  if (scored) rows[0].push_back("score");
+  rows[0].push_back("how");
+  for (const auto& method : outcome.methods) {
+    const bool dense = !method.budget;
+    auto& row = rows.emplace_back();
+    row = {method.name,
+           budget_text(method),
+           percent(method.density),
+           time_text(method.ttft),
+           dense ? nothing : percent(method.captured_mass_mean),
+           dense ? nothing : percent(method.captured_mass_min),
+           method.oracle_recall_mean ? percent(*method.oracle_recall_mean) : nothing,
+           method.kl_to_dense ? text("%.4f", *method.kl_to_dense) : nothing,
+           method.top1_agrees ? (*method.top1_agrees ? "same" : "differs") : nothing};
+    if (scored) row.push_back(method.task_score ? text("%.0f", *method.task_score) : nothing);
+    row.push_back(method.plan + (method.label.empty() ? "" : "; " + method.label));
+  }
+  shown += align_columns(rows) + "\n";
+  rows.clear();
+  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", one_line(method.answer)});
+  shown += "answers\n" + align_columns(rows);
+  if (!meta.task_reference.empty()) shown += "reference: " + one_line(meta.task_reference) + "\n";
+  if (!outcome.record_path.empty())
+    shown += "\nrecord: " + outcome.record_path + "\n" + meta.kept_note + "\nThe record contains the full prompt.\n";
+  return shown;
+}
+
+}  // namespace headroom::cli

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `headroom run` prints for people: one aligned row a method, then the answers.
+#pragma once
+
+#include <string>
+
+#include "experiment/run.h"
+
+namespace headroom::cli {
+
+std::string run_table(const experiment::RunOutcome& outcome);
+
+/// Aligned columns, two spaces apart; widths count characters, not bytes. The first row is the head.
+std::string align_columns(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace headroom::cli

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// files/list and record/chunk: what the window may see of this machine's disk.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "protocol/messages.h"
+
+namespace headroom::cli {
+
+/// Folders that may be browsed and read; everything below them, links resolved.
+class ServedFolders {
+ public:
+  explicit ServedFolders(const std::vector<std::filesystem::path>& folders);
+  const std::vector<std::filesystem::path>& folders() const { return folders_; }
+  /// The real path of `path`. Throws input errors where it does not exist or lies outside.
+  std::filesystem::path resolve(const std::string& path) const;
+
+  protocol::FilesListResult list(const protocol::FilesListParams& params) const;
+  /// Only files that begin as HDF5 files do.
+  protocol::RecordChunkResult chunk(const protocol::RecordChunkParams& params) const;
+
+ private:
+  bool inside(const std::filesystem::path& real) const;
+  std::vector<std::filesystem::path> folders_;
+};
+
+}  // namespace headroom::cli
