@@ -46,10 +46,9 @@ class Analyser {
     const std::int64_t num_blocks = (length_ + block - 1) / block;
     const std::int64_t wave = 2 * at::get_num_threads();
     for (std::int64_t first = 0; first < num_blocks; first += wave) {
-      job_.check();
       std::vector<BlockSums> sums(static_cast<std::size_t>(std::min(wave, num_blocks - first)));
       at::parallel_for(0, std::ssize(sums), 1, [&](std::int64_t from, std::int64_t to) {
-        BlockAnalysis analysis(rows_, options_, targets_);
+        BlockAnalysis analysis(rows_, options_, targets_, job_);
         for (std::int64_t i = from; i < to; ++i) {
           const std::int64_t begin = (first + i) * block;
           sums[static_cast<std::size_t>(i)] = analysis.run(begin, std::min(begin + block, length_));

@@ -57,8 +57,12 @@ struct LayerAnalysis {
   SupportBitmap wasted;                    ///< in S, not in T, and m < 0.1 / history; empty for dense
 };
 
-/// `support` is what the policy's sink collected (empty for dense). Cell (i, j) of a thumbnail covers
-/// ceil(L / T) x ceil(L / T) pairs. Works tile by tile in fp32 on the query's device.
+/// `support` is what the policy's sink collected (empty for dense). T holds the row's own key, as every support does,
+/// so the oracle's own recall is 1; without a budget in tokens (mass budgets) each row's T is as large as its support.
+/// Where no row's history exceeds k, captured mass and recall are 1. Curves: means and minima over the rows with
+/// history > budget, 1 where there are none; p10 of prompts beyond 16384 tokens is taken over evenly spaced rows. Cell
+/// (i, j) of a thumbnail covers ceil(L / T) x ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device,
+/// since nothing of it is timed; results do not depend on the number of threads.
 LayerAnalysis analyse_layer(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options,
                             const JobContext& job);
 

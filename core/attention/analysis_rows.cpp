@@ -36,8 +36,14 @@ std::size_t slot(std::int64_t row, std::int64_t columns, std::int64_t column) {
 
 }  // namespace
 
-BlockAnalysis::BlockAnalysis(const HeadRows& rows, const AnalysisOptions& options, AnalysisTargets& targets)
-    : rows_(rows), options_(options), targets_(targets), length_(rows.length()), heads_(rows.num_q_heads() + 1) {}
+BlockAnalysis::BlockAnalysis(const HeadRows& rows, const AnalysisOptions& options, AnalysisTargets& targets,
+                             const JobContext& job)
+    : rows_(rows),
+      options_(options),
+      targets_(targets),
+      job_(job),
+      length_(rows.length()),
+      heads_(rows.num_q_heads() + 1) {}
 
 BlockSums BlockAnalysis::run(std::int64_t begin, std::int64_t end) {
   sums_ = {};
@@ -52,6 +58,7 @@ BlockSums BlockAnalysis::run(std::int64_t begin, std::int64_t end) {
   lse_.resize(static_cast<std::size_t>(rows_at_once));
   LayerAnalysis& result = *targets_.result;
   for (tile_begin_ = begin; tile_begin_ < end; tile_begin_ += rows_at_once) {
+    job_.check();
     const std::int64_t tile_end = std::min(tile_begin_ + rows_at_once, end);
     for (std::int64_t head = 0; head + 1 < heads_; ++head) {
       rows_.probabilities(head, tile_begin_, tile_end, p(head, tile_begin_), stride_, lse_.data());

@@ -37,7 +37,7 @@ struct AnalysisTargets {
 /// Analyses rows [begin, end), a whole number of thumbnail cells unless they are the last.
 class BlockAnalysis {
  public:
-  BlockAnalysis(const HeadRows& rows, const AnalysisOptions& options, AnalysisTargets& targets);
+  BlockAnalysis(const HeadRows& rows, const AnalysisOptions& options, AnalysisTargets& targets, const JobContext& job);
   BlockSums run(std::int64_t begin, std::int64_t end);
 
  private:
@@ -54,6 +54,7 @@ class BlockAnalysis {
   const HeadRows& rows_;
   const AnalysisOptions& options_;
   AnalysisTargets& targets_;
+  const JobContext& job_;
   const std::int64_t length_, heads_;
   std::int64_t tile_begin_ = 0, stride_ = 0, block_end_ = 0;
   BlockSums sums_;
