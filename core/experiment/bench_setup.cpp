@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/bench_setup.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/paths.h"
+#include "indexer/indexer.h"
+#include "model/random_checkpoint.h"
+#include "tasks/task.h"
+#include "tokenizer/tokenizer.h"
+
+namespace headroom::experiment {
+namespace {
+
+struct Shape {
+  const char* name;
+  std::int64_t layers, width, q_heads, kv_heads, head_dim, mlp_width, vocabulary;
+};
+// Fewer layers than the real models have where those would not fit an ordinary machine: the name says so.
+constexpr std::array shapes = {
+    Shape{"smollm2-135m", 30, 576, 9, 3, 64, 1536, 49152},
+    Shape{"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256},
+    Shape{"qwen3-8b-4-layers", 4, 4096, 32, 8, 128, 12288, 32768},
+};
+
+}  // namespace
+
+std::vector<std::string> bench_configs() {
+  std::vector<std::string> names;
+  for (const Shape& shape : shapes) names.emplace_back(shape.name);
+  return names;
+}
+
+BenchModel open_bench_model(const BenchSpec& spec) {
+  if (spec.model.empty() == spec.config.empty())
+    throw usage_error("bench needs either a model or --config NAME --random-init");
+  BenchModel model;
+  if (!spec.model.empty()) {
+    model.checkpoint = checkpoint::open_checkpoint(resolve_model(spec.model));
+    model.config = checkpoint::read_model_config(*model.checkpoint);
+    return model;
+  }
+  const auto shape = std::find_if(shapes.begin(), shapes.end(), [&](const Shape& s) { return s.name == spec.config; });
+  if (shape == shapes.end()) {
+    std::string known;
+    for (const Shape& s : shapes) known += (known.empty() ? "" : ", ") + std::string(s.name);
+    throw usage_error("config \"" + spec.config + "\" is not known: expected " + known);
+  }
+  checkpoint::ModelConfig& config = model.config;
+  config.architecture = "llama";
+  config.name = shape->name;
+  config.num_layers = shape->layers;
+  config.layers.assign(static_cast<std::size_t>(shape->layers), checkpoint::LayerKind::full);
+  config.width = shape->width;
+  config.num_q_heads = shape->q_heads;
+  config.num_kv_heads = shape->kv_heads;
+  config.head_dim = shape->head_dim;
+  config.mlp_width = shape->mlp_width;
+  config.vocabulary = shape->vocabulary;
+  config.context_length = 1 << 20;
+  config.tied_output = true;
+  model.checkpoint = std::make_unique<model::RandomCheckpoint>(config, 1);
+  model.random = true;
+  return model;
+}
+
+std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length) {
+  if (length < 1 || length > model.config.context_length)
+    throw input_error("--lengths", "this length does not fit the model's context",
+                      "1 to " + std::to_string(model.config.context_length), std::to_string(length));
+  std::vector<std::int32_t> ids;
+  if (!model.random) {
+    const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint);
+    // The task has a least length; what is cut off or repeated does not matter for the time.
+    const auto sample = tasks::make_sample("niah_single_1", std::max<std::int64_t>(length, 512), 0, *tokenizer, 0);
+    for (const auto& token : tokenizer->encode(sample.prompt)) ids.push_back(token.id);
+    const std::size_t text = ids.size();
+    while (static_cast<std::int64_t>(ids.size()) < length) ids.push_back(ids[ids.size() % text]);
+    ids.resize(static_cast<std::size_t>(length));
+    return ids;
+  }
+  std::uint64_t state = 1;
+  for (std::int64_t i = 0; i < length; ++i) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    ids.push_back(static_cast<std::int32_t>((state >> 33) % static_cast<std::uint64_t>(model.config.vocabulary)));
+  }
+  return ids;
+}
+
+std::vector<std::shared_ptr<const attention::Policy>> sparse_methods(const BenchSpec& spec, const BenchModel& model) {
+  std::vector<std::string> names = spec.methods;
+  std::optional<std::filesystem::path> indexer_file;
+  if (spec.indexer) indexer_file = *spec.indexer;
+  if (!indexer_file && !model.random) indexer_file = indexer::find_shipped_indexer(model.checkpoint->hash());
+  if (names.empty()) {
+    names = {"dense", "oracle"};
+    if (indexer_file) names.emplace_back("indexer");
+  }
+  std::shared_ptr<const indexer::Indexer> indexer;
+  if (std::find(names.begin(), names.end(), "indexer") != names.end()) {
+    if (!indexer_file)
+      throw input_error("indexer",
+                        "there is none for this model: make one with headroom distill, give it with --indexer");
+    indexer = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*indexer_file));
+  }
+  std::vector<std::shared_ptr<const attention::Policy>> policies;
+  for (const std::string& name : names) {
+    if (name == "dense") continue;
+    for (const Budget& budget : spec.budgets) {
+      for (const std::int64_t granularity : spec.granularities) {
+        attention::PolicyOptions options;
+        options.name = name;
+        options.budget = budget;
+        options.granularity = granularity;
+        policies.push_back(name == "indexer" ? indexer::make_indexer_policy(indexer, options)
+                                             : attention::make_policy(options));
+      }
+    }
+  }
+  return policies;
+}
+
+}  // namespace headroom::experiment
