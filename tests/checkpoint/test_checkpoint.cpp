@@ -227,6 +227,34 @@ class TestCheckpoint : public QObject {
     expect_refusal([&] { open_checkpoint(folder); }, {"no *.safetensors"});
   }
 
+  void llama3_scaling_equals_transformers() {
+    const auto folder = file("llama3");
+    std::filesystem::create_directory(folder);
+    std::string config = llama_config;
+    config.replace(config.find("\"hidden_size\": 8"), 16, "\"hidden_size\": 128");
+    config.replace(config.find("5000.0"), 6, "500000.0");
+    test::write_file(folder / "config.json", config);
+    test::write_file(folder / "model.safetensors",
+                     safetensors(R"({"model.embed_tokens.weight": {"dtype": "F16", "shape": [4, 128],
+                       "data_offsets": [0, 1024]}})",
+                                 std::string(1024, '\0')));
+    const auto factors = checkpoint::read_model_config(*open_checkpoint(folder)).rope_factors;
+    QCOMPARE(factors.size(), std::size_t{32});
+    QVERIFY(factors[14] == 1 && factors[18] == 8 && factors[31] == 8);
+    // transformers 5.17: ROPE_INIT_FUNCTIONS["llama3"]
+    for (const auto& [i, expected] : {std::pair{15u, 1.55341}, {16u, 2.69453}, {17u, 5.25733}})
+      QVERIFY2(std::abs(factors[i] - expected) < 1e-4, std::to_string(factors[i]).c_str());
+  }
+
+  void biases_are_refused() {
+    test::GgufWriter gguf;
+    gguf.add("general.architecture", "llama");
+    gguf.add_tensor("blk.0.attn_q.bias", {1}, std::vector<float>{1});
+    test::write_file(file("bias.gguf"), gguf.bytes());
+    expect_refusal([&] { checkpoint::read_model_config(*open_checkpoint(file("bias.gguf"))); },
+                   {"'blk.0.attn_q.bias'", "biases"});
+  }
+
   void llama3_scaling_arrives_as_a_tensor() {
     test::GgufWriter gguf;
     gguf.add("general.architecture", "llama");

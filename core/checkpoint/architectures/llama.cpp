@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/error.h"
 #include "checkpoint/architecture.h"
 #include "checkpoint/metadata.h"
 
@@ -151,7 +152,17 @@ void read_safetensors(const Checkpoint& checkpoint, ModelConfig& config) {
   read_vocabulary(reader, "model.embed_tokens.weight", "vocab_size", config);
 }
 
+void refuse_biases(const Checkpoint& checkpoint) {
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (tensor.name.ends_with(".bias")) {
+      throw input_error(checkpoint.path().string() + ": tensor " + in_quotes(tensor.name),
+                        "biases are not supported in this architecture", "no tensor of that name", "one");
+    }
+  }
+}
+
 void read(const Checkpoint& checkpoint, ModelConfig& config) {
+  refuse_biases(checkpoint);
   checkpoint.format() == Format::gguf ? read_gguf(checkpoint, config) : read_safetensors(checkpoint, config);
   config.layers.assign(static_cast<std::size_t>(config.num_layers), LayerKind::full);
 }
