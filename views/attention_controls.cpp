@@ -99,7 +99,7 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   hit_ = overlay_button(tr("hit"), tr("Outlined: selected, and among the true top-k"));
   missed_ = overlay_button(tr("missed"), tr("Orange: among the true top-k of this stream, but not selected"));
   wasted_ = overlay_button(tr("wasted"), tr("Hatched: selected, but with almost no mass"));
-  hide_ = new QCheckBox(tr("hide sinks and local band"));
+  hide_ = new QCheckBox(tr("hide sinks + local band"));
   hide_->setToolTip(tr("Hides cells that touch the first 4 keys or the last 64 before the query"));
   hidden_mass_ = new QLabel;
   minimap_ = new QCheckBox(tr("minimap"));

@@ -44,6 +44,16 @@ Composition AttentionMap::compose(QSize size, double pixel_ratio, const Viewport
   return composer_.compose(picture);
 }
 
+double AttentionMap::query_at(double y) const {
+  const QRect area = mValueAxis->axisRect()->rect();
+  return mValueAxis->range().lower + (y - area.top()) / std::max(1, area.height()) * mValueAxis->range().size();
+}
+
+double y_of_query(const QCPAxis& axis, double query) {
+  const QRect area = axis.axisRect()->rect();
+  return area.top() + (query - axis.range().lower) / axis.range().size() * area.height();
+}
+
 double AttentionMap::selectTest(const QPointF& position, bool, QVariant*) const {
   return mKeyAxis && mKeyAxis->axisRect()->rect().contains(position.toPoint()) ? 0 : -1;
 }
@@ -82,7 +92,7 @@ void AttentionMap::draw(QCPPainter* painter) {
     const double first = static_cast<double>(stream->query_begin);
     QPolygonF missing;
     for (const auto& [key, query] : {std::pair{0.0, 0.0}, {0.0, first}, {first, first}})
-      missing << QPointF(mKeyAxis->coordToPixel(key), mValueAxis->coordToPixel(query));
+      missing << QPointF(mKeyAxis->coordToPixel(key), y_of_query(*mValueAxis, query));
     painter->setPen(Qt::NoPen);
     painter->setBrush(QBrush(Theme::instance().border(), Qt::BDiagPattern));
     painter->drawPolygon(missing);
@@ -121,12 +131,14 @@ void MapMarks::draw(QCPPainter* painter) {
   const Theme& theme = Theme::instance();
   const ViewState& state = selection_->state();
   const auto x_of = [&](double key) { return mKeyAxis->coordToPixel(key); };
-  const auto y_of = [&](double query) { return mValueAxis->coordToPixel(query); };
+  const auto y_of = [&](double query) { return y_of_query(*mValueAxis, query); };
   painter->setAntialiasing(false);
   painter->setBrush(Qt::NoBrush);
   // A line that shows on dark and bright cells alike: a dark casing under a light core.
   const auto line = [&](QPointF a, QPointF b, QColor core) {
-    painter->setPen(QPen(theme.map_casing(), 3));
+    QColor casing = theme.map_casing();
+    casing.setAlpha(150);
+    painter->setPen(QPen(casing, 3));
     painter->drawLine(a, b);
     painter->setPen(QPen(core, 1));
     painter->drawLine(a, b);

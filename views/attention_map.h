@@ -24,6 +24,8 @@ class AttentionMap : public QCPAbstractPlottable {
   /// The image as last drawn: its level, and whether it is complete.
   const Composition& composition() const { return drawn_; }
   CellValue value_at(const MapDataPtr& data, MapPoint point) { return composer_.value_at(data, drawn_.level, point); }
+  /// Vertical positions against the image. QCustomPlot's own mapping of a reversed axis lies one pixel above it.
+  double query_at(double y) const;
   /// Composes `view` at another resolution (export, minimap) with what is cached, asking for nothing.
   Composition compose(QSize size, double pixel_ratio, const Viewport& view);
 
@@ -43,6 +45,8 @@ class AttentionMap : public QCPAbstractPlottable {
   Composition drawn_;
   bool stale_ = true;
 };
+
+double y_of_query(const QCPAxis& axis, double query);
 
 class MapMarks : public QCPAbstractPlottable {
   Q_OBJECT

@@ -52,7 +52,7 @@ MapPoint AttentionMapWidget::pair_at(QPointF position, bool* mirrored) const {
   if (mirrored) *mirrored = false;
   if (!primary_ || !map_->keyAxis()->axisRect()->rect().contains(position.toPoint())) return {};
   const double key = std::floor(map_->keyAxis()->pixelToCoord(position.x()));
-  const double query = std::floor(map_->valueAxis()->pixelToCoord(position.y()));
+  const double query = std::floor(map_->query_at(position.y()));
   const double length = static_cast<double>(primary_->length);
   if (key < 0 || query < 0 || key >= length || query >= length) return {};
   MapPoint point{static_cast<std::int64_t>(query), static_cast<std::int64_t>(key)};
@@ -112,7 +112,7 @@ void AttentionMapWidget::mouse_move(QMouseEvent* event) {
   dragging_ = true;
   const QString merge_key = QStringLiteral("drag %1").arg(drag_number_);
   if (selecting_rows_) {
-    const double query = map_->valueAxis()->pixelToCoord(event->position().y());
+    const double query = map_->query_at(event->position().y());
     const auto end =
         static_cast<std::int64_t>(std::clamp(std::floor(query), 0.0, static_cast<double>(primary_->length - 1)));
     if (press_pair_.query < 0) return;
@@ -167,8 +167,7 @@ void AttentionMapWidget::mouse_wheel(QWheelEvent* event) {
     move_view(-(steps + delta.x() / 120.0) * 0.1 * (view.key_end - view.key_begin), 0, merge_key);
   } else if (steps != 0) {
     zoom(std::pow(1.25, -steps),
-         {map_->keyAxis()->pixelToCoord(event->position().x()), map_->valueAxis()->pixelToCoord(event->position().y())},
-         merge_key);
+         {map_->keyAxis()->pixelToCoord(event->position().x()), map_->query_at(event->position().y())}, merge_key);
   }
   event->accept();
 }

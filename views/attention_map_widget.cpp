@@ -186,6 +186,11 @@ void AttentionMapWidget::set_second_source(const MapSource& source, MapLayout la
   });
 }
 
+void AttentionMapWidget::set_layout(MapLayout layout) {
+  layout_ = layout;
+  set_data(primary_, secondary_);
+}
+
 void AttentionMapWidget::clear_second_source() {
   second_wanted_ = {};
   layout_ = MapLayout::single;

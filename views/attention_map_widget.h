@@ -29,6 +29,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   /// they are not, only the first is shown and the notice says why.
   void set_second_source(const MapSource& source, MapLayout layout);
   void clear_second_source();
+  void set_layout(MapLayout layout);  ///< of the two maps that are there
   /// Shows data that is already there.
   void set_data(MapDataPtr primary, MapDataPtr secondary = nullptr);
   const MapDataPtr& data() const { return primary_; }

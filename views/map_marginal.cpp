@@ -32,6 +32,25 @@ void MapMarginal::draw(QCPPainter* painter) {
   const QRectF area = mKeyAxis->axisRect()->rect();
   draw_marginal(*painter, area, *data_, mKeyAxis->range().lower, mKeyAxis->range().upper,
                 mParentPlot->bufferDevicePixelRatio());
+  if (data_->mass_received.empty() && data_->selection_frequency.empty()) return;
+  // What the two are, in the free space at the top: the bars and the line rarely reach it.
+  const Theme& theme = Theme::instance();
+  QFont small = mParentPlot->font();
+  small.setPointSizeF(std::max(7.0, small.pointSizeF() * 0.85));
+  painter->setFont(small);
+  QRectF label = area.adjusted(4, 1, -16, 0);
+  const auto write = [&](const QString& words, const QColor& colour) {
+    const double width = QFontMetricsF(small).horizontalAdvance(words) + 10;
+    QRectF box(label.right() - width, label.top(), width, QFontMetricsF(small).height());
+    QColor paper = theme.background();
+    paper.setAlpha(200);
+    painter->fillRect(box, paper);
+    painter->setPen(colour);
+    painter->drawText(box, Qt::AlignCenter, words);
+    label.setRight(box.left());
+  };
+  if (!data_->selection_frequency.empty()) write(tr("— share of queries that select it"), theme.missed());
+  if (!data_->mass_received.empty()) write(tr("■ mass received (log)"), theme.method(QStringLiteral("oracle")));
 }
 
 void draw_marginal(QPainter& painter, const QRectF& area, const MapData& data, double key_begin, double key_end,

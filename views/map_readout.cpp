@@ -35,12 +35,12 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
     row->addWidget(box);
     fields_.push_back(field);
   };
-  add(QStringLiteral("query"), tr("query"), 20);
-  add(QStringLiteral("key"), tr("key"), 20);
-  add(QStringLiteral("p"), tr("probability"), 9);
-  add(QStringLiteral("rank"), tr("rank in row"), 14);
-  add(QStringLiteral("support"), tr("support"), 12);
-  add(QStringLiteral("cell"), tr("cell max · mean"), 16);
+  add(QStringLiteral("query"), tr("query"), 19);
+  add(QStringLiteral("key"), tr("key"), 19);
+  add(QStringLiteral("p"), tr("probability"), 10);
+  add(QStringLiteral("rank"), tr("rank in row"), 16);
+  add(QStringLiteral("support"), tr("support"), 11);
+  add(QStringLiteral("cell"), tr("cell max · mean"), 20);
   row->addStretch(1);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 4);
@@ -78,7 +78,7 @@ void MapReadout::apply_theme() {
   for (const Field& field : fields_) {
     field.caption->setPalette(muted);
     field.caption->setFont(small);
-    field.box->setFixedWidth(fontMetrics().averageCharWidth() * field.width);
+    field.box->setFixedWidth(fontMetrics().horizontalAdvance(QLatin1Char('0')) * field.width);
   }
   badge_->setPalette(muted);
   badge_->setFont(small);

@@ -280,8 +280,20 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
     QString piece = index.text().mid(index.begin(token), index.end(token) - index.begin(token));
     const auto breaks = piece.count(QLatin1Char('\n'));
     piece.remove(QLatin1Char('\n'));
+    // A word may be several tokens: it moves to the next line as a whole, and a line does not begin with a space.
+    double word = metrics.horizontalAdvance(piece);
+    for (std::int64_t next = token + 1; breaks == 0 && next < index.num_tokens() && index.end(next) > index.begin(next);
+         ++next) {
+      if (index.text()[index.begin(next)].isSpace() || word > target.width()) break;
+      word += metrics.horizontalAdvance(index.text().mid(index.begin(next), index.end(next) - index.begin(next)));
+    }
+    const bool starts_word = token == 0 || piece.isEmpty() || piece[0].isSpace() || index.begin(token) == 0 ||
+                             index.text()[index.begin(token) - 1].isSpace();
+    if (x > target.left() && x + (starts_word ? word : metrics.horizontalAdvance(piece)) > target.right()) {
+      x = target.left(), y += line;
+      while (!piece.isEmpty() && piece[0] == QLatin1Char(' ')) piece.remove(0, 1);
+    }
     const double width = metrics.horizontalAdvance(piece);
-    if (x + width > target.right() && x > target.left()) x = target.left(), y += line;
     if (y + line > target.bottom()) break;
     const QRectF box(x, y, width, line);
     const bool query = token >= selection_->state().query_begin && token < selection_->state().query_end;

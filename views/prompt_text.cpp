@@ -130,6 +130,7 @@ PromptText::PromptText(QWidget* parent) : QPlainTextEdit(parent), strip_(new Hea
   document()->setDocumentMargin(8);
   connect(&Theme::instance(), &Theme::changed, this, [this] {
     strip_->invalidate();
+    show_queries();
     viewport()->update();
   });
 }
@@ -145,6 +146,7 @@ void PromptText::set_tokens(const record::TokenTable& tokens) {
   current_match_ = -1;
   query_begin_ = query_end_ = 0;
   hover_query_ = hover_key_ = -1;
+  setExtraSelections({});
   setPlainText(index_.text());
   strip_->invalidate();
 }
@@ -166,8 +168,25 @@ void PromptText::set_marks(std::vector<bool> selected, std::vector<bool> missed)
 void PromptText::set_queries(std::int64_t begin, std::int64_t end) {
   query_begin_ = begin;
   query_end_ = std::min(end, index_.num_tokens());
+  show_queries();
   strip_->invalidate();
   viewport()->update();
+}
+
+// As a selection rather than by painting, since the letters change colour too.
+void PromptText::show_queries() {
+  QList<QTextEdit::ExtraSelection> selections;
+  if (query_begin_ >= 0 && query_end_ > query_begin_) {
+    QTextEdit::ExtraSelection selection;
+    const int last = std::max(0, document()->characterCount() - 1);
+    selection.cursor = QTextCursor(document());
+    selection.cursor.setPosition(std::min(index_.begin(query_begin_), last));
+    selection.cursor.setPosition(std::min(index_.end(query_end_ - 1), last), QTextCursor::KeepAnchor);
+    selection.format.setBackground(Theme::instance().accent());
+    selection.format.setForeground(Theme::instance().background());
+    selections << selection;
+  }
+  setExtraSelections(selections);
 }
 
 void PromptText::set_hover(std::int64_t query, std::int64_t key) {
@@ -266,12 +285,7 @@ void PromptText::paintEvent(QPaintEvent* event) {
     QPainter painter(viewport());
     painter.setClipRect(event->rect());
     for_visible([&](std::int64_t token, const QRectF& box) {
-      if (token >= query_begin_ && token < query_end_) {
-        QColor query = theme.accent();
-        query.setAlphaF(theme.mode() == ThemeMode::dark ? 0.55f : 0.35f);
-        painter.fillRect(box, query);
-        return;
-      }
+      if (token >= query_begin_ && token < query_end_) return;  // an extra selection
       const QColor colour = background_of(token);
       if (colour.isValid()) painter.fillRect(box, colour);
     });

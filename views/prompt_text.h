@@ -64,6 +64,7 @@ class PromptText : public QPlainTextEdit {
   template <typename Fn>
   void for_visible_range(int from, int to, Fn&& fn) const;
   std::int64_t token_under(QPoint position) const;
+  void show_queries();
   void place_strip();
 
   TextIndex index_;

@@ -100,6 +100,20 @@ void fit_to_record(ViewState& state, bool fresh) {
     state.viewport = {0, edge, 0, edge};
 }
 
+/// A remembered state with the runs that are open now besides its own: going back closes nothing.
+ViewState with_open_runs(ViewState state, const std::vector<RecordPtr>& open) {
+  const RecordPtr shown = state.current >= 0 && state.current < static_cast<int>(state.runs.size())
+                              ? state.runs[static_cast<std::size_t>(state.current)]
+                              : nullptr;
+  std::vector<RecordPtr> runs = open;
+  for (const RecordPtr& run : state.runs)
+    if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
+  state.runs = std::move(runs);
+  const auto at = std::find(state.runs.begin(), state.runs.end(), shown);
+  state.current = at == state.runs.end() ? -1 : static_cast<int>(at - state.runs.begin());
+  return state;
+}
+
 unsigned difference(const ViewState& a, const ViewState& b) {
   unsigned mask = 0;
   if (a.runs != b.runs || a.current != b.current) mask |= Selection::Runs;
@@ -155,7 +169,7 @@ bool Selection::can_redo() const {
 
 void Selection::undo() {
   if (past_.empty()) return;
-  future_.push_back(std::exchange(state_, std::move(past_.back())));
+  future_.push_back(std::exchange(state_, with_open_runs(std::move(past_.back()), state_.runs)));
   past_.pop_back();
   end_merge();
   schedule();
@@ -163,7 +177,7 @@ void Selection::undo() {
 
 void Selection::redo() {
   if (future_.empty()) return;
-  past_.push_back(std::exchange(state_, std::move(future_.back())));
+  past_.push_back(std::exchange(state_, with_open_runs(std::move(future_.back()), state_.runs)));
   future_.pop_back();
   end_merge();
   schedule();

@@ -340,6 +340,9 @@ void TileCache::ask_provider(const Request& request, const QString& key) {
 void TileCache::finished(const QString& key, Entry entry) {
   const auto job = running_.take(key);
   if (entry.grid || entry.overlay) {
+    // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
+    for (auto& requests : wanted_)
+      std::erase_if(requests, [&](const Request& r) { return key_of(*r.data, r.address, r.overlay) == key; });
     if (!index_.contains(key)) insert(std::move(entry));
     emit ready();
   } else if (job && !job->stop.stop_requested()) {
