@@ -136,7 +136,8 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   facts_->setIndentation(10);
   facts_->setFrameShape(QFrame::NoFrame);
   facts_->setSelectionMode(QAbstractItemView::SingleSelection);
-  facts_->setTextElideMode(Qt::ElideMiddle);
+  facts_->setTextElideMode(Qt::ElideRight);
+  facts_->setWordWrap(true);
   facts_->header()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
   facts_->setAccessibleName(tr("Facts of the selection"));
   splitter->addWidget(facts_);
@@ -199,8 +200,9 @@ void InspectorDock::fill_facts() {
 
   auto* run = section(facts_, tr("Run"));
   fact(run, tr("Model"), text(meta.model_name), text(meta.model_path));
-  fact(run, tr("Architecture"), tr("%1, %2 layers, %3:%4 heads, d = %5").arg(text(meta.architecture)).arg(meta.num_layers).arg(meta.num_q_heads).arg(meta.num_kv_heads).arg(meta.head_dim));
-  fact(run, tr("Prompt"), tr("%1 tokens of %2").arg(locale.toString(qlonglong(record->length())), locale.toString(qlonglong(meta.context))));
+  fact(run, tr("Architecture"), tr("%1, %2 layers").arg(text(meta.architecture)).arg(meta.num_layers));
+  fact(run, tr("Heads"), tr("%1 query, %2 key; d = %3").arg(meta.num_q_heads).arg(meta.num_kv_heads).arg(meta.head_dim));
+  fact(run, tr("Prompt"), tr("%1 of %2 tokens").arg(locale.toString(qlonglong(record->length())), locale.toString(qlonglong(meta.context))));
   fact(run, tr("Task"), text(meta.task));
   fact(run, tr("Device"), text(meta.device));
   fact(run, tr("Arithmetic"), text(meta.dtype));
@@ -214,10 +216,11 @@ void InspectorDock::fill_facts() {
     fact(m, tr("Budget"), method->budget ? text(to_string(*method->budget)) + (method->budget->kind == BudgetKind::fraction ? tr(" (%1 keys)").arg(method->budget_tokens) : QString()) : tr("every key"));
     fact(m, tr("Shared by"), method->granularity == 1 ? tr("one query") : tr("%1 queries").arg(method->granularity));
     fact(m, tr("Pairs attended"), percent(method->density));
-    fact(m, tr("Captured mass"), tr("%1 mean, %2 in the worst layer").arg(percent(method->captured_mass_mean), percent(method->captured_mass_min)));
+    fact(m, tr("Captured mass"), percent(method->captured_mass_mean));
+    fact(m, tr("… in the worst layer"), percent(method->captured_mass_min));
     if (method->oracle_recall_mean) fact(m, tr("Oracle recall"), percent(*method->oracle_recall_mean));
     if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
-    if (method->ttft.repeats > 0) fact(m, tr("TTFT"), tr("%1 ms (%2 repeats)").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
+    if (method->ttft.repeats > 0) fact(m, tr("TTFT"), tr("%1 ms, median of %2").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
     fact(m, tr("Executed by"), text(method->backend));
     fact(m, tr("Note"), text(method->label));
     fact(m, tr("Plan"), text(method->plan));

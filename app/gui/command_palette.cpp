@@ -39,7 +39,8 @@ int match_score(const QString& pattern, const QString& text) {
     last = at;
     from = at + 1;
   }
-  return score + (text.contains(pattern, Qt::CaseInsensitive) ? 10 : 0);
+  const qsizetype whole = text.indexOf(pattern, 0, Qt::CaseInsensitive);
+  return score + (whole == 0 || (whole > 0 && !text[whole - 1].isLetterOrNumber()) ? 10 : 0);
 }
 
 CommandPalette::CommandPalette(const QVector<QAction*>& actions, QWidget* parent)

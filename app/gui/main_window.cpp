@@ -54,14 +54,9 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   views::Theme::instance().set_mode(settings_.theme());
 
   auto* centre = new QWidget(this);
-  auto* columns = new QHBoxLayout(centre);
-  columns->setContentsMargins(0, 0, 0, 0);
-  columns->setSpacing(0);
-  rail_ = new PageRail(centre);
-  columns->addWidget(rail_);
-  auto* column = new QVBoxLayout;
+  auto* column = new QVBoxLayout(centre);
+  column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(0);
-  columns->addLayout(column, 1);
   banners_ = new views::BannerBar(centre);
   stack_ = new QStackedWidget(centre);
   hints_ = new HintBar(settings_, centre);
@@ -79,12 +74,23 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
     page_hints << page.hint;
   }
   actions_ = new Actions(*this, ids, titles, page_hints);
-  for (QAction* action : actions_->pages) rail_->add_page(action);
 
   toolbar_ = addToolBar(tr("Toolbar"));
   toolbar_->setObjectName("toolbar");
   toolbar_->setMovable(false);
+  toolbar_->setContextMenuPolicy(Qt::PreventContextMenu);
   actions_->fill_toolbar(*toolbar_);
+  // The rail is a toolbar so that it stands left of the docks.
+  rail_bar_ = new QToolBar(tr("Pages"), this);
+  rail_bar_->setObjectName("rail");
+  rail_bar_->setMovable(false);
+  rail_bar_->setContextMenuPolicy(Qt::PreventContextMenu);
+  rail_bar_->setContentsMargins(0, 0, 0, 0);
+  rail_bar_->layout()->setContentsMargins(0, 0, 0, 0);
+  rail_ = new PageRail(rail_bar_);
+  for (QAction* action : actions_->pages) rail_->add_page(action);
+  rail_bar_->addWidget(rail_);
+  addToolBar(Qt::LeftToolBarArea, rail_bar_);
   build_docks();
   build_status_bar();
   connect_actions();
@@ -132,7 +138,7 @@ void MainWindow::build_docks() {
   QDockWidget* bottom = add("jobs", tr("Jobs"), jobs_view_, Qt::BottomDockWidgetArea, "Ctrl+Shift+J");
   setCorner(Qt::BottomLeftCorner, Qt::LeftDockWidgetArea);
   setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
-  resizeDocks({left, right}, {210, 270}, Qt::Horizontal);
+  resizeDocks({left, right}, {215, 300}, Qt::Horizontal);
   resizeDocks({bottom}, {90}, Qt::Vertical);
   bottom->hide();  // appears with the first job
 }
@@ -165,6 +171,7 @@ void MainWindow::build_status_bar() {
   menu->addAction(actions_->connect_engine);
   chip_->setMenu(menu);
   statusBar()->addPermanentWidget(chip_);
+  chip_->setVisible(options_.use_engine);
 
   auto* spacer = new QWidget(toolbar_);
   spacer->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
@@ -471,7 +478,7 @@ void MainWindow::set_presenting(bool on) {
   if (on == presenting_) return;
   if (on) state_before_presenting_ = saveState(LayoutStore::layout_version);
   presenting_ = on;
-  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_}) chrome->setVisible(!on);
+  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->setVisible(!on);
   hints_->setVisible(!on && hints_->shown() > 0 && !options_.quiet);
   if (on) {
     for (QDockWidget* dock : docks_) dock->hide();

@@ -98,6 +98,7 @@ class MainWindow : public QMainWindow {
   QVector<Page> pages_;
   QStackedWidget* stack_ = nullptr;
   PageRail* rail_ = nullptr;
+  QToolBar* rail_bar_ = nullptr;
   views::BannerBar* banners_ = nullptr;
   HintBar* hints_ = nullptr;
   views::RunsDock* runs_ = nullptr;

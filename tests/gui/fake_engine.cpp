@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// An engine for tests. HEADROOM_FAKE: normal, slow (many steps), crash (dies in mid-run), garbage (unframed bytes in
+// mid-run), garbage_first, silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer.
+// HEADROOM_FAKE_RECORD: the file that a run "records".
+#include <poll.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "protocol/framing.h"
+#include "protocol/messages.h"
+
+namespace {
+
+using namespace headroom;
+using namespace headroom::protocol;
+
+std::string mode() {
+  const char* value = std::getenv("HEADROOM_FAKE");
+  return value ? value : "normal";
+}
+
+void write_all(const std::string& bytes) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    const ssize_t wrote = ::write(1, bytes.data() + at, bytes.size() - at);
+    if (wrote <= 0) std::_Exit(0);
+    at += static_cast<std::size_t>(wrote);
+  }
+}
+void notify(const char* method, nlohmann::json params) {
+  write_all(frame_message(write_envelope(Notification{method, std::move(params)})));
+}
+
+struct Job {
+  std::string out;
+  int step = 0, steps = 8;
+  bool cancelled = false;
+};
+
+std::string keep_record(const std::string& out) {
+  const char* source = std::getenv("HEADROOM_FAKE_RECORD");
+  if (!source || out.empty()) return {};
+  std::error_code failed;
+  std::filesystem::copy_file(source, out, std::filesystem::copy_options::overwrite_existing, failed);
+  return failed ? std::string() : out;
+}
+
+/// One step of the running job; false when it has ended.
+bool work(Job& job) {
+  if (job.cancelled && mode() != "stubborn") {
+    notify(method::job_cancelled, to_json(JobCancelled{1, keep_record(job.out)}));
+    return false;
+  }
+  JobProgress progress{1, {"dense timed 1/1", job.step, job.steps, job.step % 30, 1500}, 2.5};
+  notify(method::job_progress, to_json(progress));
+  if (job.step == 3) {
+    if (mode() == "crash") std::raise(SIGKILL);
+    if (mode() == "garbage") write_all(std::string("\x01\x02 not a header {\"id\":1}\r\n\r\n", 28));
+    record::MethodSummary summary;
+    summary.id = summary.name = "dense";
+    summary.ttft = {120, 118, 125, 3};
+    notify(method::job_partial, to_json(JobPartial{1, summary}));
+  }
+  if (++job.step < job.steps) return true;
+  notify(method::job_done, to_json(JobDone{1, keep_record(job.out), nlohmann::json::object()}));
+  return false;
+}
+
+nlohmann::json answer(const std::string& name, const nlohmann::json& params, std::optional<Job>& job) {
+  if (name == method::initialize) {
+    InitializeResult hello;
+    hello.engine_version = "0.0-fake";
+    hello.devices = {{"cpu", "2 cores: Fake CPU", 8'000'000'000, 4'000'000'000}};
+    hello.models = {{"smollm2", "/nowhere/smollm2.gguf"}};
+    if (mode() == "mismatch") {
+      hello.protocol = 99;
+      hello.mismatch = "run scripts/run to build both from one source";
+    }
+    return to_json(hello);
+  }
+  if (name == method::model_inspect) {
+    return {{"name", "Fake 1M"}, {"architecture", "llama"}, {"num_layers", 6}, {"num_q_heads", 6}, {"num_kv_heads", 2}, {"context", 8192}};
+  }
+  const bool wants_indexer = params.contains("spec") && params["spec"].contains("methods") &&
+                             params["spec"]["methods"].dump().find("indexer") != std::string::npos;
+  if (mode() == "no_indexer" && wants_indexer && (name == method::run_preflight || name == method::run_start)) {
+    throw input_error("smollm2", "no indexer for this model: make one with headroom distill");
+  }
+  Preflight preflight;
+  preflight.tokens = 600;
+  preflight.context = 8192;
+  preflight.memory_needed = 900'000'000;
+  preflight.memory_free = 4'000'000'000;
+  preflight.device = "CPU, 2 cores";
+  preflight.dtype = "f32";
+  preflight.methods = {"dense", "oracle-k512-g1"};
+  preflight.prompt_tail = "<|im_start|>assistant\nThe magic number is";
+  if (name == method::run_preflight) return to_json(preflight);
+  if (name == method::run_start) {
+    job.emplace();
+    job->out = run_start_params_from_json(params).spec.out.value_or("");
+    if (mode() == "slow" || mode() == "stubborn") job->steps = 100000;
+    if (mode() == "flood") job->steps = 60000;
+    return to_json(RunStartResult{1, preflight});
+  }
+  if (name == method::job_cancel) {
+    if (job) job->cancelled = true;
+    return to_json(JobCancelResult{1, job.has_value()});
+  }
+  throw usage_error("unknown method " + name);
+}
+
+}  // namespace
+
+int main() {
+  std::signal(SIGPIPE, SIG_IGN);
+  if (mode() == "garbage_first") write_all("Welcome to the machine\r\nLast login: today\r\n\r\n");
+  MessageReader reader;
+  std::optional<Job> job;
+  char buffer[65536];
+  for (;;) {
+    const int wait = !job ? 1000 : mode() == "flood" ? 0 : 20;
+    pollfd input{0, POLLIN, 0};
+    if (::poll(&input, 1, wait) > 0) {
+      const ssize_t got = ::read(0, buffer, sizeof buffer);
+      if (got <= 0) return 0;
+      reader.feed({buffer, static_cast<std::size_t>(got)});
+      while (auto body = reader.next()) {
+        if (mode() == "silent") continue;
+        auto read = read_envelope(*body);
+        auto* envelope = std::get_if<Envelope>(&read);
+        auto* request = envelope ? std::get_if<Request>(envelope) : nullptr;
+        if (!request) continue;
+        Response response{request->id, {}, {}};
+        try {
+          response.result = answer(request->method, request->params, job);
+        } catch (const Error& error) {
+          response.error = error_info(error);
+        }
+        write_all(frame_message(write_envelope(response)));
+      }
+    } else if (job && !work(*job)) {
+      job.reset();
+    }
+  }
+}

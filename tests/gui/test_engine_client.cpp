@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The engine's life as the window sees it: greeting, runs, cancel, death, garbage, floods; never a blocked event loop.
+#include <QSignalSpy>
+#include <QTemporaryDir>
+#include <QtTest>
+
+#include "gui/engine_client.h"
+#include "gui/job_tracker.h"
+
+using namespace headroom;
+using namespace headroom::gui;
+
+class TestEngineClient : public QObject {
+  Q_OBJECT
+  using State = views::JobInfo::State;
+
+  static EngineCommand fake(const char* mode) {
+    qputenv("HEADROOM_FAKE", mode);
+    return {HEADROOM_BINARY_DIR "/tests/fake_engine", {"serve"}, false};
+  }
+  static protocol::RunSpec spec(const QString& out = {}) {
+    protocol::RunSpec s;
+    s.model = "smollm2";
+    s.prompt = "one two three";
+    if (!out.isEmpty()) s.out = out.toStdString();
+    return s;
+  }
+  struct Watch {
+    EngineClient engine;
+    JobTracker jobs{engine};
+    views::JobInfo last;
+    QStringList finished;
+    QList<Problem> deaths;
+    QList<Problem> failures;
+    Watch() {
+      connect(&jobs, &JobTracker::changed, &jobs, [this](const views::JobInfo& job) { last = job; });
+      connect(&jobs, &JobTracker::finished, &jobs, [this](const QString&, const QString& path) { finished << path; });
+      connect(&jobs, &JobTracker::failed, &jobs, [this](const QString&, const Problem& problem) { failures << problem; });
+      connect(&engine, &EngineClient::died, &jobs, [this](const Problem& problem) { deaths << problem; });
+    }
+    void start(const char* mode) {
+      engine.start(fake(mode));
+      QTRY_COMPARE_WITH_TIMEOUT(engine.state(), EngineClient::State::ready, 10000);
+    }
+  };
+  QTemporaryDir dir_;
+
+ private slots:
+  void greets_and_says_what_there_is() {
+    Watch w;
+    w.start("normal");
+    QCOMPARE(w.engine.summary(), QString("CPU, 2 cores"));
+    QCOMPARE(w.engine.hello().models.size(), 1u);
+    w.engine.stop();
+    QCOMPARE(w.engine.state(), EngineClient::State::stopped);
+    QTest::qWait(50);
+    QVERIFY(w.deaths.isEmpty());  // asked for
+  }
+
+  void a_run_reports_progress_partial_results_and_its_record() {
+    const QString source = dir_.filePath("source.h5"), out = dir_.filePath("out.h5");
+    QFile file(source);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("record");
+    file.close();
+    qputenv("HEADROOM_FAKE_RECORD", source.toUtf8());
+    Watch w;
+    w.start("normal");
+    w.jobs.start_run(spec(out));
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 10000);
+    QCOMPARE(w.finished, QStringList{out});
+    QCOMPARE(w.last.partial.size(), 1);
+    QCOMPARE(w.last.partial[0].ttft_ms.value_or(0), 120.0);
+    QVERIFY(QFile::exists(out));
+  }
+
+  void cancel_is_seen_at_once_and_ends_the_job() {
+    Watch w;
+    w.start("slow");
+    const QString id = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(w.last.done > 1, 10000);
+    QElapsedTimer clock;
+    clock.start();
+    w.jobs.cancel(id);
+    QCOMPARE(w.last.state, State::cancelling);
+    QVERIFY(clock.elapsed() < 100);
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::cancelled, 2000);
+    QVERIFY(!w.jobs.anything_running());
+  }
+
+  void an_engine_that_does_not_stop_may_be_killed() {
+    Watch w;
+    w.start("stubborn");
+    const QString id = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(w.last.done > 1, 10000);
+    w.jobs.cancel(id);
+    QVERIFY(!w.last.offer_kill);
+    QTRY_VERIFY_WITH_TIMEOUT(w.last.offer_kill, 5000);
+    w.engine.kill("stopped by you");
+    QCOMPARE(w.last.state, State::failed);
+    QCOMPARE(w.deaths.size(), 1);
+    QCOMPARE(w.engine.state(), EngineClient::State::stopped);
+  }
+
+  void death_in_mid_run_fails_the_job_and_can_be_mended() {
+    Watch w;
+    w.start("crash");
+    w.jobs.start_run(spec());
+    QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 10000);
+    QCOMPARE(w.last.state, State::failed);
+    QVERIFY(w.deaths[0].message.contains("stopped"));
+    w.start("normal");
+    w.jobs.start_run(spec());
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 10000);
+    QCOMPARE(w.deaths.size(), 1);
+  }
+
+  void garbage_ends_the_engine_data() {
+    QTest::addColumn<QByteArray>("mode");
+    QTest::newRow("in mid-run") << QByteArray("garbage");
+    QTest::newRow("instead of a greeting") << QByteArray("garbage_first");
+    QTest::newRow("another version") << QByteArray("mismatch");
+  }
+  void garbage_ends_the_engine() {
+    QFETCH(QByteArray, mode);
+    Watch w;
+    w.engine.start(fake(mode.constData()));
+    if (mode == "garbage") {
+      QTRY_COMPARE_WITH_TIMEOUT(w.engine.state(), EngineClient::State::ready, 10000);
+      w.jobs.start_run(spec());
+    }
+    QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 10000);
+    QCOMPARE(w.engine.state(), EngineClient::State::stopped);
+    if (mode == "mismatch") QVERIFY(w.deaths[0].message.contains("scripts/run"));
+  }
+
+  void a_missing_engine_is_said_not_waited_for() {
+    Watch w;
+    w.engine.start({"/no/such/headroom", {"serve"}, false});
+    QCOMPARE(w.deaths.size(), 1);
+    QCOMPARE(w.engine.state(), EngineClient::State::stopped);
+    w.jobs.start_run(spec());
+    QCOMPARE(w.failures.size(), 1);
+  }
+
+  void a_silent_engine_leaves_requests_unanswered_not_the_window() {
+    Watch w;
+    w.engine.start(fake("silent"));
+    bool refused = false;
+    w.engine.request(protocol::method::files_list, {}, [&](const nlohmann::json&, const protocol::ErrorInfo* error) { refused = error; });
+    QVERIFY(refused);  // not ready yet: said at once
+    QTest::qWait(100);
+    QCOMPARE(w.engine.state(), EngineClient::State::starting);
+    w.engine.stop();
+  }
+
+  void a_flood_does_not_hold_up_the_event_loop() {
+    Watch w;
+    w.start("flood");
+    qint64 worst = 0;
+    QElapsedTimer since;
+    QTimer beat;
+    beat.setInterval(5);
+    connect(&beat, &QTimer::timeout, &beat, [&] { worst = std::max(worst, since.restart()); });
+    since.start();
+    beat.start();
+    w.jobs.start_run(spec());
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 30000);
+    QVERIFY2(worst < 400, qPrintable(QString("an event waited %1 ms").arg(worst)));
+  }
+
+  void answers_after_a_restart_are_dropped() {
+    Watch w;
+    w.start("normal");
+    int answers = 0;
+    bool failed = false;
+    w.engine.request(protocol::method::model_inspect, {{"model", "smollm2"}}, [&](const nlohmann::json&, const protocol::ErrorInfo* error) {
+      ++answers;
+      failed = error != nullptr;
+    });
+    w.start("normal");
+    QTest::qWait(100);
+    QCOMPARE(answers, 1);
+    QVERIFY(failed);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestEngineClient)
+#include "test_engine_client.moc"

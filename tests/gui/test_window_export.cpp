@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Pictures: five pages without a display, and figures of every format that say what they show.
+#include <QImage>
+#include <QProcess>
+#include <QSet>
+#include <QTemporaryDir>
+#include <QXmlStreamReader>
+#include <QtTest>
+
+#include "gui/exporter.h"
+#include "gui/icons.h"
+#include "gui/main_window.h"
+#include "support/synthetic_record.h"
+
+using namespace headroom;
+using namespace headroom::gui;
+
+class TestWindowExport : public QObject {
+  Q_OBJECT
+  QTemporaryDir dir_;
+  QString record_;
+
+  int run(const QStringList& arguments, QByteArray* errors = nullptr) {
+    QProcess process;
+    QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
+    environment.remove("DISPLAY");
+    environment.remove("WAYLAND_DISPLAY");
+    process.setProcessEnvironment(environment);
+    process.start(HEADROOM_BINARY_DIR "/headroom-gui", arguments);
+    if (!process.waitForFinished(60000)) return -1;
+    if (errors) *errors = process.readAllStandardError();
+    return process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2;
+  }
+  static int colours(const QImage& image) {
+    QSet<QRgb> seen;
+    for (int y = 0; y < image.height(); y += 3) {
+      for (int x = 0; x < image.width(); x += 3) seen.insert(image.pixel(x, y));
+    }
+    return static_cast<int>(seen.size());
+  }
+
+ private slots:
+  void initTestCase() {
+    load_resources();
+    record_ = dir_.filePath("run.h5");
+    test::SyntheticOptions options;
+    options.tokens = 300;
+    options.layers = 4;
+    test::write_synthetic_record(record_.toStdString(), options);
+  }
+
+  void render_writes_five_pages() {
+    const QString out = dir_.filePath("pages");
+    QCOMPARE(run({"--render", out, record_, "--size", "1280x720", "--theme", "dark"}), 0);
+    for (const char* page : {"overview", "attention", "budget", "timing", "compare"}) {
+      const QImage image(out + "/" + page + ".png");
+      QCOMPARE(image.size(), QSize(1280, 720));
+      // Not blank in the page's own place either: right of the rail and the runs, left of the inspector.
+      QVERIFY2(colours(image.copy(420, 120, 480, 480)) > 8, page);
+    }
+  }
+
+  void a_bad_record_is_exit_3_with_a_sentence() {
+    const QString bad = dir_.filePath("bad.h5");
+    QFile file(bad);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write(QByteArray(4000, 'x'));
+    file.close();
+    QByteArray errors;
+    QCOMPARE(run({"--render", dir_.filePath("none"), bad}, &errors), 3);
+    QVERIFY(errors.contains("bad.h5"));
+    QCOMPARE(run({"--export", record_, "--view", "sundial", "-o", dir_.filePath("x.png")}), 2);
+    QCOMPARE(run({"--export", record_, "--view", "attention", "--layer", "99", "-o", dir_.filePath("x.png")}), 3);
+  }
+
+  void figures_are_valid_and_say_what_they_show() {
+    for (const char* view : {"overview", "attention", "budget", "timing", "compare"}) {
+      const QString base = dir_.filePath(view);
+      QCOMPARE(run({"--export", record_, "--view", view, "--layer", "1", "--head", "2", "-o", base + ".png"}), 0);
+      const QImage image(base + ".png");
+      QVERIFY2(!image.isNull() && colours(image) > 8, view);
+      QVERIFY(!image.text("Run").isEmpty());
+      QCOMPARE(image.text("Layer"), QString("1"));
+      QVERIFY(image.text("Software").startsWith("Headroom"));
+
+      QCOMPARE(run({"--export", record_, "--view", view, "-o", base + ".svg"}), 0);
+      QFile svg(base + ".svg");
+      QVERIFY(svg.open(QIODevice::ReadOnly));
+      QXmlStreamReader xml(&svg);
+      bool has_text = false, described = false;
+      while (!xml.atEnd()) {
+        xml.readNext();
+        if (xml.isStartElement() && xml.name() == u"text") has_text = true;
+        if (xml.isStartElement() && xml.name() == u"desc") described = xml.readElementText().contains("Run: ");
+      }
+      QVERIFY2(!xml.hasError(), qPrintable(xml.errorString()));
+      QVERIFY2(has_text, view);
+      QVERIFY(described);
+      QVERIFY2(svg.size() <= 3 << 20, view);
+
+      QCOMPARE(run({"--export", record_, "--view", view, "-o", base + ".pdf"}), 0);
+      QFile pdf(base + ".pdf");
+      QVERIFY(pdf.open(QIODevice::ReadOnly));
+      const QByteArray bytes = pdf.readAll();
+      QVERIFY(bytes.startsWith("%PDF-"));
+      QVERIFY(bytes.contains("/Title") && bytes.contains("/Creator"));
+      QVERIFY2(bytes.contains("/Font"), view);  // text stays text
+      QVERIFY2(bytes.size() <= 3 << 20, view);
+
+      QCOMPARE(run({"--export", record_, "--view", view, "-o", base + ".csv"}), 0);
+      QFile csv(base + ".csv");
+      QVERIFY(csv.open(QIODevice::ReadOnly));
+      QVERIFY2(csv.readAll().count('\n') >= 2, view);
+    }
+  }
+};
+
+QTEST_MAIN(TestWindowExport)
+#include "test_window_export.moc"
