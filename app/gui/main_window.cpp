@@ -6,7 +6,6 @@
 #include <QDir>
 #include <QDockWidget>
 #include <QFileInfo>
-#include <QInputDialog>
 #include <QLabel>
 #include <QLocale>
 #include <QMenu>
@@ -45,7 +44,7 @@ void open_dialog(QDialog* dialog) {
 }  // namespace
 
 MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
-    : settings_(settings), options_(std::move(options)), jobs_(engine_), layout_(*this, settings) {
+    : settings_(settings), options_(std::move(options)), jobs_(engine_), tiles_(engine_), layout_(*this, settings) {
   setObjectName("main_window");
   setWindowTitle("Headroom");
   setAcceptDrops(true);
@@ -65,7 +64,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   column->addWidget(hints_);
   setCentralWidget(centre);
 
-  pages_ = make_pages(&selection_, stack_, {[this](int tokens) { run_budget(tokens); }});
+  pages_ = make_pages(&selection_, stack_, {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_});
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
     stack_->addWidget(page.widget);
@@ -199,7 +198,10 @@ void MainWindow::connect_actions() {
     show_page(page_index(pages_, "attention"));
     show_find(pages_);
   });
-  on(a.go_to_token, [this] { go_to_token(); });
+  on(a.go_to_token, [this] {
+    show_page(page_index(pages_, "attention"));
+    show_go_to(pages_);
+  });
   for (int i = 0; i < a.pages.size(); ++i) on(a.pages[i], [this, i] { show_page(i); });
   on(a.dark, [this](bool dark) {
     const auto mode = dark ? views::ThemeMode::dark : views::ThemeMode::light;
@@ -294,127 +296,9 @@ void MainWindow::dropEvent(QDropEvent* event) {
   }
 }
 
-void MainWindow::open_path(const QString& path) {
-  const QFileInfo file(path);
-  const QString suffix = file.suffix().toLower();
-  NewRunRequest request;
-  if (file.isDir() || suffix == "gguf" || suffix == "safetensors") {
-    request.model = suffix == "safetensors" ? file.absolutePath() : path;
-    return new_run(request);
-  }
-  if (suffix == "h5" || suffix == "hdf5") return open_record(path);
-  request.prompt_file = path;
-  new_run(request);
-}
-
-void MainWindow::open_record(const QString& path) { opener_.open(path); }
-
-void MainWindow::open_first_record() {
-  if (!options_.records.isEmpty()) {
-    for (const QString& file : options_.records) open_record(file);
-    return;
-  }
-  const QString last = settings_.last_record();
-  const QString first = QFileInfo::exists(last) ? last : bundled_record();
-  if (!first.isEmpty()) open_record(first);
-}
-
-void MainWindow::record_opened(const QString& path, const views::RecordPtr& record) {
-  banners_->remove("record:" + path);
-  for (const views::RecordPtr& open : selection_.state().runs) {
-    if (open->path() == record->path() && open->meta().run_id == record->meta().run_id) {
-      selection_.open_record(open);
-      return;
-    }
-  }
-  selection_.open_record(record);
-  if (options_.quiet) return;
-  settings_.add_recent_file(path);
-  settings_.set_last_record(path);
-}
-
-void MainWindow::record_failed(const QString& path, const Problem& problem) {
-  views::Banner banner;
-  banner.kind = views::Banner::Kind::error;
-  banner.key = "record:" + path;
-  banner.title = tr("%1 could not be opened: %2.").arg(QFileInfo(path).fileName(), problem.message);
-  banner.text = QStringList{problem.place == path ? QString() : problem.place, problem.reason()}.join(' ').trimmed();
-  banner.details = tr("File: %1").arg(path) + "\n" + problem.details();
-  banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
-  banners_->show_banner(banner);
-  if (settings_.last_record() == path) settings_.set_last_record({});
-}
-
-void MainWindow::show_notices() {
-  if (settings_.dismissed("prompt_notice")) return;
-  banners_->show_banner({views::Banner::Kind::info, "prompt_notice", tr("A record contains the whole prompt."),
-                         tr("Share a record as you would share the text in it."), {},
-                         {}, [this] { settings_.dismiss("prompt_notice"); }});
-}
-
 void MainWindow::start_engine() {
   banners_->remove("engine");
   engine_.start(engine_command(settings_.engine(), options_.engine));
-}
-
-void MainWindow::engine_died(const Problem& problem) {
-  views::Banner banner;
-  banner.kind = views::Banner::Kind::warning;
-  banner.key = "engine";
-  banner.title = problem.message + ".";
-  banner.text = tr("Open records stay; new runs need the engine.");
-  banner.details = problem.details();
-  banner.buttons = {{tr("Restart"), [this] { start_engine(); }}, {tr("Connect…"), [this] { actions_->connect_engine->trigger(); }}};
-  banners_->show_banner(banner);
-}
-
-void MainWindow::job_failed(const Problem& problem, const protocol::RunSpec& spec) {
-  views::Banner banner;
-  banner.kind = views::Banner::Kind::error;
-  banner.key = "job";
-  banner.title = tr("The run failed: %1.").arg(problem.message);
-  banner.text = QStringList{problem.place, problem.reason()}.join(' ').trimmed();
-  banner.details = problem.details();
-  banner.buttons = {{tr("Change and try again…"), [this, spec] {
-                       NewRunRequest request;
-                       request.spec = spec;
-                       new_run(request);
-                     }}};
-  banners_->show_banner(banner);
-}
-
-void MainWindow::new_run(const NewRunRequest& request) {
-  ask_new_run(this, engine_, settings_, request, [this](const protocol::RunSpec& spec) { start_run(spec); });
-}
-
-void MainWindow::run_budget(int tokens) {
-  const views::RecordPtr record = selection_.record();
-  if (!record) return;
-  NewRunRequest request;
-  request.spec = spec_with_budget(*record, tokens);
-  if (!request.spec) return new_run({});
-  if (engine_.state() == EngineClient::State::ready) {
-    start_run(*request.spec);
-  } else {
-    new_run(request);
-  }
-}
-
-void MainWindow::start_run(const protocol::RunSpec& spec) {
-  docks_[2]->show();
-  jobs_.start_run(spec);
-}
-
-void MainWindow::go_to_token() {
-  const views::RecordPtr record = selection_.record();
-  if (!record || record->length() == 0) return;
-  bool chosen = false;
-  const int last = static_cast<int>(record->length() - 1);
-  const int token = QInputDialog::getInt(this, tr("Go to token"), tr("Token, 0 to %1:").arg(last),
-                                         static_cast<int>(std::max<std::int64_t>(selection_.state().query_begin, 0)), 0, last, 1, &chosen);
-  if (!chosen) return;
-  show_page(page_index(pages_, "attention"));
-  show_token(pages_, selection_, token);
 }
 
 void MainWindow::show_page(int index) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "gui/engine_client.h"
+#include "gui/engine_tiles.h"
 #include "gui/job_tracker.h"
 #include "gui/layout_store.h"
 #include "gui/pages.h"
@@ -83,7 +84,6 @@ class MainWindow : public QMainWindow {
   void new_run(const NewRunRequest& request);
   void run_budget(int tokens);
   void start_run(const protocol::RunSpec& spec);
-  void go_to_token();
   void show_notices();
   QVector<QAction*> all_actions() const;
 
@@ -93,6 +93,7 @@ class MainWindow : public QMainWindow {
   RecordOpener opener_;
   EngineClient engine_;
   JobTracker jobs_;
+  EngineTiles tiles_;
   LayoutStore layout_;
   Actions* actions_ = nullptr;
   QVector<Page> pages_;

@@ -2,6 +2,7 @@
 // What the New run dialog asks of the engine: facts of the model, needs of the run, the end of the rendered prompt.
 #include <QCheckBox>
 #include <QComboBox>
+#include <QFileInfo>
 #include <QLabel>
 #include <QLineEdit>
 #include <QLocale>
@@ -72,8 +73,16 @@ void NewRunDialog::engine_changed() {
       device_->setItemData(device_->count() - 1, QString::fromStdString(known.name), Qt::ToolTipRole);
     }
     device_->setCurrentIndex(std::max(device_->findData(device), 0));
+    if (engine_.remote()) prepare_remote();
   }
   edited();
+}
+
+void NewRunDialog::prepare_remote() {
+  // Paths mean the engine's disk there: no local pickers, and the record is written where it may be fetched from.
+  for (QWidget* picker : local_pickers_) picker->hide();
+  const auto& folders = engine_.hello().folders;
+  if (!folders.empty()) out_->setText(QString::fromStdString(folders.front()) + "/headroom-" + QFileInfo(new_record_path()).fileName());
 }
 
 void NewRunDialog::edited() {
@@ -109,8 +118,25 @@ void NewRunDialog::model_changed() {
   engine_.request(protocol::method::model_inspect, protocol::to_json(protocol::ModelInspectParams{model}),
                   [self = QPointer<NewRunDialog>(this), asked = model_generation_](const nlohmann::json& info, const protocol::ErrorInfo* error) {
                     if (!self || asked != self->model_generation_) return;
-                    self->model_facts_->setText(error ? QString::fromStdString(error->line()) : model_text(info));
+                    if (error) return self->model_facts_->setText(QString::fromStdString(error->line()));
+                    self->model_facts_->setText(model_text(info));
+                    self->show_model(info);
                   });
+}
+
+void NewRunDialog::show_model(const nlohmann::json& info) {
+  if (!info.is_object()) return;
+  if (const auto shipped = info.find("shipped_indexer"); shipped != info.end()) {
+    const bool there = shipped->is_string();
+    indexer_->setPlaceholderText(there ? tr("the one that ships for this model") : tr("none ships for this model"));
+  }
+  const auto tokenizer = info.find("tokenizer");
+  if (tokenizer == info.end() || !tokenizer->is_object()) return;
+  const auto chat = tokenizer->find("chat_template");
+  const bool no_template = chat != tokenizer->end() && chat->is_boolean() && !chat->get<bool>();
+  chat_->setEnabled(!no_template);
+  chat_->setText(no_template ? tr("This model has no chat template") : tr("Wrap in the model's chat template"));
+  if (no_template) chat_->setChecked(false);
 }
 
 void NewRunDialog::check() {

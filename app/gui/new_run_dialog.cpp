@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The dialog's widgets and what they say as a RunSpec; talking to the engine is in new_run_check.cpp.
+// The dialog's widgets; what they say as a RunSpec is in new_run_spec.cpp, talking to the engine in new_run_check.cpp.
 #include "gui/new_run_dialog.h"
 
 #include <QCheckBox>
 #include <QComboBox>
-#include <QDateTime>
 #include <QDialogButtonBox>
-#include <QDir>
 #include <QFileDialog>
 #include <QFormLayout>
 #include <QGroupBox>
@@ -14,9 +12,7 @@
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QPushButton>
-#include <QRegularExpression>
 #include <QSpinBox>
-#include <QStandardPaths>
 #include <QTabWidget>
 #include <nlohmann/json.hpp>
 
@@ -39,48 +35,7 @@ constexpr MethodChoice method_choices[] = {
     {"random", QT_TRANSLATE_NOOP("NewRunDialog", "Random keys")},
 };
 
-QStringList list_of(const QString& text) {
-  return text.split(QRegularExpression("[,\\s]+"), Qt::SkipEmptyParts);
-}
-
-std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& name) {
-  std::vector<std::int64_t> numbers;
-  for (const QString& part : list_of(field.text())) {
-    bool good = false;
-    numbers.push_back(part.toLongLong(&good));
-    if (!good) throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"").arg(name, part.left(40)).toStdString());
-  }
-  return numbers;
-}
-
-template <typename Values>
-QString joined(const Values& values) {
-  QStringList parts;
-  for (const auto& value : values) parts << QString::number(value);
-  return parts.join(", ");
-}
-
 }  // namespace
-
-QString new_record_path() {
-  const QString folder = QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/headroom/runs";
-  QDir().mkpath(folder);
-  const QString stem = folder + "/run-" + QDateTime::currentDateTime().toString("yyyyMMdd-HHmmss");
-  QString file = stem + ".h5";
-  for (int i = 2; QFileInfo::exists(file); ++i) file = QString("%1-%2.h5").arg(stem).arg(i);
-  return file;
-}
-
-std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens) {
-  try {
-    protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
-    spec.budgets = {{BudgetKind::tokens, static_cast<double>(tokens)}};
-    spec.out = new_record_path().toStdString();
-    return spec;
-  } catch (const std::exception&) {
-    return std::nullopt;  // a record of another program: the dialog asks
-  }
-}
 
 NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const NewRunRequest& request, QWidget* parent)
     : QDialog(parent), engine_(engine), settings_(settings) {
@@ -157,6 +112,7 @@ QWidget* NewRunDialog::build_model() {
   model_facts_->setObjectName("model_facts");
   form->addWidget(model_facts_, 1, 0, 1, 3);
   form->setColumnStretch(0, 1);
+  local_pickers_ << file << folder;
   connect(file, &QPushButton::clicked, this, [this] {
     if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty()) model_->setEditText(path);
   });
@@ -256,6 +212,7 @@ QWidget* NewRunDialog::build_methods() {
   row_layout->addWidget(indexer_, 1);
   row_layout->addWidget(browse);
   form->addRow(tr("Indexer"), row);
+  local_pickers_ << browse;
   connect(indexer_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   const auto choose_indexer = [this] {
     if (const QString path = choose_file(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)")); !path.isEmpty()) indexer_->setText(path);
@@ -270,6 +227,7 @@ QWidget* NewRunDialog::build_methods() {
   auto* open = new QPushButton(tr("Open…"), indexer_help_);
   auto* without = new QPushButton(tr("Go on without"), indexer_help_);
   without->setObjectName("go_on_without_indexer");
+  local_pickers_ << open;
   help->addWidget(label, 1);
   help->addWidget(open);
   help->addWidget(without);
@@ -347,86 +305,6 @@ QWidget* NewRunDialog::build_check() {
 
 QString NewRunDialog::choose_file(const QString& title, const QString& filter, bool folder) {
   return folder ? QFileDialog::getExistingDirectory(this, title) : QFileDialog::getOpenFileName(this, title, {}, filter);
-}
-
-void NewRunDialog::fill(const protocol::RunSpec& spec) {
-  kept_ = spec;
-  model_->setEditText(QString::fromStdString(spec.model));
-  prompt_text_->setPlainText(QString::fromStdString(spec.prompt.value_or("")));
-  prompt_file_->setText(QString::fromStdString(spec.prompt_file.value_or("")));
-  if (spec.task) {
-    const QString name = QString::fromStdString(*spec.task);
-    if (task_->findData(name) < 0) task_->addItem(name, name);
-    task_->setCurrentIndex(task_->findData(name));
-  }
-  task_length_->setValue(static_cast<int>(std::clamp<std::int64_t>(spec.length == 0 ? 2048 : spec.length, 128, 1 << 20)));
-  seed_->setValue(static_cast<int>(std::min<std::uint64_t>(spec.seed, 1000000000)));
-  prompt_tabs_->setCurrentIndex(spec.prompt ? 0 : spec.prompt_file ? 1 : 2);
-  chat_->setChecked(spec.chat);
-  for (QCheckBox* check : methods_) {
-    const std::string name = check->property("method").toString().toStdString();
-    check->setChecked(std::find(spec.methods.begin(), spec.methods.end(), name) != spec.methods.end() ||
-                      (spec.methods.empty() && (name == "dense" || name == "oracle")));
-  }
-  QStringList budgets;
-  for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
-  budgets_->setText(budgets.join(", "));
-  granularity_->setText(joined(spec.granularities));
-  dense_layers_->setText(joined(spec.dense_layers));
-  indexer_->setText(QString::fromStdString(spec.indexer.value_or("")));
-  device_->clear();
-  device_->addItem(tr("the best there is"), "auto");
-  if (spec.device != "auto") device_->addItem(QString::fromStdString(spec.device), QString::fromStdString(spec.device));
-  device_->setCurrentIndex(device_->count() - 1);
-  dtype_->setCurrentIndex(std::max(dtype_->findData(QString::fromStdString(spec.dtype)), 0));
-  repeats_->setValue(spec.repeats);
-  max_new_tokens_->setValue(spec.max_new_tokens);
-  out_->setText(QString::fromStdString(spec.out.value_or("")));
-}
-
-protocol::RunSpec NewRunDialog::spec() const {
-  protocol::RunSpec spec = kept_;
-  spec.model = model_->currentText().trimmed().toStdString();
-  if (spec.model.empty()) throw usage_error(tr("Model: choose one").toStdString());
-  spec.prompt.reset();
-  spec.prompt_file.reset();
-  spec.task.reset();
-  spec.length = 0;
-  switch (prompt_tabs_->currentIndex()) {
-    case 0:
-      if (prompt_text_->toPlainText().isEmpty()) throw usage_error(tr("Prompt: type or paste one").toStdString());
-      spec.prompt = prompt_text_->toPlainText().toStdString();
-      break;
-    case 1:
-      if (prompt_file_->text().trimmed().isEmpty()) throw usage_error(tr("Prompt: choose a file").toStdString());
-      spec.prompt_file = prompt_file_->text().trimmed().toStdString();
-      break;
-    default:
-      spec.task = task_->currentData().toString().toStdString();
-      spec.length = task_length_->value();
-  }
-  spec.seed = static_cast<std::uint64_t>(seed_->value());
-  spec.chat = chat_->isChecked();
-  spec.methods.clear();
-  for (const QCheckBox* check : methods_) {
-    if (check->isChecked()) spec.methods.push_back(check->property("method").toString().toStdString());
-  }
-  if (spec.methods.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
-  spec.budgets.clear();
-  for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
-  spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
-  spec.dense_layers.clear();
-  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers"))) spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
-  spec.indexer.reset();
-  if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
-  spec.device = device_->currentData().toString().toStdString();
-  spec.dtype = dtype_->currentData().toString().toStdString();
-  spec.repeats = repeats_->value();
-  spec.max_new_tokens = max_new_tokens_->value();
-  if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());
-  spec.out = out_->text().trimmed().toStdString();
-  protocol::validate(spec);
-  return spec;
 }
 
 }  // namespace headroom::gui

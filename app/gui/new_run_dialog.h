@@ -5,6 +5,7 @@
 #include <QDialog>
 #include <QTimer>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 
 #include "protocol/run_spec.h"
@@ -61,6 +62,8 @@ class NewRunDialog : public QDialog {
   void model_changed();
   void edited();
   void check();
+  void prepare_remote();
+  void show_model(const nlohmann::json& info);
   void show_preflight(const protocol::Preflight& preflight);
   void show_error(const protocol::ErrorInfo& error);
   void show_message(const QString& text, bool good);
@@ -89,6 +92,7 @@ class NewRunDialog : public QDialog {
   QWidget* indexer_help_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;
   QPushButton* start_ = nullptr;
+  QVector<QWidget*> local_pickers_;  ///< make no sense for an engine on another machine
 };
 
 /// Opens the dialog; `start` is called with the spec where the reader starts the run.

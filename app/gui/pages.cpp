@@ -14,6 +14,7 @@
 #if __has_include("views/compare_page.h")
 #include "views/compare_page.h"
 #endif
+#include "views/prompt_panel.h"
 #if __has_include("views/overview_page.h")
 #include "views/overview_page.h"
 #endif
@@ -32,17 +33,20 @@ PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent
   auto* widget = new PageType(selection, parent);
   widget->setObjectName("page_" + id);
   widget->setAccessibleName(title);
-  pages.append({id, title, hint, widget, widget, [widget] { return widget->settled(); }});
+  pages.append({id, title, hint, widget, widget, [widget] {
+                  if constexpr (requires { widget->settled(); }) return widget->settled();
+                  return true;
+                }});
   return widget;
 }
 
 }  // namespace
 
-QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageSignals& wanted) {
+QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageRequests& wanted) {
   QVector<Page> pages;
-  add<views::OverviewPage>(pages, selection, parent, "overview", words("Overview"),
+  auto* overview = add<views::OverviewPage>(pages, selection, parent, "overview", words("Overview"),
                            words("The answer in a sentence, and every layer and head"));
-  add<views::AttentionPage>(pages, selection, parent, "attention", words("Attention"),
+  auto* attention = add<views::AttentionPage>(pages, selection, parent, "attention", words("Attention"),
                             words("The attention map with what was kept and missed, and the prompt text"));
   auto* budget = add<views::BudgetPage>(pages, selection, parent, "budget", words("Budget"),
                                         words("How much mass and quality a budget keeps"));
@@ -53,7 +57,21 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
   QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
     if (run) run(tokens);
   });
+  QObject::connect(overview, &views::OverviewPage::link_activated, parent, [go = wanted.show_page, pages](const QString& link) {
+    if (const int index = page_index(pages, link.section('#', 0, 0)); index >= 0 && go) go(index);
+  });
+  QObject::connect(overview, &views::OverviewPage::open_head, parent, [selection, go = wanted.show_page, pages](int layer, int head) {
+    selection->change([&](views::ViewState& state) {
+      const auto record = state.current >= 0 ? state.runs[static_cast<std::size_t>(state.current)] : nullptr;
+      const bool mean = !record || head >= record->meta().num_q_heads;
+      state.layer = layer;
+      state.head = mean ? record::HeadSelector{} : record::HeadSelector{record::HeadSelector::Kind::head, head};
+    });
+    if (go) go(page_index(pages, "attention"));
+  });
+  attention->set_tile_provider(wanted.tiles);
 #else
+  (void)attention, (void)overview;
   (void)budget, (void)wanted;
 #endif
   return pages;
@@ -68,16 +86,17 @@ int page_index(const QVector<Page>& pages, const QString& view) {
 }
 
 views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view) {
-  return *pages[page_index(pages, view)].exportable;
+  const Page& page = pages[page_index(pages, view)];
+  if (view == "text") return *static_cast<views::AttentionPage*>(page.widget)->prompt();
+  return *page.exportable;
 }
 
-void show_find(const QVector<Page>&) {}
+void show_find(const QVector<Page>& pages) {
+  static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->focus_find();
+}
 
-void show_token(const QVector<Page>&, views::Selection& selection, std::int64_t token) {
-  selection.change([token](views::ViewState& state) {
-    state.query_begin = token;
-    state.query_end = token + 1;
-  });
+void show_go_to(const QVector<Page>& pages) {
+  static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->focus_go_to();
 }
 
 }  // namespace headroom::gui

@@ -8,6 +8,7 @@
 
 #include "views/exportable.h"
 #include "views/selection.h"
+#include "views/tile_provider.h"
 
 class QWidget;
 
@@ -22,18 +23,21 @@ struct Page {
   std::function<bool()> settled;  ///< everything that was asked for is drawn
 };
 
-struct PageSignals {
+/// What pages ask of the frame.
+struct PageRequests {
   std::function<void(int tokens)> run_budget;  ///< the Budget page asks for a run
+  std::function<void(int index)> show_page;    ///< a link leads to another page
+  views::TileProvider* tiles = nullptr;        ///< of maps that a record does not hold
 };
 
-QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageSignals& wanted);
+QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageRequests& wanted);
 /// Of a page id, or of "text", which is part of the Attention page; -1 where there is none.
 int page_index(const QVector<Page>& pages, const QString& view);
 /// `view` must be one that page_index() knows.
 views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view);
 /// Opens the find bar of the prompt text.
 void show_find(const QVector<Page>& pages);
-/// Selects a token's row and brings it into view.
-void show_token(const QVector<Page>& pages, views::Selection& selection, std::int64_t token);
+/// Puts the cursor into the field that goes to a token by its number.
+void show_go_to(const QVector<Page>& pages);
 
 }  // namespace headroom::gui

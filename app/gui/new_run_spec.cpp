@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From the fields of the New run dialog to a RunSpec and back.
+#include <QCheckBox>
+#include <QComboBox>
+#include <QDateTime>
+#include <QDir>
+#include <QFile>
+#include <QFileInfo>
+#include <QLineEdit>
+#include <QPlainTextEdit>
+#include <QRegularExpression>
+#include <QSpinBox>
+#include <QStandardPaths>
+#include <QTabWidget>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "gui/engine_client.h"
+#include "gui/new_run_dialog.h"
+
+namespace headroom::gui {
+namespace {
+
+QStringList list_of(const QString& text) {
+  return text.split(QRegularExpression("[,\\s]+"), Qt::SkipEmptyParts);
+}
+
+std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& name) {
+  std::vector<std::int64_t> numbers;
+  for (const QString& part : list_of(field.text())) {
+    bool good = false;
+    numbers.push_back(part.toLongLong(&good));
+    if (!good) throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"").arg(name, part.left(40)).toStdString());
+  }
+  return numbers;
+}
+
+std::string read_prompt(const QString& path) {
+  constexpr qint64 max_bytes = 16 << 20;
+  QFile file(path);
+  if (!file.open(QIODevice::ReadOnly)) throw input_error(path.toStdString(), "the prompt cannot be read", {}, file.errorString().toStdString());
+  if (file.size() > max_bytes) throw input_error(path.toStdString(), "the prompt is too large", "16 MB at most", {});
+  return file.readAll().toStdString();
+}
+
+template <typename Values>
+QString joined(const Values& values) {
+  QStringList parts;
+  for (const auto& value : values) parts << QString::number(value);
+  return parts.join(", ");
+}
+
+}  // namespace
+
+QString new_record_path() {
+  const QString folder = QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation) + "/headroom/runs";
+  QDir().mkpath(folder);
+  const QString stem = folder + "/run-" + QDateTime::currentDateTime().toString("yyyyMMdd-HHmmss");
+  QString file = stem + ".h5";
+  for (int i = 2; QFileInfo::exists(file); ++i) file = QString("%1-%2.h5").arg(stem).arg(i);
+  return file;
+}
+
+std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens) {
+  try {
+    protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
+    spec.budgets = {{BudgetKind::tokens, static_cast<double>(tokens)}};
+    spec.out = new_record_path().toStdString();
+    return spec;
+  } catch (const std::exception&) {
+    return std::nullopt;  // a record of another program: the dialog asks
+  }
+}
+
+void NewRunDialog::fill(const protocol::RunSpec& spec) {
+  kept_ = spec;
+  model_->setEditText(QString::fromStdString(spec.model));
+  prompt_text_->setPlainText(QString::fromStdString(spec.prompt.value_or("")));
+  prompt_file_->setText(QString::fromStdString(spec.prompt_file.value_or("")));
+  if (spec.task) {
+    const QString name = QString::fromStdString(*spec.task);
+    if (task_->findData(name) < 0) task_->addItem(name, name);
+    task_->setCurrentIndex(task_->findData(name));
+  }
+  task_length_->setValue(static_cast<int>(std::clamp<std::int64_t>(spec.length == 0 ? 2048 : spec.length, 128, 1 << 20)));
+  seed_->setValue(static_cast<int>(std::min<std::uint64_t>(spec.seed, 1000000000)));
+  prompt_tabs_->setCurrentIndex(spec.prompt ? 0 : spec.prompt_file ? 1 : 2);
+  chat_->setChecked(spec.chat);
+  for (QCheckBox* check : methods_) {
+    const std::string name = check->property("method").toString().toStdString();
+    check->setChecked(std::find(spec.methods.begin(), spec.methods.end(), name) != spec.methods.end() ||
+                      (spec.methods.empty() && (name == "dense" || name == "oracle")));
+  }
+  QStringList budgets;
+  for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
+  budgets_->setText(budgets.join(", "));
+  granularity_->setText(joined(spec.granularities));
+  dense_layers_->setText(joined(spec.dense_layers));
+  indexer_->setText(QString::fromStdString(spec.indexer.value_or("")));
+  device_->clear();
+  device_->addItem(tr("the best there is"), "auto");
+  if (spec.device != "auto") device_->addItem(QString::fromStdString(spec.device), QString::fromStdString(spec.device));
+  device_->setCurrentIndex(device_->count() - 1);
+  dtype_->setCurrentIndex(std::max(dtype_->findData(QString::fromStdString(spec.dtype)), 0));
+  repeats_->setValue(spec.repeats);
+  max_new_tokens_->setValue(spec.max_new_tokens);
+  out_->setText(QString::fromStdString(spec.out.value_or("")));
+}
+
+protocol::RunSpec NewRunDialog::spec() const {
+  protocol::RunSpec spec = kept_;
+  spec.model = model_->currentText().trimmed().toStdString();
+  if (spec.model.empty()) throw usage_error(tr("Model: choose one").toStdString());
+  spec.prompt.reset();
+  spec.prompt_file.reset();
+  spec.task.reset();
+  spec.length = 0;
+  switch (prompt_tabs_->currentIndex()) {
+    case 0:
+      if (prompt_text_->toPlainText().isEmpty()) throw usage_error(tr("Prompt: type or paste one").toStdString());
+      spec.prompt = prompt_text_->toPlainText().toStdString();
+      break;
+    case 1:
+      if (prompt_file_->text().trimmed().isEmpty()) throw usage_error(tr("Prompt: choose a file").toStdString());
+      if (engine_.remote()) {
+        spec.prompt = read_prompt(prompt_file_->text().trimmed());  // the file lies here, not there
+      } else {
+        spec.prompt_file = prompt_file_->text().trimmed().toStdString();
+      }
+      break;
+    default:
+      spec.task = task_->currentData().toString().toStdString();
+      spec.length = task_length_->value();
+  }
+  spec.seed = static_cast<std::uint64_t>(seed_->value());
+  spec.chat = chat_->isChecked();
+  spec.methods.clear();
+  for (const QCheckBox* check : methods_) {
+    if (check->isChecked()) spec.methods.push_back(check->property("method").toString().toStdString());
+  }
+  if (spec.methods.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
+  spec.budgets.clear();
+  for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
+  spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
+  spec.dense_layers.clear();
+  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers"))) spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
+  spec.indexer.reset();
+  if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
+  spec.device = device_->currentData().toString().toStdString();
+  spec.dtype = dtype_->currentData().toString().toStdString();
+  spec.repeats = repeats_->value();
+  spec.max_new_tokens = max_new_tokens_->value();
+  if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());
+  spec.out = out_->text().trimmed().toStdString();
+  protocol::validate(spec);
+  return spec;
+}
+
+}  // namespace headroom::gui
