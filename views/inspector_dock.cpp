@@ -5,7 +5,9 @@
 #include <QHeaderView>
 #include <QLabel>
 #include <QLocale>
+#include <QPainter>
 #include <QSplitter>
+#include <QStyledItemDelegate>
 #include <QTableWidget>
 #include <QTreeWidget>
 #include <QVBoxLayout>
@@ -91,11 +93,38 @@ QString statistic_label(const std::string& name) {
 
 bool is_share(const std::string& name) { return name.find("mass") != std::string::npos; }
 
+/// Values take the lines that they need; section titles get air above them.
+class FactDelegate : public QStyledItemDelegate {
+ public:
+  explicit FactDelegate(QTreeWidget* tree) : QStyledItemDelegate(tree), tree_(tree) {}
+  QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const override {
+    const QFontMetrics metrics(option.font);
+    if (!index.parent().isValid()) return {40, metrics.height() + 12};
+    if (index.column() != 1) return QStyledItemDelegate::sizeHint(option, index) + QSize(6, 2);
+    const int width = std::max(tree_->columnWidth(1) - 8, 40);
+    const QRect box = metrics.boundingRect(QRect(0, 0, width, 10000), Qt::TextWrapAnywhere, index.data().toString());
+    return {width, std::min(box.height(), metrics.lineSpacing() * 6) + 2};
+  }
+  void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
+    const Theme& theme = Theme::instance();
+    const bool title = !index.parent().isValid();
+    if (option.state & QStyle::State_Selected) painter->fillRect(option.rect, theme.info_background());
+    painter->save();
+    QFont font = option.font;
+    font.setBold(title);
+    painter->setFont(font);
+    painter->setPen(title || index.column() == 1 ? theme.text() : theme.muted_text());
+    const QRect place = option.rect.adjusted(title ? 4 : 2, title ? 6 : 1, -2, 0);
+    painter->drawText(place, title ? int(Qt::AlignVCenter) : int(Qt::AlignTop | Qt::TextWrapAnywhere), index.data().toString());
+    painter->restore();
+  }
+
+ private:
+  QTreeWidget* tree_;
+};
+
 QTreeWidgetItem* section(QTreeWidget* tree, const QString& title) {
   auto* item = new QTreeWidgetItem(tree, {title});
-  QFont bold = tree->font();
-  bold.setBold(true);
-  item->setFont(0, bold);
   item->setFirstColumnSpanned(true);
   item->setFlags(Qt::ItemIsEnabled);
   item->setExpanded(true);
@@ -136,8 +165,8 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   facts_->setIndentation(10);
   facts_->setFrameShape(QFrame::NoFrame);
   facts_->setSelectionMode(QAbstractItemView::SingleSelection);
-  facts_->setTextElideMode(Qt::ElideRight);
-  facts_->setWordWrap(true);
+  facts_->setItemDelegate(new FactDelegate(facts_));
+  connect(facts_->header(), &QHeaderView::sectionResized, facts_, [this] { facts_->doItemsLayout(); });
   facts_->header()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
   facts_->setAccessibleName(tr("Facts of the selection"));
   splitter->addWidget(facts_);
@@ -257,6 +286,7 @@ void InspectorDock::request_keys() {
     keys_title_->clear();
     return;
   }
+  keys_->setVisible(state.query_end > state.query_begin);
   if (state.query_end <= state.query_begin) {
     keys_title_->setText(tr("Select a query in the map or the text to list its keys."));
     return;
