@@ -44,6 +44,15 @@ std::string parse_line(const std::string& line, std::size_t number) {
   return parsed.get<std::string>();
 }
 
+/// As llama.cpp does, bytes that the vocabulary has no token for are left out; that must not pass in silence.
+void report_gaps(const std::vector<tokenizer::Token>& tokens, std::size_t text_bytes) {
+  auto missing = static_cast<std::int64_t>(text_bytes);
+  for (const tokenizer::Token& token : tokens) missing -= token.end - token.begin;
+  if (missing > 0) {
+    std::cerr << "headroom: " << missing << " bytes of the text have no token in this vocabulary and are left out\n";
+  }
+}
+
 int tokenize(const Options& options) {
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
   const auto tokenizer = tokenizer::make_tokenizer(*checkpoint);
@@ -59,6 +68,7 @@ int tokenize(const Options& options) {
   }
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   const auto tokens = tokenizer->encode(text, encode);
+  report_gaps(tokens, text.size());
   if (options.json) {
     std::cout << describe(*tokenizer, tokens) << '\n';
     return 0;

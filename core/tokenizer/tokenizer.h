@@ -29,6 +29,7 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   /// Throws an input error for invalid UTF-8 that names the byte offset. Empty text gives no tokens (or BOS alone).
+  /// EOS is never added: prompts are to be gone on with. Bytes without a token leave a gap between byte ranges.
   virtual std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
   /// Bytes of the ids; may not be valid UTF-8 where a character is split. Control tokens give nothing unless asked for.
   virtual std::string decode(std::span<const std::int32_t> ids, bool keep_special = false) const = 0;

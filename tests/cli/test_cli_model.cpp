@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// `headroom info` and `headroom tokenize` on a tiny model: answers, exit codes, one clear line for bad input.
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QProcess>
+#include <QtTest>
+
+#include "support/gguf_writer.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+
+class TestCliModel : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  QString model_;
+
+  struct Answer {
+    int code = -1;
+    QByteArray out, err;
+    QJsonObject json() const { return QJsonDocument::fromJson(out).object(); }
+  };
+  static Answer headroom(const QStringList& arguments, const QByteArray& in = {}) {
+    QProcess process;
+    process.start(HEADROOM_BINARY_DIR "/headroom", arguments);
+    process.write(in);
+    process.closeWriteChannel();
+    if (!process.waitForFinished(60'000)) return {};
+    return {process.exitCode(), process.readAllStandardOutput(), process.readAllStandardError()};
+  }
+  static QByteArray line(const QJsonValue& value) {
+    return QJsonDocument(QJsonObject{{"v", value}}).toJson(QJsonDocument::Compact);
+  }
+
+ private slots:
+  void initTestCase() {
+    model_ = folder_.filePath("tiny.gguf");
+    test::write_tiny_model(model_.toStdString(), {.layers = 2});
+  }
+
+  void tokenize_answers_as_documented() {
+    const QByteArray text = "the a\n<|im_end|>";
+    const Answer plain = headroom({"tokenize", model_}, text);
+    QCOMPARE(plain.code, 0);
+    const Answer json = headroom({"tokenize", model_, "--json"}, text);
+    const QJsonObject object = json.json();
+    QByteArray joined;
+    for (const auto& id : object["ids"].toArray())
+      joined += (joined.isEmpty() ? "" : " ") + QByteArray::number(id.toInt());
+    QCOMPARE(plain.out, joined + "\n");
+    QString pieces;
+    int at = 0;
+    for (qsizetype i = 0; i < object["ids"].toArray().size(); ++i) {
+      pieces += object["pieces"].toArray()[i].toString();
+      QCOMPARE(object["offsets"].toArray()[i].toArray()[0].toInt(), at);
+      at = object["offsets"].toArray()[i].toArray()[1].toInt();
+    }
+    QCOMPARE(pieces.toUtf8(), text);
+    QCOMPARE(at, static_cast<int>(text.size()));
+
+    const QJsonArray special = headroom({"tokenize", model_, "--json", "--special"}, text).json()["ids"].toArray();
+    QCOMPARE(special.last().toInt(), 2);
+    QVERIFY(special.size() < object["ids"].toArray().size());
+    QVERIFY(headroom({"tokenize", model_, "--bos"}, "a").out.startsWith("1 "));
+    QVERIFY(!headroom({"tokenize", model_, "--no-bos"}, "a").out.startsWith("1 "));
+    QCOMPARE(headroom({"tokenize", model_}, "").out, QByteArray("\n"));
+  }
+
+  void jsonl_answers_line_by_line() {
+    const Answer answer = headroom({"tokenize", model_, "--jsonl"}, "\"a\\nb\"\n\"\"\n\"\\u00e9\"\n");
+    QCOMPARE(answer.code, 0);
+    const auto lines = answer.out.split('\n');
+    QCOMPARE(lines.size(), 4);
+    QCOMPARE(QJsonDocument::fromJson(lines[0]).object()["ids"].toArray().size(), 3);
+    QVERIFY(QJsonDocument::fromJson(lines[1]).object()["ids"].toArray().isEmpty());
+    const Answer wrong = headroom({"tokenize", model_, "--jsonl"}, "\"a\"\n[1]\n");
+    QCOMPARE(wrong.code, 3);
+    QVERIFY(wrong.err.contains("line 2"));
+  }
+
+  void info_tells_what_a_model_is() {
+    const QJsonObject info = headroom({"info", model_, "--json"}).json();
+    QCOMPARE(info["architecture"].toString(), QString("llama"));
+    QCOMPARE(info["layers"].toInt(), 2);
+    QCOMPARE(line(info["layer_kinds"]), QByteArray(R"({"v":["full","full"]})"));
+    QCOMPARE(info["q_heads"].toInt(), 4);
+    QCOMPARE(info["kv_heads"].toInt(), 2);
+    QCOMPARE(info["context"].toInt(), 2048);
+    QCOMPARE(info["sha256"].toString().size(), 64);
+    QVERIFY(info["tokenizer"].toObject()["chat_template"].toBool());
+    const Answer text = headroom({"info", model_});
+    QVERIFY(text.code == 0 && text.out.contains("tiny random Llama"));
+  }
+
+  void bad_input_is_one_line_and_exit_code_3() {
+    const QString bad = folder_.filePath("bad.gguf");
+    const auto check = [&](const QStringList& arguments, const QByteArray& in, int code) {
+      const Answer answer = headroom(arguments, in);
+      QCOMPARE(answer.code, code);
+      QVERIFY2(answer.out.isEmpty() && answer.err.startsWith("headroom: ") && answer.err.count('\n') == 1, answer.err);
+    };
+    test::write_file(bad.toStdString(), "not a model");
+    check({"info", bad}, {}, 3);
+    check({"info", folder_.filePath("nothing.gguf")}, {}, 3);
+    check({"info", folder_.path()}, {}, 3);
+    test::write_file(bad.toStdString(), test::tiny_model_bytes({.layers = 2}).substr(0, 100'000));
+    check({"info", bad}, {}, 3);
+    check({"tokenize", bad}, "x", 3);
+    check({"tokenize", model_}, "a\xff", 3);
+    check({"tokenize"}, {}, 2);
+    check({"tokenize", model_, "--bos", "--no-bos"}, "a", 2);
+  }
+};
+
+QTEST_MAIN(TestCliModel)
+#include "test_cli_model.moc"
