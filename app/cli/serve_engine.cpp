@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "model_info.h"
 #include "protocol/json_fields.h"
+#include "serve_distill.h"
 
 namespace headroom::cli {
 namespace {
@@ -54,6 +55,7 @@ protocol::ErrorInfo rpc_error(protocol::RpcCode code, std::string message, std::
 ServeEngine::ServeEngine(ServeChannel& channel, model::DeviceChoice device, ServedFolders folders)
     : channel_(channel), device_(std::move(device)), folders_(std::move(folders)), jobs_(channel) {
   add_job_kind(make_run_kind(inspecting_, tiles_));
+  add_job_kind(make_distill_kind());
 }
 
 ServeEngine::~ServeEngine() {

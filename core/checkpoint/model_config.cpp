@@ -30,12 +30,10 @@ std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpo
   return {names->front(), "architectures"};
 }
 
+/// The file's or folder's own name: general.name is often what the training run was called.
 std::string display_name(const Checkpoint& checkpoint) {
-  if (checkpoint.format() == Format::gguf) {
-    if (const auto name = checkpoint.get_string("general.name"); name && !name->empty()) return *name;
-    return checkpoint.path().stem().string();
-  }
   const auto& path = checkpoint.path();
+  if (checkpoint.format() == Format::gguf) return path.stem().string();
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
 }
 

@@ -16,7 +16,7 @@ std::string_view to_string(LayerKind kind);
 
 struct ModelConfig {
   std::string architecture;  ///< "llama", "qwen2", …
-  std::string name;          ///< general.name, or the file's stem
+  std::string name;          ///< the file's stem or the folder's name
   std::int64_t num_layers = 0;
   std::vector<LayerKind> layers;  ///< num_layers long
   std::int64_t width = 0;         ///< hidden size

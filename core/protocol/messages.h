@@ -26,6 +26,7 @@ inline constexpr const char* model_inspect = "model/inspect";  // →
 inline constexpr const char* files_list = "files/list";        // →
 inline constexpr const char* run_preflight = "run/preflight";  // → the preflight alone, nothing is started
 inline constexpr const char* run_start = "run/start";          // →
+inline constexpr const char* distill_start = "distill/start";  // →
 inline constexpr const char* job_prepared = "job/prepared";    // ← model and prompt are ready, the first pass begins
 inline constexpr const char* job_progress = "job/progress";    // ←
 inline constexpr const char* job_partial = "job/partial";      // ←
