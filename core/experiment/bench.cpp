@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "experiment/bench_setup.h"
 #include "experiment/dense_baselines.h"
+#include "experiment/method_run.h"
 #include "experiment/stage_timer.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -21,14 +22,6 @@
 
 namespace headroom::experiment {
 namespace {
-
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  const double place = share * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
-}
 
 // One method at one length while it is being measured.
 struct Candidate {
@@ -78,11 +71,10 @@ class LengthBench {
     std::vector<BenchRow> rows;
     for (Candidate& candidate : candidates_) {
       BenchRow& row = candidate.row;
-      row.floor_ms = quantile(floors, 0.5);
+      row.floor_ms = quartiles(floors).median;
       if (!candidate.ttft.empty()) {
-        row.ttft = {quantile(candidate.ttft, 0.5), quantile(candidate.ttft, 0.25), quantile(candidate.ttft, 0.75),
-                    spec_.repeats};
-        for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = quantile(candidate.stages[s], 0.5);
+        row.ttft = quartiles(candidate.ttft);
+        for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = quartiles(candidate.stages[s]).median;
       }
       rows.push_back(std::move(row));
     }

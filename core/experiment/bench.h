@@ -17,14 +17,14 @@
 namespace headroom::experiment {
 
 struct BenchSpec {
-  std::string model;   ///< path or short name; else
-  std::string config;  ///< a name of bench_configs(), with random weights
-  std::vector<std::int64_t> lengths;
-  std::vector<std::string> methods;  ///< empty: dense and oracle, and indexer where a shipped one fits
+  std::string model = {};   ///< path or short name; else
+  std::string config = {};  ///< a name of bench_configs(), with random weights
+  std::vector<std::int64_t> lengths = {};
+  std::vector<std::string> methods = {};  ///< empty: dense and oracle, and indexer where a shipped one fits
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
   std::vector<std::int64_t> granularities = {1};
-  std::optional<std::string> indexer;
-  std::vector<int> dense_layers;
+  std::optional<std::string> indexer = {};
+  std::vector<int> dense_layers = {};
   std::string device = "auto", dtype = "auto";
   int repeats = 3;
 };
