@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/answer_cards.h"
 
-#include <QHBoxLayout>
+#include <QBoxLayout>
 #include <QLabel>
 #include <QPainter>
 #include <QRegularExpression>
 #include <QStringList>
-#include <QVBoxLayout>
 #include <algorithm>
 
 #include "views/answer_sentence.h"
@@ -20,17 +19,19 @@ namespace {
 /// A panel with the method's colour as a strip on its left.
 class Card : public QWidget {
  public:
-  Card(QString method, QWidget* parent) : QWidget(parent), method_(std::move(method)) {}
+  Card(QString method, bool on_panel, QWidget* parent)
+      : QWidget(parent), method_(std::move(method)), on_panel_(on_panel) {}
 
  protected:
   void paintEvent(QPaintEvent*) override {
     QPainter painter(this);
-    painter.fillRect(rect(), Theme::instance().panel());
+    painter.fillRect(rect(), on_panel_ ? Theme::instance().background() : Theme::instance().panel());
     painter.fillRect(QRect(0, 0, 4, height()), Theme::instance().method(method_));
   }
 
  private:
   QString method_;
+  bool on_panel_;
 };
 
 QStringList words_of(const QString& text) {
@@ -93,7 +94,7 @@ QString agreement_text(const record::MethodSummary& method, const record::Method
 }
 
 AnswerCards::AnswerCards(QWidget* parent) : QWidget(parent) {
-  row_ = new QHBoxLayout(this);
+  row_ = new QBoxLayout(QBoxLayout::LeftToRight, this);
   row_->setContentsMargins(0, 0, 0, 0);
   row_->setSpacing(8);
   setAccessibleName(tr("Answers side by side"));
@@ -103,6 +104,15 @@ AnswerCards::AnswerCards(QWidget* parent) : QWidget(parent) {
 void AnswerCards::set_answers(std::vector<AnswerEntry> entries, const QString& reference) {
   entries_ = std::move(entries);
   reference_ = reference;
+  rebuild();
+}
+
+void AnswerCards::set_vertical(bool vertical) {
+  row_->setDirection(vertical ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+}
+
+void AnswerCards::set_on_panel(bool on_panel) {
+  on_panel_ = on_panel;
   rebuild();
 }
 
@@ -138,7 +148,7 @@ void AnswerCards::rebuild() {
     delete item;
   }
   for (const auto& entry : entries_) {
-    auto* card = new Card(QString::fromStdString(entry.method->name), this);
+    auto* card = new Card(QString::fromStdString(entry.method->name), on_panel_, this);
     auto* column = new QVBoxLayout(card);
     column->setContentsMargins(16, 8, 12, 10);
     column->setSpacing(4);
@@ -155,7 +165,7 @@ void AnswerCards::rebuild() {
     row_->addWidget(card, 1);
   }
   if (!reference_.isEmpty() && !entries_.empty()) {
-    auto* card = new Card(QString(), this);
+    auto* card = new Card(QString(), on_panel_, this);
     auto* column = new QVBoxLayout(card);
     column->setContentsMargins(16, 8, 12, 10);
     column->setSpacing(4);

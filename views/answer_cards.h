@@ -7,7 +7,7 @@
 
 #include "views/record_queries.h"
 
-class QHBoxLayout;
+class QBoxLayout;
 
 namespace headroom::views {
 
@@ -33,6 +33,10 @@ class AnswerCards : public QWidget {
   explicit AnswerCards(QWidget* parent = nullptr);
   /// The first entry is the baseline. The records that own the summaries must outlive the next call.
   void set_answers(std::vector<AnswerEntry> entries, const QString& reference);
+  /// Cards below each other, for narrow places.
+  void set_vertical(bool vertical);
+  /// The place behind the cards has the panel's colour.
+  void set_on_panel(bool on_panel);
   /// The same as a table for figures.
   QString html() const;
 
@@ -42,7 +46,8 @@ class AnswerCards : public QWidget {
   void rebuild();
   std::vector<AnswerEntry> entries_;
   QString reference_;
-  QHBoxLayout* row_;
+  QBoxLayout* row_;
+  bool on_panel_ = false;
 };
 
 }  // namespace headroom::views

@@ -44,6 +44,7 @@ void BudgetPage::build() {
   spin_->setGroupSeparatorShown(true);
   spin_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));
   spin_->setMinimumWidth(120);
+  style_field(spin_);
   spin_->setKeyboardTracking(false);
   spin_->setAccessibleName(tr("Budget"));
   run_ = new QPushButton(body());
@@ -138,6 +139,7 @@ QWidget* BudgetPage::build_side() {
   target_ = new QDoubleSpinBox(side);
   target_->setRange(50, 99.9);
   target_->setDecimals(1);
+  style_field(target_);
   target_->setValue(95);
   target_->setSuffix(tr(" % mass"));
   target_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));

@@ -84,6 +84,16 @@ QLabel* make_note(const QString& text, QWidget* parent) {
   return label;
 }
 
+void style_field(QWidget* field) {
+  const auto recolour = [field] {
+    QPalette palette = field->palette();
+    palette.setColor(QPalette::Base, Theme::instance().panel());
+    field->setPalette(palette);
+  };
+  QObject::connect(&Theme::instance(), &Theme::changed, field, recolour);
+  recolour();
+}
+
 void set_text_colour(QWidget* widget, const QColor& colour) {
   QPalette palette = widget->palette();
   palette.setColor(QPalette::WindowText, colour);

@@ -29,7 +29,7 @@ class PageBase : public QWidget {
  public:
   PageBase(Selection* selection, unsigned interest, QWidget* parent);
   /// Nothing is waiting to be drawn.
-  bool settled() const { return pending_ == 0; }
+  virtual bool settled() const { return pending_ == 0; }
   /// Draws what is pending now, hidden or not (export, tests).
   void refresh_now();
 
@@ -59,6 +59,8 @@ class PageBase : public QWidget {
 QLabel* make_heading(const QString& text, QWidget* parent);
 /// Small text in the muted colour that follows the theme and wraps.
 QLabel* make_note(const QString& text, QWidget* parent);
+/// Fills a spin box or similar with the panel's colour: on the pages' background its frame alone is too faint.
+void style_field(QWidget* field);
 /// Puts `colour` on a label's text through its palette.
 void set_text_colour(QWidget* widget, const QColor& colour);
 

@@ -7,6 +7,7 @@
 
 #include "page_fixture.h"
 #include "views/budget_page.h"
+#include "views/compare_page.h"
 #include "views/overview_page.h"
 #include "views/theme.h"
 #include "views/timing_page.h"
@@ -24,7 +25,7 @@ class TestPagesPictures : public QObject {
   }
   void pages_follow_the_theme_data() {
     QTest::addColumn<QString>("page");
-    for (const char* page : {"overview", "budget", "timing"}) QTest::newRow(page) << QString(page);
+    for (const char* page : {"overview", "budget", "timing", "compare"}) QTest::newRow(page) << QString(page);
   }
   void pages_follow_the_theme() {
     QFETCH(QString, page);
@@ -52,6 +53,8 @@ class TestPagesPictures : public QObject {
     const auto widget = make(page);
     auto* exportable = dynamic_cast<Exportable*>(widget.get());
     QVERIFY(exportable);
+    show_page(*widget, {1280, 720});
+    QTRY_VERIFY(settled());
     QBuffer svg;
     {
       QSvgGenerator generator;
@@ -83,6 +86,7 @@ class TestPagesPictures : public QObject {
  private:
   std::unique_ptr<QWidget> make(const QString& page) {
     if (page == "overview") return track(new OverviewPage(&selection_));
+    if (page == "compare") return track(new ComparePage(&selection_));
     if (page == "timing") return track(new TimingPage(&selection_));
     return track(new BudgetPage(&selection_));
   }
