@@ -162,6 +162,8 @@ void AttentionMapWidget::mouse_wheel(QWheelEvent* event) {
   const QPoint delta = event->angleDelta();
   const double steps = delta.y() / 120.0;
   const QString merge_key = QStringLiteral("wheel");
+  if (!last_wheel_.isValid() || last_wheel_.elapsed() > 800) selection_->end_merge();  // a pause ends the step
+  last_wheel_.start();
   if (event->modifiers() & Qt::ShiftModifier) {
     const Viewport& view = selection_->state().viewport;
     move_view(-(steps + delta.x() / 120.0) * 0.1 * (view.key_end - view.key_begin), 0, merge_key);

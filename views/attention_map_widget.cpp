@@ -16,6 +16,8 @@
 namespace headroom::views {
 namespace {
 
+constexpr int strip_height = 44, strip_label = 17;
+
 /// Whole positions only, with grouped digits.
 class PositionTicker : public QCPAxisTicker {
  protected:
@@ -99,8 +101,8 @@ void AttentionMapWidget::build_plot() {
   plot_->plotLayout()->addElement(0, 0, marginal_rect_);
   plot_->plotLayout()->addElement(1, 0, main);
   plot_->plotLayout()->setRowSpacing(4);
-  marginal_rect_->setMinimumSize(0, 46);
-  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, 46);
+  marginal_rect_->setMinimumSize(0, strip_height);
+  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, strip_height);
   auto* group = new QCPMarginGroup(plot_);
   for (auto* rect : {marginal_rect_, main}) {
     rect->setMarginGroup(QCP::msLeft | QCP::msRight, group);
@@ -110,7 +112,7 @@ void AttentionMapWidget::build_plot() {
   main->setAutoMargins(QCP::msLeft | QCP::msBottom);
   main->setMargins(QMargins(0, 0, 6, 0));
   marginal_rect_->setAutoMargins(QCP::msLeft);
-  marginal_rect_->setMargins(QMargins(0, 4, 6, 0));
+  marginal_rect_->setMargins(QMargins(0, strip_label, 6, 0));
 
   QCPAxis* keys = main->axis(QCPAxis::atBottom);
   QCPAxis* queries = main->axis(QCPAxis::atLeft);
@@ -158,6 +160,11 @@ void AttentionMapWidget::apply_theme() {
   map_->forget_colours();
   update_minimap();
   plot_->replot(QCustomPlot::rpQueuedReplot);
+}
+
+void AttentionMapWidget::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange && map_) apply_theme();
 }
 
 void AttentionMapWidget::set_source(const MapSource& source) {
@@ -262,8 +269,8 @@ void AttentionMapWidget::set_overlay(OverlayFlags flags) {
 
 void AttentionMapWidget::set_marginals_visible(bool visible) {
   marginal_rect_->setVisible(visible);
-  marginal_rect_->setMinimumSize(0, visible ? 46 : 0);
-  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, visible ? 46 : 0);
+  marginal_rect_->setMinimumSize(0, visible ? strip_height : 0);
+  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, visible ? strip_height : 0);
   plot_->replot(QCustomPlot::rpQueuedReplot);
 }
 

@@ -3,6 +3,7 @@
 // compare page several. All that share a Selection look at the same region with the same colours.
 #pragma once
 
+#include <QElapsedTimer>
 #include <QWidget>
 
 #include "views/attention_map.h"
@@ -79,6 +80,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
  protected:
   void keyPressEvent(QKeyEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
+  void changeEvent(QEvent* event) override;
   bool eventFilter(QObject* watched, QEvent* event) override;
 
  private:
@@ -122,6 +124,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   MapPoint press_pair_;
   Viewport press_view_;
   quint64 drag_number_ = 0;
+  QElapsedTimer last_wheel_;
 };
 
 }  // namespace headroom::views

@@ -79,10 +79,10 @@ void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOption
   const Viewport view = figure.selection->state().viewport;
   const double left = metrics.horizontalAdvance(grouped(figure.primary->length)) + line * 1.9;
   const double right = 24 + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 1.4;
-  const double strip = line * 2.6;
-  const QRectF marginal(target.left() + left, target.top() + line * 1.6, target.width() - left - right, strip);
+  const double strip = line * 2.2;
+  const QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
   const QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
-                    bottom - line * 2.6 - marginal.bottom() - gap);
+                    bottom - line * 2.9 - marginal.bottom() - gap);
   if (area.width() < 40 || area.height() < 40) {
     painter.restore();
     return;
@@ -118,7 +118,7 @@ void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOption
                      Qt::AlignRight | Qt::AlignVCenter, text);
   });
   painter.setPen(theme.muted_text());
-  painter.drawText(QRectF(area.left(), area.bottom() + 5 + line, area.width(), line), Qt::AlignCenter,
+  painter.drawText(QRectF(area.left(), area.bottom() + 7 + line * 1.15, area.width(), line), Qt::AlignCenter,
                    QObject::tr("key position"));
   painter.save();
   painter.translate(target.left() + line * 0.5, area.center().y());
@@ -129,7 +129,8 @@ void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOption
   QString strip_label = QObject::tr("mass received (log)");
   if (!figure.primary->selection_frequency.empty())
     strip_label += QObject::tr(", line: share of queries that select the key");
-  painter.drawText(marginal.adjusted(4, 1, -4, 0), Qt::AlignTop | Qt::AlignRight, strip_label);
+  painter.drawText(QRectF(marginal.left(), marginal.top() - line * 1.05, marginal.width(), line), Qt::AlignRight,
+                   strip_label);
 
   const MapStyle& style = figure.map->style();
   draw_colour_bar(painter, QRectF(area.right() + 8, area.top(), 12, area.height()), style.colour_min, style.colour_max,

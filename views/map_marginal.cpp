@@ -27,24 +27,25 @@ MapMarginal::MapMarginal(QCPAxis* key_axis, QCPAxis* value_axis) : QCPAbstractPl
   setSelectable(QCP::stNone);
 }
 
+QRect MapMarginal::clipRect() const {
+  return mKeyAxis->axisRect()->rect().adjusted(0, -20, 0, 0);
+}
+
 void MapMarginal::draw(QCPPainter* painter) {
   if (!data_) return;
   const QRectF area = mKeyAxis->axisRect()->rect();
   draw_marginal(*painter, area, *data_, mKeyAxis->range().lower, mKeyAxis->range().upper,
                 mParentPlot->bufferDevicePixelRatio());
   if (data_->mass_received.empty() && data_->selection_frequency.empty()) return;
-  // What the two are, in the free space at the top: the bars and the line rarely reach it.
   const Theme& theme = Theme::instance();
   QFont small = mParentPlot->font();
   small.setPointSizeF(std::max(7.0, small.pointSizeF() * 0.85));
   painter->setFont(small);
-  QRectF label = area.adjusted(4, 1, -16, 0);
+  QRectF label(area.left(), area.top() - QFontMetricsF(small).height() - 1, area.width(),
+               QFontMetricsF(small).height());
   const auto write = [&](const QString& words, const QColor& colour) {
     const double width = QFontMetricsF(small).horizontalAdvance(words) + 10;
     QRectF box(label.right() - width, label.top(), width, QFontMetricsF(small).height());
-    QColor paper = theme.background();
-    paper.setAlpha(200);
-    painter->fillRect(box, paper);
     painter->setPen(colour);
     painter->drawText(box, Qt::AlignCenter, words);
     label.setRight(box.left());

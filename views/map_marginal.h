@@ -26,6 +26,7 @@ class MapMarginal : public QCPAbstractPlottable {
  protected:
   void draw(QCPPainter* painter) override;
   void drawLegendIcon(QCPPainter*, const QRectF&) const override {}
+  QRect clipRect() const override;  ///< with the line above the strip that says what it shows
 
  private:
   MapDataPtr data_;

@@ -109,7 +109,10 @@ void MapReadout::set(const QString& id, const QString& text) {
 }
 
 void MapReadout::refresh() {
-  badge_->setText(map_->badge());
+  QString badge = map_->badge();
+  if (!badge.isEmpty() && selection_->state().query_end <= selection_->state().query_begin)
+    badge += tr("   ·   click a row to see its keys in the text, drag to pan, wheel to zoom");
+  badge_->setText(badge);
   const bool mirrored = map_->hover_is_mirrored() && selection_->hover().query >= 0;
   const MapDataPtr& shown = mirrored ? map_->second_data() : map_->data();
   MapPoint point = selection_->hover();

@@ -15,7 +15,6 @@
 namespace headroom::views {
 namespace {
 
-constexpr double heat_decades = 3;  // below a thousandth of the largest mass there is no background
 constexpr int strip_width = 12;
 
 QColor mix(const QColor& a, const QColor& b, double part) {
@@ -37,9 +36,9 @@ QColor match_colour() {
 
 }  // namespace
 
-double text_heat(double mass, double largest) {
-  if (!(mass > 0) || !(largest > 0)) return 0;
-  return std::clamp(1 + std::log10(mass / largest) / heat_decades, 0.0, 1.0);
+double text_heat(double mass, double even_share, double largest) {
+  if (!(mass > even_share) || !(largest > even_share) || !(even_share > 0)) return 0;
+  return std::clamp(0.08 + 0.92 * std::log(mass / even_share) / std::log(largest / even_share), 0.0, 1.0);
 }
 
 /// Beside the scroll bar: the largest mass per line of pixels, missed keys, matches and the selected queries.
@@ -102,7 +101,8 @@ class PromptText::HeatStrip : public QWidget {
       const auto i = static_cast<std::size_t>(token);
       const std::size_t row = row_of(index.begin(token));
       if (i < text_->mass_.size())
-        heat_[row] = std::max(heat_[row], static_cast<float>(text_heat(text_->mass_[i], text_->largest_mass_)));
+        heat_[row] = std::max(heat_[row], static_cast<float>(text_heat(static_cast<double>(text_->mass_[i]),
+                                                                       text_->even_share_, text_->largest_mass_)));
       if (text_->is_missed(token)) flags_[row] |= 1;
       if (token >= text_->query_begin_ && token < text_->query_end_) flags_[row] |= 4;
     }
@@ -153,7 +153,15 @@ void PromptText::set_tokens(const record::TokenTable& tokens) {
 
 void PromptText::set_mass(std::vector<float> mass) {
   mass_ = std::move(mass);
-  largest_mass_ = mass_.empty() ? 0 : *std::max_element(mass_.begin(), mass_.end());
+  largest_mass_ = even_share_ = 0;
+  std::int64_t visible = 0;
+  for (const float value : mass_) {
+    if (!(value > 0)) continue;
+    largest_mass_ = std::max(largest_mass_, static_cast<double>(value));
+    even_share_ += static_cast<double>(value);
+    ++visible;
+  }
+  even_share_ /= static_cast<double>(std::max<std::int64_t>(1, visible));
   strip_->invalidate();
   viewport()->update();
 }
@@ -225,7 +233,7 @@ void PromptText::reveal(std::int64_t token) {
 QColor PromptText::background_of(std::int64_t token) const {
   const auto i = static_cast<std::size_t>(token);
   if (token < 0 || i >= mass_.size()) return {};
-  const double heat = text_heat(mass_[i], largest_mass_);
+  const double heat = text_heat(static_cast<double>(mass_[i]), even_share_, largest_mass_);
   return heat > 0 ? heat_colour(heat) : QColor();
 }
 

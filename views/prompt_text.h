@@ -13,8 +13,8 @@
 
 namespace headroom::views {
 
-/// Position 0 … 1 of a mass on the text's logarithmic background scale; `largest` is 1.
-double text_heat(double mass, double largest);
+/// Position 0 … 1 of a mass on the text's logarithmic background scale: 0 up to an even share, 1 at `largest`.
+double text_heat(double mass, double even_share, double largest);
 
 class PromptText : public QPlainTextEdit {
   Q_OBJECT
@@ -69,7 +69,7 @@ class PromptText : public QPlainTextEdit {
 
   TextIndex index_;
   std::vector<float> mass_;
-  float largest_mass_ = 0;
+  double largest_mass_ = 0, even_share_ = 0;
   std::vector<bool> selected_, missed_;
   std::int64_t query_begin_ = 0, query_end_ = 0, hover_query_ = -1, hover_key_ = -1;
   std::vector<std::pair<int, int>> matches_;

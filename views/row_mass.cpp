@@ -67,8 +67,9 @@ void RowMass::start() {
   }
   const bool chosen = end_ > begin_;
   if (!chosen || !data_->stream || begin_ < data_->stream->query_begin) {
-    QString caption = data_->mass_received.empty() ? tr("No mass recorded for this layer")
-                                                   : tr("Background: mass received from all queries");
+    QString caption = data_->mass_received.empty()
+                          ? tr("No mass recorded for this layer")
+                          : tr("Background: mass received from all queries, where above the average");
     if (chosen && !data_->mass_received.empty())
       caption += data_->stream ? tr(" (this query is not in the record)")
                                : tr(" (this layer's q and k are not in the record)");
@@ -89,7 +90,7 @@ void RowMass::start() {
     running_ = false;
     if (again_) return start();
     const Result result = watcher->result();
-    QString caption = tr("Background: mass from %1").arg(who(*data, begin, end));
+    QString caption = tr("Background: mass from %1, where above an even share").arg(who(*data, begin, end));
     if (result.rows > 0 && result.rows < end - begin) caption += tr(" (%1 rows sampled)").arg(grouped(result.rows));
     emit ready(result.mass, caption);
   });

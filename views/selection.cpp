@@ -5,6 +5,7 @@
 #include <QTimer>
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <string>
 #include <utility>
@@ -58,6 +59,38 @@ int default_layer(const record::RunRecord& record, const record::MethodSummary* 
   return best;
 }
 
+/// A colour range that shows the first map's structure: from the smallest cell means to the largest maxima of the
+/// thumbnail, widened to 1, 3, 10, 30 … so that its ends are round. Left alone where there is no thumbnail.
+void default_colours(ViewState& state, const record::RunRecord& record) {
+  std::vector<float> low, high;
+  try {
+    const auto map =
+        record.thumbnail(state.method.toStdString(), state.layer, static_cast<int>(record.meta().num_q_heads));
+    if (!map) return;
+    for (std::int64_t row = 0; row < map->size; ++row) {
+      for (std::int64_t column = 0; column <= row; ++column) {
+        const auto i = static_cast<std::size_t>(row * map->size + column);
+        if (i < map->mean.size() && map->mean[i] > 1e-12f) low.push_back(map->mean[i]);
+        if (i < map->max.size() && map->max[i] > 1e-12f) high.push_back(map->max[i]);
+      }
+    }
+  } catch (const std::exception&) {
+    return;  // the map itself will say what is wrong with the record
+  }
+  if (low.size() < 16 || high.size() < 16) return;
+  std::sort(low.begin(), low.end());
+  std::sort(high.begin(), high.end());
+  const auto round_down = [](double value) {
+    const double power = std::pow(10.0, std::floor(std::log10(value)));
+    return value >= 3 * power ? 3 * power : power;
+  };
+  const double from = round_down(static_cast<double>(low[low.size() / 50]));
+  const double to = std::min(1.0, round_down(static_cast<double>(high[high.size() - 1 - high.size() / 100])) * 3.34);
+  if (!(to >= 10 * from)) return;
+  state.colour_min = from;
+  state.colour_max = to;
+}
+
 /// Keeps what fits the current record and replaces the rest by good defaults.
 void fit_to_record(ViewState& state, bool fresh) {
   if (state.runs.empty())
@@ -81,6 +114,7 @@ void fit_to_record(ViewState& state, bool fresh) {
     state.layer = default_layer(record, method);
     if (method && method->budget_tokens > 0) state.budget = static_cast<double>(method->budget_tokens);
   }
+  if (fresh) default_colours(state, record);
   state.budget = std::clamp(state.budget, 1.0, std::max(1.0, static_cast<double>(length)));
   if (state.layer < 0 || state.layer >= record.meta().num_layers) state.layer = default_layer(record, method);
 

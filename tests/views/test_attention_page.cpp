@@ -91,6 +91,8 @@ class TestAttentionPage : public QObject {
     const auto strongest = std::max_element(row.begin(), row.end()) - row.begin();
     QVERIFY(text->background_of(strongest).isValid());
     QVERIFY(!text->background_of(399).isValid());
+    const auto weakest = std::min_element(row.begin(), row.end()) - row.begin();
+    QVERIFY(!text->background_of(weakest).isValid());  // below an even share
     // The read-out agrees with the stored stream to three digits, and its rank with the row.
     QCOMPARE(opened.page.readout()->value(QStringLiteral("p")),
              short_number(double(record::probability(stream, state.head, 320, 130))));
