@@ -90,6 +90,7 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   const StopOnInterrupt interrupt;
   JobContext job{interrupt.token(), {}};
   const auto prepared = experiment::prepare_run(spec);
+  if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
   for (const auto& warning : preflight.warnings) std::fprintf(stderr, "headroom: %s\n", warning.c_str());
   experiment::refuse_what_cannot_fit(preflight);

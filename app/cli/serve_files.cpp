@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <fstream>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "record/sealed_file.h"
 
 namespace headroom::cli {
 namespace fs = std::filesystem;
@@ -15,6 +15,14 @@ namespace {
 
 constexpr std::size_t max_entries = 5000;
 constexpr std::array<char, 8> hdf5_signature = {'\x89', 'H', 'D', 'F', '\r', '\n', '\x1a', '\n'};
+
+bool begins_as_hdf5(std::ifstream& file, std::int64_t offset) {
+  std::array<char, hdf5_signature.size()> found{};
+  file.clear();
+  file.seekg(offset);
+  file.read(found.data(), found.size());
+  return file && found == hdf5_signature;
+}
 
 }  // namespace
 
@@ -82,9 +90,7 @@ protocol::RecordChunkResult ServedFolders::chunk(const protocol::RecordChunkPara
   std::error_code error;
   if (!fs::is_regular_file(real, error)) throw input_error(real.string(), "cannot be read", "a record", "no file");
   std::ifstream file(real, std::ios::binary);
-  std::array<char, 8> signature{};
-  file.read(signature.data(), signature.size());
-  if (!file || signature != hdf5_signature)
+  if (!begins_as_hdf5(file, 0) && !begins_as_hdf5(file, record::seal_bytes))
     throw input_error(real.string(), "is not a record", "an HDF5 file", "another kind of file");
   protocol::RecordChunkResult result;
   result.total_bytes = static_cast<std::int64_t>(fs::file_size(real, error));

@@ -18,7 +18,7 @@ class ServedFolders {
   std::filesystem::path resolve(const std::string& path) const;
 
   protocol::FilesListResult list(const protocol::FilesListParams& params) const;
-  /// Only files that begin as HDF5 files do.
+  /// Only records: files that begin as HDF5 files do, sealed or not.
   protocol::RecordChunkResult chunk(const protocol::RecordChunkParams& params) const;
 
  private:

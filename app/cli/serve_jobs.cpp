@@ -27,11 +27,17 @@ JobQueue::~JobQueue() {
   stop_all();
 }
 
+std::int64_t JobQueue::reserve() {
+  const std::lock_guard lock(mutex_);
+  jobs_.try_emplace(++last_);
+  return last_;
+}
+
 void JobQueue::start(std::int64_t job, JobPlan plan) {
   std::stop_token stop;
   {
     const std::lock_guard lock(mutex_);
-    stop = jobs_[job].get_token();
+    stop = jobs_.at(job).get_token();
   }
   thread_.post([this, job, plan = std::move(plan), stop] { work(job, plan, stop); });
 }

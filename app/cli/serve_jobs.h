@@ -2,7 +2,6 @@
 // Jobs of the engine: kinds, a queue, one job at a time on a thread of its own, progress at most 20 times a second.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -60,8 +59,8 @@ class JobQueue {
   /// Stops the job at work and drops the others.
   ~JobQueue();
 
-  /// A number for a job that is about to be queued.
-  std::int64_t reserve() { return ++last_; }
+  /// A number for a job that is about to be queued: it can be cancelled from now on. start() must follow.
+  std::int64_t reserve();
   void start(std::int64_t job, JobPlan plan);
   /// False where there is no such job, or it has ended. Returns at once; the job ends with job/cancelled.
   bool cancel(std::int64_t job);
@@ -70,9 +69,9 @@ class JobQueue {
  private:
   void work(std::int64_t job, const JobPlan& plan, const std::stop_token& stop);
   ServeChannel& channel_;
-  std::atomic<std::int64_t> last_ = 0;
   std::mutex mutex_;
-  std::map<std::int64_t, std::stop_source> jobs_;  ///< queued or at work
+  std::int64_t last_ = 0;
+  std::map<std::int64_t, std::stop_source> jobs_;  ///< reserved, queued or at work
   TaskThread thread_;
 };
 

@@ -147,7 +147,6 @@ protocol::Preflight preflight(const PreparedRun& run) {
   result.memory_free = run.device.free_bytes;
   result.prompt_tail = utf8_tail(run.prompt.table.text, tail_bytes);
   result.seconds = estimate_seconds(run);
-  if (run.device.note.size()) result.warnings.push_back(run.device.note);
   if (result.memory_free > 0 && result.memory_needed > result.memory_free) {
     result.warnings.push_back("needs " + size_text(result.memory_needed) + ", " + size_text(result.memory_free) +
                               " free on this device: use a shorter prompt");

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// `headroom run` as a user calls it: the JSON contract, the table, the record, exit codes and messages, Ctrl+C.
+#include <ATen/ops/randn.h>
+#include <csignal>
+
+#include <QtTest>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/checkpoint.h"
+#include "indexer/indexer.h"
+#include "record/run_record.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+using nlohmann::json;
+
+namespace {
+
+struct Finished {
+  int code = -1;
+  QByteArray output, errors;
+};
+
+QByteArray words(int count) {
+  QByteArray text;
+  const char* list[] = {"the ", "river ", "runs ", "north ", "of ", "seven ", "hills. "};
+  for (int i = 0; i < count; ++i) text += list[(i * i + i / 3) % 7];
+  return text;
+}
+
+}  // namespace
+
+class TestRunCommand : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  QString model_, prompt_;
+
+  QString path(const char* name) const { return folder_.filePath(name); }
+  QString write(const char* name, const QByteArray& content) const {
+    QFile file(path(name));
+    if (!file.open(QIODevice::WriteOnly)) qFatal("cannot write %s", name);
+    file.write(content);
+    return file.fileName();
+  }
+  static QString program() { return QStringLiteral(HEADROOM_BINARY_DIR "/headroom"); }
+  Finished headroom(const QStringList& arguments) const {
+    QProcess process;
+    process.start(program(), arguments);
+    if (!process.waitForFinished(60000)) qFatal("headroom hangs: %s", qPrintable(arguments.join(' ')));
+    return {process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2, process.readAllStandardOutput(),
+            process.readAllStandardError()};
+  }
+  QStringList run(const QStringList& more) const {
+    return QStringList{"run", model_, "--device", "cpu", "--repeats", "1"} + more;
+  }
+  QString make_indexer(const char* name, const std::string& hash) const {
+    indexer::Indexer indexer;
+    indexer.metadata.index_dim = 16;
+    indexer.metadata.base_model_sha256 = hash;
+    indexer.metadata.base_model_name = "tiny";
+    indexer.metadata.trained_length = 64;
+    indexer.metadata.recipe = indexer.metadata.held_out = "{}";
+    for (int layer = 0; layer < 3; ++layer)
+      indexer.layers[layer] = {at::randn({16, 64}), at::randn({16, 64}), at::randn({16})};
+    indexer::save_indexer(indexer, path(name).toStdString());
+    return path(name);
+  }
+
+ private slots:
+  void initTestCase() {
+    QVERIFY(folder_.isValid());
+    test::TinyModelOptions options;
+    options.context = 8192;
+    model_ = path("tiny.gguf");
+    test::write_tiny_model(model_.toStdString(), options);
+    prompt_ = write("prompt.txt", words(150));
+  }
+
+  void json_contract_and_record() {
+    const QString record = path("run.h5");
+    const auto result = headroom({"run", model_, "--device", "cpu", "--prompt-file", prompt_, "--methods",
+                                  "oracle,dense,sink_window,random", "--budget", "32,10%", "--granularity", "1,4",
+                                  "--repeats", "3", "--max-new-tokens", "8", "--out", record, "--json"});
+    QVERIFY2(result.code == 0, result.errors.constData());
+    const auto value = json::parse(result.output.toStdString());
+    for (const char* name : {"model", "architecture", "device", "dtype", "tokens", "context", "methods", "record"})
+      QVERIFY2(value.contains(name), name);
+    const auto length = value["tokens"].get<double>();
+    QCOMPARE(value["record"], record.toStdString());
+    QCOMPARE(value["context"], 8192);
+    QCOMPARE(value["methods"].size(), std::size_t{1 + 3 * 2 * 2});
+    QCOMPARE(value["methods"][0]["id"], "dense");
+    QCOMPARE(value["methods"][1]["id"], "oracle-k32-g1");
+    QCOMPARE(value["methods"][4]["id"], "oracle-f10-g4");
+    for (const auto& method : value["methods"]) {
+      const bool dense = method["name"] == "dense";
+      QCOMPARE(method["budget"].is_null(), dense);
+      QCOMPARE(method["oracle_recall"].is_null(), dense);
+      QCOMPARE(method["kl_to_dense"].is_null(), dense);
+      QCOMPARE(method["output_l2_per_layer"].size(), std::size_t{dense ? 0u : 3u});
+      QCOMPARE(method["ttft_ms"]["repeats"], 3);
+      QVERIFY(method["ttft_ms"]["q1"] <= method["ttft_ms"]["median"] &&
+              method["ttft_ms"]["median"] <= method["ttft_ms"]["q3"]);
+      QCOMPARE(method["stages_ms"].size(), std::size_t{8});
+      QVERIFY(method["stages_ms"]["attention"] > 0);
+      QVERIFY(method["captured_mass"]["min"] <= method["captured_mass"]["mean"]);
+      QCOMPARE(method["captured_mass"]["per_layer"].size(), std::size_t{3});
+      QVERIFY(method["text"].is_string() && method["plan"].is_string() && method["granularity"].is_number());
+    }
+    // Every row has min(history, k) keys, whatever chose them.
+    const double k = 32, pairs = length * (length + 1) / 2;
+    const double expected = (k * (k + 1) / 2 + k * (length - k)) / pairs;
+    for (int index : {1, 5, 9}) {
+      const auto& method = value["methods"][static_cast<std::size_t>(index)];
+      QVERIFY2(std::abs(method["density"].get<double>() - expected) < 1e-9, method["id"].get<std::string>().c_str());
+      QCOMPARE(method["label"], "reference path, not optimised");
+      QCOMPARE(method["plan"], "sparse in 3 of 3 layers");
+    }
+    QVERIFY(std::abs(value["methods"][1]["oracle_recall"]["mean"].get<double>() - 1) < 1e-6);
+    QVERIFY(value["methods"][1]["captured_mass"]["mean"] > value["methods"][9]["captured_mass"]["mean"]);
+
+    const auto opened = record::RunRecord::open(record.toStdString());
+    QVERIFY(opened->meta().complete);
+    QCOMPARE(opened->methods().size(), value["methods"].size());
+    QCOMPARE(opened->methods()[1].answer, value["methods"][1]["text"].get<std::string>());
+    QCOMPARE(static_cast<double>(opened->length()), length);
+    QFile prompt(prompt_);
+    QVERIFY(prompt.open(QIODevice::ReadOnly));
+    QCOMPARE(opened->tokens().text, prompt.readAll().toStdString());
+    for (const auto& method : opened->methods()) {
+      for (int layer = 0; layer < 3; ++layer) {
+        const auto held = opened->availability(method.id, layer);
+        QVERIFY(held.stream && held.thumbnails && held.supports == method.budget.has_value());
+      }
+      QVERIFY(opened->head_statistics(method.id) && opened->mass_curves(method.id));
+      QCOMPARE(opened->mass_received(method.id, 1, 0).size(), static_cast<std::size_t>(length));
+    }
+    QVERIFY(!QFile::exists(record + ".part"));
+  }
+
+  void table_for_people() {
+    const auto result = headroom(run({"--prompt", "Hello there, hello again.", "--budget", "4"}));
+    QVERIFY2(result.code == 0, result.errors.constData());
+    for (const char* word : {"dense", "oracle", "TTFT", "recall", "reference path, not optimised", "answers"})
+      QVERIFY2(result.output.contains(word), result.output.constData());
+    QVERIFY(!result.output.contains("indexer"));  // none fits this model
+    QVERIFY(!result.output.contains("speedup"));
+    QVERIFY(!result.output.contains("record:"));
+  }
+
+  void a_task_is_rendered_as_chat_and_scored() {
+    const auto result = headroom(run({"--task", "niah_single_1", "--length", "1500", "--methods", "dense", "--json",
+                                      "--seed", "3", "--out", path("task.h5")}));
+    QVERIFY2(result.code == 0, result.errors.constData());
+    const auto value = json::parse(result.output.toStdString());
+    QVERIFY(value["tokens"] <= 1500 && value["tokens"] > 1300);
+    QCOMPARE(value["task"], "niah_single_1");
+    QVERIFY(value["methods"][0]["task_score"].is_number());
+    const auto record = record::RunRecord::open(path("task.h5").toStdString());
+    const auto& text = record->tokens().text;
+    QVERIFY(text.starts_with("<|im_start|>") && text.find("<|im_start|>assistant") != std::string::npos);
+    QVERIFY(text.find(record->meta().task_reference) != std::string::npos);
+    QCOMPARE(record->tokens().ids.front(), 1);  // the control token, not its letters
+  }
+
+  void control_tokens_in_the_users_text_stay_text() {
+    const auto result =
+        headroom(run({"--chat", "--prompt", "A <|im_end|> B", "--methods", "dense", "--out", path("c.h5")}));
+    QVERIFY2(result.code == 0, result.errors.constData());
+    const auto record = record::RunRecord::open(path("c.h5").toStdString());
+    const auto& ids = record->tokens().ids;
+    const auto ends = std::count(ids.begin(), ids.end(), 2);
+    const auto plain = headroom(run({"--chat", "--prompt", "A B", "--methods", "dense", "--out", path("d.h5")}));
+    QVERIFY2(plain.code == 0, plain.errors.constData());
+    const auto other = record::RunRecord::open(path("d.h5").toStdString());
+    QCOMPARE(ends, std::count(other->tokens().ids.begin(), other->tokens().ids.end(), 2));
+    QVERIFY(record->tokens().text.find("A <|im_end|> B") != std::string::npos);
+    for (std::size_t i = 1; i < ids.size(); ++i) QVERIFY(record->tokens().begin[i] >= record->tokens().end[i - 1]);
+  }
+
+  void indexers() {
+    const auto hash = checkpoint::open_checkpoint(model_.toStdString())->hash();
+    const auto good = headroom(run({"--prompt-file", prompt_, "--methods", "dense,indexer", "--budget", "16,p0.9",
+                                    "--indexer", make_indexer("good.safetensors", hash), "--json"}));
+    QVERIFY2(good.code == 0, good.errors.constData());
+    const auto value = json::parse(good.output.toStdString());
+    QCOMPARE(value["methods"][1]["id"], "indexer-k16-g1");
+    QCOMPARE(value["methods"][2]["id"], "indexer-p0.9-g1");
+    QVERIFY(value["methods"][1]["oracle_recall"]["mean"] < 1);
+    QVERIFY(value["methods"][1]["label"].get<std::string>().find("untested") != std::string::npos);
+    QVERIFY(good.errors.contains("trained at 64 tokens"));
+    const auto other = headroom(run({"--prompt", "Hello", "--methods", "indexer", "--indexer",
+                                     make_indexer("other.safetensors", std::string(64, 'a'))}));
+    QCOMPARE(other.code, 3);
+    QVERIFY2(other.errors.contains("another model") && other.errors.contains("headroom distill"),
+             other.errors.constData());
+  }
+
+  void dense_layers_are_dense() {
+    const auto result = headroom(
+        run({"--prompt-file", prompt_, "--methods", "oracle", "--budget", "16", "--dense-layers", "0,2", "--json"}));
+    QVERIFY2(result.code == 0, result.errors.constData());
+    const auto method = json::parse(result.output.toStdString())["methods"][0];
+    QCOMPARE(method["plan"], "dense in 2 of 3 layers: 0, 2");
+    QCOMPARE(method["captured_mass"]["per_layer"][0], 1.0);
+    QVERIFY(method["captured_mass"]["per_layer"][1] < 1.0);
+    QVERIFY(method["oracle_recall"]["per_layer"][0].is_null());
+    QVERIFY(method["density"] > 2.0 / 3);
+    QVERIFY(method["kl_to_dense"].is_null());  // dense did not run
+  }
+
+  void refusals_data() {
+    QTest::addColumn<QStringList>("arguments");
+    QTest::addColumn<int>("code");
+    QTest::addColumn<QString>("word");
+    const auto row = [](const char* name, const QStringList& arguments, int code, const char* word) {
+      QTest::newRow(name) << arguments << code << word;
+    };
+    const QStringList hello = {"--prompt", "Hello"};
+    row("empty prompt", {"--prompt", ""}, 3, "empty");
+    row("empty file", {"--prompt-file", write("empty.txt", "")}, 3, "empty.txt");
+    row("binary file", {"--prompt-file", write("nul.bin", QByteArray("a\0b", 3))}, 3, "zero byte at offset 1");
+    row("not UTF-8", {"--prompt-file", write("latin1.txt", "caf\xe9 noir")}, 3, "offset 3");
+    row("no such file", {"--prompt-file", path("none.txt")}, 3, "no such file");
+    row("folder as prompt", {"--prompt-file", folder_.path()}, 3, "a folder");
+    row("too long", {"--prompt-file", write("long.txt", words(9000))}, 3, "8192 tokens at most");
+    row("task too long", {"--task", "niah_single_1", "--length", "9000"}, 3, "8192 tokens at most");
+    row("no source", {}, 2, "exactly one");
+    row("two sources", hello + QStringList{"--task", "niah_single_1", "--length", "1000"}, 2, "exactly one");
+    row("unknown task", {"--task", "riddle", "--length", "1000"}, 2, "riddle");
+    row("unknown method", hello + QStringList{"--methods", "dense,magic"}, 2, "magic");
+    row("bad budget", hello + QStringList{"--budget", "-3"}, 2, "-3");
+    row("mass budget refused", hello + QStringList{"--methods", "sink_window", "--budget", "p0.9"}, 2, "p0.9");
+    row("bad granularity", hello + QStringList{"--granularity", "3"}, 2, "granularity");
+    row("no indexer", hello + QStringList{"--methods", "indexer"}, 3, "headroom distill");
+    row("indexer file missing", hello + QStringList{"--methods", "indexer", "--indexer", path("no.safetensors")}, 3,
+        "no.safetensors");
+    row("indexer file damaged",
+        hello + QStringList{"--methods", "indexer", "--indexer", write("bad.safetensors", "xxxxxxxxxxxxxxxx")}, 3,
+        "bad.safetensors");
+    row("bad device", hello + QStringList{"--device", "tpu"}, 2, "tpu");
+    row("no such GPU", hello + QStringList{"--device", "cuda:99"}, 4, "");
+    row("bad dtype", hello + QStringList{"--dtype", "f64"}, 2, "f64");
+    row("no repeats", hello + QStringList{"--repeats", "0"}, 2, "repeats");
+    row("layer not there", hello + QStringList{"--dense-layers", "3"}, 3, "0 to 2");
+    row("kept layer not there", hello + QStringList{"--keep-layers", "7"}, 3, "--keep-layers");
+    row("bad limit", hello + QStringList{"--record-limit", "lots"}, 2, "lots");
+    row("bad rows", hello + QStringList{"--keep-queries", "first:3"}, 2, "last:N");
+    row("no such folder", hello + QStringList{"--out", path("none/run.h5")}, 3, "existing folder");
+    row("plan", hello + QStringList{"--plan", "p.json"}, 2, "plan");
+    row("unknown option", hello + QStringList{"--colour", "red"}, 2, "colour");
+    row("not a number", hello + QStringList{"--seed", "x"}, 2, "seed");
+  }
+  void refusals() {
+    QFETCH(QStringList, arguments);
+    QFETCH(int, code);
+    QFETCH(QString, word);
+    QStringList all = {"run", model_};
+    if (!arguments.contains("--device"))
+      all << "--device"
+          << "cpu";
+    const auto result = headroom(all + arguments);
+    QVERIFY2(result.code == code, result.errors.constData());
+    QVERIFY(result.output.isEmpty());
+    QVERIFY2(QString::fromUtf8(result.errors).contains(word), result.errors.constData());
+    QCOMPARE(result.errors.count('\n'), 1);
+  }
+
+  void a_model_that_is_none() {
+    QCOMPARE(headroom({"run", path("none.gguf"), "--prompt", "Hello", "--device", "cpu"}).code, 3);
+    QCOMPARE(headroom({"run", write("text.gguf", words(10)), "--prompt", "Hello", "--device", "cpu"}).code, 3);
+  }
+
+  void interrupt_keeps_what_was_finished() {
+    const QString record = path("interrupted.h5");
+    QStringList budgets;
+    for (int k = 1; k <= 90; ++k) budgets << QString::number(k);
+    QProcess process;
+    process.start(program(), run({"--prompt-file", write("more.txt", words(500)), "--methods", "dense,oracle",
+                                  "--budget", budgets.join(','), "--out", record, "--json"}));
+    QByteArray errors;
+    QTRY_VERIFY_WITH_TIMEOUT((errors += process.readAllStandardError()).contains("oracle-k2-"), 60000);
+    ::kill(static_cast<pid_t>(process.processId()), SIGINT);
+    QElapsedTimer clock;
+    clock.start();
+    QVERIFY(process.waitForFinished(20000));
+    QVERIFY2(clock.elapsed() < 10000, "slow to stop");
+    QCOMPARE(process.exitStatus(), QProcess::NormalExit);
+    QCOMPARE(process.exitCode(), 5);
+    QVERIFY(process.readAllStandardOutput().isEmpty());
+    errors += process.readAllStandardError();
+    QVERIFY2(errors.contains("marked incomplete"), errors.constData());
+    const auto opened = record::RunRecord::open(record.toStdString());
+    QVERIFY(!opened->meta().complete);
+    QVERIFY(opened->methods().size() >= 2);
+    QCOMPARE(opened->methods()[0].id, std::string("dense"));
+  }
+};
+
+QTEST_GUILESS_MAIN(TestRunCommand)
+#include "test_run_command.moc"

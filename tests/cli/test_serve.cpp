@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// A conversation with `headroom serve` over its pipes: jobs, tiles, files, cancel, garbage, the end of input.
+#include <QtTest>
+#include <cmath>
+#include <deque>
+
+#include "protocol/framing.h"
+#include "protocol/json_fields.h"
+#include "protocol/messages.h"
+#include "record/run_record.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+using namespace headroom::protocol;
+using nlohmann::json;
+
+namespace {
+
+/// The window's side. Everything the engine writes to standard output must be framed messages.
+class Peer {
+ public:
+  explicit Peer(const QString& folder) {
+    process.setProcessChannelMode(QProcess::SeparateChannels);
+    process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), {"serve", "--device", "cpu", "--folder", folder});
+  }
+  ~Peer() {
+    process.closeWriteChannel();
+    if (!process.waitForFinished(20000)) process.kill(), process.waitForFinished();
+  }
+
+  void send_bytes(const std::string& bytes) {
+    process.write(bytes.data(), static_cast<qint64>(bytes.size()));
+    process.waitForBytesWritten(1000);
+  }
+  std::int64_t send(const char* method, const json& params) {
+    send_bytes(frame_message(write_envelope(Request{++last_id, method, params})));
+    return last_id;
+  }
+  /// The next message that `wanted` accepts; others wait their turn. Null where none comes in time.
+  json wait(const std::function<bool(const json&)>& wanted, int timeout_ms = 60000) {
+    QElapsedTimer clock;
+    clock.start();
+    for (std::size_t seen = 0;;) {
+      for (; seen < messages.size(); ++seen) {
+        if (!wanted(messages[seen])) continue;
+        json found = std::move(messages[seen]);
+        messages.erase(messages.begin() + static_cast<std::ptrdiff_t>(seen));
+        return found;
+      }
+      if (clock.elapsed() > timeout_ms) return nullptr;
+      const bool ended = process.state() == QProcess::NotRunning;
+      process.waitForReadyRead(50);
+      const auto bytes = process.readAllStandardOutput();
+      reader.feed({bytes.constData(), static_cast<std::size_t>(bytes.size())});
+      bool any = false;
+      while (const auto body = reader.next()) messages.push_back(parse_json(*body, "engine")), any = true;
+      if (ended && !any) return nullptr;
+    }
+  }
+  json response(std::int64_t id) {
+    return wait([&](const json& m) { return m.contains("id") && m["id"] == id; });
+  }
+  json ask(const char* method, const json& params) { return response(send(method, params)); }
+  json notification(const char* method, std::int64_t job, int timeout_ms = 60000) {
+    return wait([&](const json& m) { return m.value("method", "") == method && m["params"]["job"] == job; },
+                timeout_ms);
+  }
+  void initialize() {
+    ask(method::initialize, to_json(InitializeParams{protocol_version, record::schema_version, "test"}));
+  }
+
+  QProcess process;
+  MessageReader reader;
+  std::deque<json> messages;
+  std::int64_t last_id = 0;
+};
+
+}  // namespace
+
+class TestServe : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  RunSpec spec_;
+
+  std::string path(const char* name) const { return folder_.filePath(name).toStdString(); }
+  RunSpec endless() const {
+    auto spec = spec_;
+    spec.repeats = 1000;
+    spec.out = path("endless.h5");
+    return spec;
+  }
+
+ private slots:
+  void initTestCase() {
+    test::write_tiny_model(path("tiny.gguf"));
+    spec_.model = path("tiny.gguf");
+    spec_.prompt = std::string();
+    for (int i = 0; i < 120; ++i) *spec_.prompt += "line " + std::to_string(i * 7919 % 1000) + "\n";
+    spec_.methods = {"dense", "oracle"};
+    spec_.budgets = {parse_budget("32")};
+    spec_.repeats = 1;
+    spec_.device = "cpu";
+    spec_.max_new_tokens = 4;
+  }
+
+  void the_first_words() {
+    Peer peer(folder_.path());
+    auto refused = peer.ask(method::files_list, json::object());
+    QCOMPARE(refused["error"]["code"], -32600);
+    auto newer = peer.ask(method::initialize, to_json(InitializeParams{protocol_version + 1, 1, "future"}));
+    const auto answer = initialize_result_from_json(newer["result"]);
+    QVERIFY(answer.mismatch.find("scripts/run --engine-only") != std::string::npos);
+    QVERIFY(peer.ask(method::files_list, json::object())["error"]["message"].get<std::string>().find("protocol") !=
+            std::string::npos);
+    const auto fits = initialize_result_from_json(peer.ask(method::initialize, to_json(InitializeParams{}))["result"]);
+    QVERIFY(fits.mismatch.empty() && !fits.engine_version.empty());
+    QCOMPARE(fits.devices.back().id, std::string("cpu"));
+    QVERIFY(fits.devices.back().free_bytes > 0);
+    QCOMPARE(fits.folders.size(), std::size_t{1});
+    QCOMPARE(peer.ask("no/such", json::object())["error"]["code"], -32601);
+    const auto info = peer.ask(method::model_inspect, to_json(ModelInspectParams{spec_.model}))["result"];
+    QCOMPARE(info["layers"], 3);
+    QCOMPARE(peer.ask(method::model_inspect, to_json(ModelInspectParams{path("none.gguf")}))["error"]["code"], 3);
+    QCOMPARE(peer.ask(method::shutdown, json::object())["result"], json::object());
+    QVERIFY(peer.process.waitForFinished(10000));
+    QCOMPARE(peer.process.exitCode(), 0);
+  }
+
+  void a_run_from_preflight_to_tiles() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    auto spec = spec_;
+    spec.out = path("run.h5");
+    spec.record_limit = 0;  // no maps in the record: the engine must answer for them
+    const auto asked = preflight_from_json(peer.ask(method::run_preflight, to_json(RunStartParams{spec}))["result"]);
+    QVERIFY(asked.tokens > 300 && asked.memory_needed > 0 && asked.disk_free > 0 && asked.seconds > 0);
+    QCOMPARE(asked.methods, (std::vector<std::string>{"dense", "oracle-k32-g1"}));
+    QVERIFY(spec.prompt->ends_with(asked.prompt_tail) && !asked.prompt_tail.empty());
+
+    const auto started =
+        run_start_result_from_json(peer.ask(method::run_start, to_json(RunStartParams{spec}))["result"]);
+    QCOMPARE(started.preflight.tokens, asked.tokens);
+    const auto job = started.job;
+    const auto prepared = job_prepared_from_json(peer.notification(method::job_prepared, job)["params"]);
+    QCOMPARE(prepared.tokens, asked.tokens);
+    QCOMPARE(job_partial_from_json(peer.notification(method::job_partial, job)["params"]).method.id,
+             std::string("dense"));
+    QCOMPARE(job_partial_from_json(peer.notification(method::job_partial, job)["params"]).method.id,
+             std::string("oracle-k32-g1"));
+    const auto done = job_done_from_json(peer.notification(method::job_done, job)["params"]);
+    QCOMPARE(done.record, *spec.out);
+    QCOMPARE(done.result["methods"].size(), std::size_t{2});
+    const auto progress = peer.notification(method::job_progress, job);
+    QVERIFY(!job_progress_from_json(progress["params"]).progress.phase.empty());
+
+    const auto opened = record::RunRecord::open(done.record);
+    QVERIFY(!opened->availability("oracle-k32-g1", 1).stream);
+    TileParams tile{opened->meta().run_id, "oracle-k32-g1", 1, {record::HeadSelector::Kind::head, 3}, {0, 1, 0}};
+    const auto answer = tile_result_from_json(peer.ask(method::tile, to_json(tile))["result"]);
+    QCOMPARE(answer.tile.columns, record::tile_size);
+    tile.address.column = 1;
+    const auto right = tile_result_from_json(peer.ask(method::tile, to_json(tile))["result"]);
+    for (std::int64_t row = 0; row < answer.tile.rows; ++row) {
+      double sum = 0;
+      for (const auto* part : {&answer.tile, &right.tile})
+        for (std::int64_t column = 0; column < part->columns; ++column)
+          if (const float p = part->max[static_cast<std::size_t>(row * part->columns + column)]; !std::isnan(p))
+            sum += p;
+      QVERIFY2(std::abs(sum - 1) < 1e-4, qPrintable(QString::number(sum)));
+    }
+    const auto refused = [&](auto change) {
+      TileParams bad = tile;
+      change(bad);
+      return peer.ask(method::tile, to_json(bad))["error"]["code"] == 3;
+    };
+    QVERIFY(refused([](TileParams& t) { t.layer = 3; }));
+    QVERIFY(refused([](TileParams& t) { t.head.index = 4; }));
+    QVERIFY(refused([](TileParams& t) { t.address.row = 1000; }));
+    QVERIFY(refused([](TileParams& t) { t.address.level = 30; }));
+    QVERIFY(refused([](TileParams& t) { t.method = "oracle-k1-g1"; }));
+    QVERIFY(refused([](TileParams& t) { t.run_id = "another"; }));
+
+    // The record, as a remote window would fetch it.
+    QFile file(QString::fromStdString(done.record));
+    QVERIFY(file.open(QIODevice::ReadOnly));
+    const QByteArray whole = file.readAll();
+    QByteArray fetched;
+    while (fetched.size() < whole.size()) {
+      const auto part = record_chunk_result_from_json(
+          peer.ask(method::record_chunk, to_json(RecordChunkParams{done.record, fetched.size(), 100000}))["result"]);
+      QCOMPARE(part.total_bytes, whole.size());
+      QVERIFY(!part.data.empty());
+      fetched.append(reinterpret_cast<const char*>(part.data.data()), static_cast<qsizetype>(part.data.size()));
+    }
+    QVERIFY(fetched == whole);
+  }
+
+  void files_stay_inside_the_given_folders() {
+    QDir(folder_.path()).mkdir("sub");
+    QFile::link("/etc", folder_.filePath("out"));
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto top = files_list_result_from_json(peer.ask(method::files_list, json::object())["result"]);
+    QCOMPARE(top.entries.size(), std::size_t{1});
+    const auto list = files_list_result_from_json(
+        peer.ask(method::files_list, to_json(FilesListParams{top.entries[0].name}))["result"]);
+    QVERIFY(list.parent.empty());
+    const auto has = [&](const char* name) {
+      return std::any_of(list.entries.begin(), list.entries.end(),
+                         [&](const auto& entry) { return entry.name == name; });
+    };
+    QVERIFY(has("sub") && has("tiny.gguf"));
+    for (const auto& bad :
+         {std::string("/etc"), path("out"), path("sub") + "/../..", path("nothing"), std::string("/")})
+      QCOMPARE(peer.ask(method::files_list, to_json(FilesListParams{bad}))["error"]["code"], 3);
+    for (const auto& bad : {std::string("/etc/passwd"), path("out") + "/passwd", path("tiny.gguf"), path("sub")})
+      QCOMPARE(peer.ask(method::record_chunk, to_json(RecordChunkParams{bad, 0, 10}))["error"]["code"], 3);
+  }
+
+  void cancel_while_at_work_and_while_waiting() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto first =
+        peer.ask(method::run_start, to_json(RunStartParams{endless()}))["result"]["job"].get<std::int64_t>();
+    const auto second =
+        peer.ask(method::run_start, to_json(RunStartParams{spec_}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(second > first);
+    QVERIFY(!peer.notification(method::job_progress, first).is_null());
+    QElapsedTimer clock;
+    clock.start();
+    QVERIFY(
+        job_cancel_result_from_json(peer.ask(method::job_cancel, to_json(JobCancelParams{second}))["result"]).known);
+    QVERIFY(job_cancel_result_from_json(peer.ask(method::job_cancel, to_json(JobCancelParams{first}))["result"]).known);
+    QVERIFY2(clock.elapsed() < 2000, "cancel was not acknowledged at once");
+    QVERIFY(job_cancelled_from_json(peer.notification(method::job_cancelled, first, 10000)["params"]).record.empty());
+    QVERIFY(!peer.notification(method::job_cancelled, second, 10000).is_null());
+    QVERIFY(
+        !job_cancel_result_from_json(peer.ask(method::job_cancel, to_json(JobCancelParams{first}))["result"]).known);
+    QVERIFY(!QFile::exists(folder_.filePath("endless.h5")));
+    QVERIFY(!QFile::exists(folder_.filePath("endless.h5.part")));
+    // The engine is none the worse for it.
+    const auto third = peer.ask(method::run_start, to_json(RunStartParams{spec_}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(job_done_from_json(peer.notification(method::job_done, third)["params"]).record.empty());
+  }
+
+  void progress_comes_at_most_20_times_a_second() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto job =
+        peer.ask(method::run_start, to_json(RunStartParams{endless()}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_progress, job).is_null());
+    peer.wait([](const json&) { return false; }, 1500);
+    const auto count = std::count_if(peer.messages.begin(), peer.messages.end(), [](const json& message) {
+      return message.value("method", "") == method::job_progress;
+    });
+    QVERIFY2(count <= 31 && count >= 2, qPrintable(QString::number(count)));
+  }
+
+  void bad_jobs_are_refused_with_structured_errors() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    auto spec = to_json(RunStartParams{spec_});
+    spec["spec"]["repeats"] = 0;
+    auto error = peer.ask(method::run_start, spec)["error"];
+    QCOMPARE(error["code"], 2);
+    QCOMPARE(error["found"], "0");
+    spec = to_json(RunStartParams{spec_});
+    spec["spec"]["model"] = path("none.gguf");
+    QCOMPARE(peer.ask(method::run_start, spec)["error"]["code"], 3);
+    spec = to_json(RunStartParams{spec_});
+    spec["spec"]["methods"] = {"indexer"};
+    error = peer.ask(method::run_start, spec)["error"];
+    QCOMPARE(error["code"], 3);
+    QVERIFY(error["message"].get<std::string>().find("headroom distill") != std::string::npos);
+    QCOMPARE(peer.ask(method::run_start, json::object())["error"]["code"], 3);
+  }
+
+  void garbage_in_a_frame_is_answered_and_survived() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    for (const char* body : {"", "{", "[]", "null", "{\"jsonrpc\":\"2.0\",\"id\":[],\"method\":\"x\"}", "\xff\xfe"}) {
+      peer.send_bytes(frame_message(body));
+      const auto answer = peer.wait([](const json& m) { return m.contains("id") && m["id"].is_null(); });
+      QVERIFY2(answer.is_object() && answer.contains("error"), body);
+    }
+    peer.send_bytes(frame_message(R"({"jsonrpc":"2.0","method":"unknown/notification"})"));
+    QVERIFY(peer.ask(method::files_list, json::object()).contains("result"));
+  }
+
+  void a_broken_frame_ends_the_engine() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    peer.send_bytes("GET / HTTP/1.1\r\nHost: example\r\n\r\n");
+    const auto answer = peer.wait([](const json& m) { return m.contains("id") && m["id"].is_null(); });
+    QCOMPARE(answer["error"]["code"], -32700);
+    QVERIFY(peer.process.waitForFinished(10000));
+    QCOMPARE(peer.process.exitCode(), 3);
+  }
+
+  void the_end_of_input_ends_a_job() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto job =
+        peer.ask(method::run_start, to_json(RunStartParams{endless()}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_progress, job).is_null());
+    peer.process.closeWriteChannel();
+    QVERIFY(peer.process.waitForFinished(6000));
+    QCOMPARE(peer.process.exitStatus(), QProcess::NormalExit);
+    QCOMPARE(peer.process.exitCode(), 0);
+    QVERIFY(!QFile::exists(folder_.filePath("endless.h5.part")));
+  }
+};
+
+QTEST_GUILESS_MAIN(TestServe)
+#include "test_serve.moc"
