@@ -73,16 +73,16 @@ void add_answer(Builder& out, const record::MethodSummary& method, const record:
   }
 }
 
-void add_time(Builder& out, const record::MethodSummary& method, const record::MethodSummary& baseline, bool first) {
+void add_time(Builder& out, const record::MethodSummary& method, const record::MethodSummary& baseline, bool first,
+              bool on_cpu) {
   if (baseline.ttft.repeats <= 0) return;
   if (!first && !method.label.empty()) return out.plain("; its time is not compared either");
   out.plain("; time to first token ");
   if (!method.label.empty() || method.ttft.repeats <= 0) {
     out.link(format_ms(baseline.ttft.median), "timing#ttft", define_time);
-    out.plain(method.ttft.repeats <= 0 ? " dense, the sparse pass was not timed"
-              : method.backend.find("CPU") != std::string::npos || method.backend.empty()
-                  ? " dense (the sparse CPU path is a reference, not optimised: no time is compared)"
-                  : " dense (this sparse path is a reference, not optimised: no time is compared)");
+    if (method.ttft.repeats <= 0) return out.plain(" dense, the sparse pass was not timed");
+    out.plain(on_cpu ? " dense (the sparse CPU path is a reference, not optimised: no time is compared)"
+                     : " dense (this sparse path is a reference, not optimised: no time is compared)");
   } else if (method.name == "oracle") {
     out.link(format_ms(method.ttft.median), "timing#ttft", define_time);
     out.plain(", dense ");
@@ -143,9 +143,9 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
   if (scope.prompt) {
     out.plain("On this prompt (");
     out.link(format_count(tokens) + " tokens", "attention#prompt", define_tokens);
-    if (!meta.model_name.empty()) {
+    if (const QString model = model_label(meta); !model.isEmpty()) {
       out.plain(", ");
-      out.link(QString::fromStdString(meta.model_name), "compare#metadata", define_model);
+      out.link(model, "compare#metadata", define_model);
     }
     if (!meta.device.empty()) {
       out.plain(", ");
@@ -165,7 +165,7 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
     out.link(format_percent(method.captured_mass_mean, 1) + " of the mass", "budget#captured_mass", define_captured);
   }
   add_answer(out, method, baseline);
-  add_time(out, method, baseline, scope.prompt);
+  add_time(out, method, baseline, scope.prompt, meta.device.starts_with("CPU"));
   out.plain(scope.caveat ? ". One prompt: not a quality result." : ".");
   return out.take();
 }

@@ -171,6 +171,7 @@ void BudgetPage::refresh(unsigned mask) {
 
 void BudgetPage::restyle() {
   plot_->restyle();
+  legend_->setText(plot_->legend_html());
   if (record_) one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
 }
 
@@ -216,6 +217,7 @@ void BudgetPage::load_curves() {
   read_out_.for_95 = budget_for(curves_.budgets, curves_.mean, 0.95);
   read_out_.for_99 = budget_for(curves_.budgets, curves_.mean, 0.99);
   plot_->set_curves(curves_, record_->length(), layer >= 0);
+  legend_->setText(plot_->legend_html());
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
   source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, not a quality.")
@@ -242,6 +244,7 @@ void BudgetPage::show_markers() {
     }
   }
   plot_->set_markers(std::move(markers));
+  legend_->setText(plot_->legend_html());
 }
 
 void BudgetPage::show_budget() {
@@ -347,6 +350,7 @@ void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOpt
                   .arg(headline_->text(), tr("mass recall"), mean_.value->text(), low_.name->text(), low_.value->text(),
                        tr("worst head"), worst_head_.value->text()));
   figure.html(source_->text(), 0.9);
+  figure.html(plot_->legend_html(), 0.9);
   const QString hints = one_prompt_html(*record_, selection()->state());
   const QRectF rest = figure.rest();
   const double below = figure.html_height(hints, 0.9) + 16 * figure.unit();

@@ -81,7 +81,7 @@ class BudgetPage : public PageBase, public Exportable {
   QDoubleSpinBox *spin_, *target_;
   QPushButton* run_;
   BudgetPlot* plot_;
-  QLabel *headline_, *source_, *one_prompt_, *total_;
+  QLabel *legend_, *headline_, *source_, *one_prompt_, *total_;
   struct Row {
     QLabel *name, *value;
   };

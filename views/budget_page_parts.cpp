@@ -76,6 +76,11 @@ void BudgetPage::build() {
   left->addLayout(view_row);
   source_ = make_note(QString(), body());
   left->addWidget(source_);
+  legend_ = new QLabel(body());
+  legend_->setWordWrap(true);
+  legend_->setTextFormat(Qt::RichText);
+  legend_->setAccessibleName(tr("Lines and markers"));
+  left->addWidget(legend_);
   plot_ = new BudgetPlot(body());
   plot_->setMinimumSize(340, 220);
   left->addWidget(plot_, 1);

@@ -63,10 +63,6 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   kl_->axis(QCPAxis::atLeft)->setLabel(tr("KL, nats"));
   kl_->axis(QCPAxis::atLeft)->ticker()->setTickCount(3);
 
-  legend = new QCPLegend;
-  recall_->insetLayout()->addElement(legend, Qt::AlignBottom | Qt::AlignRight);
-  recall_->insetLayout()->setMargins(QMargins(12, 12, 12, 12));
-  legend->setLayer("legend");
   setAutoAddPlottableToLegend(false);
 
   const auto make_line = [&](QCPAxisRect* rect) {
@@ -120,7 +116,6 @@ void BudgetPlot::restyle() {
 void BudgetPlot::rebuild() {
   const Theme& theme = Theme::instance();
   clearPlottables();
-  legend->clearItems();
   QCPAxis* x = recall_->axis(QCPAxis::atBottom);
   QCPAxis* kx = kl_->axis(QCPAxis::atBottom);
   for (QCPAxis* axis : {x, kx}) {
@@ -141,22 +136,19 @@ void BudgetPlot::rebuild() {
 
   QVector<double> at(static_cast<qsizetype>(curves_.budgets.size()));
   std::transform(curves_.budgets.begin(), curves_.budgets.end(), at.begin(), [&](double k) { return axis_value(k); });
-  const auto add_curve = [&](const QString& name, const std::vector<double>& values, const QPen& pen) {
+  const auto add_curve = [&](const std::vector<double>& values, const QPen& pen) {
     if (values.empty()) return;
     auto* graph = addGraph(x, recall_->axis(QCPAxis::atLeft));
-    graph->setName(name);
     graph->setData(at, QVector<double>(values.begin(), values.end()), true);
     graph->setPen(pen);
     graph->setSelectable(QCP::stNone);
-    graph->addToLegend(legend);
   };
-  add_curve(one_layer_ ? tr("mass recall, mean row") : tr("mass recall, mean"), curves_.mean, QPen(theme.text(), 2));
-  add_curve(tr("mass recall, 10th percentile row"), curves_.p10, QPen(theme.text(), 1.2, Qt::DashLine));
-  add_curve(one_layer_ ? tr("mass recall, worst row") : tr("mass recall, worst layer"), curves_.low,
-            QPen(theme.muted_text(), 1.2, Qt::DotLine));
-  add_curve(tr("mass recall, worst head"), curves_.worst_head, QPen(theme.missed(), 1.2, Qt::DashDotLine));
+  add_curve(curves_.mean, QPen(theme.text(), 2));
+  add_curve(curves_.p10, QPen(theme.text(), 1.2, Qt::DashLine));
+  add_curve(curves_.low, QPen(theme.muted_text(), 1.2, Qt::DotLine));
+  add_curve(curves_.worst_head, QPen(theme.missed(), 1.2, Qt::DashDotLine));
 
-  // Markers: one graph a method name and run kind, so that the legend has one line for each. Later ones are smaller:
+  // Markers: one graph a method name and run kind. Later ones are smaller:
   // the one behind stays visible where two agree.
   std::vector<std::pair<std::pair<QString, bool>, std::vector<const BudgetMarker*>>> by_kind;
   for (const auto& marker : markers_) {
@@ -185,28 +177,53 @@ void BudgetPlot::rebuild() {
       graph->setPen(QPen(theme.method(kind.first)));
       graph->setSelectable(QCP::stNone);
       graph->setData(kl ? kmx : mx, kl ? kmy : my);
-      graph->setName(kind.second ? tr("%1, measured").arg(method_name(kind.first.toStdString()))
-                                 : tr("%1, measured in another open run").arg(method_name(kind.first.toStdString())));
-      if (!kl) graph->addToLegend(legend);
     }
     size = std::max(7.0, size - 3);
   }
   recall_->axis(QCPAxis::atLeft)->setRange(std::max(0.0, std::floor(least * 10 - 0.5) / 10), 1.03);
   kl_->axis(QCPAxis::atLeft)->setRange(most > 0 ? -0.08 * most : 0, most > 0 ? most * 1.25 : 1);
-  QColor backing = theme.background();
-  backing.setAlpha(225);
-  legend->setBrush(backing);
-  legend->setRowSpacing(3);
   QFont small = font();
   small.setPointSizeF(font().pointSizeF() * 0.92);
-  legend->setFont(small);
-  legend->setIconSize(28, QFontMetrics(small).height());
   for (auto* line : {line_, kl_line_}) line->setPen(QPen(theme.accent(), 2));
   line_label_->setColor(theme.background());
   line_label_->setBrush(theme.accent());
   line_label_->setPen(Qt::NoPen);
   line_label_->setFont(small);
   set_budget(budget_);
+}
+
+QString BudgetPlot::legend_html() const {
+  const Theme& theme = Theme::instance();
+  QString html;
+  const auto entry = [&](const QString& mark, const QColor& colour, const QString& name) {
+    html += QStringLiteral("<span style=\"color:%1\"><b>%2</b></span>&nbsp;%3&nbsp;&nbsp; ")
+                .arg(colour.name(), mark, QString(name).replace(' ', "&nbsp;"));
+  };
+  if (!curves_.empty()) {
+    html += tr("mass recall:") + ' ';
+    entry(QStringLiteral("━━"), theme.text(), one_layer_ ? tr("mean row") : tr("mean"));
+    entry(QStringLiteral("╍╍"), theme.text(), tr("10th percentile row"));
+    entry(QStringLiteral("┈┈"), theme.muted_text(), one_layer_ ? tr("worst row") : tr("worst layer"));
+    entry(QStringLiteral("╌·╌"), theme.missed(), tr("worst head"));
+  }
+  const auto mark_of = [](const QString& name, bool filled) -> QString {
+    if (name == "oracle") return filled ? QStringLiteral("●") : QStringLiteral("○");
+    if (name == "indexer") return filled ? QStringLiteral("◆") : QStringLiteral("◇");
+    if (name == "sink_window") return filled ? QStringLiteral("■") : QStringLiteral("□");
+    if (name == "random") return filled ? QStringLiteral("▲") : QStringLiteral("△");
+    return QStringLiteral("✕");
+  };
+  std::vector<std::pair<QString, bool>> named;
+  for (const auto& marker : markers_) {
+    const std::pair key(marker.name, marker.current_run);
+    if (std::find(named.begin(), named.end(), key) != named.end()) continue;
+    if (named.empty()) html += tr("measured:") + ' ';
+    named.push_back(key);
+    const QString name = method_name(marker.name.toStdString()).toLower();
+    entry(mark_of(marker.name, marker.current_run), theme.method(marker.name),
+          marker.current_run ? name : tr("%1 in another open run").arg(name));
+  }
+  return html;
 }
 
 void BudgetPlot::set_budget(double keys) {

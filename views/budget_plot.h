@@ -30,6 +30,8 @@ class BudgetPlot : public QCustomPlot {
   void set_density_axis(bool density);
   void set_budget(double keys);
   void restyle();
+  /// Lines and markers in words, as rich text.
+  QString legend_html() const;
   /// Pixel x of a budget on the axis (tests, drags).
   double pixel_of(double keys) const;
 

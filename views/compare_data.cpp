@@ -28,7 +28,7 @@ double at(const std::vector<double>& values, int layer) {
 
 QString run_label(const record::RunRecord& run) {
   const QString name = QString::fromStdString(run.path().stem().string());
-  return name.isEmpty() ? text(run.meta().model_name) : name;
+  return name.isEmpty() ? model_label(run.meta()) : name;
 }
 
 QString map_refusal(const CompareSide& baseline, const CompareSide& candidate, int layer) {
@@ -97,7 +97,7 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   add(QObject::tr("run"), [](Side s) { return run_label(*s.run); });
   meta(QObject::tr("run id"), [](const Meta& m) { return text(m.run_id); });
   meta(QObject::tr("made"), [](const Meta& m) { return text(m.created); });
-  meta(QObject::tr("model"), [](const Meta& m) { return text(m.model_name); });
+  meta(QObject::tr("model"), [](const Meta& m) { return model_label(m); });
   meta(QObject::tr("model hash"), [](const Meta& m) { return text(m.model_sha256.substr(0, 12)); });
   meta(QObject::tr("device"), [](const Meta& m) { return text(m.device); });
   meta(QObject::tr("numbers"), [](const Meta& m) { return text(m.dtype); });

@@ -163,7 +163,7 @@ void ComparePage::refresh(unsigned mask) {
 void ComparePage::restyle() {
   chart_->restyle();
   summary_->setText(chart_->legend_html() + summary_text_.toHtmlEscaped());
-  fit_table(table_);
+  table_->verticalHeader()->setDefaultSectionSize(table_->fontMetrics().height() + 8);
 }
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
@@ -239,7 +239,6 @@ void ComparePage::set_sides(const CompareSide& baseline, const CompareSide& cand
 void ComparePage::show_sides() {
   if (!baseline_.method || !candidate_.method) return;
   metadata_->set_rows(compare_metadata(baseline_, candidate_));
-  fit_table(table_);
   const bool two_runs = baseline_.run != candidate_.run;
   answers_->set_answers({{baseline_.method, two_runs ? run_label(*baseline_.run) : QString()},
                          {candidate_.method, two_runs ? run_label(*candidate_.run) : QString()}},

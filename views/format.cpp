@@ -65,6 +65,7 @@ QString format_quartiles(const record::Quartiles& quartiles) {
   TimeUnit unit = time_unit(quartiles.median);
   unit.decimals = std::min(unit.decimals + 1, 2);
   const auto number = [&](double ms) { return format_fixed(ms / unit.divisor, unit.decimals); };
+  if (quartiles.repeats == 1) return number(quartiles.median) + ' ' + unit.suffix;
   return QStringLiteral("%1 %2 [%3–%4]")
       .arg(number(quartiles.median), QString(unit.suffix), number(quartiles.q1), number(quartiles.q3));
 }
@@ -103,6 +104,19 @@ QString method_title(const record::MethodSummary& method) {
   return title;
 }
 
+QString model_label(const record::RunMeta& meta) {
+  const QString name = QString::fromStdString(meta.model_name);
+  QString stem = QString::fromStdString(meta.model_path).section('/', -1, -1, QString::SectionSkipEmpty);
+  static const QRegularExpression suffix(QStringLiteral("\\.(gguf|safetensors)$"),
+                                         QRegularExpression::CaseInsensitiveOption);
+  static const QRegularExpression quantisation(QStringLiteral("[-._](I?Q\\d\\w*|BF16|F16|F32|FP16|FP32)$"),
+                                               QRegularExpression::CaseInsensitiveOption);
+  static const QRegularExpression empty_word(QStringLiteral("^(ggml-)?model([-_.]\\d.*)?$"),
+                                             QRegularExpression::CaseInsensitiveOption);
+  stem.remove(suffix).remove(quantisation);
+  return stem.isEmpty() || (empty_word.match(stem).hasMatch() && !name.isEmpty()) ? name : stem;
+}
+
 QString short_device(const std::string& device) {
   QString text = QString::fromStdString(device).trimmed();
   static const QRegularExpression cores(QStringLiteral("^CPU, (\\d+) cores?\\b"));
@@ -113,7 +127,7 @@ QString short_device(const std::string& device) {
 
 QString run_caption(const record::RunMeta& meta, std::int64_t tokens) {
   QStringList parts;
-  if (!meta.model_name.empty()) parts << QString::fromStdString(meta.model_name);
+  if (const QString model = model_label(meta); !model.isEmpty()) parts << model;
   parts << format_count(tokens) + " tokens";
   if (!meta.device.empty()) parts << short_device(meta.device);
   if (!meta.dtype.empty()) parts << QString::fromStdString(meta.dtype);

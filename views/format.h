@@ -18,7 +18,7 @@ QString format_fixed(double value, int decimals);
 QString format_percent(double share, int decimals = -1);
 /// Milliseconds as "6.7 s", "412 ms", "3.4 ms", "0.52 ms".
 QString format_ms(double ms);
-/// "6.71 s [6.70–6.80]", one unit for the three numbers.
+/// "6.71 s [6.70–6.80]", one unit for the three numbers; the value alone where there was one pass.
 QString format_quartiles(const record::Quartiles& quartiles);
 /// Three significant digits: "3.21", "0.0123", "412".
 QString format_number(double value);
@@ -27,6 +27,9 @@ QString format_number(double value);
 QString method_name(const std::string& name);
 /// "Oracle, 512 keys", "Indexer, 10 %", "Oracle, p 0.95, shared by 64 queries".
 QString method_title(const record::MethodSummary& method);
+/// What people call the model: the file's name without its quantisation, unless that says nothing ("model.gguf"); then
+/// the name inside the file.
+QString model_label(const record::RunMeta& meta);
 /// "2-core CPU" from "CPU, 2 cores: …"; graphics cards lose their memory suffix.
 QString short_device(const std::string& device);
 /// Layers, tokens, model, device and number format of a run in one line, for captions.

@@ -122,7 +122,7 @@ QString TimingPage::context_text() const {
   const auto& meta = record_->meta();
   QStringList parts;
   parts << QString::fromStdString(meta.device) << QString::fromStdString(meta.dtype)
-        << tr("%1 tokens").arg(format_count(record_->length())) << QString::fromStdString(meta.model_name)
+        << tr("%1 tokens").arg(format_count(record_->length())) << model_label(meta)
         << (meta.warmups == 1 ? tr("1 warm-up pass") : tr("%1 warm-up passes").arg(meta.warmups));
   int fewest = 1 << 30, most = 0;
   for (const MethodPtr method : methods_) {

@@ -20,7 +20,7 @@ QString stage_title(std::size_t stage) {
     case Stage::projections:
       return QObject::tr("projections");
     case Stage::score:
-      return QObject::tr("indexer score");
+      return QObject::tr("score");
     case Stage::select:
       return QObject::tr("selection");
     case Stage::attention:

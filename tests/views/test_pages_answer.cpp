@@ -14,7 +14,8 @@ namespace {
 
 record::RunMeta meta() {
   record::RunMeta m;
-  m.model_name = "SmolLM2-135M";
+  m.model_name = "Smollm2 135M 8k Mix1";
+  m.model_path = "/models/SmolLM2-135M.Q4_1.gguf";
   m.device = "CPU, 2 cores: AMD EPYC 7763";
   return m;
 }
@@ -137,6 +138,17 @@ class TestPagesAnswer : public QObject {
     QCOMPARE(format_quartiles({6712, 6700, 6804, 3}), QString("6.71 s [6.70–6.80]"));
     QCOMPARE(format_quartiles({0, 0, 0, 0}), QString("–"));
     QCOMPARE(format_number(0.01234), QString("0.0123"));
+    record::RunMeta plain;
+    plain.model_name = "A name";
+    for (const char* path : {"", "/x/model.gguf", "/x/model-00001-of-00002.safetensors", "ggml-model-Q4_K_M.gguf"}) {
+      plain.model_path = path;
+      QCOMPARE(model_label(plain), QString("A name"));
+    }
+    plain.model_path = "/x/gemma-3-270m-q4_k_m.gguf";
+    QCOMPARE(model_label(plain), QString("gemma-3-270m"));
+    plain.model_path = "/x/Qwen3.5-9B/";
+    QCOMPARE(model_label(plain), QString("Qwen3.5-9B"));
+    QCOMPARE(format_quartiles({6712, 6712, 6712, 1}), QString("6.71 s"));
     QCOMPARE(short_device("CPU, 1 core: x"), QString("1-core CPU"));
     QCOMPARE(short_device("NVIDIA H100 80GB HBM3"), QString("NVIDIA H100"));
     QCOMPARE(method_title(sparse("sink_window")), QString("Sink window, 512 keys"));
