@@ -51,7 +51,7 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
   auto* budget = add<views::BudgetPage>(pages, selection, parent, "budget", words("Budget"),
                                         words("How much mass and quality a budget keeps"));
   add<views::TimingPage>(pages, selection, parent, "timing", words("Timing"), words("Where the time to first token goes"));
-  add<views::ComparePage>(pages, selection, parent, "compare", words("Compare"),
+  auto* compare = add<views::ComparePage>(pages, selection, parent, "compare", words("Compare"),
                           words("Methods and runs side by side, and where their maps differ"));
 #if __has_include("views/budget_page.h")
   QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
@@ -70,8 +70,9 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
     if (go) go(page_index(pages, "attention"));
   });
   attention->set_tile_provider(wanted.tiles);
+  compare->set_tile_provider(wanted.tiles);
 #else
-  (void)attention, (void)overview;
+  (void)attention, (void)overview, (void)compare;
   (void)budget, (void)wanted;
 #endif
   return pages;
