@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "base/error.h"
-
 namespace headroom::record::hdf5 {
 namespace {
 
@@ -19,8 +17,6 @@ Library::Library() : lock_(library_mutex()) {
   static const bool once = [] {
     H5dont_atexit();  // records may live in objects that are destroyed later than HDF5 would end
     H5open();
-    // Filters come with the library or not at all: a record must not be able to load code.
-    H5PLset_loading_state(0);
     return true;
   }();
   (void)once;
@@ -40,22 +36,6 @@ Handle& Handle::operator=(Handle&& other) noexcept {
 bool Handle::reset() {
   const hid_t id = std::exchange(id_, -1);
   return id < 0 || !close_ || close_(id) >= 0;
-}
-
-std::size_t size_of(Element element) {
-  switch (element) {
-    case Element::u8:
-      return 1;
-    case Element::f16:
-      return 2;
-    case Element::i32:
-    case Element::f32:
-      return 4;
-    case Element::i64:
-    case Element::f64:
-      return 8;
-  }
-  return 0;
 }
 
 Handle type_of(Element element) {
@@ -86,17 +66,12 @@ Handle type_of(Element element) {
   return type;
 }
 
-std::int64_t Dataset::elements() const {
-  std::int64_t count = 1;
-  for (const auto n : extent) count *= n;
-  return count;
-}
-
-std::string describe(const Extent& extent) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < extent.size(); ++i)
-    text += (i ? ", " : "") + (extent[i] < 0 ? std::string("any") : std::to_string(extent[i]));
-  return text + "]";
+void forget_locks(hid_t access) {
+#if H5_VERSION_GE(1, 10, 7)
+  H5Pset_file_locking(access, false, true);
+#else
+  (void)access;
+#endif
 }
 
 }  // namespace headroom::record::hdf5

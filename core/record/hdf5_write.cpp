@@ -43,6 +43,10 @@ void write_attribute_raw(hid_t file, const std::string& path, const char* name, 
   if (!attribute || H5Awrite(attribute.get(), type, value) < 0) fail(place, path, "cannot write an attribute");
 }
 
+void remove_link(hid_t file, const std::string& path) {
+  if (H5Lexists(file, path.c_str(), H5P_DEFAULT) > 0) H5Ldelete(file, path.c_str(), H5P_DEFAULT);
+}
+
 }  // namespace
 
 Handle make_group(hid_t file, const std::string& path, const std::string& place) {
@@ -56,10 +60,6 @@ Handle make_group(hid_t file, const std::string& path, const std::string& place)
     if (!group) fail(place, part, "cannot create a group");
     if (end == std::string::npos) return group;
   }
-}
-
-void remove_link(hid_t file, const std::string& path) {
-  if (H5Lexists(file, path.c_str(), H5P_DEFAULT) > 0) H5Ldelete(file, path.c_str(), H5P_DEFAULT);
 }
 
 void write_raw(hid_t file, const std::string& path, Element element, const Extent& extent, const void* data,

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "record/directory.h"
 #include "record/half.h"
 #include "record/hdf5_io.h"
 #include "record/record_json.h"
@@ -49,7 +50,7 @@ struct RecordWriter::Impl {
   }
   void check_layer(int layer) const { require(layer >= 0 && layer < meta.num_layers, "layer out of range"); }
   template <typename T>
-  void write(const std::string& path, const hdf5::Extent& extent, const std::vector<T>& values) {
+  void write(const std::string& path, const Extent& extent, const std::vector<T>& values) {
     std::int64_t count = 1;
     for (const auto n : extent) count *= n;
     require(count == size_of(values), ("wrong number of values for " + path).c_str());
@@ -72,9 +73,7 @@ RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& met
   hdf5::Library library;
   const hdf5::Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
-#if H5_VERSION_GE(1, 10, 7)
-  H5Pset_file_locking(access.get(), false, true);  // cluster file systems often have none
-#endif
+  hdf5::forget_locks(access.get());
   const hdf5::Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_userblock(creation.get(), static_cast<hsize_t>(seal_bytes));
   impl_->handle = hdf5::Handle(H5Fcreate(impl_->part.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
@@ -198,7 +197,7 @@ void RecordWriter::write_layer_stream(std::string_view method, int layer, const 
   require(stream.num_q_heads == w.meta.num_q_heads && stream.num_kv_heads == w.meta.num_kv_heads &&
               stream.head_dim == w.meta.head_dim,
           "stream's heads are not the model's");
-  const auto write_halves = [&](const char* name, const hdf5::Extent& extent, const std::vector<float>& values) {
+  const auto write_halves = [&](const char* name, const Extent& extent, const std::vector<float>& values) {
     const std::string path = layout::layer(method, layer, name);
     const std::vector<std::uint16_t> halves = to_half_lossless(values);
     if (halves.empty())
@@ -231,7 +230,7 @@ void RecordWriter::finish(const RunMeta& meta) {
     impl_->write_meta();
     if (!impl_->handle.reset()) throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
   }
-  seal_file(impl_->part);
+  seal_file(impl_->part, to_bytes(directory_of_hdf5(impl_->part)));
   std::error_code failure;
   std::filesystem::rename(impl_->part, impl_->file, failure);
   if (failure) throw input_error(impl_->file.string(), "cannot rename the finished record: " + failure.message());

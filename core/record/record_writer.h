@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a run record as FILE.part, seals it with checksums and renames it. Fixed-length types only, superblock v2,
-// shuffle, gzip 1 and fletcher32 on every dataset (docs/record.md). Where the file cannot be written: input errors.
+// Writes a run record as FILE.part, seals it with directory and checksums and renames it. Fixed-length types only,
+// superblock v2, shuffle, gzip 1 and fletcher32 on every dataset (docs/record.md). Where the file cannot be written:
+// input errors.
 #pragma once
 
 #include <filesystem>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads a recorded run (HDF5, docs/record.md). Opened lazily, immutable, safe to use from several threads. A record is
-// hostile input: class, size, rank and extent are checked before each read.
+// Reads a recorded run (docs/record.md). Opened lazily, immutable, safe to use from several threads. A record is
+// hostile input: type, rank and extent are checked before each read, and the HDF5 library is not used for reading.
 #pragma once
 
 #include <filesystem>

@@ -16,16 +16,17 @@
 namespace headroom::record {
 namespace {
 
-// The user block, little-endian: text, version, block size, where HDF5 ends, CRC of the list, CRC of this block.
+// The user block, little-endian: text, version, block size, where HDF5 ends, size of the directory, the CRCs of
+// directory, list and this block.
 constexpr char seal_text[65] = "Headroom run record. HDF5 begins at byte 512; see docs/record.md";
 constexpr std::uint32_t seal_version = 1;
 
 struct Seal {
   char text[64];
   std::uint32_t version, block_bytes;
-  std::int64_t end;
-  std::uint32_t list_crc, own_crc;
-  std::uint8_t unused[424];
+  std::int64_t end, directory_bytes;
+  std::uint32_t directory_crc, list_crc, own_crc;
+  std::uint8_t unused[412];
 };
 static_assert(sizeof(Seal) == seal_bytes);
 
@@ -78,7 +79,7 @@ std::int64_t num_blocks(std::int64_t end) {
 
 }  // namespace
 
-void seal_file(const std::filesystem::path& file) {
+void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory) {
   const std::string place = file.string();
   const Descriptor d{::open(file.c_str(), O_RDWR | O_CLOEXEC)};
   struct stat status;
@@ -97,11 +98,14 @@ void seal_file(const std::filesystem::path& file) {
     if (!read_at(d.value, at, block.data(), size)) throw input_error(place, "cannot be read", {}, std::strerror(errno));
     list.push_back(crc32c({block.data(), size}));
   }
+  seal.directory_bytes = static_cast<std::int64_t>(directory.size());
+  seal.directory_crc = crc32c(directory);
   seal.list_crc = crc32c(bytes_of(list));
   seal.own_crc = own_crc(seal);
   std::memcpy(block.data(), &seal, sizeof seal);
   const auto list_bytes = bytes_of(list);
-  if (!write_at(d.value, seal.end, list_bytes.data(), list_bytes.size()) ||
+  if (!write_at(d.value, seal.end, directory.data(), directory.size()) ||
+      !write_at(d.value, seal.end + seal.directory_bytes, list_bytes.data(), list_bytes.size()) ||
       !write_at(d.value, 0, block.data(), sizeof seal) || ::fsync(d.value) != 0)
     throw input_error(place, "cannot be written (is the disk full?)", {}, std::strerror(errno));
 }
@@ -130,22 +134,27 @@ SealedFile::SealedFile(const std::filesystem::path& file) {
   if (seal.version != seal_version)
     throw input_error(place, "written by another version of the program", "seal " + std::to_string(seal_version),
                       std::to_string(seal.version));
-  if (seal.own_crc != own_crc(seal) || seal.block_bytes != sealed_block_bytes || seal.end < seal_bytes)
+  if (seal.own_crc != own_crc(seal) || seal.block_bytes != sealed_block_bytes)
     throw input_error(place, "the first 512 bytes are damaged", "their checksum");
   const std::int64_t size = status.st_size;
-  if (seal.end > size || size - seal.end != 4 * num_blocks(seal.end))
-    throw input_error(place, "truncated, or changed since it was written",
-                      seal.end > (std::int64_t{1} << 60)
-                          ? "a plausible size"
-                          : std::to_string(seal.end + 4 * num_blocks(seal.end)) + " bytes",
+  constexpr std::int64_t plausible = 1LL << 50;
+  if (seal.end < seal_bytes || seal.end > plausible || seal.directory_bytes < 0 || seal.directory_bytes > plausible)
+    throw input_error(place, "the first 512 bytes are not plausible");
+  const std::int64_t expected = seal.end + seal.directory_bytes + 4 * num_blocks(seal.end);
+  if (size != expected)
+    throw input_error(place, "truncated, or changed since it was written", std::to_string(expected) + " bytes",
                       std::to_string(size) + " bytes");
   end_ = seal.end;
+  // Both sizes are parts of the file's size, which was just compared.
+  directory_.resize(static_cast<std::size_t>(seal.directory_bytes));
   checksums_.resize(static_cast<std::size_t>(num_blocks(end_)));
-  if (!read_at(guard.value, end_, reinterpret_cast<std::uint8_t*>(checksums_.data()), checksums_.size() * 4) ||
+  if (!read_at(guard.value, end_, directory_.data(), directory_.size()) || crc32c(directory_) != seal.directory_crc)
+    throw input_error(place, "the record's directory is damaged: its checksum differs");
+  if (!read_at(guard.value, end_ + seal.directory_bytes, reinterpret_cast<std::uint8_t*>(checksums_.data()),
+               checksums_.size() * 4) ||
       crc32c(bytes_of(checksums_)) != seal.list_crc)
     throw input_error(place, "the list of checksums is damaged");
-  checked_.resize(checksums_.size(), false);
-  scratch_.resize(sealed_block_bytes);
+  checked_ = std::vector<std::atomic<bool>>(checksums_.size());
   std::swap(descriptor_, guard.value);
 }
 
@@ -153,49 +162,45 @@ SealedFile::~SealedFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-bool SealedFile::check_block(std::int64_t block, std::span<const std::uint8_t> content) {
+void SealedFile::check_block(std::int64_t block, std::span<const std::uint8_t> content,
+                             const std::string& place) const {
   const auto index = static_cast<std::size_t>(block);
   if (crc32c(content) != checksums_[index]) {
     const std::int64_t begin = seal_bytes + block * sealed_block_bytes;
-    damage_ =
-        "bytes " + std::to_string(begin) + " to " + std::to_string(std::min(begin + sealed_block_bytes, end_) - 1);
-    return false;
+    throw input_error(place, "the file is damaged: the checksum differs", "the content that was written",
+                      "other content in bytes " + std::to_string(begin) + " to " +
+                          std::to_string(std::min(begin + sealed_block_bytes, end_) - 1));
   }
   checked_[index] = true;
-  return true;
 }
 
-bool SealedFile::read(std::int64_t offset, std::span<std::uint8_t> out) noexcept try {
-  if (offset < 0 || offset > end_) return false;
-  const std::int64_t wanted = static_cast<std::int64_t>(out.size()), last = std::min(wanted, end_ - offset) + offset;
-  std::fill(out.begin() + (last - offset), out.end(), std::uint8_t{0});
-  if (last == offset) return true;
-  if (!read_at(descriptor_, offset, out.data(), static_cast<std::size_t>(last - offset))) {
-    damage_ = "cannot be read any more";
-    return false;
-  }
-  if (last <= seal_bytes) return true;  // the user block was checked when the file was opened
-  const std::int64_t first_block = std::max<std::int64_t>(offset - seal_bytes, 0) / sealed_block_bytes;
-  for (std::int64_t block = first_block; block <= (last - 1 - seal_bytes) / sealed_block_bytes; ++block) {
-    if (checked_[static_cast<std::size_t>(block)]) continue;
+void SealedFile::read(std::int64_t offset, std::span<std::uint8_t> out, const std::string& place) const {
+  const auto size = static_cast<std::int64_t>(out.size());
+  if (size == 0) return;
+  if (offset < seal_bytes || offset > end_ || size > end_ - offset) throw input_error(place, "lies outside the file");
+  const auto get = [&](std::int64_t at, std::span<std::uint8_t> to) {
+    if (!read_at(descriptor_, at, to.data(), to.size()))
+      throw input_error(place, "cannot be read any more", {}, std::strerror(errno));
+  };
+  get(offset, out);
+  std::vector<std::uint8_t> scratch;
+  for (std::int64_t block = (offset - seal_bytes) / sealed_block_bytes;; ++block) {
     const std::int64_t begin = seal_bytes + block * sealed_block_bytes,
                        end = std::min(begin + sealed_block_bytes, end_);
-    if (begin >= offset && end <= last) {
-      if (!check_block(block,
-                       out.subspan(static_cast<std::size_t>(begin - offset), static_cast<std::size_t>(end - begin))))
-        return false;
+    if (begin >= offset + size) return;
+    if (checked_[static_cast<std::size_t>(block)]) continue;
+    if (begin >= offset && end <= offset + size) {
+      check_block(block, out.subspan(static_cast<std::size_t>(begin - offset), static_cast<std::size_t>(end - begin)),
+                  place);
       continue;
     }
-    if (!read_at(descriptor_, begin, scratch_.data(), static_cast<std::size_t>(end - begin)) ||
-        !check_block(block, {scratch_.data(), static_cast<std::size_t>(end - begin)}))
-      return false;
+    scratch.resize(static_cast<std::size_t>(end - begin));
+    get(begin, scratch);
+    check_block(block, scratch, place);
     // What is handed out is what was checked, should the file change in between.
-    const std::int64_t from = std::max(begin, offset), to = std::min(end, last);
-    std::copy(scratch_.begin() + (from - begin), scratch_.begin() + (to - begin), out.begin() + (from - offset));
+    const std::int64_t from = std::max(begin, offset), to = std::min(end, offset + size);
+    std::copy(scratch.begin() + (from - begin), scratch.begin() + (to - begin), out.begin() + (from - offset));
   }
-  return true;
-} catch (...) {
-  return false;
 }
 
 }  // namespace headroom::record

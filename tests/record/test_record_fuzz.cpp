@@ -125,16 +125,21 @@ class TestRecordFuzz : public QObject {
     const auto file = at("mutated.h5");
     for (int i = begin; i < end; ++i) {
       shared.at = i;
-      Bytes bytes = original_;
-      if (seal_again) {  // only the HDF5 part, with an empty user block
-        record::SealedFile sealed(at("original.h5"));
+      Bytes bytes = original_, directory;
+      const auto seed = static_cast<std::uint64_t>(i) * 2 + seal_again;
+      if (seal_again) {  // the parts that the seal covers, with an empty user block
+        const record::SealedFile sealed(at("original.h5"));
         bytes.resize(static_cast<std::size_t>(sealed.end()));
         std::fill(bytes.begin(), bytes.begin() + record::seal_bytes, '\0');
+        directory.assign(sealed.directory().begin(), sealed.directory().end());
+        mutate(i % 4 == 0 ? bytes : directory, i % 4 == 0 ? record::seal_bytes : 0, seed);
+      } else {
+        mutate(bytes, 0, seed);
       }
-      mutate(bytes, seal_again ? record::seal_bytes : 0, static_cast<std::uint64_t>(i) * 2 + seal_again);
       write_file(file, bytes);
       try {
-        if (seal_again) record::seal_file(file);
+        if (seal_again)
+          record::seal_file(file, {reinterpret_cast<const std::uint8_t*>(directory.data()), directory.size()});
         test::touch_everything(file);
         ++shared.loaded;
       } catch (const Error& error) {
@@ -167,7 +172,7 @@ class TestRecordFuzz : public QObject {
     run_children(750, false);
   }
   void damaged_and_sealed_again() {
-    run_children(1000, true);
+    run_children(1500, true);
   }
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records that are well-formed HDF5 with a valid seal, but lie: each gives an input error that says where.
+// Records with a valid seal that lie, in their HDF5 part or in their directory: each gives an input error that says
+// where.
 #include <hdf5.h>
 #include <zlib.h>
 
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "record/directory.h"
 #include "record/run_record.h"
 #include "record/sealed_file.h"
 #include "support/synthetic_record.h"
@@ -137,8 +139,8 @@ std::vector<Case> cases() {
          H5Ldelete(f, "/meta/json", H5P_DEFAULT);
          H5Gclose(H5Gcreate2(f, "/meta/json", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
        },
-       "not a dataset"},
-      {"variable-length text", [](hid_t f) { put_variable_text(f, "/meta/json"); }, "variable-length string"},
+       "/meta/json: dataset is missing"},
+      {"variable-length text", [](hid_t f) { put_variable_text(f, "/meta/json"); }, "/meta/json: dataset is missing"},
       {"not JSON", [](hid_t f) { put_text(f, "/meta/json", "{\"a\": "); }, "not valid JSON"},
       {"deep JSON", [deep](hid_t f) { put_text(f, "/meta/json", deep); }, "JSON"},
       {"another schema", [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 1", "\"schema_version\": 9"); },
@@ -163,17 +165,12 @@ std::vector<Case> cases() {
       {"ids as float", [](hid_t f) { put<float>(f, "/tokens/ids", H5T_IEEE_F32LE, {48}, std::vector<float>(48)); },
        "wrong element type"},
       {"ids in big-endian", [](hid_t f) { put<std::int32_t>(f, "/tokens/ids", H5T_STD_I32BE, {48}, {}); },
-       "wrong element type"},
+       "/tokens/ids: dataset is missing"},
       {"ids in two dimensions",
        [](hid_t f) {
          put<std::int32_t>(f, "/tokens/ids", H5T_STD_I32LE, {6, 8}, std::vector<std::int32_t>(48));
        },
-       "wrong rank"},
-      {"2^50 ids", [](hid_t f) { put<std::int32_t>(f, "/tokens/ids", H5T_STD_I32LE, {1ULL << 50}, {}); },
-       "out of range"},
-      {"2^35 ids that are not stored",
-       [](hid_t f) { put<std::int32_t>(f, "/tokens/ids", H5T_STD_I32LE, {1ULL << 35}, {}); },
-       "claims more than it stores"},
+       "wrong extent"},
       {"ids whose chunk inflates to 64 MB", put_bomb, "/tokens/ids"},
       {"a negative id", [=](hid_t f) { put(f, "/tokens/ids", H5T_STD_I32LE, {48}, negative); }, "negative id"},
       {"fewer offsets than ids", [=](hid_t f) { put(f, "/tokens/end", H5T_STD_I64LE, {3}, integers(1, 2, 3)); },
@@ -182,7 +179,7 @@ std::vector<Case> cases() {
       {"offsets past the text", [=](hid_t f) { put(f, "/tokens/end", H5T_STD_I64LE, {48}, far); }, "byte range"},
       {"a foreign filter",
        [=](hid_t f) { put(f, "/tokens/begin", H5T_STD_I64LE, {48}, falling, [](hid_t list) { H5Pset_nbit(list); }); },
-       "filters"},
+       "/tokens/begin: dataset is missing"},
       {"data in another file",
        [](hid_t f) {
          H5Ldelete(f, "/tokens", H5P_DEFAULT);
@@ -235,6 +232,48 @@ std::vector<Case> cases() {
   };
 }
 
+struct DirectoryCase {
+  const char* name;
+  std::function<void(record::Directory&)> tamper;
+  const char* expected;
+};
+
+std::vector<DirectoryCase> directory_cases() {
+  using record::Directory;
+  const auto ids = [](Directory& d) -> record::StoredDataset& { return d.datasets.at("/tokens/ids"); };
+  return {
+      {"2^50 ids", [=](Directory& d) { ids(d).extent = {1LL << 50}; }, "out of range"},
+      {"2^35 ids in one chunk", [=](Directory& d) { ids(d).extent = ids(d).chunk = {1LL << 35}; }, "too large"},
+      {"ids that are not stored", [=](Directory& d) { ids(d).extent = ids(d).chunk = {1LL << 23}; },
+       "claims more than is stored"},
+      {"a negative extent", [=](Directory& d) { ids(d).extent = {-48}; }, "out of range"},
+      {"extents whose product overflows",
+       [=](Directory& d) {
+         ids(d).extent = ids(d).chunk = {1LL << 33, 1LL << 33};
+       },
+       "large"},
+      {"chunks of nothing", [=](Directory& d) { ids(d).chunk = {0}; }, "out of range"},
+      {"too few chunks", [=](Directory& d) { ids(d).chunk = {5}; }, "number of chunks"},
+      {"five dimensions",
+       [=](Directory& d) {
+         ids(d).extent = ids(d).chunk = {48, 1, 1, 1, 1};
+       },
+       "rank"},
+      {"a chunk past the end", [=](Directory& d) { ids(d).chunks[0].offset = 1LL << 62; }, "outside the file"},
+      {"a chunk in the user block", [=](Directory& d) { ids(d).chunks[0].offset = 8; }, "outside the file"},
+      {"an endless chunk", [=](Directory& d) { ids(d).chunks[0].size = 0xffffffff; }, "a chunk's size"},
+      {"an empty chunk", [=](Directory& d) { ids(d).chunks[0].size = 0; }, "a chunk's size"},
+      {"chunks that overlap", [=](Directory& d) { ids(d).chunks[0] = d.datasets.at("/tokens/end").chunks[0]; },
+       "overlap"},
+      {"another chunk's bytes", [=](Directory& d) { std::swap(ids(d).chunks, d.datasets.at("/tokens/end").chunks); },
+       "/tokens/ids"},
+      {"filters that were not applied", [=](Directory& d) { ids(d).chunks[0].skipped = 2; }, "wrong size"},
+      {"a filter beyond the pipeline", [=](Directory& d) { ids(d).shuffle = 40; }, "filters"},
+      {"an unknown element", [=](Directory& d) { ids(d).element = static_cast<record::Element>(9); }, "element type"},
+      {"no attributes", [=](Directory& d) { d.attributes.clear(); }, "is missing"},
+  };
+}
+
 }  // namespace
 
 class TestRecordHostile : public QObject {
@@ -251,7 +290,18 @@ class TestRecordHostile : public QObject {
     QVERIFY(handle >= 0);
     tamper(handle);
     H5Fclose(handle);
-    record::seal_file(file);
+    record::seal_file(file, to_bytes(record::directory_of_hdf5(file)));
+  }
+
+  void refused(const char* expected) {
+    try {
+      test::touch_everything(at("lie.h5"));
+      QFAIL("was read");
+    } catch (const Error& error) {
+      QCOMPARE(error.kind(), ErrorKind::input);
+      QVERIFY2(QString(error.what()).contains(expected), error.what());
+      QVERIFY2(QString(error.what()).contains("lie.h5"), error.what());
+    }
   }
 
  private slots:
@@ -276,14 +326,24 @@ class TestRecordHostile : public QObject {
     QFETCH(int, index);
     const Case lie = cases()[static_cast<std::size_t>(index)];
     tampered(at("lie.h5"), lie.tamper);
-    try {
-      test::touch_everything(at("lie.h5"));
-      QFAIL("was read");
-    } catch (const Error& error) {
-      QCOMPARE(error.kind(), ErrorKind::input);
-      QVERIFY2(QString(error.what()).contains(lie.expected), error.what());
-      QVERIFY2(QString(error.what()).contains("lie.h5"), error.what());
-    }
+    refused(lie.expected);
+  }
+
+  void lying_directories_are_refused_data() {
+    QTest::addColumn<int>("index");
+    const auto list = directory_cases();
+    for (std::size_t i = 0; i < list.size(); ++i) QTest::newRow(list[i].name) << static_cast<int>(i);
+  }
+  void lying_directories_are_refused() {
+    QFETCH(int, index);
+    const DirectoryCase lie = directory_cases()[static_cast<std::size_t>(index)];
+    std::filesystem::copy_file(at("good.h5"), at("lie.h5"), std::filesystem::copy_options::overwrite_existing);
+    const auto end = record::SealedFile(at("lie.h5")).end();
+    std::filesystem::resize_file(at("lie.h5"), static_cast<std::uintmax_t>(end));
+    record::Directory directory = record::directory_of_hdf5(at("lie.h5"));
+    lie.tamper(directory);
+    record::seal_file(at("lie.h5"), to_bytes(directory));
+    refused(lie.expected);
   }
 
   void what_is_no_record_is_named() {
