@@ -49,6 +49,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void fit_view();  ///< the whole context
 
   TileCache* cache() const { return cache_; }
+  /// Everything that was asked for is drawn.
+  bool settled() const { return !loading_ && !cache_->busy(); }
   QCustomPlot* plot() const { return plot_; }
   /// What a pixel is: "one pair a cell", "max of 32x32 pairs", "thumbnail: …".
   QString badge() const;

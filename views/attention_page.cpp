@@ -86,6 +86,8 @@ void AttentionPage::set_tile_provider(TileProvider* provider) {
   if (map_->data()) map_->set_data(map_->data(), map_->second_data());
 }
 
+bool AttentionPage::settled() const { return !source_stale_ && map_->settled() && prompt_->settled(); }
+
 void AttentionPage::focus_find() {
   prompt_->focus_find();
 }

@@ -31,6 +31,7 @@ class AttentionPage : public QWidget, public Exportable {
   MapReadout* readout() const { return readout_; }
   AttentionControls* controls() const { return controls_; }
 
+  bool settled() const;  ///< map, overlay and text are drawn
   void focus_find();   ///< Ctrl+F
   void focus_go_to();  ///< Ctrl+G
 

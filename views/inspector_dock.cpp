@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/inspector_dock.h"
 
+#include <QDateTime>
 #include <QFutureWatcher>
 #include <QHeaderView>
 #include <QLabel>
@@ -81,17 +82,25 @@ QString percent(double value) { return std::isfinite(value) ? QLocale().toString
 
 QString statistic_label(const std::string& name) {
   if (name == "entropy") return QObject::tr("Entropy (nats)");
-  if (name == "keys_for_90") return QObject::tr("Keys for 90 % of mass");
-  if (name == "keys_for_95") return QObject::tr("Keys for 95 % of mass");
-  if (name == "keys_for_99") return QObject::tr("Keys for 99 % of mass");
-  if (name == "sink_mass") return QObject::tr("Mass on the first 4");
-  if (name == "local_mass") return QObject::tr("Mass on the last 64");
+  if (name == "keys_for_90") return QObject::tr("Keys for 90 %");
+  if (name == "keys_for_95") return QObject::tr("Keys for 95 %");
+  if (name == "keys_for_99") return QObject::tr("Keys for 99 %");
+  if (name == "sink_mass") return QObject::tr("On the first 4");
+  if (name == "local_mass") return QObject::tr("On the last 64");
   if (name == "captured_mass") return QObject::tr("Captured mass");
   if (name == "missed_mass") return QObject::tr("Missed mass");
   return QString::fromStdString(name).replace('_', ' ');
 }
 
 bool is_share(const std::string& name) { return name.find("mass") != std::string::npos; }
+
+/// Between words, unless one of them is too long for the column.
+int wrap_of(const QString& text, const QFontMetrics& metrics, int width) {
+  for (const QString& word : text.split(' ')) {
+    if (metrics.horizontalAdvance(word) > width) return Qt::TextWrapAnywhere;
+  }
+  return Qt::TextWordWrap;
+}
 
 /// Values take the lines that they need; section titles get air above them.
 class FactDelegate : public QStyledItemDelegate {
@@ -102,7 +111,8 @@ class FactDelegate : public QStyledItemDelegate {
     if (!index.parent().isValid()) return {40, metrics.height() + 12};
     if (index.column() != 1) return QStyledItemDelegate::sizeHint(option, index) + QSize(6, 2);
     const int width = std::max(tree_->columnWidth(1) - 8, 40);
-    const QRect box = metrics.boundingRect(QRect(0, 0, width, 10000), Qt::TextWrapAnywhere, index.data().toString());
+    const QString text = index.data().toString();
+    const QRect box = metrics.boundingRect(QRect(0, 0, width, 10000), wrap_of(text, metrics, width), text);
     return {width, std::min(box.height(), metrics.lineSpacing() * 6) + 2};
   }
   void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
@@ -115,7 +125,9 @@ class FactDelegate : public QStyledItemDelegate {
     painter->setFont(font);
     painter->setPen(title || index.column() == 1 ? theme.text() : theme.muted_text());
     const QRect place = option.rect.adjusted(title ? 4 : 2, title ? 6 : 1, -2, 0);
-    painter->drawText(place, title ? int(Qt::AlignVCenter) : int(Qt::AlignTop | Qt::TextWrapAnywhere), index.data().toString());
+    const QString text = index.data().toString();
+    const int flags = title ? int(Qt::AlignVCenter) : Qt::AlignTop | wrap_of(text, QFontMetrics(font), place.width());
+    painter->drawText(place, flags, text);
     painter->restore();
   }
 
@@ -171,14 +183,14 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   facts_->setAccessibleName(tr("Facts of the selection"));
   splitter->addWidget(facts_);
 
-  auto* lower = new QWidget(splitter);
-  auto* lower_layout = new QVBoxLayout(lower);
+  lower_ = new QWidget(splitter);
+  auto* lower_layout = new QVBoxLayout(lower_);
   lower_layout->setContentsMargins(0, 4, 0, 0);
-  keys_title_ = new QLabel(lower);
+  keys_title_ = new QLabel(lower_);
   keys_title_->setWordWrap(true);
   keys_title_->setContentsMargins(8, 0, 8, 0);
   lower_layout->addWidget(keys_title_);
-  keys_ = new QTableWidget(0, 4, lower);
+  keys_ = new QTableWidget(0, 4, lower_);
   keys_->setHorizontalHeaderLabels({tr("Key"), tr("Token"), tr("p"), tr("Kept")});
   keys_->verticalHeader()->hide();
   keys_->setFrameShape(QFrame::NoFrame);
@@ -190,10 +202,11 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   keys_->horizontalHeader()->setSectionResizeMode(1, QHeaderView::Stretch);
   keys_->setAccessibleName(tr("Keys with most probability in the selected row"));
   lower_layout->addWidget(keys_, 1);
-  splitter->addWidget(lower);
+  splitter->addWidget(lower_);
   splitter->setStretchFactor(0, 3);
   splitter->setStretchFactor(1, 2);
 
+  setMinimumWidth(fontMetrics().height() * 14);
   connect(keys_, &QTableWidget::cellClicked, this, [this](int row, int) {
     const std::int64_t key = keys_->item(row, 0)->data(Qt::UserRole).toLongLong();
     selection_->change([key](ViewState& s) { s.keys = {key}; });
@@ -235,7 +248,8 @@ void InspectorDock::fill_facts() {
   fact(run, tr("Task"), text(meta.task));
   fact(run, tr("Device"), text(meta.device));
   fact(run, tr("Arithmetic"), text(meta.dtype));
-  fact(run, tr("Recorded"), text(meta.created));
+  const QDateTime created = QDateTime::fromString(text(meta.created), Qt::ISODate);
+  fact(run, tr("Recorded"), created.isValid() ? locale.toString(created.toLocalTime(), "d MMM yyyy, HH:mm") : text(meta.created));
   fact(run, tr("Run id"), text(meta.run_id));
   fact(run, tr("Kept"), text(meta.kept_note));
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
@@ -246,7 +260,7 @@ void InspectorDock::fill_facts() {
     fact(m, tr("Shared by"), method->granularity == 1 ? tr("one query") : tr("%1 queries").arg(method->granularity));
     fact(m, tr("Pairs attended"), percent(method->density));
     fact(m, tr("Captured mass"), percent(method->captured_mass_mean));
-    fact(m, tr("… in the worst layer"), percent(method->captured_mass_min));
+    fact(m, tr("… worst layer"), percent(method->captured_mass_min));
     if (method->oracle_recall_mean) fact(m, tr("Oracle recall"), percent(*method->oracle_recall_mean));
     if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
     if (method->ttft.repeats > 0) fact(m, tr("TTFT"), tr("%1 ms, median of %2").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
@@ -286,7 +300,9 @@ void InspectorDock::request_keys() {
     keys_title_->clear();
     return;
   }
-  keys_->setVisible(state.query_end > state.query_begin);
+  const bool has_row = state.query_end > state.query_begin;
+  keys_->setVisible(has_row);
+  lower_->setMaximumHeight(has_row ? QWIDGETSIZE_MAX : fontMetrics().lineSpacing() * 4);
   if (state.query_end <= state.query_begin) {
     keys_title_->setText(tr("Select a query in the map or the text to list its keys."));
     return;

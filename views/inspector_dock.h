@@ -30,6 +30,7 @@ class InspectorDock : public QWidget {
 
   Selection* selection_;
   QTreeWidget* facts_;
+  QWidget* lower_;
   QLabel* keys_title_;
   QTableWidget* keys_;
   quint64 generation_ = 0;

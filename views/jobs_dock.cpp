@@ -162,7 +162,7 @@ JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
   layout_->addStretch();
   area->setWidget(content);
   outer->addWidget(area);
-  setMinimumHeight(64);
+  setMinimumHeight(fontMetrics().lineSpacing() * 8);
 }
 
 void JobsDock::show_job(const JobInfo& job) {

@@ -130,6 +130,8 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   search();
 }
 
+bool PromptPanel::settled() const { return !rows_->busy(); }
+
 void PromptPanel::focus_find() {
   find_->setFocus(Qt::ShortcutFocusReason);
   find_->selectAll();

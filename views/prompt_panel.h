@@ -27,6 +27,7 @@ class PromptPanel : public QWidget, public Exportable {
   /// The map whose rows colour the text; null: none.
   void set_data(MapDataPtr map_data);
   PromptText* text() const { return text_; }
+  bool settled() const;  ///< the colours of the text are those of the selection
   QLineEdit* find_field() const { return find_; }
   QString find_count() const;  ///< "3/41", "none", or what is wrong with the expression
   void focus_find();

@@ -138,7 +138,7 @@ void MainWindow::build_docks() {
   setCorner(Qt::BottomLeftCorner, Qt::LeftDockWidgetArea);
   setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
   resizeDocks({left, right}, {215, 300}, Qt::Horizontal);
-  resizeDocks({bottom}, {90}, Qt::Vertical);
+  resizeDocks({bottom}, {170}, Qt::Vertical);
   bottom->hide();  // appears with the first job
 }
 

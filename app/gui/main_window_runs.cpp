@@ -10,6 +10,17 @@
 #include "views/banner_bar.h"
 
 namespace headroom::gui {
+namespace {
+
+/// "place: message (expected …, found …)", without the place where the reader knows it.
+QString sentence(const Problem& problem, const QString& known_place) {
+  QString text = problem.message;
+  if (!problem.place.isEmpty() && problem.place != known_place) text = problem.place + ": " + text;
+  if (!problem.reason().isEmpty()) text += " (" + problem.reason() + ")";
+  return text + ".";
+}
+
+}  // namespace
 
 void MainWindow::open_path(const QString& path) {
   const QFileInfo file(path);
@@ -54,8 +65,8 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
   views::Banner banner;
   banner.kind = views::Banner::Kind::error;
   banner.key = "record:" + path;
-  banner.title = tr("%1 could not be opened: %2.").arg(QFileInfo(path).fileName(), problem.message);
-  banner.text = QStringList{problem.place == path ? QString() : problem.place, problem.reason()}.join(' ').trimmed();
+  banner.title = tr("%1 was not opened.").arg(QFileInfo(path).fileName());
+  banner.text = sentence(problem, path);
   banner.details = tr("File: %1").arg(path) + "\n" + problem.details();
   banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
   banners_->show_banner(banner);
@@ -84,8 +95,8 @@ void MainWindow::job_failed(const Problem& problem, const protocol::RunSpec& spe
   views::Banner banner;
   banner.kind = views::Banner::Kind::error;
   banner.key = "job";
-  banner.title = tr("The run failed: %1.").arg(problem.message);
-  banner.text = QStringList{problem.place, problem.reason()}.join(' ').trimmed();
+  banner.title = tr("The run failed.");
+  banner.text = sentence(problem, {});
   banner.details = problem.details();
   banner.buttons = {{tr("Change and try again…"), [this, spec] {
                        NewRunRequest request;

@@ -179,8 +179,8 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
     for (const std::string& id : p.methods) ids << QString::fromStdString(id);
     text += "\n" + tr("Runs %1.").arg(ids.join(", "));
   }
-  if (!p.keeps.empty()) text += " " + tr("Keeps: %1").arg(QString::fromStdString(p.keeps));
   needs_->setText(text);
+  needs_->setToolTip(p.keeps.empty() ? QString() : tr("The record keeps: %1").arg(QString::fromStdString(p.keeps)));
   tail_->setPlainText(QString::fromStdString(p.prompt_tail));
   tail_->moveCursor(QTextCursor::End);
   if (p.warnings.empty()) {

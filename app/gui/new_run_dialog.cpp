@@ -49,8 +49,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   layout->addWidget(build_check(), 3, 0, 1, 2);
   layout->setColumnStretch(0, 1);
   layout->setColumnStretch(1, 1);
-  layout->setRowStretch(1, 1);
-  layout->setRowStretch(3, 1);
+    layout->setRowStretch(3, 1);
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Cancel, this);
   start_ = buttons->addButton(tr("Start run"), QDialogButtonBox::AcceptRole);
   start_->setObjectName("start_run");
@@ -88,7 +87,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   connect(&engine_, &EngineClient::state_changed, this, &NewRunDialog::engine_changed);
   engine_changed();
   const int unit = fontMetrics().height();
-  resize(unit * 62, unit * 40);
+  resize(unit * 64, unit * 43);
   prompt_text_->setFocus();
 }
 
@@ -296,7 +295,7 @@ QWidget* NewRunDialog::build_check() {
   tail_->setPlaceholderText(tr("The end of the prompt as the model will see it"));
   tail_->setAccessibleName(tr("End of the rendered prompt"));
   tail_->setObjectName("prompt_tail");
-  tail_->setMinimumHeight(fontMetrics().lineSpacing() * 3);
+  tail_->setMinimumHeight(fontMetrics().lineSpacing() * 4);
   layout->addWidget(message_);
   layout->addWidget(needs_);
   layout->addWidget(tail_, 1);

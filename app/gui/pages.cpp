@@ -4,23 +4,12 @@
 #include <QCoreApplication>
 #include <QWidget>
 
-#include "gui/pages_pending.h"
-#if __has_include("views/attention_page.h")
 #include "views/attention_page.h"
-#endif
-#if __has_include("views/budget_page.h")
 #include "views/budget_page.h"
-#endif
-#if __has_include("views/compare_page.h")
 #include "views/compare_page.h"
-#endif
 #include "views/prompt_panel.h"
-#if __has_include("views/overview_page.h")
 #include "views/overview_page.h"
-#endif
-#if __has_include("views/timing_page.h")
 #include "views/timing_page.h"
-#endif
 
 namespace headroom::gui {
 namespace {
@@ -33,10 +22,7 @@ PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent
   auto* widget = new PageType(selection, parent);
   widget->setObjectName("page_" + id);
   widget->setAccessibleName(title);
-  pages.append({id, title, hint, widget, widget, [widget] {
-                  if constexpr (requires { widget->settled(); }) return widget->settled();
-                  return true;
-                }});
+  pages.append({id, title, hint, widget, widget, [widget] { return widget->settled(); }});
   return widget;
 }
 
@@ -53,7 +39,6 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
   add<views::TimingPage>(pages, selection, parent, "timing", words("Timing"), words("Where the time to first token goes"));
   auto* compare = add<views::ComparePage>(pages, selection, parent, "compare", words("Compare"),
                           words("Methods and runs side by side, and where their maps differ"));
-#if __has_include("views/budget_page.h")
   QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
     if (run) run(tokens);
   });
@@ -71,10 +56,6 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
   });
   attention->set_tile_provider(wanted.tiles);
   compare->set_tile_provider(wanted.tiles);
-#else
-  (void)attention, (void)overview, (void)compare;
-  (void)budget, (void)wanted;
-#endif
   return pages;
 }
 
