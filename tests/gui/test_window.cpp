@@ -96,7 +96,7 @@ class TestWindow : public QObject {
   void opens_the_record_that_was_named() {
     Bench b(ini(), quiet({good_}));
     QTRY_VERIFY(b.window.selection().record());
-    QVERIFY(b.window.windowTitle().contains("good.h5"));
+    QTRY_VERIFY(b.window.windowTitle().contains("good.h5"));
     QVERIFY(b.banners().contains("prompt_notice"));
     QCOMPARE(b.settings.recent_files(), QStringList{good_});
     QVERIFY(!b.window.selection().can_undo());
@@ -202,6 +202,7 @@ class TestWindow : public QObject {
   void closing_a_run_can_be_undone() {
     Bench b(ini(), quiet({good_, other_}));
     QTRY_COMPARE(b.window.selection().state().runs.size(), 2u);
+    QTRY_VERIFY(b.window.actions().close_run->isEnabled());  // announced with the next tick
     b.window.actions().close_run->trigger();
     QCOMPARE(b.window.selection().state().runs.size(), 1u);
     b.window.selection().undo();
@@ -209,6 +210,7 @@ class TestWindow : public QObject {
     QVERIFY(QFile::exists(other_));
     QTRY_VERIFY(b.window.actions().close_run->isEnabled());
     b.window.actions().close_run->trigger();
+    QTRY_COMPARE(b.window.selection().state().runs.size(), 1u);
     b.window.actions().close_run->trigger();
     QTRY_VERIFY(!b.window.actions().export_figure->isEnabled());
     QVERIFY(!b.window.selection().record());
