@@ -11,6 +11,7 @@
 #include <QMenu>
 #include <QMenuBar>
 #include <QMimeData>
+#include <QScreen>
 #include <QStackedWidget>
 #include <QStatusBar>
 #include <QToolBar>
@@ -98,7 +99,12 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
   connect(&opener_, &RecordOpener::failed, this, &MainWindow::record_failed);
 
-  resize(1440, 900);
+  const QSize screen = this->screen() && !options_.quiet ? this->screen()->availableSize() : options_.size;
+  resize(options_.size.boundedTo(screen));
+  if (width() < 1400) {  // the page needs the width more than a second dock does
+    tabifyDockWidget(docks_[0], docks_[1]);
+    docks_[0]->raise();
+  }
   layout_.remember_default();
   if (options_.quiet) {
     hints_->hide();

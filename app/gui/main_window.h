@@ -36,6 +36,7 @@ struct StartOptions {
   QString engine;         ///< program to use in place of the settings' one
   bool use_engine = true; ///< off for pictures
   bool quiet = false;     ///< no hints, notices or saved layout (pictures)
+  QSize size{1440, 900};  ///< where no layout was saved; not more than the screen has
 };
 
 class MainWindow : public QMainWindow {

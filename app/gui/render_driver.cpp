@@ -40,8 +40,7 @@ bool settle(const Page& page) {
 class Studio {
  public:
   explicit Studio(const CommandLine& line)
-      : settings_(folder_.filePath("settings.ini")), window_((settings_.set_theme(line.theme.value_or(views::ThemeMode::light)), settings_), options()) {
-    window_.resize(line.size);
+      : settings_(folder_.filePath("settings.ini")), window_((settings_.set_theme(line.theme.value_or(views::ThemeMode::light)), settings_), options(line.size)) {
     window_.show();
   }
   void open(const QString& file) {
@@ -51,10 +50,11 @@ class Studio {
   MainWindow& window() { return window_; }
 
  private:
-  static StartOptions options() {
+  static StartOptions options(QSize size) {
     StartOptions options;
     options.use_engine = false;
     options.quiet = true;
+    options.size = size;
     return options;
   }
   QTemporaryDir folder_;
