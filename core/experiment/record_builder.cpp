@@ -9,6 +9,9 @@
 namespace headroom::experiment {
 namespace {
 
+// Of a causal map half is empty: until the first layer shows how well it compresses, expect a little more than that.
+constexpr double causal_ratio = 0.6;
+
 /// "5", "5, 11 and 17"
 std::string list_text(std::vector<int> layers) {
   std::sort(layers.begin(), layers.end());
@@ -74,7 +77,7 @@ double RecordBuilder::measured_ratio(std::int64_t raw, std::int64_t before) {
 void RecordBuilder::write_thumbnails(const std::vector<int>& order) {
   const auto heads = run_.config().num_q_heads + 1, size = MethodRunner::thumbnail_size;
   const auto raw = heads * size * size * 2 * 4 * static_cast<std::int64_t>(methods_.size());
-  double ratio = 1.05;
+  double ratio = causal_ratio;
   for (int layer : order) {
     if (out_of_time() || !fits(thumbnail_share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
@@ -92,7 +95,7 @@ void RecordBuilder::write_supports(const std::vector<int>& order) {
       std::count_if(methods_.begin(), methods_.end(), [](const auto& m) { return m.budget.has_value(); });
   const auto raw = 3 * run_.length() * ((run_.length() + 7) / 8) * sparse;
   if (sparse == 0) return;
-  double ratio = 1.05;
+  double ratio = causal_ratio;
   for (int layer : order) {
     if (out_of_time() || !fits(support_share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
@@ -154,10 +157,13 @@ std::string RecordBuilder::note() const {
             (run_.spec.keep_layers.empty() ? ", those with the worst captured mass." : ", as asked for.");
   if (run_.spec.keep_queries > 0 && run_.spec.keep_queries < run_.length())
     text += " Exact maps hold the last " + std::to_string(run_.spec.keep_queries) + " queries.";
-  const auto wanted = run_.spec.keep_layers.empty() ? static_cast<std::size_t>(full) : run_.spec.keep_layers.size();
+  const auto all = static_cast<std::size_t>(full);
+  const auto wanted = run_.spec.keep_layers.empty() ? all : run_.spec.keep_layers.size();
+  const bool left_out =
+      stream_layers_.size() < wanted || thumbnail_layers_ < full || (sparse && support_layers_.size() < all);
   if (cut_short_)
     text += " The rest was left out because the run was cancelled.";
-  else if (stream_layers_.size() < wanted)
+  else if (left_out)
     text += " The rest did not fit under the record limit of " + std::to_string(run_.spec.record_limit >> 20) + " MiB.";
   return text;
 }
