@@ -2,6 +2,8 @@
 #include "record/record_writer.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <system_error>
 
 #include "base/error.h"
@@ -19,6 +21,14 @@ namespace {
 
 void require(bool condition, const char* what) {
   if (!condition) throw Error(ErrorKind::internal, std::string("record: ") + what);
+}
+
+/// Keeps 8 bits of mantissa (nearest): enough for a small picture, and the zeros that follow compress to nothing.
+void append_rounded(std::vector<float>& to, const std::vector<float>& from) {
+  for (const float value : from) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    to.push_back(std::isfinite(value) ? std::bit_cast<float>((bits + 0x8000u) & 0xffff0000u) : value);
+  }
 }
 
 std::int64_t size_of(const auto& container) {
@@ -151,8 +161,8 @@ void RecordWriter::write_thumbnails(std::string_view method, int layer, const st
     require(
         one.size == size && one.cell == cell && size_of(one.max) == size * size && one.max.size() == one.mean.size(),
         "thumbnails differ in size");
-    max.insert(max.end(), one.max.begin(), one.max.end());
-    mean.insert(mean.end(), one.mean.begin(), one.mean.end());
+    append_rounded(max, one.max);
+    append_rounded(mean, one.mean);
   }
   w.write(layout::layer(method, layer, "thumbnails/max"), {size_of(per_head), size, size}, max);
   w.write(layout::layer(method, layer, "thumbnails/mean"), {size_of(per_head), size, size}, mean);

@@ -111,7 +111,8 @@ struct LayerStream {
   std::vector<float> lse;  ///< [Hq, L - query_begin]
 };
 
-/// Small maps of one head over the whole prompt: a cell covers `cell` x `cell` pairs.
+/// Small maps of one head over the whole prompt: a cell covers `cell` x `cell` pairs. A record keeps 8 bits of
+/// mantissa.
 struct Thumbnail {
   std::int64_t size = 0, cell = 0;
   std::vector<float> max, mean;  ///< [size, size], queries down
