@@ -16,6 +16,7 @@
 
 #include "views/budget_page.h"
 #include "views/budget_plot.h"
+#include "views/flow_layout.h"
 #include "views/format.h"
 #include "views/theme.h"
 
@@ -59,8 +60,7 @@ void BudgetPage::build() {
   middle->setSpacing(16);
   auto* left = new QVBoxLayout;
   left->setSpacing(8);
-  auto* view_row = new QHBoxLayout;
-  view_row->setSpacing(8);
+  auto* view_row = new FlowLayout(nullptr, 8, 6);
   stream_ = new QComboBox(body());
   stream_->setAccessibleName(tr("Stream of the mass curves"));
   scope_ = new QComboBox(body());
@@ -72,7 +72,6 @@ void BudgetPage::build() {
     box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     view_row->addWidget(box);
   }
-  view_row->addStretch(1);
   left->addLayout(view_row);
   source_ = make_note(QString(), body());
   left->addWidget(source_);
@@ -98,7 +97,7 @@ void BudgetPage::build() {
 
 QWidget* BudgetPage::build_side() {
   auto* side = new QWidget(body());
-  side->setFixedWidth(320);
+  side->setFixedWidth(312);
   auto* column = new QVBoxLayout(side);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(8);

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "views/attention_map_widget.h"
+#include "views/flow_layout.h"
 #include "views/format.h"
 #include "views/page_base.h"
 #include "views/theme.h"
@@ -24,8 +25,7 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(6);
-  auto* bar = new QHBoxLayout;
-  bar->setSpacing(8);
+  auto* bar = new FlowLayout(nullptr, 8, 6);
   bar->addWidget(make_heading(tr("Map"), this));
   mode_box_ = new QComboBox(this);
   mode_box_->addItems({tr("Side by side"), tr("Difference"), tr("Diagonal split"), tr("Flicker (hold X)")});
@@ -41,7 +41,6 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
   hold_button_ = new QPushButton(tr("Hold for the candidate"), this);
   hold_button_->setFocusPolicy(Qt::NoFocus);
   bar->addWidget(hold_button_);
-  bar->addStretch(1);
   column->addLayout(bar);
   refusal_label_ = new QLabel(this);
   refusal_label_->setWordWrap(true);
@@ -59,7 +58,7 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
     title = make_heading(QString(), widget);
     inner->addWidget(title);
     map = new AttentionMapWidget(selection, cache_, widget);
-    map->setMinimumSize(160, 140);
+    map->setMinimumSize(240, 140);
     map->set_minimap_enabled(false);
     map->set_marginals_visible(false);
     inner->addWidget(map, 1);
@@ -167,7 +166,9 @@ void CompareMaps::update_maps() {
   second_title_->setText(tr("Candidate: %1").arg(other));
   switch (mode_) {
     case Mode::difference:
-      first_title_->setText(tr("%1 minus %2").arg(other, base));
+      first_title_->setText(
+          tr("%1 minus %2").arg(other, base) +
+          (layer_ == 0 ? tr(": equal, the first layer sees the same input in every method") : QString()));
       break;
     case Mode::diagonal_split:
       first_title_->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, other));

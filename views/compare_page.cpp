@@ -17,6 +17,7 @@
 #include "views/attention_map_widget.h"
 #include "views/compare_chart.h"
 #include "views/compare_maps.h"
+#include "views/flow_layout.h"
 #include "views/format.h"
 #include "views/theme.h"
 
@@ -30,6 +31,7 @@ constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::
 ComparePage::ComparePage(Selection* selection, QWidget* parent)
     : PageBase(selection, interest, parent), quantities_(compare_quantities()) {
   build();
+  arrange();  // before the first layout: what is hidden when narrow must not widen the window
 }
 
 void ComparePage::build() {
@@ -38,8 +40,7 @@ void ComparePage::build() {
   column->setContentsMargins(16, 16, 16, 12);
   column->setSpacing(8);
 
-  auto* bar = new QHBoxLayout;
-  bar->setSpacing(8);
+  auto* bar = new FlowLayout(nullptr, 8, 6);
   const auto choice = [&](const QString& name) {
     auto* box = new QComboBox(body());
     box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
@@ -57,12 +58,17 @@ void ComparePage::build() {
   connect(swap, &QToolButton::clicked, this, [this] { set_sides(candidate_, baseline_); });
   bar->addWidget(swap);
   candidate_box_ = choice(tr("Candidate"));
-  bar->addStretch(1);
+  details_ = new QToolButton(body());
+  details_->setText(tr("Details and answers"));
+  details_->setCheckable(true);
+  connect(details_, &QToolButton::toggled, this, &ComparePage::arrange);
+  bar->addWidget(details_);
   column->addLayout(bar);
 
   columns_ = new QSplitter(Qt::Horizontal, body());
   columns_->setChildrenCollapsible(false);
-  auto* left = new QWidget(columns_);
+  left_ = new QWidget(columns_);
+  QWidget* left = left_;
   auto* left_column = new QVBoxLayout(left);
   left_column->setContentsMargins(0, 0, 8, 0);
   left_column->setSpacing(8);
@@ -97,6 +103,7 @@ void ComparePage::build() {
   connect(differences_only_, &QToolButton::toggled, metadata_, &MetadataModel::set_differences_only);
 
   auto* right = new QSplitter(Qt::Vertical, columns_);
+  right_ = right;
   right->setChildrenCollapsible(false);
   maps_ = new CompareMaps(selection(), right);
   auto* chart_pane = new QWidget(right);
@@ -110,9 +117,10 @@ void ComparePage::build() {
   quantity_box_->setAccessibleName(tr("What the chart compares"));
   for (const auto& quantity : quantities_) quantity_box_->addItem(quantity.title());
   chart_bar->addWidget(quantity_box_);
-  summary_ = make_note(QString(), chart_pane);
-  chart_bar->addWidget(summary_, 1);
+  chart_bar->addStretch(1);
   chart_column->addLayout(chart_bar);
+  summary_ = make_note(QString(), chart_pane);
+  chart_column->addWidget(summary_);
   chart_ = new CompareChart(chart_pane);
   chart_->setMinimumHeight(130);
   chart_column->addWidget(chart_, 1);
@@ -168,10 +176,19 @@ void ComparePage::restyle() {
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
   PageBase::resizeEvent(event);
-  if (placed_ || event->size().width() < 400) return;
+  arrange();
+  if (placed_ || left_->isHidden() || event->size().width() < 400) return;
   placed_ = true;
   const int left = std::clamp(event->size().width() * 3 / 10, 300, 460);
   columns_->setSizes({left, event->size().width() - left - 40});
+}
+
+void ComparePage::arrange() {
+  // Two maps of useful size and 45 characters of details beside them.
+  const bool narrow = width() < 600 + 45 * fontMetrics().averageCharWidth();
+  details_->setVisible(narrow);
+  left_->setVisible(!narrow || details_->isChecked());
+  right_->setVisible(!narrow || !details_->isChecked());
 }
 
 void ComparePage::choose_defaults() {

@@ -50,6 +50,7 @@ class ComparePage : public PageBase, public Exportable {
   void picked();
   void show_sides();
   void show_chart();
+  void arrange();
   QString side_name(const CompareSide& side) const;
 
   CompareSide baseline_, candidate_;
@@ -66,6 +67,8 @@ class ComparePage : public PageBase, public Exportable {
   CompareMaps* maps_;
   CompareChart* chart_;
   QSplitter* columns_;
+  QWidget *left_, *right_;
+  QToolButton* details_;  ///< narrow pages show either the details or the maps and numbers
   bool placed_ = false;
 };
 

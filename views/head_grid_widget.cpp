@@ -29,7 +29,8 @@ HeadGridWidget::HeadGridWidget(QWidget* parent) : QWidget(parent) {
 }
 
 QSize HeadGridWidget::sizeHint() const {
-  return {760, 320};
+  // No taller than needed: the page gives what is left, and scrolls only where even the least does not fit.
+  return {760, minimumSizeHint().height()};
 }
 QSize HeadGridWidget::minimumSizeHint() const {
   const int heads = data_ ? data_->heads : 10;

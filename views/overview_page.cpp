@@ -17,6 +17,7 @@
 
 #include "views/answer_cards.h"
 #include "views/answer_sentence.h"
+#include "views/flow_layout.h"
 #include "views/format.h"
 #include "views/head_grid_widget.h"
 #include "views/head_statistics_model.h"
@@ -74,10 +75,8 @@ void OverviewPage::build() {
   column->addWidget(answers_);
   column->addSpacing(8);
 
-  auto* bar = new QHBoxLayout;
-  bar->setSpacing(8);
+  auto* bar = new FlowLayout(nullptr, 8, 6);
   bar->addWidget(make_heading(tr("Layers and heads"), content));
-  bar->addSpacing(8);
   statistic_ = new QComboBox(content);
   statistic_->setAccessibleName(tr("Statistic"));
   for (const auto& statistic : grid_statistics())
@@ -99,7 +98,6 @@ void OverviewPage::build() {
     bar->addWidget(box);
   }
   bar->addWidget(as_table_);
-  bar->addStretch(1);
   column->addLayout(bar);
   definition_ = make_note(QString(), content);
   column->addWidget(definition_);
@@ -237,9 +235,13 @@ void OverviewPage::show_answers() {
   answers_heading_->setVisible(any);
   answers_->setVisible(any);
   const QString reference = QString::fromStdString(record_->meta().task_reference).trimmed();
-  answers_->set_answers(std::move(entries), reference);
+  // A short reference stands in the heading and leaves its room to the answers.
+  const bool brief = reference.size() <= 60 && !reference.contains('\n');
+  answers_->set_answers(std::move(entries), brief ? QString() : reference);
   const QString task = QString::fromStdString(record_->meta().task);
-  answers_heading_->setText(task.isEmpty() ? tr("Answers") : tr("Answers · task %1").arg(task));
+  QString heading = task.isEmpty() ? tr("Answers") : tr("Answers · task %1").arg(task);
+  if (brief && !reference.isEmpty()) heading += tr(" · it asks for %1").arg(reference);
+  answers_heading_->setText(heading);
 }
 
 void OverviewPage::fill_streams() {

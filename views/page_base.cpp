@@ -161,9 +161,12 @@ void style_table(QTableView* table) {
   table->setHorizontalScrollMode(QAbstractItemView::ScrollPerPixel);
 }
 
-void fit_table(QTableView* table) {
+void fit_table(QTableView* table, int most) {
   table->verticalHeader()->setDefaultSectionSize(table->fontMetrics().height() + 8);
   table->resizeColumnsToContents();
+  const int columns = table->model() && most > 0 ? table->model()->columnCount() : 0;
+  for (int column = 1; column < columns; ++column)
+    table->setColumnWidth(column, std::min(table->columnWidth(column), most));
 }
 
 QString csv_cell(const QString& text) {

@@ -70,8 +70,8 @@ void style_axis(QCPAxis* axis);
 /// The marker of a method: the same shape and colour on every page, filled or open.
 QCPScatterStyle method_marker(const QString& name, double size, bool filled);
 void style_table(QTableView* table);
-/// Column widths to their contents, rows to the font.
-void fit_table(QTableView* table);
+/// Rows to the font, columns to their contents, those behind the first no wider than `most` pixels (0: as they are).
+void fit_table(QTableView* table, int most = 0);
 /// One cell of a CSV line, quoted as RFC 4180 asks.
 QString csv_cell(const QString& text);
 

@@ -19,8 +19,8 @@ std::optional<double> amdahl_bound(const record::MethodSummary& dense) {
 
 QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline) {
   if (method.id == baseline.id) return QObject::tr("baseline");
-  if (method.name == "oracle") return QObject::tr("none: a reference, not deployable");
-  if (!method.label.empty()) return QObject::tr("none: %1").arg(QString::fromStdString(method.label));
+  if (method.name == "oracle") return QObject::tr("none: a reference");
+  if (!method.label.empty()) return QObject::tr("none, see note");
   if (!speedup_allowed(method, baseline)) return QStringLiteral("–");
   return format_fixed(baseline.ttft.median / method.ttft.median, 2) + "x";
 }

@@ -93,7 +93,7 @@ void TimingPage::refresh(unsigned) {
     view_->setCurrentIndex(std::max(0, view_->findData(before)));
   }
   model_->set_methods(methods_, baseline);
-  fit_table(table_);
+  fit_table(table_, 190);
   context_->setText(context_text());
   bound_->setText(bound_text());
   note_->setText(unoptimised_text());
@@ -104,7 +104,7 @@ void TimingPage::refresh(unsigned) {
 void TimingPage::restyle() {
   plot_->restyle();
   legend_->setText(plot_->legend_html());
-  fit_table(table_);
+  fit_table(table_, 190);
 }
 
 void TimingPage::show_plot() {

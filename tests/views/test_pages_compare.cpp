@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Compare: what it sets side by side, what it refuses, and what the keys do.
+#include <QTableView>
+#include <QToolButton>
+
 #include "page_fixture.h"
 #include "views/attention_map_widget.h"
 #include "views/compare_chart.h"
@@ -126,6 +129,20 @@ class TestPagesCompare : public QObject {
     const QPoint at(static_cast<int>(chart->xAxis->coordToPixel(4)), chart->axisRect()->center().y());
     QTest::mouseClick(chart, Qt::LeftButton, {}, at);
     QCOMPARE(selection_->state().layer, 4);
+  }
+
+  void a_narrow_page_shows_maps_or_details() {
+    ComparePage page(selection_.get());
+    show_page(page, {720, 640});
+    QVERIFY(page.minimumSizeHint().width() <= 720);
+    QVERIFY(page.maps()->isVisible());
+    auto* table = page.findChild<QTableView*>();
+    QVERIFY(!table->isVisible());
+    for (auto* button : page.findChildren<QToolButton*>())
+      if (button->isVisible() && button->text() == "Details and answers") QTest::mouseClick(button, Qt::LeftButton);
+    QVERIFY(table->isVisible() && !page.maps()->isVisible());
+    page.resize(1400, 900);
+    QTRY_VERIFY(table->isVisible() && page.maps()->isVisible());
   }
 
   void metadata_shows_differences_only_when_asked() {

@@ -7,6 +7,7 @@
 
 #include "page_fixture.h"
 #include "views/budget_page.h"
+#include "views/compare_maps.h"
 #include "views/compare_page.h"
 #include "views/overview_page.h"
 #include "views/theme.h"
@@ -45,6 +46,17 @@ class TestPagesPictures : public QObject {
       keep(dark, page, "dark");
       QVERIFY(mean_grey(light) > 150);
       QVERIFY(mean_grey(dark) < mean_grey(light) - 50);
+    }
+  }
+  void compare_draws_every_mode() {
+    ComparePage page(&selection_);
+    show_page(page, {1280, 720});
+    for (const auto& [mode, name] : {std::pair{CompareMaps::Mode::difference, "difference"},
+                                     std::pair{CompareMaps::Mode::diagonal_split, "split"}}) {
+      page.maps()->set_mode(mode);
+      QTRY_VERIFY(page.settled());
+      QTest::qWait(100);
+      keep(page.grab().toImage(), "compare", name);
     }
   }
   void pages_export_text_as_text_data() { pages_follow_the_theme_data(); }
