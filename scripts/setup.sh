@@ -11,7 +11,7 @@ say() { printf '%s\n' "$*" >&2; }
 fail() { say "$1"; exit "${2:-1}"; }
 
 engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev python3 python3-venv ca-certificates unzip)
-window_packages=(qt6-base-dev libqt6svg6-dev libqcustomplot-dev libgl-dev fonts-dejavu-core)
+window_packages=(qt6-base-dev qt6-svg-dev libqcustomplot-dev libgl-dev fonts-dejavu-core)
 
 # Debian packages among "$@" that are not installed.
 missing_packages() {
