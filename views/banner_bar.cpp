@@ -35,7 +35,10 @@ class Sign : public QWidget {
     painter.setRenderHint(QPainter::Antialiasing);
     const qreal s = std::min(width(), height()) - 2;
     painter.translate((width() - s) / 2, (height() - s) / 2);
-    painter.setPen(QPen(kind_ == Banner::Kind::info ? theme.accent() : kind_ == Banner::Kind::warning ? theme.missed() : theme.text(), 1.6));
+    painter.setPen(QPen(kind_ == Banner::Kind::info      ? theme.accent()
+                        : kind_ == Banner::Kind::warning ? theme.missed()
+                                                         : theme.text(),
+                        1.6));
     QPolygonF shape;
     switch (kind_) {
       case Banner::Kind::info:
@@ -196,8 +199,12 @@ bool BannerBar::dismiss_newest() {
   return true;
 }
 
-bool BannerBar::contains(const QString& key) const { return find(key) != nullptr; }
-int BannerBar::count() const { return layout_->count(); }
+bool BannerBar::contains(const QString& key) const {
+  return find(key) != nullptr;
+}
+int BannerBar::count() const {
+  return layout_->count();
+}
 
 QString BannerBar::text_of(const QString& key) const {
   const QWidget* widget = find(key);

@@ -37,12 +37,15 @@ struct KeyTable {
   QString note;  ///< why it is empty
 };
 
-KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer, record::HeadSelector head, std::int64_t query) {
+KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer, record::HeadSelector head,
+                   std::int64_t query) {
   KeyTable table;
   try {
     const auto stream = record->layer_stream(method, layer);
     if (!stream) {
-      table.note = QObject::tr("This record does not hold layer %1 of %2 exactly.").arg(layer).arg(QString::fromStdString(method));
+      table.note = QObject::tr("This record does not hold layer %1 of %2 exactly.")
+                       .arg(layer)
+                       .arg(QString::fromStdString(method));
       return table;
     }
     const std::vector<float> row = record::probability_row(*stream, head, query);
@@ -62,7 +65,8 @@ KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer
                       });
     for (std::size_t i = 0; i < kept; ++i) {
       KeyLine line{order[i], row[static_cast<std::size_t>(order[i])], {}};
-      if (support && query < support->length() && line.key < support->length()) line.selected = support->test(query, line.key);
+      if (support && query < support->length() && line.key < support->length())
+        line.selected = support->test(query, line.key);
       line.missed = line.selected == false && target && query < target->length() && line.key < target->length() &&
                     target->test(query, line.key);
       table.lines.push_back(line);
@@ -78,7 +82,9 @@ QString number(double value, int digits = 3) {
   return std::isfinite(value) ? QLocale().toString(value, 'g', digits) : QString("–");
 }
 
-QString percent(double value) { return std::isfinite(value) ? QLocale().toString(value * 100, 'f', 1) + " %" : QString("–"); }
+QString percent(double value) {
+  return std::isfinite(value) ? QLocale().toString(value * 100, 'f', 1) + " %" : QString("–");
+}
 
 QString statistic_label(const std::string& name) {
   if (name == "entropy") return QObject::tr("Entropy (nats)");
@@ -92,7 +98,9 @@ QString statistic_label(const std::string& name) {
   return QString::fromStdString(name).replace('_', ' ');
 }
 
-bool is_share(const std::string& name) { return name.find("mass") != std::string::npos; }
+bool is_share(const std::string& name) {
+  return name.find("mass") != std::string::npos;
+}
 
 /// Between words, unless one of them is too long for the column.
 int wrap_of(const QString& text, const QFontMetrics& metrics, int width) {
@@ -157,7 +165,8 @@ QString visible_token(const record::TokenTable& tokens, std::int64_t position, i
   const auto size = static_cast<std::int64_t>(tokens.text.size());
   const std::int64_t begin = std::clamp<std::int64_t>(tokens.begin[i], 0, size);
   const std::int64_t end = std::clamp<std::int64_t>(tokens.end[i], begin, size);
-  QString text = QString::fromUtf8(tokens.text.data() + begin, static_cast<qsizetype>(std::min<std::int64_t>(end - begin, 256)));
+  QString text =
+      QString::fromUtf8(tokens.text.data() + begin, static_cast<qsizetype>(std::min<std::int64_t>(end - begin, 256)));
   text.replace('\n', "⏎").replace('\t', "⇥").replace('\r', "␍");
   if (text.startsWith(' ')) text[0] = QChar(0x00b7);
   return text.size() > max_characters ? text.left(max_characters - 1) + "…" : text;
@@ -243,27 +252,37 @@ void InspectorDock::fill_facts() {
   auto* run = section(facts_, tr("Run"));
   fact(run, tr("Model"), text(meta.model_name), text(meta.model_path));
   fact(run, tr("Architecture"), tr("%1, %2 layers").arg(text(meta.architecture)).arg(meta.num_layers));
-  fact(run, tr("Heads"), tr("%1 query, %2 key; d = %3").arg(meta.num_q_heads).arg(meta.num_kv_heads).arg(meta.head_dim));
-  fact(run, tr("Prompt"), tr("%1 of %2 tokens").arg(locale.toString(qlonglong(record->length())), locale.toString(qlonglong(meta.context))));
+  fact(run, tr("Heads"),
+       tr("%1 query, %2 key; d = %3").arg(meta.num_q_heads).arg(meta.num_kv_heads).arg(meta.head_dim));
+  fact(run, tr("Prompt"),
+       tr("%1 of %2 tokens")
+           .arg(locale.toString(qlonglong(record->length())), locale.toString(qlonglong(meta.context))));
   fact(run, tr("Task"), text(meta.task));
   fact(run, tr("Device"), text(meta.device));
   fact(run, tr("Arithmetic"), text(meta.dtype));
   const QDateTime created = QDateTime::fromString(text(meta.created), Qt::ISODate);
-  fact(run, tr("Recorded"), created.isValid() ? locale.toString(created.toLocalTime(), "d MMM yyyy, HH:mm") : text(meta.created));
+  fact(run, tr("Recorded"),
+       created.isValid() ? locale.toString(created.toLocalTime(), "d MMM yyyy, HH:mm") : text(meta.created));
   fact(run, tr("Run id"), text(meta.run_id));
   fact(run, tr("Kept"), text(meta.kept_note));
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
 
   if (const record::MethodSummary* method = record->find_method(state.method.toStdString())) {
     auto* m = section(facts_, tr("Method %1").arg(state.method));
-    fact(m, tr("Budget"), method->budget ? text(to_string(*method->budget)) + (method->budget->kind == BudgetKind::fraction ? tr(" (%1 keys)").arg(method->budget_tokens) : QString()) : tr("every key"));
+    fact(m, tr("Budget"),
+         method->budget ? text(to_string(*method->budget)) + (method->budget->kind == BudgetKind::fraction
+                                                                  ? tr(" (%1 keys)").arg(method->budget_tokens)
+                                                                  : QString())
+                        : tr("every key"));
     fact(m, tr("Shared by"), method->granularity == 1 ? tr("one query") : tr("%1 queries").arg(method->granularity));
     fact(m, tr("Pairs attended"), percent(method->density));
     fact(m, tr("Captured mass"), percent(method->captured_mass_mean));
     fact(m, tr("… worst layer"), percent(method->captured_mass_min));
     if (method->oracle_recall_mean) fact(m, tr("Oracle recall"), percent(*method->oracle_recall_mean));
     if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
-    if (method->ttft.repeats > 0) fact(m, tr("TTFT"), tr("%1 ms, median of %2").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
+    if (method->ttft.repeats > 0)
+      fact(m, tr("TTFT"),
+           tr("%1 ms, median of %2").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
     fact(m, tr("Executed by"), text(method->backend));
     fact(m, tr("Note"), text(method->label));
     fact(m, tr("Plan"), text(method->plan));
@@ -283,7 +302,8 @@ void InspectorDock::fill_facts() {
     if (statistics && state.layer < statistics->layers && row < statistics->heads) {
       for (std::size_t i = 0; i < statistics->names.size(); ++i) {
         const double value = statistics->at(state.layer, row, i);
-        fact(layer, statistic_label(statistics->names[i]), is_share(statistics->names[i]) ? percent(value) : number(value));
+        fact(layer, statistic_label(statistics->names[i]),
+             is_share(statistics->names[i]) ? percent(value) : number(value));
       }
     }
   } catch (const Error& error) {
@@ -308,7 +328,8 @@ void InspectorDock::request_keys() {
     return;
   }
   const std::int64_t query = state.query_end - 1;
-  keys_title_->setText(tr("Query %1 “%2”: keys by probability").arg(QLocale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
+  keys_title_->setText(tr("Query %1 “%2”: keys by probability")
+                           .arg(QLocale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
   ++pending_;
   auto* watcher = new QFutureWatcher<KeyTable>(this);
   connect(watcher, &QFutureWatcher<KeyTable>::finished, this, [this, watcher, generation, record] {
@@ -323,7 +344,10 @@ void InspectorDock::request_keys() {
       auto* key = new QTableWidgetItem(QLocale().toString(qlonglong(line.key)));
       key->setData(Qt::UserRole, qlonglong(line.key));
       auto* p = new QTableWidgetItem(number(static_cast<double>(line.probability)));
-      const QString kept = !line.selected ? QString() : *line.selected ? tr("yes") : line.missed ? tr("missed") : tr("no");
+      const QString kept = !line.selected   ? QString()
+                           : *line.selected ? tr("yes")
+                           : line.missed    ? tr("missed")
+                                            : tr("no");
       auto* state_item = new QTableWidgetItem(kept);
       if (line.missed) state_item->setForeground(Theme::instance().missed());
       keys_->setItem(i, 0, key);

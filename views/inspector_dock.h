@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Numbers of what is selected: the run, the method, the layer and head, and the keys of the selected row with most mass.
+// Numbers of what is selected: the run, the method, the layer and head, and the keys of the selected row with most
+// mass.
 #pragma once
 
 #include <QWidget>

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/jobs_dock.h"
 
+#include <QGridLayout>
 #include <QHBoxLayout>
-#include <QHeaderView>
 #include <QLabel>
 #include <QLocale>
 #include <QProgressBar>
 #include <QPushButton>
 #include <QScrollArea>
-#include <QTableWidget>
 #include <QVBoxLayout>
 #include <algorithm>
 
@@ -26,11 +25,16 @@ QString duration(double seconds) {
 
 QString progress_line(const JobInfo& job) {
   switch (job.state) {
-    case JobInfo::State::done: return QObject::tr("Done. %1").arg(job.message);
-    case JobInfo::State::failed: return QObject::tr("Failed: %1").arg(job.message);
-    case JobInfo::State::cancelled: return QObject::tr("Cancelled. %1").arg(job.message);
-    case JobInfo::State::cancelling: return QObject::tr("Cancelling…");
-    case JobInfo::State::running: break;
+    case JobInfo::State::done:
+      return QObject::tr("Done. %1").arg(job.message);
+    case JobInfo::State::failed:
+      return QObject::tr("Failed: %1").arg(job.message);
+    case JobInfo::State::cancelled:
+      return QObject::tr("Cancelled. %1").arg(job.message);
+    case JobInfo::State::cancelling:
+      return QObject::tr("Cancelling…");
+    case JobInfo::State::running:
+      break;
   }
   QStringList parts{job.phase.isEmpty() ? QObject::tr("Waiting for the engine") : job.phase};
   if (job.layer >= 0) parts << QObject::tr("layer %1").arg(job.layer);
@@ -73,18 +77,18 @@ class JobCard : public QWidget {
     for (QWidget* widget : std::initializer_list<QWidget*>{bar_, cancel_, kill_, open_}) row->addWidget(widget);
     outer->addLayout(row);
 
-    table_ = new QTableWidget(0, 5, this);
-    table_->setHorizontalHeaderLabels({QObject::tr("Finished method"), QObject::tr("Pairs attended"), QObject::tr("TTFT"),
-                                       QObject::tr("Mass captured"), QObject::tr("KL to dense (nats)")});
-    table_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
-    table_->horizontalHeader()->setStretchLastSection(true);
-    table_->verticalHeader()->hide();
-    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-    table_->setSelectionMode(QAbstractItemView::NoSelection);
-    table_->setFocusPolicy(Qt::NoFocus);
-    table_->setAccessibleName(QObject::tr("Methods finished so far"));
-    table_->hide();
-    outer->addWidget(table_);
+    results_ = new QWidget(this);
+    results_->setAccessibleName(QObject::tr("Methods finished so far"));
+    grid_ = new QGridLayout(results_);
+    grid_->setContentsMargins(0, 2, 0, 0);
+    grid_->setHorizontalSpacing(24);
+    grid_->setVerticalSpacing(2);
+    grid_->setColumnStretch(5, 1);
+    add_row({QObject::tr("Finished method"), QObject::tr("Pairs attended"), QObject::tr("TTFT"),
+             QObject::tr("Mass captured"), QObject::tr("KL to dense, nats")},
+            true);
+    results_->hide();
+    outer->addWidget(results_);
 
     QObject::connect(cancel_, &QPushButton::clicked, dock, [this, dock] { emit dock->cancel_requested(id_); });
     QObject::connect(kill_, &QPushButton::clicked, dock, [this, dock] { emit dock->kill_requested(id_); });
@@ -98,7 +102,8 @@ class JobCard : public QWidget {
     line_->setText(progress_line(job));
     bar_->setVisible(running_);
     bar_->setRange(0, job.total > 0 ? 1000 : 0);
-    if (job.total > 0) bar_->setValue(static_cast<int>(1000.0 * static_cast<double>(job.done) / static_cast<double>(job.total)));
+    if (job.total > 0)
+      bar_->setValue(static_cast<int>(1000.0 * static_cast<double>(job.done) / static_cast<double>(job.total)));
     cancel_->setVisible(job.state == JobInfo::State::running);
     kill_->setVisible(job.state == JobInfo::State::cancelling && job.offer_kill);
     open_->setVisible(job.state == JobInfo::State::done && !job.message.isEmpty());
@@ -109,26 +114,28 @@ class JobCard : public QWidget {
   bool running() const { return running_; }
 
  private:
+  void add_row(const QStringList& cells, bool heading) {
+    const int row = grid_->rowCount();
+    for (int column = 0; column < cells.size(); ++column) {
+      auto* label = new QLabel(cells[column], results_);
+      label->setTextFormat(Qt::PlainText);
+      label->setForegroundRole(heading ? QPalette::PlaceholderText : QPalette::WindowText);
+      grid_->addWidget(label, row, column, (column == 0 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+    }
+  }
+
   void show_partial(const QVector<PartialResult>& partial) {
-    table_->setVisible(!partial.isEmpty());
-    if (table_->rowCount() == partial.size()) return;
-    table_->setRowCount(static_cast<int>(partial.size()));
     const auto number = [](std::optional<double> value, char format, int digits, const QString& unit) {
       return value ? QLocale().toString(*value, format, digits) + unit : QString("–");
     };
-    for (int i = 0; i < partial.size(); ++i) {
-      const PartialResult& p = partial[i];
-      const QStringList cells{p.id, number(p.density * 100, 'f', 1, " %"), number(p.ttft_ms, 'f', 0, " ms"),
-                              number(p.captured_mass ? std::optional(*p.captured_mass * 100) : std::nullopt, 'f', 1, " %"),
-                              number(p.kl_to_dense, 'g', 3, {})};
-      for (int column = 0; column < cells.size(); ++column) {
-        auto* item = new QTableWidgetItem(cells[column]);
-        if (column > 0) item->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
-        table_->setItem(i, column, item);
-      }
+    for (; shown_ < partial.size(); ++shown_) {
+      const PartialResult& p = partial[shown_];
+      const QString captured = p.captured_mass ? number(*p.captured_mass * 100, 'f', 1, " %") : QString("–");
+      add_row({p.id, number(p.density * 100, 'f', 1, " %"), number(p.ttft_ms, 'f', 0, " ms"), captured,
+               number(p.kl_to_dense, 'g', 3, {})},
+              false);
     }
-    const int rows = std::min(static_cast<int>(partial.size()), 6);
-    table_->setFixedHeight(table_->horizontalHeader()->sizeHint().height() + rows * table_->rowHeight(0) + 6);
+    results_->setVisible(!partial.isEmpty());
   }
 
   QString id_, message_;
@@ -136,7 +143,9 @@ class JobCard : public QWidget {
   QLabel *title_, *line_;
   QProgressBar* bar_;
   QPushButton *cancel_, *kill_, *open_;
-  QTableWidget* table_;
+  QWidget* results_;
+  QGridLayout* grid_;
+  int shown_ = 0;  ///< rows of results_
 };
 
 JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
@@ -152,7 +161,8 @@ JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
 
   empty_ = new QWidget(content);
   auto* row = new QHBoxLayout(empty_);
-  auto* label = new QLabel(tr("Nothing is running. Runs appear here with their progress, and their results stay in their records."), empty_);
+  auto* label = new QLabel(
+      tr("Nothing is running. Runs appear here with their progress, and their results stay in their records."), empty_);
   label->setWordWrap(true);
   auto* start = new QPushButton(tr("New run…"), empty_);
   row->addWidget(label, 1);

@@ -24,15 +24,15 @@ struct PartialResult {
 
 struct JobInfo {
   enum class State { running, cancelling, done, failed, cancelled };
-  QString id;              ///< the engine's
-  QString title;           ///< "Run: smollm2, niah_single_1, 4,096 tokens"
+  QString id;     ///< the engine's
+  QString title;  ///< "Run: smollm2, niah_single_1, 4,096 tokens"
   State state = State::running;
   QString phase;
   int layer = -1;
   qint64 done = 0, total = 0;  ///< units of the phase; total 0 = unknown
   double tokens_per_s = 0;
   std::optional<double> eta_s;
-  QString message;         ///< the error, or the record's path
+  QString message;  ///< the error, or the record's path
   QVector<PartialResult> partial;
   bool offer_kill = false;  ///< cancel was asked for and the engine has not stopped in time
 };

@@ -22,7 +22,9 @@
 namespace headroom::views {
 namespace {
 
-QString file_path(const RecordPtr& run) { return QString::fromStdString(run->path().string()); }
+QString file_path(const RecordPtr& run) {
+  return QString::fromStdString(run->path().string());
+}
 
 QString when(const std::string& created) {
   const QDateTime time = QDateTime::fromString(QString::fromStdString(created), Qt::ISODate);
@@ -82,7 +84,9 @@ void RunsModel::reload() {
   endResetModel();
 }
 
-int RunsModel::rowCount(const QModelIndex& parent) const { return parent.isValid() ? 0 : static_cast<int>(runs_.size()); }
+int RunsModel::rowCount(const QModelIndex& parent) const {
+  return parent.isValid() ? 0 : static_cast<int>(runs_.size());
+}
 
 QVariant RunsModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid() || index.row() >= rowCount()) return {};
@@ -96,14 +100,22 @@ QVariant RunsModel::data(const QModelIndex& index, int role) const {
   const QString detail = tr("%1 tokens · %2").arg(QLocale().toString(qlonglong(run->length())), methods.join(", "));
   const QString state = when(meta.created) + (meta.complete ? QString() : tr(" · incomplete"));
   switch (role) {
-    case Qt::DisplayRole: return name;
-    case ModelRole: return model;
-    case DetailRole: return detail;
-    case StateRole: return state;
-    case PathRole: return file_path(run);
-    case Qt::ToolTipRole: return file_path(run) + "\n" + QString::fromStdString(meta.device);
-    case Qt::AccessibleTextRole: return QStringList{name, model, detail, state}.join("; ");
-    default: return {};
+    case Qt::DisplayRole:
+      return name;
+    case ModelRole:
+      return model;
+    case DetailRole:
+      return detail;
+    case StateRole:
+      return state;
+    case PathRole:
+      return file_path(run);
+    case Qt::ToolTipRole:
+      return file_path(run) + "\n" + QString::fromStdString(meta.device);
+    case Qt::AccessibleTextRole:
+      return QStringList{name, model, detail, state}.join("; ");
+    default:
+      return {};
   }
 }
 
@@ -139,7 +151,8 @@ RunsDock::RunsDock(Selection* selection, QWidget* parent)
   connect(list_->selectionModel(), &QItemSelectionModel::currentChanged, this, [this](const QModelIndex& index) {
     if (!index.isValid() || index.row() == selection_->state().current) return;
     const auto& runs = selection_->state().runs;
-    if (index.row() < static_cast<int>(runs.size())) selection_->open_record(runs[static_cast<std::size_t>(index.row())]);
+    if (index.row() < static_cast<int>(runs.size()))
+      selection_->open_record(runs[static_cast<std::size_t>(index.row())]);
   });
   connect(selection_, &Selection::changed, this, &RunsDock::follow);
   connect(&Theme::instance(), &Theme::changed, list_->viewport(), qOverload<>(&QWidget::update));
@@ -156,7 +169,9 @@ void RunsDock::follow(unsigned mask) {
   close_->setEnabled(current >= 0);
 }
 
-void RunsDock::close_current() { close_run(selection_->state().current); }
+void RunsDock::close_current() {
+  close_run(selection_->state().current);
+}
 
 void RunsDock::close_run(int row) {
   const ViewState& state = selection_->state();

@@ -35,7 +35,8 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   recent = file->addMenu(tr("Open &recent"));
   new_run = make(file, "new_run", tr("&New run…"), QKeySequence::New, tr("Measures a prompt with the engine"));
   file->addSeparator();
-  export_figure = make(file, "export", tr("&Export…"), QKeySequence("Ctrl+E"), tr("Writes the page as PNG, PDF, SVG or CSV"));
+  export_figure =
+      make(file, "export", tr("&Export…"), QKeySequence("Ctrl+E"), tr("Writes the page as PNG, PDF, SVG or CSV"));
   copy_figure = make(file, {}, tr("Copy &figure"), QKeySequence("Ctrl+Shift+C"), tr("Copies the page as a picture"));
   file->addSeparator();
   close_run = make(file, {}, tr("&Close run"), QKeySequence("Ctrl+W"), tr("Closes the shown run; its file stays"));
@@ -65,16 +66,19 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   text_smaller = make(view_menu_, {}, tr("&Smaller text"), QKeySequence("Ctrl+-"), tr("Smaller text, down to 75 %"));
   text_normal = make(view_menu_, {}, tr("&Normal text size"), QKeySequence("Ctrl+0"), tr("Text at 100 %"));
   view_menu_->addSeparator();
-  present = make(view_menu_, "present", tr("&Present"), QKeySequence("F5"), tr("Hides everything but the page, with large text"));
+  present = make(view_menu_, "present", tr("&Present"), QKeySequence("F5"),
+                 tr("Hides everything but the page, with large text"));
   present->setCheckable(true);
   reset_layout = make(view_menu_, {}, tr("&Reset layout"), {}, tr("Puts docks and toolbar back"));
 
   QMenu* engine = bar.addMenu(tr("E&ngine"));
-  connect_engine = make(engine, {}, tr("&Connect to engine…"), {}, tr("This machine's engine, or one reached through ssh"));
+  connect_engine =
+      make(engine, {}, tr("&Connect to engine…"), {}, tr("This machine's engine, or one reached through ssh"));
   restart_engine = make(engine, {}, tr("&Restart engine"), {}, tr("Ends the engine and starts it again"));
 
   QMenu* help = bar.addMenu(tr("&Help"));
-  palette = make(help, "palette", tr("Command &palette…"), QKeySequence("Ctrl+Shift+P"), tr("Finds any command by name"));
+  palette =
+      make(help, "palette", tr("Command &palette…"), QKeySequence("Ctrl+Shift+P"), tr("Finds any command by name"));
   keys = make(help, {}, tr("All &keys"), QKeySequence("?"), tr("Lists every key"));
   hints = make(help, {}, tr("Show &hints and notices again"), {}, tr("Brings back what was dismissed"));
   about = make(help, {}, tr("&About Headroom"), {}, tr("Version and licences"));
@@ -95,7 +99,8 @@ void Actions::fill_toolbar(QToolBar& bar) {
   bar.addSeparator();
   bar.addAction(export_figure);
   for (QAction* action : {undo, redo}) {
-    if (auto* button = qobject_cast<QToolButton*>(bar.widgetForAction(action))) button->setToolButtonStyle(Qt::ToolButtonIconOnly);
+    if (auto* button = qobject_cast<QToolButton*>(bar.widgetForAction(action)))
+      button->setToolButtonStyle(Qt::ToolButtonIconOnly);
   }
 }
 

@@ -16,7 +16,8 @@ class Actions : public QObject {
   Q_OBJECT
  public:
   /// Fills the window's menu bar; actions belong to the window, so their keys work while the menu bar is hidden.
-  Actions(QMainWindow& window, const QStringList& page_ids, const QStringList& page_titles, const QStringList& page_hints);
+  Actions(QMainWindow& window, const QStringList& page_ids, const QStringList& page_titles,
+          const QStringList& page_hints);
 
   QVector<QAction*> pages;
   QAction *open_run, *new_run, *close_run, *export_figure, *copy_figure, *quit;
@@ -33,7 +34,8 @@ class Actions : public QObject {
   QVector<QAction*> all() const { return all_; }
 
  private:
-  QAction* make(QMenu* menu, const QString& icon_name, const QString& text, const QKeySequence& key, const QString& hint);
+  QAction* make(QMenu* menu, const QString& icon_name, const QString& text, const QKeySequence& key,
+                const QString& hint);
 
   QMainWindow& window_;
   QMenu* view_menu_ = nullptr;

@@ -6,9 +6,13 @@
 #include <QKeyEvent>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QPainter>
+#include <QStyledItemDelegate>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 #include <algorithm>
+
+#include "views/theme.h"
 
 namespace headroom::gui {
 namespace {
@@ -23,6 +27,36 @@ QString keys_of(const QAction* action) {
   for (const QKeySequence& key : action->shortcuts()) keys << key.toString(QKeySequence::NativeText);
   return keys.join(", ");
 }
+
+/// Icon, name, and the keys at the right edge.
+class CommandDelegate : public QStyledItemDelegate {
+ public:
+  using QStyledItemDelegate::QStyledItemDelegate;
+  QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex&) const override {
+    return {100, QFontMetrics(option.font).height() + 10};
+  }
+  void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
+    const views::Theme& theme = views::Theme::instance();
+    painter->save();
+    if (option.state & QStyle::State_Selected) {
+      QColor tint = theme.accent();
+      tint.setAlphaF(0.2f);
+      painter->fillRect(option.rect, tint);
+      painter->fillRect(QRect(option.rect.topLeft(), QSize(3, option.rect.height())), theme.accent());
+    }
+    const int side = QFontMetrics(option.font).height() + 2;
+    index.data(Qt::DecorationRole)
+        .value<QIcon>()
+        .paint(painter, QRect(option.rect.x() + 10, option.rect.y() + 4, side, side));
+    painter->setFont(option.font);
+    painter->setPen(theme.text());
+    const QRect line = option.rect.adjusted(side + 22, 0, -12, 0);
+    painter->drawText(line, Qt::AlignVCenter | Qt::AlignLeft, index.data().toString());
+    painter->setPen(theme.muted_text());
+    painter->drawText(line, Qt::AlignVCenter | Qt::AlignRight, index.data(Qt::UserRole + 1).toString());
+    painter->restore();
+  }
+};
 
 }  // namespace
 
@@ -54,6 +88,7 @@ CommandPalette::CommandPalette(const QVector<QAction*>& actions, QWidget* parent
   input_->installEventFilter(this);
   list_ = new QListWidget(this);
   list_->setUniformItemSizes(true);
+  list_->setItemDelegate(new CommandDelegate(list_));
   list_->setFocusPolicy(Qt::NoFocus);
   list_->setAccessibleName(tr("Commands"));
   layout->addWidget(input_);
@@ -92,8 +127,8 @@ void CommandPalette::filter(const QString& text) {
   std::stable_sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.score > b.score; });
   list_->clear();
   for (const Hit& hit : hits) {
-    const QString keys = keys_of(hit.action);
-    auto* item = new QListWidgetItem(hit.action->icon(), plain_text(hit.action) + (keys.isEmpty() ? QString() : "    " + keys), list_);
+    auto* item = new QListWidgetItem(hit.action->icon(), plain_text(hit.action), list_);
+    item->setData(Qt::UserRole + 1, keys_of(hit.action));
     item->setData(Qt::UserRole, QVariant::fromValue<QObject*>(hit.action));
   }
   list_->setCurrentRow(0);
@@ -108,7 +143,8 @@ void CommandPalette::run_current() {
   if (action) QMetaObject::invokeMethod(action, &QAction::trigger, Qt::QueuedConnection);
 }
 
-KeysDialog::KeysDialog(const QVector<QAction*>& actions, const QVector<PageKey>& page_keys, QWidget* parent) : QDialog(parent) {
+KeysDialog::KeysDialog(const QVector<QAction*>& actions, const QVector<PageKey>& page_keys, QWidget* parent)
+    : QDialog(parent) {
   setWindowTitle(tr("All keys"));
   auto* layout = new QVBoxLayout(this);
   auto* tree = new QTreeWidget(this);

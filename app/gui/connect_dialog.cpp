@@ -63,7 +63,9 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, QWid
   layout->addWidget(command_);
   steps_ = new QPlainTextEdit(this);
   steps_->setReadOnly(true);
-  steps_->setPlaceholderText(tr("Each step of the connection appears here. Keys and agents work as in your shell; a key with a pass phrase must be in the agent."));
+  steps_->setPlaceholderText(
+      tr("Each step of the connection appears here. Keys and agents work as in your shell; a key with a pass phrase "
+         "must be in the agent."));
   steps_->setAccessibleName(tr("Steps"));
   steps_->setObjectName("steps");
   layout->addWidget(steps_, 1);
@@ -76,7 +78,8 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, QWid
   connect(connect_, &QPushButton::clicked, this, &ConnectDialog::connect_now);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
   connect(local_, &QRadioButton::toggled, this, &ConnectDialog::refresh);
-  for (QLineEdit* field : {program_, host_, path_, options_}) connect(field, &QLineEdit::textChanged, this, &ConnectDialog::refresh);
+  for (QLineEdit* field : {program_, host_, path_, options_})
+    connect(field, &QLineEdit::textChanged, this, &ConnectDialog::refresh);
   connect(&engine_, &EngineClient::step, this, &ConnectDialog::tell);
   connect(&engine_, &EngineClient::died, this, [this](const Problem& problem) {
     tell(problem.message);
@@ -104,10 +107,13 @@ void ConnectDialog::refresh() {
   const EngineSettings settings = chosen();
   connect_->setEnabled(!remote || !settings.host.isEmpty());
   const EngineCommand command = engine_command(settings);
-  command_->setText(connect_->isEnabled() ? tr("Runs: %1").arg(quoted(QStringList{command.program} + command.arguments)) : tr("Name a host."));
+  command_->setText(connect_->isEnabled() ? tr("Runs: %1").arg(quoted(QStringList{command.program} + command.arguments))
+                                          : tr("Name a host."));
 }
 
-void ConnectDialog::tell(const QString& line) { steps_->appendPlainText(line); }
+void ConnectDialog::tell(const QString& line) {
+  steps_->appendPlainText(line);
+}
 
 void ConnectDialog::connect_now() {
   const EngineSettings settings = chosen();

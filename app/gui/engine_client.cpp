@@ -14,11 +14,11 @@
 namespace headroom::gui {
 namespace {
 
-constexpr int slice_ms = 6;                     // of the event loop's time for the engine's messages at a stretch
+constexpr int slice_ms = 6;  // of the event loop's time for the engine's messages at a stretch
 constexpr qsizetype error_output_kept = 16384;
 constexpr std::size_t max_waiting = 4096;
 constexpr int stop_patience_ms = 2000;
-constexpr int hello_patience_ms = 60000;        // a cold disk, a pass phrase
+constexpr int hello_patience_ms = 60000;  // a cold disk, a pass phrase
 
 /// Lets a child that must go away do so behind our back: closes its input, kills it where it lingers.
 void retire(QProcess* process) {
@@ -48,13 +48,13 @@ EngineCommand engine_command(const EngineSettings& settings, const QString& prog
     command.remote = true;
     // A host that looks like an option must not become one.
     command.arguments = settings.options;
-    command.arguments << "-T" << "--" << settings.host
-                      << (settings.remote_path.isEmpty() ? "headroom" : settings.remote_path) << "serve";
+    command.arguments << "-T"
+                      << "--" << settings.host << (settings.remote_path.isEmpty() ? "headroom" : settings.remote_path)
+                      << "serve";
     return command;
   }
-  command.program = settings.program.isEmpty()
-                        ? QString::fromStdString((executable_folder() / "headroom").string())
-                        : settings.program;
+  command.program = settings.program.isEmpty() ? QString::fromStdString((executable_folder() / "headroom").string())
+                                               : settings.program;
   command.arguments = QStringList{"serve"};
   return command;
 }
@@ -103,7 +103,8 @@ void EngineClient::start(const EngineCommand& command) {
   });
   connect(process, &QProcess::errorOccurred, this, [this, process](QProcess::ProcessError error) {
     if (error == QProcess::FailedToStart) {
-      give_up({tr("The engine could not be started"), command_.program, tr("a program that runs"), process->errorString()});
+      give_up(
+          {tr("The engine could not be started"), command_.program, tr("a program that runs"), process->errorString()});
     }
   });
   connect(process, &QProcess::finished, this, [this](int code, QProcess::ExitStatus status) {
@@ -156,7 +157,9 @@ void EngineClient::fail_waiting(const QString& message) {
   }
 }
 
-QString EngineClient::last_words() const { return QString::fromUtf8(error_output_.right(2000)).trimmed(); }
+QString EngineClient::last_words() const {
+  return QString::fromUtf8(error_output_.right(2000)).trimmed();
+}
 
 void EngineClient::request(const char* method, nlohmann::json params, Answer answer, int timeout_ms) {
   const auto refuse = [&](const QString& why) {
@@ -189,7 +192,8 @@ void EngineClient::expire() {
       ++it;
     }
   }
-  const protocol::ErrorInfo error{static_cast<int>(ErrorKind::device), tr("The engine did not answer in time").toStdString(), {}, {}, {}};
+  const protocol::ErrorInfo error{
+      static_cast<int>(ErrorKind::device), tr("The engine did not answer in time").toStdString(), {}, {}, {}};
   for (const Answer& answer : late) {
     if (answer) answer({}, &error);
   }
@@ -244,9 +248,10 @@ void EngineClient::handle(const std::string& body) {
 void EngineClient::say_hello() {
   protocol::InitializeParams params;
   params.client = "headroom-gui " + QCoreApplication::applicationVersion().toStdString();
-  request(protocol::method::initialize, protocol::to_json(params),
-          [this](const nlohmann::json& result, const protocol::ErrorInfo* error) { greeted(result, error); },
-          hello_patience_ms);
+  request(
+      protocol::method::initialize, protocol::to_json(params),
+      [this](const nlohmann::json& result, const protocol::ErrorInfo* error) { greeted(result, error); },
+      hello_patience_ms);
 }
 
 void EngineClient::greeted(const nlohmann::json& result, const protocol::ErrorInfo* error) {

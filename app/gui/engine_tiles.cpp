@@ -35,8 +35,8 @@ quint64 EngineTiles::request(const views::MapId& map, record::TileAddress addres
   params.layer = map.layer;
   params.head = map.head;
   params.address = address;
-  const auto answer = [self = QPointer<EngineTiles>(this), number, done = std::move(done)](const nlohmann::json& result,
-                                                                                          const protocol::ErrorInfo* error) {
+  const auto answer = [self = QPointer<EngineTiles>(this), number, done = std::move(done)](
+                          const nlohmann::json& result, const protocol::ErrorInfo* error) {
     if (!self || !self->wanted_.remove(number)) return;
     if (error) return done(nullptr, QString::fromStdString(error->line()));
     try {
@@ -47,10 +47,13 @@ quint64 EngineTiles::request(const views::MapId& map, record::TileAddress addres
   };
   // Queued, so that an engine that refuses at once does not answer inside this call.
   QMetaObject::invokeMethod(
-      this, [this, params, answer] { engine_.request(protocol::method::tile, protocol::to_json(params), answer); }, Qt::QueuedConnection);
+      this, [this, params, answer] { engine_.request(protocol::method::tile, protocol::to_json(params), answer); },
+      Qt::QueuedConnection);
   return number;
 }
 
-void EngineTiles::cancel(quint64 request) { wanted_.remove(request); }
+void EngineTiles::cancel(quint64 request) {
+  wanted_.remove(request);
+}
 
 }  // namespace headroom::gui

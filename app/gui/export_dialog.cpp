@@ -44,7 +44,8 @@ ExportDialog::ExportDialog(const QVector<Page>& pages, int current, const views:
   for (const Page& page : pages) page_->addItem(page.title);
   page_->setCurrentIndex(current);
   format_ = new QComboBox(this);
-  format_->addItems({tr("PNG picture"), tr("PDF, text stays text"), tr("SVG, text stays text"), tr("CSV, the visible numbers")});
+  format_->addItems(
+      {tr("PNG picture"), tr("PDF, text stays text"), tr("SVG, text stays text"), tr("CSV, the visible numbers")});
   size_ = new QComboBox(this);
   for (const SizePreset& preset : size_presets) size_->addItem(tr(preset.label));
   scale_ = new QSpinBox(this);
@@ -82,7 +83,8 @@ ExportDialog::ExportDialog(const QVector<Page>& pages, int current, const views:
     file_touched_ = true;
     file_->setText(chosen);
   });
-  for (QComboBox* combo : {page_, format_}) connect(combo, &QComboBox::currentIndexChanged, this, &ExportDialog::refresh);
+  for (QComboBox* combo : {page_, format_})
+    connect(combo, &QComboBox::currentIndexChanged, this, &ExportDialog::refresh);
   refresh();
 }
 
@@ -102,7 +104,8 @@ void ExportDialog::suggest_file() {
     return;
   }
   const views::RecordPtr record = selection_.record();
-  const QString stem = record ? QFileInfo(QString::fromStdString(record->path().string())).completeBaseName() : QString("headroom");
+  const QString stem =
+      record ? QFileInfo(QString::fromStdString(record->path().string())).completeBaseName() : QString("headroom");
   const QString folder = QStandardPaths::writableLocation(QStandardPaths::PicturesLocation);
   const QString base = QFileInfo::exists(folder) ? folder : QDir::homePath();
   file_->setText(QString("%1/%2-%3.%4").arg(base, stem, pages_[page_->currentIndex()].id, suffix));
@@ -118,10 +121,14 @@ FigureOptions ExportDialog::options() const {
   return options;
 }
 
-QString ExportDialog::file() const { return file_->text().trimmed(); }
+QString ExportDialog::file() const {
+  return file_->text().trimmed();
+}
 
 void ExportDialog::write() {
-  const QString problem = file().isEmpty() ? tr("Name a file.") : write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options());
+  const QString problem = file().isEmpty()
+                              ? tr("Name a file.")
+                              : write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options());
   if (problem.isEmpty()) return accept();
   message_->setText(problem);
 }

@@ -18,13 +18,18 @@
 namespace headroom::gui {
 namespace {
 
-QString program() { return "Headroom " + QCoreApplication::applicationVersion(); }
+QString program() {
+  return "Headroom " + QCoreApplication::applicationVersion();
+}
 
 QString head_text(const record::HeadSelector& head) {
   switch (head.kind) {
-    case record::HeadSelector::Kind::mean: return QObject::tr("mean of heads");
-    case record::HeadSelector::Kind::group: return QObject::tr("KV group %1").arg(head.index);
-    case record::HeadSelector::Kind::head: break;
+    case record::HeadSelector::Kind::mean:
+      return QObject::tr("mean of heads");
+    case record::HeadSelector::Kind::group:
+      return QObject::tr("KV group %1").arg(head.index);
+    case record::HeadSelector::Kind::head:
+      break;
   }
   return QObject::tr("head %1").arg(head.index);
 }
@@ -37,11 +42,12 @@ QVector<Fact> facts(const views::Selection& selection) {
   const views::ViewState& state = selection.state();
   QVector<Fact> list;
   if (const views::RecordPtr record = selection.record()) {
-    list << Fact{"Run", QString::fromStdString(record->meta().run_id)} << Fact{"Model", QString::fromStdString(record->meta().model_name)};
+    list << Fact{"Run", QString::fromStdString(record->meta().run_id)}
+         << Fact{"Model", QString::fromStdString(record->meta().model_name)};
   }
-  list << Fact{"Layer", QString::number(state.layer)} << Fact{"Head", head_text(state.head)} << Fact{"Method", state.method}
-       << Fact{"Baseline", state.baseline} << Fact{"Scale", QString("%1 to %2").arg(state.colour_min).arg(state.colour_max)}
-       << Fact{"Software", program()};
+  list << Fact{"Layer", QString::number(state.layer)} << Fact{"Head", head_text(state.head)}
+       << Fact{"Method", state.method} << Fact{"Baseline", state.baseline}
+       << Fact{"Scale", QString("%1 to %2").arg(state.colour_min).arg(state.colour_max)} << Fact{"Software", program()};
   return list;
 }
 
@@ -51,14 +57,16 @@ QString describe_facts(const views::Selection& selection) {
   return lines.join("; ");
 }
 
-void draw(views::Exportable& page, const views::Selection& selection, QPainter& painter, const FigureOptions& options, double image_scale) {
+void draw(views::Exportable& page, const views::Selection& selection, QPainter& painter, const FigureOptions& options,
+          double image_scale) {
   views::ExportOptions wanted;
   wanted.image_scale = image_scale;
   if (options.caption) wanted.provenance = provenance(selection);
   page.render(painter, QRectF(QPointF(0, 0), options.size), wanted);
 }
 
-bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selection& selection,
+               const FigureOptions& options) {
   QPdfWriter writer(&device);
   writer.setResolution(1200);
   writer.setPageMargins(QMarginsF(0, 0, 0, 0));
@@ -73,7 +81,8 @@ bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selectio
   return painter.end();
 }
 
-bool write_svg(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+bool write_svg(QIODevice& device, views::Exportable& page, const views::Selection& selection,
+               const FigureOptions& options) {
   QSvgGenerator generator;
   generator.setOutputDevice(&device);
   generator.setSize(options.size.toSize());
@@ -87,7 +96,8 @@ bool write_svg(QIODevice& device, views::Exportable& page, const views::Selectio
   return painter.end();
 }
 
-bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection,
+               const FigureOptions& options) {
   QImage image = figure_image(page, selection, options);
   for (const Fact& fact : facts(selection)) image.setText(fact.key, fact.value);
   image.setText("Title", page.title());
@@ -109,7 +119,8 @@ QString provenance(const views::Selection& selection) {
   const views::ViewState& state = selection.state();
   QStringList parts;
   if (const views::RecordPtr record = selection.record()) {
-    parts << QObject::tr("run %1").arg(QString::fromStdString(record->meta().run_id)) << QString::fromStdString(record->meta().model_name);
+    parts << QObject::tr("run %1").arg(QString::fromStdString(record->meta().run_id))
+          << QString::fromStdString(record->meta().model_name);
   }
   parts << QObject::tr("layer %1, %2").arg(state.layer).arg(head_text(state.head)) << state.method
         << QObject::tr("colours %1 to %2").arg(state.colour_min).arg(state.colour_max) << program();
@@ -130,14 +141,22 @@ QImage figure_image(views::Exportable& page, const views::Selection& selection, 
   return image;
 }
 
-QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file, const FigureOptions& options) {
+QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
+                     const FigureOptions& options) {
   QSaveFile target(file);
-  if (!target.open(QIODevice::WriteOnly)) return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
+  if (!target.open(QIODevice::WriteOnly))
+    return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
   bool good = false;
   switch (options.format) {
-    case FigureFormat::png: good = write_png(target, page, selection, options); break;
-    case FigureFormat::pdf: good = write_pdf(target, page, selection, options); break;
-    case FigureFormat::svg: good = write_svg(target, page, selection, options); break;
+    case FigureFormat::png:
+      good = write_png(target, page, selection, options);
+      break;
+    case FigureFormat::pdf:
+      good = write_pdf(target, page, selection, options);
+      break;
+    case FigureFormat::svg:
+      good = write_svg(target, page, selection, options);
+      break;
     case FigureFormat::csv: {
       const QString text = page.csv();
       if (text.isEmpty()) {

@@ -28,6 +28,7 @@ QString provenance(const views::Selection& selection);
 /// Draws the page at `scale` device pixels a unit.
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
 /// Writes FILE (through a temporary file beside it). Empty where it went well, else a sentence.
-QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file, const FigureOptions& options);
+QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
+                     const FigureOptions& options);
 
 }  // namespace headroom::gui

@@ -5,11 +5,14 @@
 #include <QIconEngine>
 #include <QPainter>
 #include <QSvgRenderer>
+#include <algorithm>
 
 #include "views/theme.h"
 
 // Outside any namespace, as the macro wants it.
-static void register_resources() { Q_INIT_RESOURCE(headroom); }
+static void register_resources() {
+  Q_INIT_RESOURCE(headroom);
+}
 
 namespace headroom::gui {
 namespace {
@@ -30,7 +33,9 @@ class ThemedIconEngine : public QIconEngine {
     QSvgRenderer renderer(coloured);
     painter->save();
     painter->setOpacity(painter->opacity() * colour.alphaF());
-    renderer.render(painter, rect);
+    const int side = std::min(rect.width(), rect.height());
+    renderer.render(
+        painter, QRectF(rect.x() + (rect.width() - side) / 2.0, rect.y() + (rect.height() - side) / 2.0, side, side));
     painter->restore();
   }
 
@@ -50,7 +55,9 @@ class ThemedIconEngine : public QIconEngine {
 
 }  // namespace
 
-void load_resources() { register_resources(); }
+void load_resources() {
+  register_resources();
+}
 
 QIcon icon(const QString& name) {
   QFile file(":/icons/" + name + ".svg");

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "gui/record_download.h"
+#include "protocol/json_fields.h"
 
 namespace headroom::gui {
 namespace {
@@ -22,16 +23,20 @@ Problem to_problem(const protocol::ErrorInfo& error) {
           QString::fromStdString(error.expected), QString::fromStdString(error.found)};
 }
 
-std::optional<double> finite(double value) { return std::isfinite(value) ? std::optional(value) : std::nullopt; }
+std::optional<double> finite(double value) {
+  return std::isfinite(value) ? std::optional(value) : std::nullopt;
+}
 
 }  // namespace
 
 QString describe(const protocol::RunSpec& spec) {
   const QString model = QFileInfo(QString::fromStdString(spec.model)).completeBaseName();
   if (spec.task) {
-    return QObject::tr("Run: %1, %2, %3 tokens").arg(model, QString::fromStdString(*spec.task), QLocale().toString(qlonglong(spec.length)));
+    return QObject::tr("Run: %1, %2, %3 tokens")
+        .arg(model, QString::fromStdString(*spec.task), QLocale().toString(qlonglong(spec.length)));
   }
-  if (spec.prompt_file) return QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
+  if (spec.prompt_file)
+    return QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
   return QObject::tr("Run: %1, typed prompt").arg(model);
 }
 
@@ -42,17 +47,28 @@ JobTracker::JobTracker(EngineClient& engine, QObject* parent) : QObject(parent),
 
 JobTracker::~JobTracker() = default;
 
-QString JobTracker::start_run(const protocol::RunSpec& spec) {
+QString JobTracker::start(const QString& title, const std::optional<protocol::RunSpec>& spec, const char* method,
+                          nlohmann::json params) {
   const QString id = QString::number(next_number_++);
   Job& job = jobs_[id];
   job.spec = spec;
   job.info.id = id;
-  job.info.title = describe(spec);
+  job.info.title = title;
   emit changed(job.info);
   engine_.request(
-      protocol::method::run_start, protocol::to_json(protocol::RunStartParams{spec}),
+      method, std::move(params),
       [this, id](const nlohmann::json& result, const protocol::ErrorInfo* error) { started(id, result, error); }, 0);
   return id;
+}
+
+QString JobTracker::start_run(const protocol::RunSpec& spec) {
+  return start(describe(spec), spec, protocol::method::run_start, protocol::to_json(protocol::RunStartParams{spec}));
+}
+
+QString JobTracker::start_distillation(const std::string& model, const std::string& out) {
+  const QString name = QFileInfo(QString::fromStdString(model)).completeBaseName();
+  return start(tr("Distil an indexer: %1").arg(name), std::nullopt, protocol::method::distill_start,
+               {{"spec", {{"model", model}, {"out", out}}}});
 }
 
 void JobTracker::started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error) {
@@ -60,7 +76,8 @@ void JobTracker::started(const QString& id, const nlohmann::json& result, const 
   if (is_over(job.info)) return;
   if (error) return fail(job, to_problem(*error));
   try {
-    job.engine_id = protocol::run_start_result_from_json(result).job;
+    protocol::Fields fields(result, "job");
+    job.engine_id = fields.integer("job", 1, std::int64_t{1} << 52);
   } catch (const Error& bad) {
     return fail(job, {tr("The engine's answer is unreadable"), QString::fromStdString(bad.detail().place), {}, {}});
   }
@@ -109,9 +126,17 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       partial.kl_to_dense = summary.kl_to_dense;
       job->info.partial.append(partial);
     } else if (method == m::job_done) {
-      return deliver(*job, QString::fromStdString(protocol::job_done_from_json(params).record), views::JobInfo::State::done);
+      const protocol::JobDone done = protocol::job_done_from_json(params);
+      if (job->spec) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
+      protocol::Fields fields(done.result, "result");
+      const QString indexer = QString::fromStdString(fields.string("indexer"));
+      const QString id = job->info.id;
+      end(*job, {}, views::JobInfo::State::done);
+      emit indexer_ready(id, indexer);
+      return;
     } else if (method == m::job_cancelled) {
-      return deliver(*job, QString::fromStdString(protocol::job_cancelled_from_json(params).record), views::JobInfo::State::cancelled);
+      return deliver(*job, QString::fromStdString(protocol::job_cancelled_from_json(params).record),
+                     views::JobInfo::State::cancelled);
     } else if (method == m::job_failed) {
       return fail(*job, to_problem(protocol::job_failed_from_json(params).error));
     }
@@ -159,7 +184,7 @@ void JobTracker::engine_gone(const Problem& problem) {
 void JobTracker::fail(Job& job, const Problem& problem) {
   job.info.state = views::JobInfo::State::failed;
   job.info.message = problem.message;
-  const protocol::RunSpec spec = job.spec;
+  const std::optional<protocol::RunSpec> spec = job.spec;
   const QString id = job.info.id;
   emit changed(job.info);
   emit failed(id, problem, spec);
@@ -179,7 +204,8 @@ void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State st
     loading.info.total = total;
     emit changed(loading.info);
   });
-  connect(download, &RecordDownload::finished, this, [this, id, state](const QString& local) { end(jobs_.at(id), local, state); });
+  connect(download, &RecordDownload::finished, this,
+          [this, id, state](const QString& local) { end(jobs_.at(id), local, state); });
   connect(download, &RecordDownload::failed, this, [this, id](const Problem& problem) { fail(jobs_.at(id), problem); });
   download->start();
 }

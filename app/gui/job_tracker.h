@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The engine's jobs as the window sees them: numbers them, drops late results, offers to kill what does not stop, brings
-// a remote engine's record here.
+// The engine's jobs as the window sees them: numbers them, drops late results, offers to kill what does not stop,
+// brings a remote engine's record here.
 #pragma once
 
 #include <QObject>
@@ -27,6 +27,8 @@ class JobTracker : public QObject {
 
   /// Returns the job's number (as text) at once; how it went comes through the signals.
   QString start_run(const protocol::RunSpec& spec);
+  /// Trains an indexer for `model` into the file `out`; its end is told by indexer_ready().
+  QString start_distillation(const std::string& model, const std::string& out);
   void cancel(const QString& id);
   bool anything_running() const;
 
@@ -34,12 +36,15 @@ class JobTracker : public QObject {
   void changed(const headroom::views::JobInfo& job);
   /// `record_path` is a file on this machine; empty where the run kept nothing.
   void finished(const QString& id, const QString& record_path);
-  void failed(const QString& id, const headroom::gui::Problem& problem, const headroom::protocol::RunSpec& spec);
+  void indexer_ready(const QString& id, const QString& path);
+  /// `spec` is none for a distillation.
+  void failed(const QString& id, const headroom::gui::Problem& problem,
+              const std::optional<headroom::protocol::RunSpec>& spec);
 
  private:
   struct Job {
     views::JobInfo info;
-    protocol::RunSpec spec;
+    std::optional<protocol::RunSpec> spec;  ///< none: a distillation
     std::optional<std::int64_t> engine_id;  ///< once the engine has taken it
     bool cancel_wanted = false;
   };
@@ -48,6 +53,8 @@ class JobTracker : public QObject {
     nlohmann::json params;
   };
 
+  QString start(const QString& title, const std::optional<protocol::RunSpec>& spec, const char* method,
+                nlohmann::json params);
   void started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error);
   void hear(const QString& method, const nlohmann::json& params);
   void engine_gone(const Problem& problem);

@@ -7,7 +7,9 @@
 
 namespace headroom::gui {
 
-void LayoutStore::remember_default() { default_state_ = window_.saveState(layout_version); }
+void LayoutStore::remember_default() {
+  default_state_ = window_.saveState(layout_version);
+}
 
 bool LayoutStore::restore() {
   const QByteArray geometry = settings_.blob("geometry");

@@ -6,6 +6,7 @@
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/render_driver.h"
+#include "gui/window_style.h"
 
 int main(int argc, char** argv) {
   using headroom::gui::CommandLine;
@@ -13,11 +14,13 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) arguments << QString::fromLocal8Bit(argv[i]);
   const CommandLine line = headroom::gui::read_command_line(arguments);
   if (!line.problem.isEmpty()) {
-    std::fprintf(stderr, "headroom-gui: %s\n%s\n", qUtf8Printable(line.problem), qUtf8Printable(headroom::gui::usage()));
+    std::fprintf(stderr, "headroom-gui: %s\n%s\n", qUtf8Printable(line.problem),
+                 qUtf8Printable(headroom::gui::usage()));
     return 2;
   }
   if (line.mode == CommandLine::Mode::help || line.mode == CommandLine::Mode::version) {
-    std::printf("%s\n", line.mode == CommandLine::Mode::help ? qUtf8Printable(headroom::gui::usage()) : HEADROOM_VERSION);
+    std::printf("%s\n",
+                line.mode == CommandLine::Mode::help ? qUtf8Printable(headroom::gui::usage()) : HEADROOM_VERSION);
     return 0;
   }
   const bool pictures = line.mode != CommandLine::Mode::window;
@@ -30,7 +33,7 @@ int main(int argc, char** argv) {
   }
   QApplication::setApplicationName("headroom-gui");
   QApplication::setApplicationVersion(HEADROOM_VERSION);
-  QApplication::setStyle("Fusion");
+  QApplication::setStyle(new headroom::gui::WindowStyle);
   QApplication application(argc, argv);
   headroom::gui::load_resources();
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));

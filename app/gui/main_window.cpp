@@ -65,7 +65,8 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   column->addWidget(hints_);
   setCentralWidget(centre);
 
-  pages_ = make_pages(&selection_, stack_, {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_});
+  pages_ = make_pages(&selection_, stack_,
+                      {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_});
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
     stack_->addWidget(page.widget);
@@ -122,7 +123,8 @@ MainWindow::~MainWindow() {
 }
 
 void MainWindow::build_docks() {
-  const auto add = [this](const QString& name, const QString& title, QWidget* content, Qt::DockWidgetArea area, const char* key) {
+  const auto add = [this](const QString& name, const QString& title, QWidget* content, Qt::DockWidgetArea area,
+                          const char* key) {
     auto* dock = new QDockWidget(title, this);
     dock->setObjectName("dock_" + name);
     dock->setWidget(content);
@@ -237,12 +239,15 @@ void MainWindow::connect_actions() {
   connect(jobs_view_, &views::JobsDock::new_run_requested, a.new_run, &QAction::trigger);
   connect(jobs_view_, &views::JobsDock::cancel_requested, &jobs_, &JobTracker::cancel);
   connect(jobs_view_, &views::JobsDock::open_requested, this, &MainWindow::open_record);
-  connect(jobs_view_, &views::JobsDock::kill_requested, this, [this] { engine_.kill(tr("The engine was stopped by you")); });
+  connect(jobs_view_, &views::JobsDock::kill_requested, this,
+          [this] { engine_.kill(tr("The engine was stopped by you")); });
   connect(a.recent, &QMenu::aboutToShow, this, &MainWindow::refresh_recent);
   refresh_recent();
 }
 
-QVector<QAction*> MainWindow::all_actions() const { return actions_->all(); }
+QVector<QAction*> MainWindow::all_actions() const {
+  return actions_->all();
+}
 
 void MainWindow::connect_engine() {
   connect(&engine_, &EngineClient::state_changed, this, &MainWindow::refresh_chip);
@@ -254,9 +259,12 @@ void MainWindow::connect_engine() {
   connect(&jobs_, &JobTracker::finished, this, [this](const QString&, const QString& path) {
     if (!path.isEmpty()) open_record(path);
   });
-  connect(&jobs_, &JobTracker::failed, this, [this](const QString&, const Problem& problem, const protocol::RunSpec& spec) {
-    job_failed(problem, spec);
-  });
+  connect(&jobs_, &JobTracker::failed, this,
+          [this](const QString&, const Problem& problem, const std::optional<protocol::RunSpec>& spec) {
+            job_failed(problem, spec);
+          });
+  connect(&jobs_, &JobTracker::indexer_ready, this,
+          [this](const QString&, const QString& path) { indexer_ready(path); });
   refresh_chip();
 }
 
@@ -290,7 +298,8 @@ void MainWindow::keyPressEvent(QKeyEvent* event) {
 
 void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
   const QList<QUrl> urls = event->mimeData()->urls();
-  if (std::any_of(urls.begin(), urls.end(), [](const QUrl& url) { return url.isLocalFile(); })) event->acceptProposedAction();
+  if (std::any_of(urls.begin(), urls.end(), [](const QUrl& url) { return url.isLocalFile(); }))
+    event->acceptProposedAction();
 }
 
 void MainWindow::dropEvent(QDropEvent* event) {
@@ -314,26 +323,33 @@ void MainWindow::show_page(int index) {
   for (int i = 0; i < actions_->pages.size(); ++i) actions_->pages[i]->setChecked(i == index);
 }
 
-int MainWindow::current_page() const { return stack_->currentIndex(); }
+int MainWindow::current_page() const {
+  return stack_->currentIndex();
+}
 
 void MainWindow::follow_selection(unsigned mask) {
   Actions& a = *actions_;
   a.undo->setEnabled(selection_.can_undo());
   a.redo->setEnabled(selection_.can_redo());
   const views::RecordPtr record = selection_.record();
-  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token}) action->setEnabled(record != nullptr);
+  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token})
+    action->setEnabled(record != nullptr);
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {
-    setWindowTitle(record ? tr("%1 – Headroom").arg(QFileInfo(QString::fromStdString(record->path().string())).fileName()) : "Headroom");
+    setWindowTitle(record
+                       ? tr("%1 – Headroom").arg(QFileInfo(QString::fromStdString(record->path().string())).fileName())
+                       : "Headroom");
   }
 }
 
 void MainWindow::refresh_chip() {
   chip_->setText(engine_.summary());
-  chip_->setToolTip(engine_.state() == EngineClient::State::ready
-                        ? tr("Engine %1: %2").arg(QString::fromStdString(engine_.hello().engine_version), engine_.command().program)
-                        : tr("The engine computes new runs; records need none"));
-  actions_->restart_engine->setText(engine_.state() == EngineClient::State::stopped ? tr("&Start engine") : tr("&Restart engine"));
+  chip_->setToolTip(
+      engine_.state() == EngineClient::State::ready
+          ? tr("Engine %1: %2").arg(QString::fromStdString(engine_.hello().engine_version), engine_.command().program)
+          : tr("The engine computes new runs; records need none"));
+  actions_->restart_engine->setText(engine_.state() == EngineClient::State::stopped ? tr("&Start engine")
+                                                                                    : tr("&Restart engine"));
   if (engine_.state() == EngineClient::State::ready) banners_->remove("engine");
 }
 
@@ -341,7 +357,8 @@ void MainWindow::refresh_recent() {
   QMenu* menu = actions_->recent;
   menu->clear();
   for (const QString& file : settings_.recent_files()) {
-    if (QFileInfo::exists(file)) menu->addAction(QDir::toNativeSeparators(file), this, [this, file] { open_record(file); });
+    if (QFileInfo::exists(file))
+      menu->addAction(QDir::toNativeSeparators(file), this, [this, file] { open_record(file); });
   }
   menu->menuAction()->setVisible(!menu->isEmpty() || !settings_.recent_files().isEmpty());
   menu->setEnabled(!menu->isEmpty());
@@ -368,7 +385,8 @@ void MainWindow::set_presenting(bool on) {
   if (on == presenting_) return;
   if (on) state_before_presenting_ = saveState(LayoutStore::layout_version);
   presenting_ = on;
-  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->setVisible(!on);
+  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_})
+    chrome->setVisible(!on);
   hints_->setVisible(!on && hints_->shown() > 0 && !options_.quiet);
   if (on) {
     for (QDockWidget* dock : docks_) dock->hide();

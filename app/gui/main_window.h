@@ -32,11 +32,11 @@ class PageRail;
 struct NewRunRequest;
 
 struct StartOptions {
-  QStringList records;    ///< shown at start; none: the last session's, else the bundled one
-  QString engine;         ///< program to use in place of the settings' one
-  bool use_engine = true; ///< off for pictures
-  bool quiet = false;     ///< no hints, notices or saved layout (pictures)
-  QSize size{1440, 900};  ///< where no layout was saved; not more than the screen has
+  QStringList records;     ///< shown at start; none: the last session's, else the bundled one
+  QString engine;          ///< program to use in place of the settings' one
+  bool use_engine = true;  ///< off for pictures
+  bool quiet = false;      ///< no hints, notices or saved layout (pictures)
+  QSize size{1440, 900};   ///< where no layout was saved; not more than the screen has
 };
 
 class MainWindow : public QMainWindow {
@@ -77,7 +77,9 @@ class MainWindow : public QMainWindow {
   void record_opened(const QString& path, const views::RecordPtr& record);
   void record_failed(const QString& path, const Problem& problem);
   void engine_died(const Problem& problem);
-  void job_failed(const Problem& problem, const protocol::RunSpec& spec);
+  void job_failed(const Problem& problem, const std::optional<protocol::RunSpec>& spec);
+  void distill(const std::string& model);
+  void indexer_ready(const QString& path);
   void follow_selection(unsigned mask);
   void refresh_chip();
   void refresh_recent();

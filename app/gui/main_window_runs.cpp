@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // How the window takes records, runs and bad news: what opening, dropping, starting and failing do.
+#include <QDir>
 #include <QDockWidget>
 #include <QFileInfo>
 
+#include "base/paths.h"
 #include "gui/actions.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
@@ -35,7 +37,9 @@ void MainWindow::open_path(const QString& path) {
   new_run(request);
 }
 
-void MainWindow::open_record(const QString& path) { opener_.open(path); }
+void MainWindow::open_record(const QString& path) {
+  opener_.open(path);
+}
 
 void MainWindow::open_first_record() {
   if (!options_.records.isEmpty()) {
@@ -75,9 +79,13 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
 
 void MainWindow::show_notices() {
   if (settings_.dismissed("prompt_notice")) return;
-  banners_->show_banner({views::Banner::Kind::info, "prompt_notice", tr("A record contains the whole prompt."),
-                         tr("Share a record as you would share the text in it."), {},
-                         {}, [this] { settings_.dismiss("prompt_notice"); }});
+  banners_->show_banner({views::Banner::Kind::info,
+                         "prompt_notice",
+                         tr("A record contains the whole prompt."),
+                         tr("Share a record as you would share the text in it."),
+                         {},
+                         {},
+                         [this] { settings_.dismiss("prompt_notice"); }});
 }
 
 void MainWindow::engine_died(const Problem& problem) {
@@ -87,27 +95,55 @@ void MainWindow::engine_died(const Problem& problem) {
   banner.title = problem.message + ".";
   banner.text = tr("Open records stay; new runs need the engine.");
   banner.details = problem.details();
-  banner.buttons = {{tr("Restart"), [this] { start_engine(); }}, {tr("Connect…"), [this] { actions_->connect_engine->trigger(); }}};
+  banner.buttons = {{tr("Restart"), [this] { start_engine(); }},
+                    {tr("Connect…"), [this] { actions_->connect_engine->trigger(); }}};
   banners_->show_banner(banner);
 }
 
-void MainWindow::job_failed(const Problem& problem, const protocol::RunSpec& spec) {
+void MainWindow::job_failed(const Problem& problem, const std::optional<protocol::RunSpec>& spec) {
   views::Banner banner;
   banner.kind = views::Banner::Kind::error;
   banner.key = "job";
-  banner.title = tr("The run failed.");
+  banner.title = spec ? tr("The run failed.") : tr("The distillation failed.");
   banner.text = sentence(problem, {});
   banner.details = problem.details();
-  banner.buttons = {{tr("Change and try again…"), [this, spec] {
-                       NewRunRequest request;
-                       request.spec = spec;
-                       new_run(request);
-                     }}};
+  if (spec)
+    banner.buttons = {{tr("Change and try again…"), [this, spec] {
+                         NewRunRequest request;
+                         request.spec = spec;
+                         new_run(request);
+                       }}};
   banners_->show_banner(banner);
 }
 
 void MainWindow::new_run(const NewRunRequest& request) {
-  ask_new_run(this, engine_, settings_, request, [this](const protocol::RunSpec& spec) { start_run(spec); });
+  ask_new_run(
+      this, engine_, settings_, request, [this](const protocol::RunSpec& spec) { start_run(spec); },
+      [this](const std::string& model) { distill(model); });
+}
+
+void MainWindow::distill(const std::string& model) {
+  // Where the engine may write; on its own machine where that is another one.
+  const auto& folders = engine_.hello().folders;
+  const QString name = QFileInfo(QString::fromStdString(model)).completeBaseName() + "-indexer.safetensors";
+  QString folder = QString::fromStdString((cache_folder() / "indexers").string());
+  if (engine_.remote() && !folders.empty()) folder = QString::fromStdString(folders.front());
+  if (!engine_.remote()) QDir().mkpath(folder);
+  docks_[2]->show();
+  jobs_.start_distillation(model, (folder + "/" + name).toStdString());
+}
+
+void MainWindow::indexer_ready(const QString& path) {
+  views::Banner banner;
+  banner.key = "indexer";
+  banner.title = tr("The indexer is ready.");
+  banner.text = path;
+  banner.buttons = {{tr("New run with it…"), [this, path] {
+                       NewRunRequest request;
+                       request.indexer = path;
+                       new_run(request);
+                     }}};
+  banners_->show_banner(banner);
 }
 
 void MainWindow::run_budget(int tokens) {

@@ -19,19 +19,28 @@
 namespace headroom::gui {
 namespace {
 
-QString bytes_text(std::int64_t bytes) { return QLocale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat); }
+/// Group boxes give wrapped labels too little: ask for what the text takes at its present width.
+void fit_height(QLabel& label) {
+  label.setMinimumHeight(label.text().isEmpty() ? 0 : label.heightForWidth(std::max(label.width(), 200)));
+}
+
+QString bytes_text(std::int64_t bytes) {
+  return QLocale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat);
+}
 
 /// A number of the inspection, under any of the names, in the object or one level down.
 std::optional<std::int64_t> find_number(const nlohmann::json& json, std::initializer_list<const char*> names) {
   for (const char* name : names) {
-    if (const auto found = json.find(name); found != json.end() && found->is_number_integer()) return found->get<std::int64_t>();
+    if (const auto found = json.find(name); found != json.end() && found->is_number_integer())
+      return found->get<std::int64_t>();
   }
   return std::nullopt;
 }
 
 QString find_text(const nlohmann::json& json, const char* name) {
   const auto found = json.find(name);
-  return found != json.end() && found->is_string() ? QString::fromStdString(found->get<std::string>()).left(120) : QString();
+  return found != json.end() && found->is_string() ? QString::fromStdString(found->get<std::string>()).left(120)
+                                                   : QString();
 }
 
 QString model_text(const nlohmann::json& info) {
@@ -61,7 +70,8 @@ void NewRunDialog::engine_changed() {
     {
       const QSignalBlocker blocker(model_);
       model_->clear();
-      for (const protocol::KnownModel& known : engine_.hello().models) model_->addItem(QString::fromStdString(known.name));
+      for (const protocol::KnownModel& known : engine_.hello().models)
+        model_->addItem(QString::fromStdString(known.name));
       model_->setEditText(model);
     }
     const QString device = device_->currentData().toString();
@@ -82,7 +92,8 @@ void NewRunDialog::prepare_remote() {
   // Paths mean the engine's disk there: no local pickers, and the record is written where it may be fetched from.
   for (QWidget* picker : local_pickers_) picker->hide();
   const auto& folders = engine_.hello().folders;
-  if (!folders.empty()) out_->setText(QString::fromStdString(folders.front()) + "/headroom-" + QFileInfo(new_record_path()).fileName());
+  if (!folders.empty())
+    out_->setText(QString::fromStdString(folders.front()) + "/headroom-" + QFileInfo(new_record_path()).fileName());
 }
 
 void NewRunDialog::edited() {
@@ -92,14 +103,16 @@ void NewRunDialog::edited() {
   try {
     const protocol::RunSpec now = spec();
     if (engine_.state() != EngineClient::State::ready) {
-      show_message(engine_.state() == EngineClient::State::starting ? tr("The engine is starting…")
-                                                                    : tr("The engine is not running: start it from the Engine menu."),
+      show_message(engine_.state() == EngineClient::State::starting
+                       ? tr("The engine is starting…")
+                       : tr("The engine is not running: start it from the Engine menu."),
                    engine_.state() == EngineClient::State::starting);
       needs_->clear();
       start_->setEnabled(false);
       return;
     }
-    settings_.set_last_spec(QString::fromStdString(protocol::to_json(now).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    settings_.set_last_spec(
+        QString::fromStdString(protocol::to_json(now).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     start_->setEnabled(true);
     show_message(tr("Checking what this needs…"), true);
     debounce_.start();
@@ -116,7 +129,8 @@ void NewRunDialog::model_changed() {
   const std::string model = model_->currentText().trimmed().toStdString();
   if (model.empty()) return;
   engine_.request(protocol::method::model_inspect, protocol::to_json(protocol::ModelInspectParams{model}),
-                  [self = QPointer<NewRunDialog>(this), asked = model_generation_](const nlohmann::json& info, const protocol::ErrorInfo* error) {
+                  [self = QPointer<NewRunDialog>(this), asked = model_generation_](const nlohmann::json& info,
+                                                                                   const protocol::ErrorInfo* error) {
                     if (!self || asked != self->model_generation_) return;
                     if (error) return self->model_facts_->setText(QString::fromStdString(error->line()));
                     self->model_facts_->setText(model_text(info));
@@ -148,30 +162,36 @@ void NewRunDialog::check() {
   } catch (const Error&) {
     return;  // edited() has said so
   }
-  engine_.request(protocol::method::run_preflight, protocol::to_json(protocol::RunStartParams{now}),
-                  [self = QPointer<NewRunDialog>(this), asked = generation_](const nlohmann::json& result, const protocol::ErrorInfo* error) {
-                    if (!self || asked != self->generation_) return;
-                    if (error) return self->show_error(*error);
-                    try {
-                      self->show_preflight(protocol::preflight_from_json(result));
-                    } catch (const Error& bad) {
-                      self->show_message(QString::fromUtf8(bad.what()), false);
-                    }
-                  },
-                  120000);
+  engine_.request(
+      protocol::method::run_preflight, protocol::to_json(protocol::RunStartParams{now}),
+      [self = QPointer<NewRunDialog>(this), asked = generation_](const nlohmann::json& result,
+                                                                 const protocol::ErrorInfo* error) {
+        if (!self || asked != self->generation_) return;
+        if (error) return self->show_error(*error);
+        try {
+          self->show_preflight(protocol::preflight_from_json(result));
+        } catch (const Error& bad) {
+          self->show_message(QString::fromUtf8(bad.what()), false);
+        }
+      },
+      120000);
 }
 
 void NewRunDialog::show_preflight(const protocol::Preflight& p) {
-  QStringList parts{tr("%1 of %2 tokens").arg(QLocale().toString(qlonglong(p.tokens)), QLocale().toString(qlonglong(p.context)))};
+  QStringList parts{
+      tr("%1 of %2 tokens").arg(QLocale().toString(qlonglong(p.tokens)), QLocale().toString(qlonglong(p.context)))};
   if (!p.device.empty()) parts << tr("%1, %2").arg(QString::fromStdString(p.device), QString::fromStdString(p.dtype));
   if (p.memory_needed > 0) {
-    parts << (p.memory_free > 0 ? tr("%1 of memory (%2 free)").arg(bytes_text(p.memory_needed), bytes_text(p.memory_free))
-                                : tr("%1 of memory").arg(bytes_text(p.memory_needed)));
+    parts << (p.memory_free > 0
+                  ? tr("%1 of memory (%2 free)").arg(bytes_text(p.memory_needed), bytes_text(p.memory_free))
+                  : tr("%1 of memory").arg(bytes_text(p.memory_needed)));
   }
-  if (p.record_bytes > 0) parts << tr("record up to %1 (%2 free)").arg(bytes_text(p.record_bytes), bytes_text(p.disk_free));
+  if (p.record_bytes > 0)
+    parts << tr("record up to %1 (%2 free)").arg(bytes_text(p.record_bytes), bytes_text(p.disk_free));
   if (p.seconds > 0) {
     const auto seconds = static_cast<qint64>(p.seconds);
-    parts << (seconds < 120 ? tr("about %1 s").arg(std::max<qint64>(seconds, 1)) : tr("about %1 min").arg(seconds / 60));
+    parts << (seconds < 120 ? tr("about %1 s").arg(std::max<qint64>(seconds, 1))
+                            : tr("about %1 min").arg(seconds / 60));
   }
   QString text = parts.join(" · ");
   if (!p.methods.empty()) {
@@ -181,6 +201,7 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
   }
   needs_->setText(text);
   needs_->setToolTip(p.keeps.empty() ? QString() : tr("The record keeps: %1").arg(QString::fromStdString(p.keeps)));
+  fit_height(*needs_);
   tail_->setPlainText(QString::fromStdString(p.prompt_tail));
   tail_->moveCursor(QTextCursor::End);
   if (p.warnings.empty()) {
@@ -194,11 +215,13 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
 
 void NewRunDialog::show_error(const protocol::ErrorInfo& error) {
   needs_->clear();
+  fit_height(*needs_);
   tail_->clear();
   start_->setEnabled(false);
   const QString text = QString::fromStdString(error.line());
   show_message(text, false);
-  indexer_help_->setVisible(methods_[2]->isChecked() && indexer_->text().trimmed().isEmpty() && text.contains("indexer", Qt::CaseInsensitive));
+  indexer_help_->setVisible(methods_[2]->isChecked() && indexer_->text().trimmed().isEmpty() &&
+                            text.contains("indexer", Qt::CaseInsensitive));
 }
 
 void NewRunDialog::show_message(const QString& text, bool good) {
@@ -207,10 +230,11 @@ void NewRunDialog::show_message(const QString& text, bool good) {
   palette.setColor(QPalette::Window, good ? theme.info_background() : theme.warning_background());
   message_->setPalette(palette);
   message_->setText(text);
+  fit_height(*message_);
 }
 
 void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
-                 std::function<void(const protocol::RunSpec&)> start) {
+                 std::function<void(const protocol::RunSpec&)> start, std::function<void(const std::string&)> distill) {
   auto* dialog = new NewRunDialog(engine, settings, request, parent);
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   QObject::connect(dialog, &QDialog::accepted, dialog, [dialog, start = std::move(start)] {
@@ -220,6 +244,11 @@ void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings,
       // The start button is off while the fields do not make a spec.
     }
   });
+  QObject::connect(dialog, &NewRunDialog::distill_requested, dialog,
+                   [dialog, distill = std::move(distill)](const std::string& model) {
+                     dialog->reject();
+                     distill(model);
+                   });
   dialog->open();
 }
 

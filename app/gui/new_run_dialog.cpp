@@ -49,7 +49,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   layout->addWidget(build_check(), 3, 0, 1, 2);
   layout->setColumnStretch(0, 1);
   layout->setColumnStretch(1, 1);
-    layout->setRowStretch(3, 1);
+  layout->setRowStretch(3, 1);
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Cancel, this);
   start_ = buttons->addButton(tr("Start run"), QDialogButtonBox::AcceptRole);
   start_->setObjectName("start_run");
@@ -77,6 +77,11 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
     spec.prompt.reset();
     spec.task.reset();
     spec.prompt_file = request.prompt_file.toStdString();
+  }
+  if (!request.indexer.isEmpty()) {
+    spec.indexer = request.indexer.toStdString();
+    if (std::find(spec.methods.begin(), spec.methods.end(), "indexer") == spec.methods.end())
+      spec.methods.push_back("indexer");
   }
   spec.out = new_record_path().toStdString();
   fill(spec);
@@ -113,7 +118,8 @@ QWidget* NewRunDialog::build_model() {
   form->setColumnStretch(0, 1);
   local_pickers_ << file << folder;
   connect(file, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty()) model_->setEditText(path);
+    if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty())
+      model_->setEditText(path);
   });
   connect(folder, &QPushButton::clicked, this, [this] {
     if (const QString path = choose_file(tr("Open model folder"), {}, true); !path.isEmpty()) model_->setEditText(path);
@@ -152,7 +158,8 @@ QWidget* NewRunDialog::build_prompt() {
   prompt_tabs_->addTab(file_tab, tr("File"));
   connect(prompt_file_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   connect(browse, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose_file(tr("Open prompt"), tr("Text (*.txt *.md);;All files (*)")); !path.isEmpty()) prompt_file_->setText(path);
+    if (const QString path = choose_file(tr("Open prompt"), tr("Text (*.txt *.md);;All files (*)")); !path.isEmpty())
+      prompt_file_->setText(path);
   });
 
   auto* task_tab = new QWidget;
@@ -214,7 +221,9 @@ QWidget* NewRunDialog::build_methods() {
   local_pickers_ << browse;
   connect(indexer_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   const auto choose_indexer = [this] {
-    if (const QString path = choose_file(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)")); !path.isEmpty()) indexer_->setText(path);
+    if (const QString path = choose_file(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)"));
+        !path.isEmpty())
+      indexer_->setText(path);
   };
   connect(browse, &QPushButton::clicked, this, choose_indexer);
   layout->addLayout(form);
@@ -223,15 +232,23 @@ QWidget* NewRunDialog::build_methods() {
   auto* help = new QHBoxLayout(indexer_help_);
   help->setContentsMargins(0, 0, 0, 0);
   auto* label = new QLabel(tr("No indexer for this model:"), indexer_help_);
+  auto* distill = new QPushButton(tr("Distil"), indexer_help_);
+  distill->setObjectName("distill");
+  distill->setToolTip(
+      tr("Trains an indexer for this model: minutes on a GPU, hours on a CPU. It runs as a job and can be cancelled; "
+         "what is trained by then is kept."));
   auto* open = new QPushButton(tr("Open…"), indexer_help_);
   auto* without = new QPushButton(tr("Go on without"), indexer_help_);
   without->setObjectName("go_on_without_indexer");
   local_pickers_ << open;
   help->addWidget(label, 1);
+  help->addWidget(distill);
   help->addWidget(open);
   help->addWidget(without);
   layout->addWidget(indexer_help_);
   indexer_help_->hide();
+  connect(distill, &QPushButton::clicked, this,
+          [this] { emit distill_requested(model_->currentText().trimmed().toStdString()); });
   connect(open, &QPushButton::clicked, this, choose_indexer);
   connect(without, &QPushButton::clicked, this, [this] { methods_[2]->setChecked(false); });
   layout->addStretch();
@@ -271,8 +288,10 @@ QWidget* NewRunDialog::build_machine() {
   counts_row->addWidget(max_new_tokens_, 1);
   form->addRow(tr("Repeats"), counts);
   form->addRow(tr("Record"), out_);
-  for (QComboBox* combo : {device_, dtype_}) connect(combo, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
-  for (QSpinBox* number : {repeats_, max_new_tokens_}) connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
+  for (QComboBox* combo : {device_, dtype_})
+    connect(combo, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
+  for (QSpinBox* number : {repeats_, max_new_tokens_})
+    connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
   connect(out_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   return box;
 }
@@ -303,7 +322,8 @@ QWidget* NewRunDialog::build_check() {
 }
 
 QString NewRunDialog::choose_file(const QString& title, const QString& filter, bool folder) {
-  return folder ? QFileDialog::getExistingDirectory(this, title) : QFileDialog::getOpenFileName(this, title, {}, filter);
+  return folder ? QFileDialog::getExistingDirectory(this, title)
+                : QFileDialog::getOpenFileName(this, title, {}, filter);
 }
 
 }  // namespace headroom::gui

@@ -34,7 +34,7 @@ class SettingsStore;
 
 /// What the dialog starts from; fields that are empty keep the last run's values.
 struct NewRunRequest {
-  QString model, prompt_file;
+  QString model, prompt_file, indexer;
   std::optional<protocol::RunSpec> spec;
 };
 
@@ -50,6 +50,10 @@ class NewRunDialog : public QDialog {
 
   /// What the fields say now. Throws usage errors that name the field.
   protocol::RunSpec spec() const;
+
+ signals:
+  /// No indexer fits: train one for `model`.
+  void distill_requested(const std::string& model);
 
  private:
   QWidget* build_model();
@@ -96,7 +100,8 @@ class NewRunDialog : public QDialog {
 };
 
 /// Opens the dialog; `start` is called with the spec where the reader starts the run.
+/// `distill` where an indexer for a model is wanted first.
 void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
-                 std::function<void(const protocol::RunSpec&)> start);
+                 std::function<void(const protocol::RunSpec&)> start, std::function<void(const std::string&)> distill);
 
 }  // namespace headroom::gui

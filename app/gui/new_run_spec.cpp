@@ -31,7 +31,10 @@ std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& n
   for (const QString& part : list_of(field.text())) {
     bool good = false;
     numbers.push_back(part.toLongLong(&good));
-    if (!good) throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"").arg(name, part.left(40)).toStdString());
+    if (!good)
+      throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"")
+                            .arg(name, part.left(40))
+                            .toStdString());
   }
   return numbers;
 }
@@ -39,7 +42,8 @@ std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& n
 std::string read_prompt(const QString& path) {
   constexpr qint64 max_bytes = 16 << 20;
   QFile file(path);
-  if (!file.open(QIODevice::ReadOnly)) throw input_error(path.toStdString(), "the prompt cannot be read", {}, file.errorString().toStdString());
+  if (!file.open(QIODevice::ReadOnly))
+    throw input_error(path.toStdString(), "the prompt cannot be read", {}, file.errorString().toStdString());
   if (file.size() > max_bytes) throw input_error(path.toStdString(), "the prompt is too large", "16 MB at most", {});
   return file.readAll().toStdString();
 }
@@ -83,7 +87,8 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
     if (task_->findData(name) < 0) task_->addItem(name, name);
     task_->setCurrentIndex(task_->findData(name));
   }
-  task_length_->setValue(static_cast<int>(std::clamp<std::int64_t>(spec.length == 0 ? 2048 : spec.length, 128, 1 << 20)));
+  task_length_->setValue(
+      static_cast<int>(std::clamp<std::int64_t>(spec.length == 0 ? 2048 : spec.length, 128, 1 << 20)));
   seed_->setValue(static_cast<int>(std::min<std::uint64_t>(spec.seed, 1000000000)));
   prompt_tabs_->setCurrentIndex(spec.prompt ? 0 : spec.prompt_file ? 1 : 2);
   chat_->setChecked(spec.chat);
@@ -144,7 +149,8 @@ protocol::RunSpec NewRunDialog::spec() const {
   for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
   spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
   spec.dense_layers.clear();
-  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers"))) spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
+  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers")))
+    spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
   spec.indexer.reset();
   if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
   spec.device = device_->currentData().toString().toStdString();

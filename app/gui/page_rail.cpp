@@ -16,7 +16,8 @@ class RailButton : public QToolButton {
   using QToolButton::QToolButton;
   QSize sizeHint() const override {
     const QFontMetrics metrics(font());
-    return {std::max(metrics.horizontalAdvance("Attention") + metrics.height() * 3 / 2, 76), icon_size() + metrics.height() + 22};
+    return {std::max(metrics.horizontalAdvance("Attention") + metrics.height() * 3 / 2, 76),
+            icon_size() + metrics.height() + 22};
   }
   QSize minimumSizeHint() const override { return sizeHint(); }
 

@@ -7,18 +7,20 @@
 #include "views/attention_page.h"
 #include "views/budget_page.h"
 #include "views/compare_page.h"
-#include "views/prompt_panel.h"
 #include "views/overview_page.h"
+#include "views/prompt_panel.h"
 #include "views/timing_page.h"
 
 namespace headroom::gui {
 namespace {
 
-QString words(const char* text) { return QCoreApplication::translate("Pages", text); }
+QString words(const char* text) {
+  return QCoreApplication::translate("Pages", text);
+}
 
 template <typename PageType>
-PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent, const QString& id, const QString& title,
-              const QString& hint) {
+PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent, const QString& id,
+              const QString& title, const QString& hint) {
   auto* widget = new PageType(selection, parent);
   widget->setObjectName("page_" + id);
   widget->setAccessibleName(title);
@@ -31,29 +33,34 @@ PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent
 QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageRequests& wanted) {
   QVector<Page> pages;
   auto* overview = add<views::OverviewPage>(pages, selection, parent, "overview", words("Overview"),
-                           words("The answer in a sentence, and every layer and head"));
-  auto* attention = add<views::AttentionPage>(pages, selection, parent, "attention", words("Attention"),
-                            words("The attention map with what was kept and missed, and the prompt text"));
+                                            words("The answer in a sentence, and every layer and head"));
+  auto* attention =
+      add<views::AttentionPage>(pages, selection, parent, "attention", words("Attention"),
+                                words("The attention map with what was kept and missed, and the prompt text"));
   auto* budget = add<views::BudgetPage>(pages, selection, parent, "budget", words("Budget"),
                                         words("How much mass and quality a budget keeps"));
-  add<views::TimingPage>(pages, selection, parent, "timing", words("Timing"), words("Where the time to first token goes"));
+  add<views::TimingPage>(pages, selection, parent, "timing", words("Timing"),
+                         words("Where the time to first token goes"));
   auto* compare = add<views::ComparePage>(pages, selection, parent, "compare", words("Compare"),
-                          words("Methods and runs side by side, and where their maps differ"));
+                                          words("Methods and runs side by side, and where their maps differ"));
   QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
     if (run) run(tokens);
   });
-  QObject::connect(overview, &views::OverviewPage::link_activated, parent, [go = wanted.show_page, pages](const QString& link) {
-    if (const int index = page_index(pages, link.section('#', 0, 0)); index >= 0 && go) go(index);
-  });
-  QObject::connect(overview, &views::OverviewPage::open_head, parent, [selection, go = wanted.show_page, pages](int layer, int head) {
-    selection->change([&](views::ViewState& state) {
-      const auto record = state.current >= 0 ? state.runs[static_cast<std::size_t>(state.current)] : nullptr;
-      const bool mean = !record || head >= record->meta().num_q_heads;
-      state.layer = layer;
-      state.head = mean ? record::HeadSelector{} : record::HeadSelector{record::HeadSelector::Kind::head, head};
-    });
-    if (go) go(page_index(pages, "attention"));
-  });
+  QObject::connect(overview, &views::OverviewPage::link_activated, parent,
+                   [go = wanted.show_page, pages](const QString& link) {
+                     if (const int index = page_index(pages, link.section('#', 0, 0)); index >= 0 && go) go(index);
+                   });
+  QObject::connect(
+      overview, &views::OverviewPage::open_head, parent,
+      [selection, go = wanted.show_page, pages](int layer, int head) {
+        selection->change([&](views::ViewState& state) {
+          const auto record = state.current >= 0 ? state.runs[static_cast<std::size_t>(state.current)] : nullptr;
+          const bool mean = !record || head >= record->meta().num_q_heads;
+          state.layer = layer;
+          state.head = mean ? record::HeadSelector{} : record::HeadSelector{record::HeadSelector::Kind::head, head};
+        });
+        if (go) go(page_index(pages, "attention"));
+      });
   attention->set_tile_provider(wanted.tiles);
   compare->set_tile_provider(wanted.tiles);
   return pages;

@@ -15,9 +15,9 @@ class QWidget;
 namespace headroom::gui {
 
 struct Page {
-  QString id;     ///< "overview": icon, export name and `--view`
+  QString id;  ///< "overview": icon, export name and `--view`
   QString title;
-  QString hint;   ///< what it answers, for tooltips
+  QString hint;  ///< what it answers, for tooltips
   QWidget* widget = nullptr;
   views::Exportable* exportable = nullptr;
   std::function<bool()> settled;  ///< everything that was asked for is drawn

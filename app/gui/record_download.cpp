@@ -17,7 +17,9 @@ constexpr std::int64_t max_record_bytes = std::int64_t{64} << 30;
 
 }  // namespace
 
-QString RecordDownload::folder() { return QString::fromStdString((cache_folder() / "records").string()); }
+QString RecordDownload::folder() {
+  return QString::fromStdString((cache_folder() / "records").string());
+}
 
 RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path, QObject* parent)
     : QObject(parent), engine_(engine), remote_path_(remote_path) {
@@ -26,7 +28,10 @@ RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path,
   for (QChar& c : name) {
     if (!c.isLetterOrNumber() && c != '-' && c != '_') c = '_';
   }
-  const QByteArray tag = QCryptographicHash::hash((engine.command().arguments.join('\n') + remote_path).toUtf8(), QCryptographicHash::Sha1).toHex().left(8);
+  const QByteArray tag =
+      QCryptographicHash::hash((engine.command().arguments.join('\n') + remote_path).toUtf8(), QCryptographicHash::Sha1)
+          .toHex()
+          .left(8);
   local_path_ = folder() + "/" + name + "-" + QString::fromLatin1(tag) + ".h5";
 }
 
@@ -44,10 +49,11 @@ void RecordDownload::ask() {
   params.path = remote_path_.toStdString();
   params.offset = part_.size();
   params.bytes = piece_bytes;
-  engine_.request(protocol::method::record_chunk, protocol::to_json(params),
-                  [self = QPointer<RecordDownload>(this)](const nlohmann::json& result, const protocol::ErrorInfo* error) {
-                    if (self) self->take(result, error);
-                  });
+  engine_.request(
+      protocol::method::record_chunk, protocol::to_json(params),
+      [self = QPointer<RecordDownload>(this)](const nlohmann::json& result, const protocol::ErrorInfo* error) {
+        if (self) self->take(result, error);
+      });
 }
 
 void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInfo* error) {
@@ -62,7 +68,8 @@ void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInf
   if (!version_.empty() && chunk.version != version_) return give_up(tr("The record changed while it was transferred"));
   version_ = chunk.version;
   const auto bytes = static_cast<qint64>(chunk.data.size());
-  if (chunk.offset != part_.size() || chunk.offset + bytes > chunk.total_bytes || (bytes == 0 && chunk.offset < chunk.total_bytes)) {
+  if (chunk.offset != part_.size() || chunk.offset + bytes > chunk.total_bytes ||
+      (bytes == 0 && chunk.offset < chunk.total_bytes)) {
     return give_up(tr("The record's pieces do not fit together"));
   }
   part_.seek(part_.size());

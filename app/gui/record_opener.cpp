@@ -42,9 +42,13 @@ QString Problem::details() const {
   return lines.join('\n');
 }
 
-RecordOpener::RecordOpener(QObject* parent) : QObject(parent) { pool_.setMaxThreadCount(1); }
+RecordOpener::RecordOpener(QObject* parent) : QObject(parent) {
+  pool_.setMaxThreadCount(1);
+}
 
-RecordOpener::~RecordOpener() { pool_.waitForDone(); }
+RecordOpener::~RecordOpener() {
+  pool_.waitForDone();
+}
 
 void RecordOpener::open(const QString& path) {
   ++pending_;

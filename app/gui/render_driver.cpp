@@ -19,7 +19,9 @@ namespace {
 
 constexpr int patience_ms = 20000;
 
-void complain(const QString& text) { std::fprintf(stderr, "headroom-gui: %s\n", qUtf8Printable(text)); }
+void complain(const QString& text) {
+  std::fprintf(stderr, "headroom-gui: %s\n", qUtf8Printable(text));
+}
 
 /// Runs the event loop until the page has drawn everything; false where that took too long.
 bool settle(const Page& page) {
@@ -40,7 +42,8 @@ bool settle(const Page& page) {
 class Studio {
  public:
   explicit Studio(const CommandLine& line)
-      : settings_(folder_.filePath("settings.ini")), window_((settings_.set_theme(line.theme.value_or(views::ThemeMode::light)), settings_), options(line.size)) {
+      : settings_(folder_.filePath("settings.ini")),
+        window_((settings_.set_theme(line.theme.value_or(views::ThemeMode::light)), settings_), options(line.size)) {
     window_.show();
   }
   void open(const QString& file) {
@@ -98,7 +101,8 @@ CommandLine read_command_line(const QStringList& arguments) {
       bool good = false;
       const QString text = value();
       target = text.toInt(&good);
-      if (!good && line.problem.isEmpty()) line.problem = argument + ": expected a whole number, found \"" + text + "\"";
+      if (!good && line.problem.isEmpty())
+        line.problem = argument + ": expected a whole number, found \"" + text + "\"";
     };
     if (argument == "--help" || argument == "-h") {
       line.mode = CommandLine::Mode::help;
@@ -122,13 +126,17 @@ CommandLine read_command_line(const QStringList& arguments) {
       number(line.head);
     } else if (argument == "--theme") {
       const QString name = value();
-      if (name == "dark") line.theme = views::ThemeMode::dark;
-      else if (name == "light") line.theme = views::ThemeMode::light;
-      else if (line.problem.isEmpty()) line.problem = "--theme: expected light or dark, found \"" + name + "\"";
+      if (name == "dark")
+        line.theme = views::ThemeMode::dark;
+      else if (name == "light")
+        line.theme = views::ThemeMode::light;
+      else if (line.problem.isEmpty())
+        line.problem = "--theme: expected light or dark, found \"" + name + "\"";
     } else if (argument == "--size") {
       const QStringList sides = value().split('x');
       const QSize size(sides.value(0).toInt(), sides.value(1).toInt());
-      if (line.problem.isEmpty() && (sides.size() != 2 || size.width() < 320 || size.height() < 240 || size.width() > 8192 || size.height() > 8192)) {
+      if (line.problem.isEmpty() && (sides.size() != 2 || size.width() < 320 || size.height() < 240 ||
+                                     size.width() > 8192 || size.height() > 8192)) {
         line.problem = "--size: expected WIDTHxHEIGHT, 320x240 to 8192x8192";
       }
       line.size = size;
@@ -143,8 +151,10 @@ CommandLine read_command_line(const QStringList& arguments) {
   if (line.mode == CommandLine::Mode::render && line.records.isEmpty()) line.problem = "--render needs a record";
   if (line.mode == CommandLine::Mode::export_view) {
     if (!size_given) line.size = {1200, 750};
-    if (line.view.isEmpty()) line.problem = "--export needs --view";
-    else if (!figure_format(line.output)) line.problem = "--export needs -o FILE.png, .pdf, .svg or .csv";
+    if (line.view.isEmpty())
+      line.problem = "--export needs --view";
+    else if (!figure_format(line.output))
+      line.problem = "--export needs -o FILE.png, .pdf, .svg or .csv";
   }
   return line;
 }
@@ -177,10 +187,12 @@ int export_view(const CommandLine& line) {
     MainWindow& window = studio.window();
     const record::RunMeta& meta = window.selection().record()->meta();
     if (line.layer && (*line.layer < 0 || *line.layer >= meta.num_layers)) {
-      throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers - 1), std::to_string(*line.layer));
+      throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers - 1),
+                        std::to_string(*line.layer));
     }
     if (line.head && (*line.head < 0 || *line.head >= meta.num_q_heads)) {
-      throw input_error("--head", "no such head", "0 to " + std::to_string(meta.num_q_heads - 1), std::to_string(*line.head));
+      throw input_error("--head", "no such head", "0 to " + std::to_string(meta.num_q_heads - 1),
+                        std::to_string(*line.head));
     }
     window.selection().change([&](views::ViewState& state) {
       if (line.layer) state.layer = *line.layer;
@@ -197,7 +209,8 @@ int export_view(const CommandLine& line) {
     FigureOptions options;
     options.format = *figure_format(line.output);
     options.size = line.size;
-    const QString problem = write_figure(exportable_view(window.pages(), line.view), window.selection(), line.output, options);
+    const QString problem =
+        write_figure(exportable_view(window.pages(), line.view), window.selection(), line.output, options);
     if (problem.isEmpty()) return 0;
     complain(problem);
     return static_cast<int>(ErrorKind::input);

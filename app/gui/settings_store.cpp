@@ -52,7 +52,9 @@ void SettingsStore::migrate(const std::vector<Migration>& migrations) {
   settings_.setValue("version", target);
 }
 
-int SettingsStore::version() const { return settings_.value("version", 0).toInt(); }
+int SettingsStore::version() const {
+  return settings_.value("version", 0).toInt();
+}
 
 views::ThemeMode SettingsStore::theme() const {
   return settings_.value("theme").toString() == "dark" ? views::ThemeMode::dark : views::ThemeMode::light;
@@ -61,10 +63,16 @@ void SettingsStore::set_theme(views::ThemeMode mode) {
   settings_.setValue("theme", mode == views::ThemeMode::dark ? "dark" : "light");
 }
 
-int SettingsStore::text_scale() const { return std::clamp(settings_.value("text_scale", 100).toInt(), 75, 200); }
-void SettingsStore::set_text_scale(int percent) { settings_.setValue("text_scale", std::clamp(percent, 75, 200)); }
+int SettingsStore::text_scale() const {
+  return std::clamp(settings_.value("text_scale", 100).toInt(), 75, 200);
+}
+void SettingsStore::set_text_scale(int percent) {
+  settings_.setValue("text_scale", std::clamp(percent, 75, 200));
+}
 
-QStringList SettingsStore::recent_files() const { return settings_.value("recent").toStringList().mid(0, 10); }
+QStringList SettingsStore::recent_files() const {
+  return settings_.value("recent").toStringList().mid(0, 10);
+}
 void SettingsStore::add_recent_file(const QString& path) {
   const QString absolute = QFileInfo(path).absoluteFilePath();
   QStringList files = recent_files();
@@ -73,7 +81,9 @@ void SettingsStore::add_recent_file(const QString& path) {
   settings_.setValue("recent", files.mid(0, 10));
 }
 
-QString SettingsStore::last_record() const { return settings_.value("last_record").toString(); }
+QString SettingsStore::last_record() const {
+  return settings_.value("last_record").toString();
+}
 void SettingsStore::set_last_record(const QString& path) {
   settings_.setValue("last_record", path.isEmpty() ? path : QFileInfo(path).absoluteFilePath());
 }
@@ -95,11 +105,19 @@ void SettingsStore::set_engine(const EngineSettings& engine) {
   settings_.setValue("engine/options", engine.options);
 }
 
-bool SettingsStore::dismissed(const QString& notice) const { return settings_.value("dismissed/" + notice).toBool(); }
-void SettingsStore::dismiss(const QString& notice) { settings_.setValue("dismissed/" + notice, true); }
-void SettingsStore::restore_notices() { settings_.remove("dismissed"); }
+bool SettingsStore::dismissed(const QString& notice) const {
+  return settings_.value("dismissed/" + notice).toBool();
+}
+void SettingsStore::dismiss(const QString& notice) {
+  settings_.setValue("dismissed/" + notice, true);
+}
+void SettingsStore::restore_notices() {
+  settings_.remove("dismissed");
+}
 
-QByteArray SettingsStore::blob(const QString& key) const { return settings_.value("layout/" + key).toByteArray(); }
+QByteArray SettingsStore::blob(const QString& key) const {
+  return settings_.value("layout/" + key).toByteArray();
+}
 void SettingsStore::set_blob(const QString& key, const QByteArray& value) {
   if (value.isEmpty()) {
     settings_.remove("layout/" + key);
@@ -108,7 +126,9 @@ void SettingsStore::set_blob(const QString& key, const QByteArray& value) {
   }
 }
 
-QString SettingsStore::last_spec() const { return settings_.value("last_spec").toString(); }
+QString SettingsStore::last_spec() const {
+  return settings_.value("last_spec").toString();
+}
 void SettingsStore::set_last_spec(const QString& json) {
   // A pasted prompt may be long; settings are no place for megabytes.
   settings_.setValue("last_spec", json.size() > 65536 ? QString() : json);

@@ -16,10 +16,10 @@ namespace headroom::gui {
 /// How the engine is reached.
 struct EngineSettings {
   bool remote = false;
-  QString program;       ///< local: path of `headroom`; empty = beside the window's executable
-  QString host;          ///< remote: what ssh is told, e.g. "user@host"
-  QString remote_path;   ///< remote: path of `headroom` there
-  QStringList options;   ///< remote: options of ssh, e.g. "-p", "2222"
+  QString program;      ///< local: path of `headroom`; empty = beside the window's executable
+  QString host;         ///< remote: what ssh is told, e.g. "user@host"
+  QString remote_path;  ///< remote: path of `headroom` there
+  QStringList options;  ///< remote: options of ssh, e.g. "-p", "2222"
   bool operator==(const EngineSettings&) const = default;
 };
 
@@ -28,8 +28,8 @@ class SettingsStore {
   /// Brings settings from version i to i + 1, where i is its index.
   using Migration = std::function<void(QSettings&)>;
 
-  /// `file` empty: the user's own (an INI file in the standard place, or HEADROOM_SETTINGS). Settings of a newer program
-  /// are set aside as FILE.v<N>, never overwritten.
+  /// `file` empty: the user's own (an INI file in the standard place, or HEADROOM_SETTINGS). Settings of a newer
+  /// program are set aside as FILE.v<N>, never overwritten.
   explicit SettingsStore(const QString& file = {}, std::vector<Migration> migrations = default_migrations());
 
   static std::vector<Migration> default_migrations();

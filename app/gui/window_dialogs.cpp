@@ -14,7 +14,8 @@
 namespace headroom::gui {
 
 QStringList choose_records(QWidget* parent, const QString& folder) {
-  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run"), folder, QObject::tr("Run records (*.h5 *.hdf5);;All files (*)"));
+  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run"), folder,
+                                       QObject::tr("Run records (*.h5 *.hdf5);;All files (*)"));
 }
 
 void show_palette(QWidget* parent, const QVector<QAction*>& actions) {
@@ -40,12 +41,14 @@ void show_keys(QWidget* parent, const QVector<QAction*>& actions) {
 }
 
 void show_about(QWidget* parent) {
-  auto* box = new QMessageBox(QMessageBox::NoIcon, QObject::tr("About Headroom"),
-                              QObject::tr("<h3>Headroom %1</h3><p>How much dense attention is necessary?</p>"
-                                          "<p>Core and command line: Apache-2.0. The window: GPL-3.0-or-later, as it draws with QCustomPlot.</p>"
-                                          "<p>Built on Qt %2, QCustomPlot, HDF5 and LibTorch. The method follows arXiv 2606.07703.</p>")
-                                  .arg(QCoreApplication::applicationVersion(), qVersion()),
-                              QMessageBox::Close, parent);
+  auto* box = new QMessageBox(
+      QMessageBox::NoIcon, QObject::tr("About Headroom"),
+      QObject::tr(
+          "<h3>Headroom %1</h3><p>How much dense attention is necessary?</p>"
+          "<p>Core and command line: Apache-2.0. The window: GPL-3.0-or-later, as it draws with QCustomPlot.</p>"
+          "<p>Built on Qt %2, QCustomPlot, HDF5 and LibTorch. The method follows arXiv 2606.07703.</p>")
+          .arg(QCoreApplication::applicationVersion(), qVersion()),
+      QMessageBox::Close, parent);
   box->setAttribute(Qt::WA_DeleteOnClose);
   box->open();
 }
@@ -69,12 +72,17 @@ QString selection_summary(const views::Selection& selection) {
   QStringList parts{state.method, QObject::tr("layer %1, %2").arg(state.layer).arg(head)};
   const QLocale locale;
   if (state.query_end - state.query_begin == 1) {
-    parts << QObject::tr("query %1 “%2”").arg(locale.toString(qlonglong(state.query_begin)), views::visible_token(record->tokens(), state.query_begin));
+    parts << QObject::tr("query %1 “%2”")
+                 .arg(locale.toString(qlonglong(state.query_begin)),
+                      views::visible_token(record->tokens(), state.query_begin));
   } else if (state.query_end > state.query_begin) {
-    parts << QObject::tr("queries %1 to %2").arg(locale.toString(qlonglong(state.query_begin)), locale.toString(qlonglong(state.query_end - 1)));
+    parts << QObject::tr("queries %1 to %2")
+                 .arg(locale.toString(qlonglong(state.query_begin)), locale.toString(qlonglong(state.query_end - 1)));
   }
   if (state.keys.size() == 1) {
-    parts << QObject::tr("key %1 “%2”").arg(locale.toString(qlonglong(*state.keys.begin())), views::visible_token(record->tokens(), *state.keys.begin()));
+    parts << QObject::tr("key %1 “%2”")
+                 .arg(locale.toString(qlonglong(*state.keys.begin())),
+                      views::visible_token(record->tokens(), *state.keys.begin()));
   } else if (!state.keys.empty()) {
     parts << QObject::tr("%1 keys").arg(state.keys.size());
   }

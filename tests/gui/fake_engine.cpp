@@ -39,7 +39,7 @@ void notify(const char* method, nlohmann::json params) {
 struct Job {
   std::string out;
   int step = 0, steps = 8;
-  bool cancelled = false;
+  bool cancelled = false, distills = false;
 };
 
 std::string keep_record(const std::string& out) {
@@ -67,7 +67,9 @@ bool work(Job& job) {
     notify(method::job_partial, to_json(JobPartial{1, summary}));
   }
   if (++job.step < job.steps) return true;
-  notify(method::job_done, to_json(JobDone{1, keep_record(job.out), nlohmann::json::object()}));
+  nlohmann::json result = nlohmann::json::object();
+  if (job.distills) result["indexer"] = job.out;
+  notify(method::job_done, to_json(JobDone{1, job.distills ? std::string() : keep_record(job.out), result}));
   return false;
 }
 
@@ -84,7 +86,8 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     return to_json(hello);
   }
   if (name == method::model_inspect) {
-    return {{"name", "Fake 1M"}, {"architecture", "llama"}, {"num_layers", 6}, {"num_q_heads", 6}, {"num_kv_heads", 2}, {"context", 8192}};
+    return {{"name", "Fake 1M"}, {"architecture", "llama"}, {"num_layers", 6},
+            {"num_q_heads", 6},  {"num_kv_heads", 2},       {"context", 8192}};
   }
   const bool wants_indexer = params.contains("spec") && params["spec"].contains("methods") &&
                              params["spec"]["methods"].dump().find("indexer") != std::string::npos;
@@ -107,6 +110,12 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     if (mode() == "slow" || mode() == "stubborn") job->steps = 100000;
     if (mode() == "flood") job->steps = 60000;
     return to_json(RunStartResult{1, preflight});
+  }
+  if (name == method::distill_start) {
+    job.emplace();
+    job->distills = true;
+    job->out = params.at("spec").at("out").get<std::string>();
+    return {{"job", 1}};
   }
   if (name == method::job_cancel) {
     if (job) job->cancelled = true;

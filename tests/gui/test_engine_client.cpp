@@ -35,7 +35,8 @@ class TestEngineClient : public QObject {
     Watch() {
       connect(&jobs, &JobTracker::changed, &jobs, [this](const views::JobInfo& job) { last = job; });
       connect(&jobs, &JobTracker::finished, &jobs, [this](const QString&, const QString& path) { finished << path; });
-      connect(&jobs, &JobTracker::failed, &jobs, [this](const QString&, const Problem& problem) { failures << problem; });
+      connect(&jobs, &JobTracker::failed, &jobs,
+              [this](const QString&, const Problem& problem) { failures << problem; });
       connect(&engine, &EngineClient::died, &jobs, [this](const Problem& problem) { deaths << problem; });
     }
     void start(const char* mode) {
@@ -147,7 +148,8 @@ class TestEngineClient : public QObject {
     Watch w;
     w.engine.start(fake("silent"));
     bool refused = false;
-    w.engine.request(protocol::method::files_list, {}, [&](const nlohmann::json&, const protocol::ErrorInfo* error) { refused = error; });
+    w.engine.request(protocol::method::files_list, {},
+                     [&](const nlohmann::json&, const protocol::ErrorInfo* error) { refused = error; });
     QVERIFY(refused);  // not ready yet: said at once
     QTest::qWait(100);
     QCOMPARE(w.engine.state(), EngineClient::State::starting);
@@ -174,10 +176,11 @@ class TestEngineClient : public QObject {
     w.start("normal");
     int answers = 0;
     bool failed = false;
-    w.engine.request(protocol::method::model_inspect, {{"model", "smollm2"}}, [&](const nlohmann::json&, const protocol::ErrorInfo* error) {
-      ++answers;
-      failed = error != nullptr;
-    });
+    w.engine.request(protocol::method::model_inspect, {{"model", "smollm2"}},
+                     [&](const nlohmann::json&, const protocol::ErrorInfo* error) {
+                       ++answers;
+                       failed = error != nullptr;
+                     });
     w.start("normal");
     QTest::qWait(100);
     QCOMPARE(answers, 1);

@@ -6,8 +6,8 @@
 #include <QtTest>
 
 #include "gui/command_palette.h"
-#include "gui/layout_store.h"
 #include "gui/engine_client.h"
+#include "gui/layout_store.h"
 #include "gui/render_driver.h"
 #include "gui/settings_store.h"
 
@@ -43,8 +43,8 @@ class TestSettings : public QObject {
 
   void migrations_run_once_each_and_in_order() {
     QStringList ran;
-    const std::vector<SettingsStore::Migration> steps = {[&](QSettings&) { ran << "0"; }, [&](QSettings&) { ran << "1"; },
-                                                         [&](QSettings&) { ran << "2"; }};
+    const std::vector<SettingsStore::Migration> steps = {
+        [&](QSettings&) { ran << "0"; }, [&](QSettings&) { ran << "1"; }, [&](QSettings&) { ran << "2"; }};
     { SettingsStore settings(file("steps.ini"), {steps[0]}); }
     ran.clear();
     { SettingsStore settings(file("steps.ini"), steps); }
@@ -108,7 +108,8 @@ class TestSettings : public QObject {
     QTest::newRow("huge size") << QStringList{"--render", "d", "a.h5", "--size", "999999x999999"} << false;
     QTest::newRow("export") << QStringList{"--export", "a.h5", "--view", "budget", "-o", "f.svg"} << true;
     QTest::newRow("export to what") << QStringList{"--export", "a.h5", "--view", "budget", "-o", "f.doc"} << false;
-    QTest::newRow("layer of what") << QStringList{"--export", "a.h5", "--view", "budget", "-o", "f.svg", "--layer", "x"} << false;
+    QTest::newRow("layer of what") << QStringList{"--export", "a.h5", "--view", "budget", "-o", "f.svg", "--layer", "x"}
+                                   << false;
     QTest::newRow("unknown") << QStringList{"--frobnicate"} << false;
     QTest::newRow("value missing") << QStringList{"--engine"} << false;
   }

@@ -31,7 +31,8 @@ class TestWindow : public QObject {
   QString good_, other_, bad_;
 
   struct Bench {
-    explicit Bench(const QString& settings_file, const StartOptions& options = {}) : settings(settings_file), window(settings, options) {
+    explicit Bench(const QString& settings_file, const StartOptions& options = {})
+        : settings(settings_file), window(settings, options) {
       window.move(40, 40);  // the offscreen cursor sits at the origin
       window.resize(1280, 720);
       window.show();
@@ -265,6 +266,22 @@ class TestWindow : public QObject {
     without->click();
     QTRY_VERIFY_WITH_TIMEOUT(!without->isVisible() && d->findChild<QPushButton*>("start_run")->isEnabled(), 5000);
     d->reject();
+  }
+
+  void an_indexer_can_be_distilled_from_the_dialog() {
+    qputenv("XDG_CACHE_HOME", dir_.filePath("cache").toUtf8());
+    Bench b(ini(), with_engine("no_indexer"));
+    QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 10000);
+    b.window.actions().new_run->trigger();
+    QTRY_VERIFY(dialog("new_run_dialog"));
+    auto* distill = dialog("new_run_dialog")->findChild<QPushButton*>("distill");
+    QTRY_VERIFY_WITH_TIMEOUT(distill->isVisible(), 5000);
+    distill->click();
+    QTRY_VERIFY(!dialog("new_run_dialog"));
+    QTRY_VERIFY_WITH_TIMEOUT(b.banners().contains("indexer"), 10000);
+    b.banners().findChild<QWidget*>("banner:indexer")->findChild<QPushButton*>("banner_button")->click();
+    QTRY_VERIFY(dialog("new_run_dialog"));
+    dialog("new_run_dialog")->reject();
   }
 
   void an_engine_killed_in_mid_run_is_said_and_restarted() {

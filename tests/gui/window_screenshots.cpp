@@ -12,6 +12,7 @@
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
+#include "gui/window_style.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -32,7 +33,7 @@ void spin(int ms, const std::function<bool()>& until = {}) {
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   qputenv("QT_QPA_PLATFORM", "offscreen");
-  QApplication::setStyle("Fusion");
+  QApplication::setStyle(new WindowStyle);
   QApplication application(argc, argv);
   QApplication::setApplicationVersion("0.1.0");
   load_resources();
@@ -48,7 +49,10 @@ int main(int argc, char** argv) {
   MainWindow window(settings, options);
   window.resize(1280, 800);
   window.show();
-  spin(8000, [&] { return argc > 4 ? window.engine().state() == EngineClient::State::ready : false || window.selection().record() == nullptr; });
+  spin(8000, [&] {
+    return argc > 4 ? window.engine().state() == EngineClient::State::ready
+                    : false || window.selection().record() == nullptr;
+  });
   window.open_record("/no/such/record.h5");
   spin(600);
   window.grab().save(out + "messages.png");
@@ -100,7 +104,8 @@ int main(int argc, char** argv) {
     spin(120000, [&] { return last.state != views::JobInfo::State::running; });
     spin(1500);
     window.grab().save(out + "finished.png");
-    std::printf("job %s after %lld ms: %s\n", last.state == views::JobInfo::State::done ? "done" : "not done", clock.elapsed(), qUtf8Printable(last.message));
+    std::printf("job %s after %lld ms: %s\n", last.state == views::JobInfo::State::done ? "done" : "not done",
+                clock.elapsed(), qUtf8Printable(last.message));
   }
   return 0;
 }
