@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace headroom::cli {
@@ -23,9 +24,18 @@ void ProgressLine::show(const Progress& progress) {
   const std::lock_guard lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   const bool new_phase = progress.phase != last_phase_;
-  // A terminal is redrawn at most ten times a second; a log gets a line every ten seconds or a new phase a second.
-  const auto interval = std::chrono::milliseconds(terminal_ ? 100 : new_phase ? 1000 : 10000);
-  if (now - last_time_ < interval) return;
+  if (terminal_) {
+    if (now - last_time_ < std::chrono::milliseconds(100)) return;
+  } else if (new_phase) {
+    // Short phases may follow each other quickly, but a log is not flooded: ten lines at once, then one a second.
+    const std::chrono::duration<double> idle = now - last_credit_;
+    credits_ = std::min(10.0, credits_ + idle.count());
+    last_credit_ = now;
+    if (credits_ < 1) return;
+    credits_ -= 1;
+  } else if (now - last_time_ < std::chrono::seconds(10)) {
+    return;
+  }
   last_time_ = now;
   last_phase_ = progress.phase;
   std::string line = progress.phase;

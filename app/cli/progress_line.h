@@ -26,7 +26,8 @@ class ProgressLine {
   bool terminal_;
   bool shown_ = false;
   std::string last_phase_;
-  std::chrono::steady_clock::time_point last_time_{};
+  std::chrono::steady_clock::time_point last_time_{}, last_credit_{};
+  double credits_ = 10;  ///< lines that a log may still get at once
 };
 
 }  // namespace headroom::cli

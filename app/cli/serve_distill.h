@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The job kind "distill": `distill/start` trains an indexer; job/progress carries step, KL and held-out recall in words.
+// The job kind "distill": `distill/start` trains an indexer; job/progress carries step, KL and held-out recall in
+// words.
 #pragma once
 
 #include "serve_jobs.h"

@@ -98,7 +98,7 @@ class Cursor {
   T number(std::string_view what) {
     const auto in = take(sizeof(T), what);
     std::array<std::uint8_t, sizeof(T)> raw;
-    std::copy(in.begin(), in.end(), raw.begin());
+    std::memcpy(raw.data(), in.data(), sizeof(T));
     if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
     return std::bit_cast<T>(raw);
   }
