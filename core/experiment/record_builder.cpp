@@ -74,12 +74,12 @@ double RecordBuilder::measured_ratio(std::int64_t raw, std::int64_t before) {
   return std::min(1.05, 1.1 * ratio + 0.01);  // layers differ a little; the limit should hold
 }
 
-void RecordBuilder::write_thumbnails(const std::vector<int>& order) {
+void RecordBuilder::write_thumbnails(const std::vector<int>& order, double share) {
   const auto heads = run_.config().num_q_heads + 1, size = MethodRunner::thumbnail_size;
   const auto raw = heads * size * size * 2 * 4 * static_cast<std::int64_t>(methods_.size());
   double ratio = causal_ratio;
   for (int layer : order) {
-    if (out_of_time() || !fits(thumbnail_share, raw, ratio)) break;
+    if (out_of_time() || !fits(share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
     for (const auto& method : methods_) {
       const auto maps = store_.thumbnails(method.id, layer, heads, size, run_.length());
@@ -90,14 +90,14 @@ void RecordBuilder::write_thumbnails(const std::vector<int>& order) {
   }
 }
 
-void RecordBuilder::write_supports(const std::vector<int>& order) {
+void RecordBuilder::write_supports(const std::vector<int>& order, double share) {
   const auto sparse =
       std::count_if(methods_.begin(), methods_.end(), [](const auto& m) { return m.budget.has_value(); });
   const auto raw = 3 * run_.length() * ((run_.length() + 7) / 8) * sparse;
   if (sparse == 0) return;
   double ratio = causal_ratio;
   for (int layer : order) {
-    if (out_of_time() || !fits(support_share, raw, ratio)) break;
+    if (out_of_time() || !fits(share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
     bool any = false;
     for (const auto& method : methods_) {
@@ -115,7 +115,7 @@ void RecordBuilder::write_supports(const std::vector<int>& order) {
   }
 }
 
-void RecordBuilder::write_streams(const std::vector<int>& order) {
+void RecordBuilder::write_streams(const std::vector<int>& wanted) {
   const auto& config = run_.config();
   const auto& spec = run_.spec;
   const auto query_begin = spec.keep_queries > 0 ? std::max<std::int64_t>(run_.length() - spec.keep_queries, 0) : 0;
@@ -124,7 +124,6 @@ void RecordBuilder::write_streams(const std::vector<int>& order) {
   const auto raw = (bytes * config.head_dim * (config.num_q_heads * rows + config.num_kv_heads * run_.length()) +
                     4 * config.num_q_heads * rows) *
                    static_cast<std::int64_t>(methods_.size());
-  const auto& wanted = spec.keep_layers.empty() ? order : spec.keep_layers;
   // bf16 values that float16 cannot hold are stored as float32: the first layer counts double.
   double ratio = bytes == 2 ? 2.05 : 1.05;
   for (int layer : wanted) {
@@ -176,12 +175,26 @@ void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const 
   else
     job_ = job;
   const auto order = layer_order();
+  const auto& kept = run_.spec.keep_layers;
   progress.report("writing the record", 0, 3);
-  write_thumbnails(order);
-  progress.report("writing the record", 1, 3);
-  write_supports(order);
-  progress.report("writing the record", 2, 3);
-  write_streams(order);
+  if (kept.empty()) {
+    write_thumbnails(order, thumbnail_share);
+    progress.report("writing the record", 1, 3);
+    write_supports(order, support_share);
+    progress.report("writing the record", 2, 3);
+    write_streams(order);
+  } else {
+    // What was asked for comes first, whole; the other layers share what is left.
+    std::vector<int> others;
+    for (const int layer : order)
+      if (std::find(kept.begin(), kept.end(), layer) == kept.end()) others.push_back(layer);
+    write_supports(kept, 1.0);
+    write_streams(kept);
+    progress.report("writing the record", 1, 3);
+    write_supports(others, 1.0);
+    progress.report("writing the record", 2, 3);
+    write_thumbnails(others, 1.0);
+  }
   cut_short_ = out_of_time();
   if (cut_short_) meta.complete = false;
   meta.kept_note = note();

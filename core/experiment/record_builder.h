@@ -37,9 +37,10 @@ class RecordBuilder {
  private:
   using Clock = std::chrono::steady_clock;
   std::vector<int> layer_order() const;
-  void write_thumbnails(const std::vector<int>& order);
-  void write_supports(const std::vector<int>& order);
-  void write_streams(const std::vector<int>& order);
+  // Layers in order until the record is as large as `share` of its limit.
+  void write_thumbnails(const std::vector<int>& order, double share);
+  void write_supports(const std::vector<int>& order, double share);
+  void write_streams(const std::vector<int>& wanted);
   /// Whether `raw` more bytes probably fit below `share` of the limit, going by how well this kind compressed so far.
   bool fits(double share, std::int64_t raw, double ratio);
   double measured_ratio(std::int64_t raw, std::int64_t before);
