@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // `headroom export`: numbers as csv, json or tex by ourselves; pictures by headroom-gui beside us, without a display.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <charconv>
@@ -12,9 +10,9 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/paths.h"
 #include "commands.h"
 #include "record/export.h"
+#include "window.h"
 
 namespace headroom::cli {
 namespace {
@@ -65,13 +63,7 @@ void write_text(const std::string& text, const std::filesystem::path& file) {
 
 /// Becomes headroom-gui; returns only by throwing.
 [[noreturn]] void hand_to_window(const ExportArguments& a) {
-  const std::filesystem::path program = executable_folder() / "headroom-gui";
-  if (::access(program.c_str(), X_OK) != 0)
-    throw device_error(
-        "pictures are drawn by headroom-gui, which was not built: build it with Qt 6 and QCustomPlot, or "
-        "export csv, json or tex");
-  std::vector<std::string> words = {program.string(), "--export", a.record, "--view",
-                                    a.view == "map" ? "attention" : a.view};
+  std::vector<std::string> words = {"--export", a.record, "--view", a.view == "map" ? "attention" : a.view};
   const auto add = [&](const char* option, const std::string& value) {
     if (!value.empty()) words.insert(words.end(), {option, value});
   };
@@ -80,12 +72,7 @@ void write_text(const std::string& text, const std::filesystem::path& file) {
   add("--theme", a.theme);
   add("--size", a.size);
   add("-o", a.out);
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  std::fflush(nullptr);
-  ::execv(program.c_str(), arguments.data());
-  throw device_error("headroom-gui cannot be started", "a program beside this one", std::strerror(errno));
+  become_window(std::move(words), "csv, json and tex need nothing else, pictures are drawn by");
 }
 
 int export_view(const ExportArguments& a) {

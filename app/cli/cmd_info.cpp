@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_config.h"
 #include "commands.h"
@@ -37,7 +38,7 @@ std::string megabytes(std::uint64_t bytes) {
 
 /// A label and its value in two columns.
 void row(const char* label, const std::string& value) {
-  std::printf("%-14s %s\n", label, value.c_str());
+  std::printf("%-14s %s\n", label, escape_controls(value).c_str());
 }
 
 std::string text_of(const Json& value) {
@@ -134,8 +135,7 @@ void print_record(const record::RunRecord& run) {
   for (const record::MethodSummary& method : run.methods()) {
     std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
     while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
-    std::string answer;
-    for (const char c : method.answer.substr(0, shown)) answer += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+    const std::string answer = escape_controls(std::string_view(method.answer).substr(0, shown));
     const std::string recall =
         method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
     std::printf("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,

@@ -78,6 +78,7 @@ int run_logits(const LogitsOptions& options) {
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto choice = model::open_device(options.device);
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
+  check_output(options.out);
   const auto ids = read_ids(options.ids);
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
   const auto decoder = model::load_decoder(*checkpoint, {choice.device, parse_dtype(options.dtype)}, job);

@@ -7,33 +7,54 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "base/version.h"
+#include "window.h"
 
 namespace headroom::cli {
+namespace {
+
+/// One line, whatever names and bytes a message quotes. Returns the exit code.
+int report(std::string_view message, ErrorKind kind) {
+  std::fprintf(stderr, "headroom: %s\n", escape_controls(message).c_str());
+  return static_cast<int>(kind);
+}
+
+/// Before the parser, which would list every word that follows an unknown command.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  const std::string name = argv[1];
+  if (!app.get_subcommands([&](const CLI::App* command) { return command->check_name(name); }).empty()) return;
+  if (name == "sweep" || name == "merge") throw usage_error("the command " + name + " is not in this version");
+  throw usage_error("there is no command \"" + name + "\": headroom --help lists them");
+}
+
+}  // namespace
 
 int run_command_line(int argc, char** argv) {
   CLI::App app("Headroom: how much dense attention is necessary?", "headroom");
+  app.set_version_flag("--version", std::string(program_version()), "Print the version and exit");
   app.require_subcommand(0, 1);
+  app.footer("Without a command the window opens.");
   Action chosen;
   for (auto* add :
        {add_info, add_tokenize, add_logits, add_run, add_distill, add_bench, add_verify, add_export, add_serve})
     add(app, chosen);
   try {
+    check_command(app, argc, argv);
     app.parse(argc, argv);
-    return chosen ? chosen() : 0;
+    if (!chosen) open_window();
+    return chosen();
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "headroom: %s\n", error.what());
-    return static_cast<int>(ErrorKind::usage);
+    return report(error.what(), ErrorKind::usage);
   } catch (const Error& error) {
-    std::fprintf(stderr, "headroom: %s\n", error.what());
-    return static_cast<int>(error.kind());
+    return report(error.what(), error.kind());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "headroom: out of memory\n");
-    return static_cast<int>(ErrorKind::device);
+    return report("out of memory", ErrorKind::device);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "headroom: %s\n", error.what());
-    return static_cast<int>(ErrorKind::internal);
+    return report(error.what(), ErrorKind::internal);
   }
 }
 

@@ -6,6 +6,8 @@
 #include <cstdarg>
 #include <cstdio>
 
+#include "base/utf8.h"
+
 namespace headroom::cli {
 namespace {
 
@@ -43,17 +45,6 @@ std::string budget_text(const record::MethodSummary& method) {
   std::string shown = to_string(*method.budget);
   if (method.budget->kind == BudgetKind::fraction) shown += " = " + std::to_string(method.budget_tokens);
   if (method.granularity > 1) shown += ", B " + std::to_string(method.granularity);
-  return shown;
-}
-
-std::string one_line(const std::string& answer) {
-  std::string shown;
-  for (char c : answer) {
-    if (c == '\n')
-      shown += "\\n";
-    else if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f)
-      shown += c;
-  }
   return shown;
 }
 
@@ -108,9 +99,9 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   }
   shown += align_columns(rows) + "\n";
   rows.clear();
-  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", one_line(method.answer)});
+  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", escape_controls(method.answer)});
   shown += "answers\n" + align_columns(rows);
-  if (!meta.task_reference.empty()) shown += "reference: " + one_line(meta.task_reference) + "\n";
+  if (!meta.task_reference.empty()) shown += "reference: " + escape_controls(meta.task_reference) + "\n";
   if (!outcome.record_path.empty())
     shown += "\nrecord: " + outcome.record_path + "\n" + meta.kept_note + "\nThe record contains the full prompt.\n";
   return shown;

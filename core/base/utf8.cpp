@@ -48,6 +48,24 @@ std::string replace_invalid_utf8(std::string_view text) {
   return result;
 }
 
+std::string escape_controls(std::string_view text) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (c == '\n')
+      result += "\\n";
+    else if (c == '\t')
+      result += "\\t";
+    else if (byte < 0x20 || byte == 0x7f)
+      result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    else
+      result += c;
+  }
+  return result;
+}
+
 std::string_view utf8_tail(std::string_view text, std::size_t bytes) {
   if (text.size() <= bytes) return text;
   std::size_t at = text.size() - bytes;

@@ -14,6 +14,8 @@ namespace headroom {
 std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 /// Each invalid byte becomes U+FFFD.
 std::string replace_invalid_utf8(std::string_view text);
+/// For one line on a terminal: control characters become "\\n", "\\t" or "\\x1b".
+std::string escape_controls(std::string_view text);
 /// The last `bytes` bytes or fewer, beginning at a character.
 std::string_view utf8_tail(std::string_view text, std::size_t bytes);
 

@@ -2,7 +2,9 @@
 #include "checkpoint/safetensors_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "base/error.h"
@@ -194,19 +196,23 @@ void write_safetensors(const fs::path& file, const std::vector<TensorToWrite>& t
   const std::uint64_t header_bytes = text.size();
 
   const fs::path part = file.string() + ".part";
+  errno = 0;  // the stream's calls leave what went wrong here
   std::ofstream stream(part, std::ios::binary | std::ios::trunc);
   stream.write(reinterpret_cast<const char*>(&header_bytes), 8);
   stream.write(text.data(), static_cast<std::streamsize>(text.size()));
   for (const TensorToWrite& tensor : tensors)
     stream.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
   stream.close();
+  const int problem = errno;
   std::error_code failed;
   if (stream) fs::rename(part, file, failed);
   if (!stream || failed) {
     std::error_code ignored;
     fs::remove(part, ignored);
     throw input_error(file.string(), "cannot be written", "a writable folder with enough space",
-                      failed ? failed.message() : "a write error");
+                      failed    ? failed.message()
+                      : problem ? std::strerror(problem)
+                                : "a write error");
   }
 }
 

@@ -15,6 +15,7 @@
 #include "experiment/bench_setup.h"
 #include "experiment/dense_baselines.h"
 #include "experiment/method_run.h"
+#include "experiment/methods.h"
 #include "experiment/stage_timer.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -52,7 +53,7 @@ class LengthBench {
     row.label = info.label;
     row.budget = info.budget;
     row.granularity = info.granularity;
-    row.plan = plan(info.is_dense);
+    row.plan = plan_text(info.is_dense, {spec_.dense_layers.begin(), spec_.dense_layers.end()}, decoder_.config());
     candidate.policy = std::move(policy);
     candidates_.push_back(std::move(candidate));
   }
@@ -83,16 +84,6 @@ class LengthBench {
   }
 
  private:
-  std::string plan(bool is_dense) const {
-    const std::int64_t layers = decoder_.config().num_layers;
-    if (is_dense) return "dense in all " + std::to_string(layers) + " layers";
-    std::string text =
-        "dense in " + std::to_string(spec_.dense_layers.size()) + " of " + std::to_string(layers) + " layers";
-    for (std::size_t i = 0; i < spec_.dense_layers.size(); ++i)
-      text += (i ? ", " : ": ") + std::to_string(spec_.dense_layers[i]);
-    return text;
-  }
-
   model::PrefillOptions options(const Candidate& candidate, const std::string& phase) const {
     model::PrefillOptions made;
     made.policy = candidate.policy.get();

@@ -338,6 +338,7 @@ json to_json(const DistillFigures& figures) {
 DistillFigures distill(const DistillSpec& spec, const JobContext& job,
                        const std::function<void(const DistillFigures&)>& evaluated) {
   validate(spec);
+  check_output(spec.out);
   const c10::InferenceMode no_autograd;
   Distillation distillation(spec, job);
   return distillation.train(job, evaluated);

@@ -141,7 +141,7 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   summary.backend = info.backend;
   summary.label = info.label;
   summary.causal = info.causal;
-  summary.plan = plan_text(method, run_.methods, run_.config());
+  summary.plan = plan_text(info.is_dense, run_.methods.dense_layers, run_.config());
   if (info.name == "indexer" && run_.length() > run_.methods.indexer->metadata.trained_length) {
     const auto trained = std::to_string(run_.methods.indexer->metadata.trained_length);
     summary.label +=

@@ -109,13 +109,13 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   return set;
 }
 
-std::string plan_text(const Method& method, const MethodSet& set, const checkpoint::ModelConfig& config) {
+std::string plan_text(bool dense, const std::set<int>& dense_layers, const checkpoint::ModelConfig& config) {
   const auto full = std::count(config.layers.begin(), config.layers.end(), checkpoint::LayerKind::full);
   const std::string of = " of " + std::to_string(full) + " layers";
-  if (method.policy->info().is_dense) return "dense in " + std::to_string(full) + of;
-  if (set.dense_layers.empty()) return "sparse in " + std::to_string(full) + of;
-  std::string text = "dense in " + std::to_string(set.dense_layers.size()) + of + ":";
-  for (int layer : set.dense_layers) text += (text.back() == ':' ? " " : ", ") + std::to_string(layer);
+  if (dense) return "dense in " + std::to_string(full) + of;
+  if (dense_layers.empty()) return "sparse in " + std::to_string(full) + of;
+  std::string text = "dense in " + std::to_string(dense_layers.size()) + of + ":";
+  for (int layer : dense_layers) text += (text.back() == ':' ? " " : ", ") + std::to_string(layer);
   return text;
 }
 

@@ -34,6 +34,6 @@ struct MethodSet {
 MethodSet make_methods(const protocol::RunSpec& spec, const Session& session);
 
 /// "sparse in 30 of 30 layers", "dense in 2 of 30 layers: 0, 1": what ran how, over the full layers.
-std::string plan_text(const Method& method, const MethodSet& set, const checkpoint::ModelConfig& config);
+std::string plan_text(bool dense, const std::set<int>& dense_layers, const checkpoint::ModelConfig& config);
 
 }  // namespace headroom::experiment

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/support_bitmap.h"
+#include "base/utf8.h"
 
 using namespace headroom;
 
@@ -43,6 +44,9 @@ class TestBase : public QObject {
   void sha256_of_abc() {
     const std::uint8_t text[] = {'a', 'b', 'c'};
     QCOMPARE(sha256(text), std::string("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+  }
+  void a_line_stays_a_line() {
+    QCOMPARE(escape_controls("a\nb\tc\x1b[31m\x7f \xc3\xa9"), std::string("a\\nb\\tc\\x1b[31m\\x7f \xc3\xa9"));
   }
   void errors_say_place_expected_found() {
     QCOMPARE(std::string(input_error("f.gguf", "bad version", "2 or 3", "7").what()),

@@ -94,6 +94,45 @@ class TestCliModel : public QObject {
     QVERIFY(text.code == 0 && text.out.contains(QFileInfo(model_).completeBaseName().toUtf8()));
   }
 
+  void commands_that_are_none() {
+    for (const char* name : {"sweep", "merge", "nonsense"}) {
+      const Answer answer = headroom({name, "a.h5", "--out", "b.h5"});
+      QCOMPARE(answer.code, 2);
+      QVERIFY2(answer.err.contains(name) && answer.err.count('\n') == 1 && answer.err.size() < 100, answer.err);
+    }
+    QVERIFY(QRegularExpression("^[0-9]+\\.[0-9]+\\.[0-9]+\n$").match(headroom({"--version"}).out).hasMatch());
+    QVERIFY(headroom({"--help"}).out.contains("distill"));
+  }
+
+  void alone_it_opens_the_window() {
+    QProcessEnvironment nothing = QProcessEnvironment::systemEnvironment();
+    for (const char* name : {"DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"}) nothing.remove(name);
+    const auto start = [&](const QString& program, const QProcessEnvironment& environment) {
+      QProcess process;
+      process.setProcessEnvironment(environment);
+      process.start(program, QStringList());
+      if (!process.waitForFinished(60'000)) return Answer{};
+      return Answer{process.exitCode(), process.readAllStandardOutput(), process.readAllStandardError()};
+    };
+    const Answer blind = start(HEADROOM_BINARY_DIR "/headroom", nothing);
+    QCOMPARE(blind.code, 4);
+    QVERIFY2(blind.err.contains("display") && blind.err.count('\n') == 1, blind.err);
+
+    // The window's program is looked for beside this one: a copy of it shows which.
+    const QString copy = folder_.filePath("headroom"), window = folder_.filePath("headroom-gui");
+    QVERIFY(QFile::copy(HEADROOM_BINARY_DIR "/headroom", copy));
+    QProcessEnvironment seeing = nothing;
+    seeing.insert("DISPLAY", ":99");
+    const Answer absent = start(copy, seeing);
+    QCOMPARE(absent.code, 4);
+    QVERIFY2(absent.err.contains("headroom-gui") && absent.err.count('\n') == 1, absent.err);
+    test::write_file(window.toStdString(), "#!/bin/sh\necho opened with $# arguments\n");
+    QVERIFY(QFile::setPermissions(window, QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner));
+    const Answer there = start(copy, seeing);
+    QCOMPARE(there.code, 0);
+    QCOMPARE(there.out, QByteArray("opened with 0 arguments\n"));
+  }
+
   void bad_input_is_one_line_and_exit_code_3() {
     const QString bad = folder_.filePath("bad.gguf");
     const auto check = [&](const QStringList& arguments, const QByteArray& in, int code) {
@@ -110,6 +149,7 @@ class TestCliModel : public QObject {
     check({"tokenize", bad}, "x", 3);
     check({"tokenize", model_}, "a\xff", 3);
     check({"tokenize"}, {}, 2);
+    check({"info", folder_.filePath("two\nlines\x1b.gguf")}, {}, 3);
     check({"tokenize", model_, "--bos", "--no-bos"}, "a", 2);
   }
 };
