@@ -18,6 +18,7 @@ class AttentionMap : public QCPAbstractPlottable {
   void set_data(MapDataPtr primary, MapDataPtr secondary);
   void set_style(const MapStyle& style);
   const MapStyle& style() const { return picture_.style; }
+  bool stale() const { return stale_; }  ///< the next replot composes anew
   void invalidate() { stale_ = true; }  ///< tiles or colours changed
   void forget_colours();                ///< the theme changed
 

@@ -18,10 +18,18 @@ namespace {
 
 constexpr int strip_height = 44, strip_label = 17;
 
-/// Whole positions only, with grouped digits.
+/// Whole positions only, with grouped digits, no more of them than there is room for.
 class PositionTicker : public QCPAxisTicker {
+ public:
+  void set_room(int labels) { setTickCount(std::clamp(labels, 1, 6)); }
+
  protected:
-  double getTickStep(const QCPRange& range) override { return std::max(1.0, QCPAxisTicker::getTickStep(range)); }
+  double getTickStep(const QCPRange& range) override {
+    const double least = range.size() / tickCount(), power = std::pow(10.0, std::floor(std::log10(least)));
+    for (const double step : {1.0, 2.0, 5.0})
+      if (step * power >= least) return std::max(1.0, step * power);
+    return std::max(1.0, 10 * power);
+  }
   int getSubTickCount(double step) override { return step < 5 ? 0 : QCPAxisTicker::getSubTickCount(step); }
   QString getTickLabel(double tick, const QLocale&, QChar, int) override { return grouped(std::llround(tick)); }
 };
@@ -62,6 +70,7 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
     update_minimap();
     emit drawn();
   });
+  connect(plot_, &QCustomPlot::beforeReplot, this, &AttentionMapWidget::fit_ticks);
   connect(plot_, &QCustomPlot::afterReplot, this, [this] {
     place_overlays();
     emit drawn();
@@ -160,6 +169,16 @@ void AttentionMapWidget::apply_theme() {
   map_->forget_colours();
   update_minimap();
   plot_->replot(QCustomPlot::rpQueuedReplot);
+}
+
+void AttentionMapWidget::fit_ticks() {
+  const QFontMetrics metrics(font());
+  const auto room = [&](const QCPAxis* axis, int length, int label) {
+    static_cast<PositionTicker*>(axis->ticker().data())->set_room(length / std::max(1, label));
+  };
+  const int label = metrics.horizontalAdvance(grouped(std::llround(map_->keyAxis()->range().upper)));
+  room(map_->keyAxis(), plot_->width() - 2 * label, label + 2 * metrics.averageCharWidth() + 8);
+  room(map_->valueAxis(), plot_->height(), 4 * metrics.height());
 }
 
 void AttentionMapWidget::changeEvent(QEvent* event) {
@@ -379,6 +398,10 @@ void AttentionMapWidget::place_overlays() {
       length > 0 && (view.key_end - view.key_begin < 0.9 * length || view.query_end - view.query_begin < 0.9 * length);
   minimap_->setVisible(minimap_enabled_ && part && notice_->text().isEmpty() && area.width() > 360 &&
                        area.height() > 260);
+}
+
+bool AttentionMapWidget::settled() const {
+  return !loading_ && !cache_->busy() && (!isVisible() || !primary_ || !map_->stale());
 }
 
 QString AttentionMapWidget::badge() const {

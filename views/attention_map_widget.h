@@ -50,7 +50,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
 
   TileCache* cache() const { return cache_; }
   /// Everything that was asked for is drawn.
-  bool settled() const { return !loading_ && !cache_->busy(); }
+  bool settled() const;  ///< what is visible is drawn as sharp as it gets
   QCustomPlot* plot() const { return plot_; }
   /// What a pixel is: "one pair a cell", "max of 32x32 pairs", "thumbnail: …".
   QString badge() const;
@@ -94,6 +94,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void update_notice();
   void update_minimap();
   void place_overlays();
+  void fit_ticks();  ///< position labels that do not touch
   void zoom(double factor, QPointF centre_key_query, const QString& merge_key);
   void move_view(double key_tokens, double query_tokens, const QString& merge_key);
   void set_view(Viewport view, const QString& merge_key);

@@ -204,7 +204,7 @@ bool CompareMaps::shows_candidate() const {
 bool CompareMaps::settled() const {
   const auto ready = [&](const AttentionMapWidget* map, const QWidget* pane) {
     return pane->isHidden() ||
-           (map->data() && map->data()->source.layer == layer_ && map->data()->source.head == head_);
+           (map->data() && map->data()->source.layer == layer_ && map->data()->source.head == head_ && map->settled());
   };
   const bool second_needed = first_->style_now().layout == MapLayout::single &&
                              (mode_ == Mode::difference || mode_ == Mode::diagonal_split) && refusal().isEmpty();

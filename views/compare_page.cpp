@@ -12,6 +12,7 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <utility>
 
 #include "views/answer_cards.h"
 #include "views/attention_map_widget.h"
@@ -85,7 +86,7 @@ void ComparePage::build() {
   style_table(table_);
   table_->setModel(metadata_);
   table_->setAccessibleName(tr("Baseline and candidate, field by field"));
-  table_->setMinimumWidth(240);
+  table_->setMinimumWidth(40 * fontMetrics().averageCharWidth());
   table_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   // A model reset forgets how sections resize. After the view's own handling of it: queued.
   const auto share_width = [this] {
@@ -94,6 +95,11 @@ void ComparePage::build() {
   };
   connect(metadata_, &MetadataModel::modelReset, this, share_width, Qt::QueuedConnection);
   share_width();
+  // Values take as many lines as they need in their column.
+  table_->setWordWrap(true);
+  table_->verticalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
+  connect(table_->horizontalHeader(), &QHeaderView::sectionResized, table_, &QTableView::resizeRowsToContents,
+          Qt::QueuedConnection);
   left_column->addWidget(table_, 1);
   left_column->addWidget(make_heading(tr("Answers"), left));
   answers_ = new AnswerCards(left);
@@ -171,7 +177,7 @@ void ComparePage::refresh(unsigned mask) {
 void ComparePage::restyle() {
   chart_->restyle();
   summary_->setText(chart_->legend_html() + summary_text_.toHtmlEscaped());
-  table_->verticalHeader()->setDefaultSectionSize(table_->fontMetrics().height() + 8);
+  table_->resizeRowsToContents();
 }
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
@@ -189,6 +195,11 @@ void ComparePage::arrange() {
   details_->setVisible(narrow);
   left_->setVisible(!narrow || details_->isChecked());
   right_->setVisible(!narrow || !details_->isChecked());
+  if (!narrow && !std::exchange(shared_, true)) {
+    const int left = std::clamp(width() * 38 / 100, 45 * fontMetrics().averageCharWidth(),
+                                80 * fontMetrics().averageCharWidth());
+    columns_->setSizes({left, width() - left});
+  }
 }
 
 void ComparePage::choose_defaults() {

@@ -10,6 +10,7 @@
 #include <QSplitter>
 #include <QStyledItemDelegate>
 #include <QTableWidget>
+#include <QTextLayout>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 #include <QtConcurrent>
@@ -18,6 +19,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "views/format.h"
 #include "views/theme.h"
 
 namespace headroom::views {
@@ -102,26 +104,45 @@ bool is_share(const std::string& name) {
   return name.find("mass") != std::string::npos;
 }
 
-/// Between words, unless one of them is too long for the column.
-int wrap_of(const QString& text, const QFontMetrics& metrics, int width) {
-  for (const QString& word : text.split(' ')) {
-    if (metrics.horizontalAdvance(word) > width) return Qt::TextWrapAnywhere;
+/// Draws `text` in at most `most` lines that break between words, or inside one only where it is longer than a line; the
+/// last line ends in an ellipsis where more follows. Returns the height; without a painter it only measures.
+qreal draw_wrapped(QPainter* painter, const QString& text, const QFont& font, const QRectF& place, int most) {
+  QTextLayout layout(text, font);
+  QTextOption option;
+  option.setWrapMode(QTextOption::WrapAtWordBoundaryOrAnywhere);
+  layout.setTextOption(option);
+  const QFontMetricsF metrics(font);
+  qreal y = 0;
+  layout.beginLayout();
+  for (int i = 0; i < most; ++i) {
+    QTextLine line = layout.createLine();
+    if (!line.isValid()) break;
+    line.setLineWidth(place.width());
+    const int begin = line.textStart();
+    const bool cut = i + 1 == most && begin + line.textLength() < text.size();
+    if (painter) {
+      const QString shown = cut ? metrics.elidedText(text.mid(begin), Qt::ElideRight, place.width())
+                                : text.mid(begin, line.textLength());
+      painter->drawText(QPointF(place.left(), place.top() + y + metrics.ascent()), shown);
+    }
+    y += metrics.lineSpacing();
   }
-  return Qt::TextWordWrap;
+  layout.endLayout();
+  return y;
 }
 
-/// Values take the lines that they need; section titles get air above them.
+/// Values take the lines that they need, up to three; section titles get air above them.
 class FactDelegate : public QStyledItemDelegate {
  public:
   explicit FactDelegate(QTreeWidget* tree) : QStyledItemDelegate(tree), tree_(tree) {}
   QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const override {
     const QFontMetrics metrics(option.font);
     if (!index.parent().isValid()) return {40, metrics.height() + 12};
-    if (index.column() != 1) return QStyledItemDelegate::sizeHint(option, index) + QSize(6, 2);
-    const int width = std::max(tree_->columnWidth(1) - 8, 40);
     const QString text = index.data().toString();
-    const QRect box = metrics.boundingRect(QRect(0, 0, width, 10000), wrap_of(text, metrics, width), text);
-    return {width, std::min(box.height(), metrics.lineSpacing() * 6) + 2};
+    if (index.column() != 1) return {metrics.horizontalAdvance(text) + 8, metrics.height() + 2};
+    const int width = std::max(tree_->columnWidth(1) - 4, 40);
+    const qreal height = draw_wrapped(nullptr, text, option.font, QRectF(0, 0, width, 0), most_lines);
+    return {width, static_cast<int>(std::ceil(height)) + 2};
   }
   void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
     const Theme& theme = Theme::instance();
@@ -134,12 +155,16 @@ class FactDelegate : public QStyledItemDelegate {
     painter->setPen(title || index.column() == 1 ? theme.text() : theme.muted_text());
     const QRect place = option.rect.adjusted(title ? 4 : 2, title ? 6 : 1, -2, 0);
     const QString text = index.data().toString();
-    const int flags = title ? int(Qt::AlignVCenter) : Qt::AlignTop | wrap_of(text, QFontMetrics(font), place.width());
-    painter->drawText(place, flags, text);
+    if (!title && index.column() == 1)
+      draw_wrapped(painter, text, font, place, most_lines);
+    else
+      painter->drawText(place, title ? Qt::AlignVCenter : Qt::AlignTop,
+                        QFontMetrics(font).elidedText(text, Qt::ElideRight, place.width()));
     painter->restore();
   }
 
  private:
+  static constexpr int most_lines = 3;
   QTreeWidget* tree_;
 };
 
@@ -215,7 +240,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   splitter->setStretchFactor(0, 3);
   splitter->setStretchFactor(1, 2);
 
-  setMinimumWidth(fontMetrics().height() * 14);
+  fit_width();
   connect(keys_, &QTableWidget::cellClicked, this, [this](int row, int) {
     const std::int64_t key = keys_->item(row, 0)->data(Qt::UserRole).toLongLong();
     selection_->change([key](ViewState& s) { s.keys = {key}; });
@@ -223,6 +248,15 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   connect(selection_, &Selection::changed, this, &InspectorDock::follow);
   connect(&Theme::instance(), &Theme::changed, this, [this] { follow(Selection::Runs); });
   follow(Selection::Everything);
+}
+
+void InspectorDock::fit_width() {
+  setMinimumWidth(38 * fontMetrics().averageCharWidth());
+}
+
+void InspectorDock::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange) fit_width();
 }
 
 void InspectorDock::showEvent(QShowEvent* event) {
@@ -282,7 +316,10 @@ void InspectorDock::fill_facts() {
     if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
     if (method->ttft.repeats > 0)
       fact(m, tr("TTFT"),
-           tr("%1 ms, median of %2").arg(locale.toString(method->ttft.median, 'f', 0)).arg(method->ttft.repeats));
+           method->ttft.repeats > 1
+               ? tr("%1, median of %2").arg(format_ms(method->ttft.median)).arg(method->ttft.repeats)
+               : format_ms(method->ttft.median),
+           tr("Time to first token: %1, %2 timed").arg(format_quartiles(method->ttft)).arg(method->ttft.repeats));
     fact(m, tr("Executed by"), text(method->backend));
     fact(m, tr("Note"), text(method->label));
     fact(m, tr("Plan"), text(method->plan));

@@ -23,8 +23,10 @@ class InspectorDock : public QWidget {
 
  protected:
   void showEvent(QShowEvent* event) override;
+  void changeEvent(QEvent* event) override;
 
  private:
+  void fit_width();
   void follow(unsigned mask);
   void fill_facts();
   void request_keys();

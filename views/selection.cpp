@@ -6,58 +6,15 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
-#include <limits>
 #include <string>
 #include <utility>
+
+#include "views/opening.h"
 
 namespace headroom::views {
 namespace {
 
 constexpr std::size_t max_undo_steps = 200;
-
-bool has_streams(const record::RunRecord& record, const record::MethodSummary& method) {
-  for (std::int64_t layer = 0; layer < record.meta().num_layers; ++layer)
-    if (record.availability(method.id, static_cast<int>(layer)).stream) return true;
-  return false;
-}
-
-/// The first sparse method whose maps can be drawn exactly, else the first sparse one, else the first of all.
-QString default_method(const record::RunRecord& record) {
-  const auto& methods = record.methods();
-  for (const auto& method : methods)
-    if (method.name != "dense" && has_streams(record, method)) return QString::fromStdString(method.id);
-  for (const auto& method : methods)
-    if (has_streams(record, method)) return QString::fromStdString(method.id);
-  for (const auto& method : methods)
-    if (method.name != "dense") return QString::fromStdString(method.id);
-  return methods.empty() ? QString() : QString::fromStdString(methods.front().id);
-}
-
-/// Of the layers that the record holds best (stream before thumbnails before any full layer) the one whose support
-/// captures least: where a reader wants to look first.
-int default_layer(const record::RunRecord& record, const record::MethodSummary* method) {
-  int best = 0, best_held = -1;
-  double best_captured = std::numeric_limits<double>::infinity();
-  const auto& kinds = record.meta().layer_kinds;
-  for (int layer = 0; layer < record.meta().num_layers; ++layer) {
-    const auto index = static_cast<std::size_t>(layer);
-    if (index < kinds.size() && kinds[index] != "full") continue;
-    int held = 0;
-    double captured = 1;
-    if (method) {
-      const auto available = record.availability(method->id, layer);
-      held = available.stream ? 2 : available.thumbnails ? 1 : 0;
-      if (index < method->captured_mass_per_layer.size() && std::isfinite(method->captured_mass_per_layer[index]))
-        captured = method->captured_mass_per_layer[index];
-    }
-    if (held > best_held || (held == best_held && captured < best_captured)) {
-      best = layer;
-      best_held = held;
-      best_captured = captured;
-    }
-  }
-  return best;
-}
 
 /// A colour range that shows the first map's structure: from the smallest cell means to the largest maxima of the
 /// thumbnail, widened to 1, 3, 10, 30 … so that its ends are round. Left alone where there is no thumbnail.
@@ -92,7 +49,7 @@ void default_colours(ViewState& state, const record::RunRecord& record) {
 }
 
 /// Keeps what fits the current record and replaces the rest by good defaults.
-void fit_to_record(ViewState& state, bool fresh) {
+void fit_to_record(ViewState& state, bool fresh, std::optional<int> layer = {}) {
   if (state.runs.empty())
     state.current = -1;
   else
@@ -109,22 +66,25 @@ void fit_to_record(ViewState& state, bool fresh) {
   }
   const record::MethodSummary* method = record.find_method(state.method.toStdString());
   if (fresh || !method) {
-    state.method = default_method(record);
+    state.method = opening_method(record);
     method = record.find_method(state.method.toStdString());
-    state.layer = default_layer(record, method);
+    state.layer = layer && *layer >= 0 && *layer < record.meta().num_layers ? *layer : opening_layer(record, method);
     if (method && method->budget_tokens > 0) state.budget = static_cast<double>(method->budget_tokens);
   }
   if (fresh) default_colours(state, record);
   state.budget = std::clamp(state.budget, 1.0, std::max(1.0, static_cast<double>(length)));
-  if (state.layer < 0 || state.layer >= record.meta().num_layers) state.layer = default_layer(record, method);
+  if (state.layer < 0 || state.layer >= record.meta().num_layers) state.layer = opening_layer(record, method);
 
   using Kind = record::HeadSelector::Kind;
   const std::int64_t heads = state.head.kind == Kind::group ? record.meta().num_kv_heads : record.meta().num_q_heads;
   if (fresh || (state.head.kind != Kind::mean && (state.head.index < 0 || state.head.index >= heads))) state.head = {};
 
   const auto inside = [length](std::int64_t position) { return position >= 0 && position < length; };
-  if (fresh || state.query_begin < 0 || state.query_end > length || state.query_begin > state.query_end)
-    state.query_begin = state.query_end = 0;
+  if (fresh || state.query_begin < 0 || state.query_end > length || state.query_begin > state.query_end) {
+    // The last token decides the answer: what it reads is what there is to see first.
+    state.query_begin = std::max<std::int64_t>(0, length - 1);
+    state.query_end = length;
+  }
   std::erase_if(state.keys, [&](std::int64_t key) { return fresh || !inside(key); });
   std::erase_if(state.pins, [&](const MapPoint& pin) { return fresh || !inside(pin.query) || !inside(pin.key); });
   const double edge = static_cast<double>(length);
@@ -178,7 +138,7 @@ void Selection::set_hover(MapPoint point) {
   emit hover_changed();
 }
 
-void Selection::open_record(RecordPtr record) {
+void Selection::open_record(RecordPtr record, std::optional<int> layer) {
   if (!record) return;
   ViewState next = state_;
   const auto known = std::find(next.runs.begin(), next.runs.end(), record);
@@ -188,7 +148,7 @@ void Selection::open_record(RecordPtr record) {
   const RecordPtr before = this->record();
   const bool same_text =
       before && before->tokens().ids == next.runs[static_cast<std::size_t>(next.current)]->tokens().ids;
-  fit_to_record(next, !same_text);
+  fit_to_record(next, !same_text, layer);
   const bool first = !before;
   apply(std::move(next), {});
   if (first) past_.clear();  // there is nothing to go back to before the first record

@@ -66,8 +66,9 @@ class Selection : public QObject {
     apply(std::move(next), merge_key);
   }
   void set_hover(MapPoint point);  ///< not undoable
-  /// Opens a record as the current one and resets what no longer fits (method, layer, queries, viewport).
-  void open_record(RecordPtr record);
+  /// Opens a record as the current one and resets what no longer fits (method, layer, viewport; the last query is
+  /// selected). `layer` is shown first where the record is a new text: retrieval_layer().
+  void open_record(RecordPtr record, std::optional<int> layer = {});
 
   bool can_undo() const;
   bool can_redo() const;

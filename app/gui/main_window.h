@@ -74,7 +74,7 @@ class MainWindow : public QMainWindow {
   void connect_actions();
   void connect_engine();
   void open_first_record();
-  void record_opened(const QString& path, const views::RecordPtr& record);
+  void record_opened(const QString& path, const views::RecordPtr& record, int layer);
   void record_failed(const QString& path, const Problem& problem);
   void engine_died(const Problem& problem);
   void job_failed(const Problem& problem, const std::optional<protocol::RunSpec>& spec);

@@ -51,7 +51,7 @@ void MainWindow::open_first_record() {
   if (!first.isEmpty()) open_record(first);
 }
 
-void MainWindow::record_opened(const QString& path, const views::RecordPtr& record) {
+void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {
   banners_->remove("record:" + path);
   for (const views::RecordPtr& open : selection_.state().runs) {
     if (open->path() == record->path() && open->meta().run_id == record->meta().run_id) {
@@ -59,7 +59,7 @@ void MainWindow::record_opened(const QString& path, const views::RecordPtr& reco
       return;
     }
   }
-  selection_.open_record(record);
+  selection_.open_record(record, layer < 0 ? std::nullopt : std::optional<int>(layer));
   if (options_.quiet) return;
   settings_.add_recent_file(path);
   settings_.set_last_record(path);

@@ -7,15 +7,22 @@
 #include <variant>
 
 #include "base/error.h"
+#include "views/opening.h"
 
 namespace headroom::gui {
 namespace {
 
-using Outcome = std::variant<views::RecordPtr, Problem>;
+struct Opened {
+  views::RecordPtr record;
+  std::optional<int> layer;
+};
+using Outcome = std::variant<Opened, Problem>;
 
 Outcome open_file(const std::string& path) {
   try {
-    return record::RunRecord::open(path);
+    Opened opened{record::RunRecord::open(path), {}};
+    opened.layer = views::retrieval_layer(*opened.record);
+    return opened;
   } catch (const Error& error) {
     const ErrorDetail& detail = error.detail();
     return Problem{QString::fromStdString(error.message()), QString::fromStdString(detail.place),
@@ -57,8 +64,8 @@ void RecordOpener::open(const QString& path) {
     watcher->deleteLater();
     --pending_;
     const Outcome outcome = watcher->result();
-    if (const auto* record = std::get_if<views::RecordPtr>(&outcome)) {
-      emit opened(path, *record);
+    if (const auto* good = std::get_if<Opened>(&outcome)) {
+      emit opened(path, good->record, good->layer.value_or(-1));
     } else {
       emit failed(path, std::get<Problem>(outcome));
     }

@@ -29,7 +29,8 @@ class RecordOpener : public QObject {
   bool busy() const { return pending_ > 0; }
 
  signals:
-  void opened(const QString& path, headroom::views::RecordPtr record);
+  /// `layer`: where retrieval shows; -1 where that is not known.
+  void opened(const QString& path, headroom::views::RecordPtr record, int layer);
   void failed(const QString& path, headroom::gui::Problem problem);
 
  private:

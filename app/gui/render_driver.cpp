@@ -13,25 +13,28 @@
 #include "base/error.h"
 #include "gui/exporter.h"
 #include "gui/main_window.h"
+#include "views/inspector_dock.h"
+#include "views/opening.h"
 
 namespace headroom::gui {
 namespace {
 
-constexpr int patience_ms = 20000;
+constexpr int patience_ms = 60000;
 
 void complain(const QString& text) {
   std::fprintf(stderr, "headroom-gui: %s\n", qUtf8Printable(text));
 }
 
 /// Runs the event loop until the page has drawn everything; false where that took too long.
-bool settle(const Page& page) {
+bool settle(const MainWindow& window, const Page& page) {
+  const auto* inspector = window.findChild<views::InspectorDock*>();
   QElapsedTimer clock;
   clock.start();
   int calm = 0;
   while (clock.elapsed() < patience_ms) {
     QApplication::processEvents(QEventLoop::AllEvents, 20);
     // Some work is started by the paint that follows other work: calm must last.
-    calm = page.settled() ? calm + 1 : 0;
+    calm = page.settled() && (!inspector || inspector->settled()) ? calm + 1 : 0;
     if (calm >= 8) return true;
     QThread::msleep(5);
   }
@@ -47,7 +50,8 @@ class Studio {
     window_.show();
   }
   void open(const QString& file) {
-    window_.selection().open_record(record::RunRecord::open(file.toStdString()));
+    const views::RecordPtr record = record::RunRecord::open(file.toStdString());
+    window_.selection().open_record(record, views::retrieval_layer(*record));
     QApplication::processEvents();
   }
   MainWindow& window() { return window_; }
@@ -169,7 +173,7 @@ int render_pages(const CommandLine& line) {
     for (int i = 0; i < window.pages().size(); ++i) {
       const Page& page = window.pages()[i];
       window.show_page(i);
-      if (!settle(page)) complain(page.id + ": still drawing after 20 seconds, written as it is");
+      if (!settle(window, page)) complain(page.id + ": still drawing after a minute, written as it is");
       const QString file = line.output + "/" + page.id + ".png";
       if (!window.grab().save(file, "PNG")) {
         complain(file + " cannot be written");
@@ -205,7 +209,7 @@ int export_view(const CommandLine& line) {
     }
     window.show_page(index);
     const Page& page = window.pages()[index];
-    if (!settle(page)) complain(page.id + ": still drawing after 20 seconds, written as it is");
+    if (!settle(window, page)) complain(page.id + ": still drawing after a minute, written as it is");
     FigureOptions options;
     options.format = *figure_format(line.output);
     options.size = line.size;

@@ -3,8 +3,11 @@
 #include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QtTest>
+#include <algorithm>
+#include <numeric>
 
 #include "support/synthetic_record.h"
+#include "views/opening.h"
 #include "views/selection.h"
 
 using namespace headroom;
@@ -90,17 +93,49 @@ class TestSelection : public QObject {
     Selection selection;
     selection.open_record(record);
     const ViewState& state = selection.state();
-    QCOMPARE(state.method, QStringLiteral("oracle-k64-g1"));
+    QCOMPARE(state.method, QStringLiteral("indexer-k64-g1"));  // what it misses can be seen; the oracle misses nothing
     QCOMPARE(state.baseline, QStringLiteral("dense"));
-    const auto& captured = record->find_method("oracle-k64-g1")->captured_mass_per_layer;
+    const auto& captured = record->find_method("indexer-k64-g1")->captured_mass_per_layer;
     QCOMPARE(state.layer, captured[1] <= captured[3] ? 1 : 3);
     QVERIFY(state.head.kind == record::HeadSelector::Kind::mean);
+    QCOMPARE(state.query_begin, std::int64_t{159});
+    QCOMPARE(state.query_end, std::int64_t{160});
     QCOMPARE(state.budget, 64.0);
     QCOMPARE(state.viewport, (Viewport{0, 160, 0, 160}));
     QVERIFY(!selection.can_undo());
     // A layer that does not exist is not taken over when the method changes.
     selection.change([](ViewState& s) { s.method = QStringLiteral("dense"), s.layer = 99; });
     QVERIFY(selection.state().layer < 4);
+  }
+
+  void the_retrieval_layer_is_where_the_last_query_stands_out() {
+    test::SyntheticOptions options;
+    options.tokens = 160;
+    options.layers = 5;
+    options.keep_layers = {0, 2, 3};
+    const RecordPtr record = make("retrieval.h5", options);
+    const std::string method = opening_method(*record).toStdString();
+    QCOMPARE(method, std::string("indexer-k64-g1"));
+    int expected = -1;
+    double most = 0;
+    for (const int layer : {0, 2, 3}) {
+      const auto stream = test::synthetic_stream(options, method, layer);
+      const auto row = record::probability_row(stream, {}, 159);
+      const auto usual = record->mass_received(method, layer, static_cast<int>(options.num_q_heads));
+      std::vector<double> beyond;
+      for (std::size_t key = 4; key < 160 - 64; ++key) beyond.push_back(double(row[key]) - double(usual[key]));
+      std::sort(beyond.rbegin(), beyond.rend());
+      const double score = std::accumulate(beyond.begin(), beyond.begin() + 8, 0.0);
+      if (score > most) most = score, expected = layer;
+    }
+    QVERIFY(expected >= 0);
+    QCOMPARE(retrieval_layer(*record).value_or(-1), expected);
+    Selection selection;
+    selection.open_record(record, expected);
+    QCOMPARE(selection.state().layer, expected);
+    selection.open_record(make("dense.h5", {.tokens = 60, .layers = 2, .methods = {"dense"}}), 77);
+    QVERIFY(selection.state().layer < 2);  // no such layer
+    QVERIFY(!retrieval_layer(*selection.record()));  // all keys of a short prompt are sinks or local
   }
 
   void another_record_of_the_same_tokens_keeps_the_place() {
@@ -120,7 +155,8 @@ class TestSelection : public QObject {
     QCOMPARE(selection.state().query_begin, std::int64_t{150});
     QCOMPARE(selection.state().viewport, (Viewport{100, 160, 0, 60}));
     selection.open_record(shorter);
-    QCOMPARE(selection.state().query_end, std::int64_t{0});
+    QCOMPARE(selection.state().query_begin, std::int64_t{95});  // the last token of the other text
+    QCOMPARE(selection.state().query_end, std::int64_t{96});
     QVERIFY(selection.state().keys.empty() && selection.state().pins.empty());
     QCOMPARE(selection.state().viewport, (Viewport{0, 96, 0, 96}));
     QCOMPARE(selection.state().runs.size(), std::size_t{3});
