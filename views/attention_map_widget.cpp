@@ -293,6 +293,10 @@ void AttentionMapWidget::set_marginals_visible(bool visible) {
   plot_->replot(QCustomPlot::rpQueuedReplot);
 }
 
+void AttentionMapWidget::set_colour_bar_visible(bool visible) {
+  colour_bar_->setVisible(visible);
+}
+
 void AttentionMapWidget::set_minimap_enabled(bool enabled) {
   minimap_enabled_ = enabled;
   place_overlays();

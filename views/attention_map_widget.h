@@ -43,6 +43,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void set_hide_bands(bool hide);
   void set_overlay(OverlayFlags flags);
   void set_marginals_visible(bool visible);
+  void set_colour_bar_visible(bool visible);  ///< off where a neighbour has the same one
   void set_minimap_enabled(bool enabled);
   /// Colours from the 1st percentile to the maximum of what is visible.
   void fit_colours();

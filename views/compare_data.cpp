@@ -146,8 +146,13 @@ int MetadataModel::rowCount(const QModelIndex& parent) const {
 QVariant MetadataModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid()) return {};
   const MetadataRow& row = rows_[shown_[static_cast<std::size_t>(index.row())]];
-  if (role == Qt::DisplayRole || role == Qt::ToolTipRole)
-    return index.column() == 0 ? row.field : index.column() == 1 ? row.baseline : row.candidate;
+  if (role == Qt::DisplayRole || role == Qt::ToolTipRole) {
+    QString words = index.column() == 0 ? row.field : index.column() == 1 ? row.baseline : row.candidate;
+    // A number keeps its unit on the same line.
+    if (role == Qt::DisplayRole && index.column() > 0 && words.size() <= 12 && !words.isEmpty() && words[0].isDigit())
+      words.replace(' ', QChar::Nbsp);
+    return words;
+  }
   if (role == Qt::FontRole && row.differs() && index.column() > 0) {
     QFont font;
     font.setWeight(QFont::DemiBold);

@@ -58,7 +58,7 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
     title = make_heading(QString(), widget);
     inner->addWidget(title);
     map = new AttentionMapWidget(selection, cache_, widget);
-    map->setMinimumSize(240, 140);
+    map->setMinimumSize(220, 140);
     map->set_minimap_enabled(false);
     map->set_marginals_visible(false);
     inner->addWidget(map, 1);
@@ -189,6 +189,7 @@ void CompareMaps::arrange() {
   const bool only_second = flicker && held_ && why.isEmpty();
   first_pane_->setVisible(why.isEmpty() && !only_second);
   second_pane_->setVisible(why.isEmpty() && (mode_ == Mode::side_by_side || only_second));
+  first_->set_colour_bar_visible(mode_ != Mode::side_by_side);  // both maps have the range of the second one's
 }
 
 void CompareMaps::hold(bool candidate) {

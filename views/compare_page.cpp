@@ -88,13 +88,14 @@ void ComparePage::build() {
   table_->setAccessibleName(tr("Baseline and candidate, field by field"));
   table_->setMinimumWidth(40 * fontMetrics().averageCharWidth());
   table_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
-  // A model reset forgets how sections resize. After the view's own handling of it: queued.
-  const auto share_width = [this] {
-    table_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
+  // Fields wrap too. A model reset forgets how sections resize. After the view's own handling of it: queued.
+  share_width_ = [this] {
+    table_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Fixed);
+    table_->horizontalHeader()->resizeSection(0, table_->fontMetrics().horizontalAdvance("time to first token") + 12);
     for (const int section : {1, 2}) table_->horizontalHeader()->setSectionResizeMode(section, QHeaderView::Stretch);
   };
-  connect(metadata_, &MetadataModel::modelReset, this, share_width, Qt::QueuedConnection);
-  share_width();
+  connect(metadata_, &MetadataModel::modelReset, this, share_width_, Qt::QueuedConnection);
+  share_width_();
   // Values take as many lines as they need in their column.
   table_->setWordWrap(true);
   table_->verticalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
@@ -177,6 +178,7 @@ void ComparePage::refresh(unsigned mask) {
 void ComparePage::restyle() {
   chart_->restyle();
   summary_->setText(chart_->legend_html() + summary_text_.toHtmlEscaped());
+  share_width_();
   table_->resizeRowsToContents();
 }
 

@@ -251,6 +251,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
 }
 
 void InspectorDock::fit_width() {
+  keys_->verticalHeader()->setDefaultSectionSize(fontMetrics().height() + 6);
   setMinimumWidth(38 * fontMetrics().averageCharWidth());
 }
 

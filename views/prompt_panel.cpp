@@ -64,6 +64,7 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   caption_->setWordWrap(true);
   legend_ = new QLabel;
   legend_->setTextFormat(Qt::RichText);
+  legend_->setWordWrap(true);
 
   auto* find_row = new QHBoxLayout;
   find_row->setContentsMargins(8, 4, 8, 2);

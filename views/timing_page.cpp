@@ -93,7 +93,7 @@ void TimingPage::refresh(unsigned) {
     view_->setCurrentIndex(std::max(0, view_->findData(before)));
   }
   model_->set_methods(methods_, baseline);
-  fit_table(table_, 190);
+  fit_columns();
   context_->setText(context_text());
   bound_->setText(bound_text());
   note_->setText(unoptimised_text());
@@ -101,10 +101,17 @@ void TimingPage::refresh(unsigned) {
   show_plot();
 }
 
+void TimingPage::fit_columns() {
+  fit_table(table_);
+  // Long values share the width that the field names leave.
+  const int methods = static_cast<int>(methods_.size());
+  if (methods > 0) fit_table(table_, std::max(190, (table_->width() - table_->columnWidth(0) - 20) / methods));
+}
+
 void TimingPage::restyle() {
   plot_->restyle();
   legend_->setText(plot_->legend_html());
-  fit_table(table_, 190);
+  fit_columns();
 }
 
 void TimingPage::show_plot() {

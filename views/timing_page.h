@@ -33,6 +33,7 @@ class TimingPage : public PageBase, public Exportable {
 
  private:
   void build();
+  void fit_columns();
   void show_plot();
   QString context_text() const;
   QString unoptimised_text() const;
