@@ -34,8 +34,7 @@ if(EXISTS "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so")
   target_include_directories(headroom_torch SYSTEM INTERFACE "${HEADROOM_TORCH_DIR}/include")
   target_link_libraries(headroom_torch INTERFACE
     "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so" "${HEADROOM_TORCH_DIR}/lib/libc10.so")
-  target_link_options(headroom_torch INTERFACE "-Wl,-rpath,${HEADROOM_TORCH_DIR}/lib"
-    "-Wl,--allow-shlib-undefined")
+  target_link_options(headroom_torch INTERFACE "-Wl,-rpath,${HEADROOM_TORCH_DIR}/lib")
 endif()
 set(HEADROOM_HAVE_CUDA OFF)
 if(HEADROOM_CUDA AND HEADROOM_HAVE_TORCH AND EXISTS "${HEADROOM_TORCH_DIR}/lib/libtorch_cuda.so")
