@@ -86,6 +86,15 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   return spec;
 }
 
+void print(const experiment::RunOutcome& outcome, bool json) {
+  if (json) {
+    const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+    std::printf("%s\n", protocol::dump_json(result).c_str());
+  } else {
+    std::fputs(run_table(outcome).c_str(), stdout);
+  }
+}
+
 int run_command(const protocol::RunSpec& spec, bool json) {
   const StopOnInterrupt interrupt;
   JobContext job{interrupt.token(), {}};
@@ -98,20 +107,23 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   ProgressLine line;
   job.progress = line.sink();
   std::string kept;
+  experiment::RunOutcome finished;  // what there is to say if the record cannot be written
   experiment::RunCallbacks callbacks;
+  callbacks.prepared = [&](const record::RunMeta& meta, std::int64_t tokens) {
+    finished.meta = meta;
+    finished.meta.complete = false;
+    finished.tokens = tokens;
+  };
+  callbacks.method_finished = [&](const record::MethodSummary& method) { finished.methods.push_back(method); };
   callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { kept = path; };
   try {
     const auto outcome = experiment::run(prepared, job, callbacks);
     line.clear();
-    if (json) {
-      const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
-      std::printf("%s\n", protocol::dump_json(result).c_str());
-    } else {
-      std::fputs(run_table(outcome).c_str(), stdout);
-    }
+    print(outcome, json);
     return 0;
-  } catch (const Error&) {
+  } catch (const Error& error) {
     line.clear();
+    if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) print(finished, json);
     if (!kept.empty())
       std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n", kept.c_str());
     throw;

@@ -160,7 +160,9 @@ std::string RecordBuilder::note() const {
   const auto wanted = run_.spec.keep_layers.empty() ? all : run_.spec.keep_layers.size();
   const bool left_out =
       stream_layers_.size() < wanted || thumbnail_layers_ < full || (sparse && support_layers_.size() < all);
-  if (cut_short_)
+  if (store_.gave_up())
+    text += " The maps were left out because the disk was full.";
+  else if (cut_short_)
     text += " The rest was left out because the run was cancelled.";
   else if (left_out)
     text += " The rest did not fit under the record limit of " + std::to_string(run_.spec.record_limit >> 20) + " MiB.";
@@ -174,9 +176,18 @@ void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const 
     deadline_ = Clock::now() + *deadline;
   else
     job_ = job;
+  progress.report("writing the record", 0, 3);
+  if (!store_.gave_up()) write_maps(progress);
+  cut_short_ = out_of_time();
+  if (cut_short_) meta.complete = false;
+  meta.kept_note = note();
+  progress.report("writing the record", 3, 3);
+  writer_.finish(meta);
+}
+
+void RecordBuilder::write_maps(ProgressPlan& progress) {
   const auto order = layer_order();
   const auto& kept = run_.spec.keep_layers;
-  progress.report("writing the record", 0, 3);
   if (kept.empty()) {
     write_thumbnails(order, thumbnail_share);
     progress.report("writing the record", 1, 3);
@@ -195,11 +206,6 @@ void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const 
     progress.report("writing the record", 2, 3);
     write_thumbnails(others, 1.0);
   }
-  cut_short_ = out_of_time();
-  if (cut_short_) meta.complete = false;
-  meta.kept_note = note();
-  progress.report("writing the record", 3, 3);
-  writer_.finish(meta);
 }
 
 }  // namespace headroom::experiment

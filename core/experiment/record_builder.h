@@ -37,6 +37,7 @@ class RecordBuilder {
  private:
   using Clock = std::chrono::steady_clock;
   std::vector<int> layer_order() const;
+  void write_maps(ProgressPlan& progress);
   // Layers in order until the record is as large as `share` of its limit.
   void write_thumbnails(const std::vector<int>& order, double share);
   void write_supports(const std::vector<int>& order, double share);

@@ -62,6 +62,12 @@ void ScratchFile::overwrite(const Blob& blob, std::span<const std::uint8_t> byte
   write_at(blob.offset, bytes);
 }
 
+void ScratchFile::clear() {
+  size_ = 0;
+  // Where this fails the space comes back when the file is closed.
+  [[maybe_unused]] const int result = ::ftruncate(descriptor_, 0);
+}
+
 void ScratchFile::read(const Blob& blob, std::span<std::uint8_t> bytes) const {
   auto offset = blob.offset;
   while (!bytes.empty()) {
@@ -75,6 +81,24 @@ void ScratchFile::read(const Blob& blob, std::span<std::uint8_t> bytes) const {
 
 StreamStore::StreamStore(const std::filesystem::path& folder, std::int64_t bitmap_bytes)
     : file_(folder), bitmap_bytes_(bitmap_bytes) {}
+
+/// A run is not lost for want of space for its maps.
+template <typename Work>
+void StreamStore::put(Work&& work) {
+  if (gave_up_) return;
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    const std::lock_guard lock(mutex_);
+    gave_up_ = true;
+    hidden_.clear();
+    streams_.clear();
+    thumbnails_.clear();
+    supports_.clear();
+    file_.clear();
+  }
+}
 
 StreamStore::TensorBlob StreamStore::put_tensor(const at::Tensor& tensor) {
   const auto host = tensor.to(at::kCPU).contiguous();
@@ -111,9 +135,11 @@ std::vector<float> StreamStore::floats(const TensorBlob& tensor, std::int64_t ro
 }
 
 void StreamStore::put_hidden(int layer, const at::Tensor& hidden) {
-  auto blob = put_tensor(hidden);
-  const std::lock_guard lock(mutex_);
-  hidden_[layer] = std::move(blob);
+  put([&] {
+    auto blob = put_tensor(hidden);
+    const std::lock_guard lock(mutex_);
+    hidden_[layer] = std::move(blob);
+  });
 }
 
 at::Tensor StreamStore::hidden(int layer) const {
@@ -129,14 +155,16 @@ void StreamStore::put_stream(const std::string& method, int layer, const attenti
                              const std::vector<float>& lse) {
   if (query.q.scalar_type() != at::kFloat && query.q.scalar_type() != at::kBFloat16)
     throw Error(ErrorKind::internal, "q is neither bf16 nor f32");
-  StreamBlobs blobs;
-  blobs.q = put_tensor(query.q);
-  blobs.k = put_tensor(query.k);
-  blobs.lse.blob = file_.append(bytes_of(lse));
-  blobs.lse.shape = {query.num_q_heads(), query.length()};
-  blobs.scale = query.scale;
-  const std::lock_guard lock(mutex_);
-  streams_[{method, layer}] = std::move(blobs);
+  put([&] {
+    StreamBlobs blobs;
+    blobs.q = put_tensor(query.q);
+    blobs.k = put_tensor(query.k);
+    blobs.lse.blob = file_.append(bytes_of(lse));
+    blobs.lse.shape = {query.num_q_heads(), query.length()};
+    blobs.scale = query.scale;
+    const std::lock_guard lock(mutex_);
+    streams_[{method, layer}] = std::move(blobs);
+  });
 }
 
 bool StreamStore::has_stream(const std::string& method, int layer) const {
@@ -168,9 +196,11 @@ std::optional<record::LayerStream> StreamStore::stream(const std::string& method
 
 void StreamStore::put_thumbnails(const std::string& method, int layer, std::span<const float> max,
                                  std::span<const float> mean) {
-  ThumbnailBlobs blobs{file_.append(bytes_of(max)), file_.append(bytes_of(mean))};
-  const std::lock_guard lock(mutex_);
-  thumbnails_[{method, layer}] = blobs;
+  put([&] {
+    const ThumbnailBlobs blobs{file_.append(bytes_of(max)), file_.append(bytes_of(mean))};
+    const std::lock_guard lock(mutex_);
+    thumbnails_[{method, layer}] = blobs;
+  });
 }
 
 std::vector<record::Thumbnail> StreamStore::thumbnails(const std::string& method, int layer, std::int64_t heads,
@@ -206,9 +236,14 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
     bytes.insert(bytes.end(), bitmap->bytes().begin(), bitmap->bytes().end());
   if (static_cast<std::int64_t>(bytes.size()) != 3 * part || part == 0)
     throw Error(ErrorKind::internal, "support bitmaps differ in size");
+  put([&] { put_bitmaps(method, layer, captured_mass, analysis.support.length(), bytes); });
+}
 
+void StreamStore::put_bitmaps(const std::string& method, int layer, double captured_mass, std::int64_t length,
+                              std::span<const std::uint8_t> bytes) {
+  const auto all = static_cast<std::int64_t>(bytes.size());
   const std::lock_guard lock(mutex_);
-  SupportBlobs blobs{{}, analysis.support.length(), captured_mass};
+  SupportBlobs blobs{{}, length, captured_mass};
   std::int64_t held = 0;
   auto best = supports_.end();  // of this method: the layer that would be missed least
   for (auto entry = supports_.begin(); entry != supports_.end(); ++entry) {
@@ -216,9 +251,9 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
     held += entry->second.blob.bytes;
     if (best == supports_.end() || entry->second.captured_mass > best->second.captured_mass) best = entry;
   }
-  if (held + 3 * part <= bitmap_bytes_ || best == supports_.end()) {
+  if (held + all <= bitmap_bytes_ || best == supports_.end()) {
     blobs.blob = file_.append(bytes);
-  } else if (best->second.captured_mass > captured_mass && best->second.blob.bytes == 3 * part) {
+  } else if (best->second.captured_mass > captured_mass && best->second.blob.bytes == all) {
     blobs.blob = best->second.blob;
     file_.overwrite(blobs.blob, bytes);
     supports_.erase(best);

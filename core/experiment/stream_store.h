@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -39,6 +40,8 @@ class ScratchFile {
   Blob append(std::span<const std::uint8_t> bytes);
   /// `bytes` as many as the blob has.
   void overwrite(const Blob& blob, std::span<const std::uint8_t> bytes);
+  /// Gives the space back; what was appended is gone.
+  void clear();
   void read(const Blob& blob, std::span<std::uint8_t> bytes) const;
 
  private:
@@ -57,6 +60,9 @@ class StreamStore {
  public:
   /// Bitmaps of at most `bitmap_bytes` a method are kept, those of the layers with the worst captured mass.
   StreamStore(const std::filesystem::path& folder, std::int64_t bitmap_bytes);
+
+  /// The disk was full: everything that was put is gone, so that the record has its space, and nothing more is taken.
+  bool gave_up() const { return gave_up_; }
 
   void put_hidden(int layer, const at::Tensor& hidden);
   /// As it was put, on the CPU; undefined where there is none.
@@ -98,11 +104,16 @@ class StreamStore {
     double captured_mass = 1;
   };
 
+  template <typename Work>
+  void put(Work&& work);
+  void put_bitmaps(const std::string& method, int layer, double captured_mass, std::int64_t length,
+                   std::span<const std::uint8_t> bytes);
   TensorBlob put_tensor(const at::Tensor& tensor);
   std::vector<float> floats(const TensorBlob& blob, std::int64_t row_begin) const;
 
   ScratchFile file_;
   std::int64_t bitmap_bytes_;
+  std::atomic<bool> gave_up_ = false;
   mutable std::mutex mutex_;  ///< guards the maps: the window may ask while the run goes on
   std::map<int, TensorBlob> hidden_;
   std::map<Key, StreamBlobs> streams_;

@@ -272,6 +272,41 @@ class TestRunCommand : public QObject {
     QCOMPARE(headroom({"run", write("text.gguf", words(10)), "--prompt", "Hello", "--device", "cpu"}).code, 3);
   }
 
+  void a_full_disk_loses_no_results() {
+    // A limit on the size of files stands in for the disk: first the maps do not fit, then the record does not.
+    const auto limited = [&](int blocks, const QString& record) {
+      QProcess process;
+      const auto arguments = run({"--prompt-file", write("disk.txt", words(400)), "--methods", "dense,oracle",
+                                  "--budget", "32", "--max-new-tokens", "2", "--out", record, "--json"});
+      process.start(
+          "/bin/sh",
+          QStringList{"-c", "trap '' XFSZ; ulimit -f " + QString::number(blocks) + "; exec \"$0\" \"$@\"", program()} +
+              arguments);
+      process.waitForFinished(60000);
+      return Finished{process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2,
+                      process.readAllStandardOutput(), process.readAllStandardError()};
+    };
+    const QString record = path("full.h5");
+    const auto maps = limited(1600, record);
+    QVERIFY2(maps.code == 0, maps.errors.constData());
+    const auto opened = record::RunRecord::open(record.toStdString());
+    QVERIFY(opened->meta().complete);
+    QVERIFY2(QString::fromStdString(opened->meta().kept_note).contains("disk was full"),
+             opened->meta().kept_note.c_str());
+    QCOMPARE(opened->methods().size(), std::size_t{2});
+    QVERIFY(opened->head_statistics("dense") && !opened->availability("dense", 0).stream);
+    QVERIFY(opened->methods()[1].oracle_recall_mean > 0.99);
+
+    const QString none = path("none.h5");
+    const auto nothing = limited(16, none);
+    QCOMPARE(nothing.code, 3);
+    QVERIFY2(nothing.errors.contains("disk full"), nothing.errors.constData());
+    const auto value = json::parse(nothing.output.toStdString());
+    QVERIFY(!value["methods"].empty());
+    QCOMPARE(value["complete"], false);
+    QVERIFY(!QFile::exists(none) && !QFile::exists(none + ".part"));
+  }
+
   void interrupt_keeps_what_was_finished() {
     const QString record = path("interrupted.h5");
     QStringList budgets;
