@@ -19,7 +19,7 @@ int run_distill(const experiment::DistillSpec& spec, bool json) {
   const auto evaluated = [&](const experiment::DistillFigures& figures) {
     line.clear();
     std::fprintf(stderr, "step %lld: held-out KL %.4f, recall@%lld %.3f, captured mass %.4f (oracle %.4f)\n",
-                 static_cast<long long>(figures.step), figures.kl, static_cast<long long>(spec.recall_budget),
+                 static_cast<long long>(figures.step), figures.kl, static_cast<long long>(figures.budget),
                  figures.recall, figures.captured_mass, figures.oracle_mass);
   };
   const auto figures = experiment::distill(spec, {interrupt.token(), line.sink()}, evaluated);
@@ -33,7 +33,7 @@ int run_distill(const experiment::DistillSpec& spec, bool json) {
     std::printf("%5d  %.4f   %.3f    %.4f  %.4f\n", layer.layer, layer.kl, layer.recall, layer.captured_mass,
                 layer.oracle_mass);
   std::printf(" mean  %.4f   %.3f    %.4f  %.4f   held out, k = %lld, %lld tokens\n", figures.kl, figures.recall,
-              figures.captured_mass, figures.oracle_mass, static_cast<long long>(spec.recall_budget),
+              figures.captured_mass, figures.oracle_mass, static_cast<long long>(figures.budget),
               static_cast<long long>(spec.length));
   return 0;
 }

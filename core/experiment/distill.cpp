@@ -156,13 +156,13 @@ class Distillation {
   DistillFigures evaluate(const JobContext& job) const {
     DistillFigures figures;
     figures.step = step_;
+    figures.budget = std::min(spec_.recall_budget, spec_.length / 2);
     std::map<int, DistillFigures::Layer> sums;
     for (std::int64_t i = 0; i < spec_.held_out; ++i) {
       const auto seed = held_out_seed + static_cast<std::uint64_t>(i);
       const at::Tensor rows = sample_rows(spec_.length, spec_.row_fraction, seed, device_);
-      const std::int64_t k = std::min(spec_.recall_budget, spec_.length / 2);
       prefill(text_.sequence(spec_.length, seed), job, [&](int layer, const attention::LayerQuery& query) {
-        const indexer::LayerScore score = trainers_.at(layer).evaluate(query, rows, k);
+        const indexer::LayerScore score = trainers_.at(layer).evaluate(query, rows, figures.budget);
         DistillFigures::Layer& sum = sums[layer];
         sum.layer = layer;
         sum.kl += score.kl / static_cast<double>(spec_.held_out);
@@ -328,6 +328,7 @@ json to_json(const DistillFigures& figures) {
                       {"captured_mass", layer.captured_mass},
                       {"oracle_mass", layer.oracle_mass}});
   return {{"step", figures.step},
+          {"budget", figures.budget},
           {"kl", figures.kl},
           {"recall", figures.recall},
           {"captured_mass", figures.captured_mass},

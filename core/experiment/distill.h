@@ -38,6 +38,7 @@ DistillSpec distill_spec_from_json(const nlohmann::json& json);
 /// Means over full layers, and each of them.
 struct DistillFigures {
   std::int64_t step = 0;
+  std::int64_t budget = 0;  ///< k of recall and masses: what was asked for, at most half the length
   double kl = 0, recall = 0, captured_mass = 0, oracle_mass = 0;
   struct Layer {
     int layer = 0;
