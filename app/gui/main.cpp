@@ -2,11 +2,23 @@
 // `headroom-gui`: the window, or pictures of it without a display.
 #include <QApplication>
 #include <cstdio>
+#include <cstdlib>
 
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/render_driver.h"
 #include "gui/window_style.h"
+
+namespace {
+
+/// While the platform starts: its one fatal message is that the display cannot be opened, the others are not for users.
+void starting(QtMsgType type, const QMessageLogContext&, const QString&) {
+  if (type != QtFatalMsg) return;
+  std::fprintf(stderr, "headroom-gui: the display cannot be opened; `headroom export` draws pictures without one\n");
+  std::_Exit(4);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using headroom::gui::CommandLine;
@@ -34,7 +46,9 @@ int main(int argc, char** argv) {
   QApplication::setApplicationName("headroom-gui");
   QApplication::setApplicationVersion(HEADROOM_VERSION);
   QApplication::setStyle(new headroom::gui::WindowStyle);
+  const auto usual = qInstallMessageHandler(starting);
   QApplication application(argc, argv);
+  qInstallMessageHandler(usual);
   headroom::gui::load_resources();
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);

@@ -118,6 +118,15 @@ class TestCliModel : public QObject {
     QCOMPARE(blind.code, 4);
     QVERIFY2(blind.err.contains("display") && blind.err.count('\n') == 1, blind.err);
 
+    if (QFile::exists(HEADROOM_BINARY_DIR "/headroom-gui")) {
+      QProcessEnvironment lost = nothing;
+      lost.insert("DISPLAY", "nowhere.invalid:77");
+      lost.insert("QT_QPA_PLATFORM", "xcb");
+      const Answer away = start(HEADROOM_BINARY_DIR "/headroom", lost);
+      QCOMPARE(away.code, 4);
+      QVERIFY2(away.err.contains("display") && away.err.count('\n') == 1, away.err);
+    }
+
     // The window's program is looked for beside this one: a copy of it shows which.
     const QString copy = folder_.filePath("headroom"), window = folder_.filePath("headroom-gui");
     QVERIFY(QFile::copy(HEADROOM_BINARY_DIR "/headroom", copy));
