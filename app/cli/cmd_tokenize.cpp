@@ -49,7 +49,8 @@ void report_gaps(const std::vector<tokenizer::Token>& tokens, std::size_t text_b
   auto missing = static_cast<std::int64_t>(text_bytes);
   for (const tokenizer::Token& token : tokens) missing -= token.end - token.begin;
   if (missing > 0) {
-    std::cerr << "headroom: " << missing << " bytes of the text have no token in this vocabulary and are left out\n";
+    std::cerr << "headroom: " << missing << (missing == 1 ? " byte" : " bytes")
+              << " of the text without a token in this vocabulary, left out\n";
   }
 }
 

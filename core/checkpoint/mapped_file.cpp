@@ -20,7 +20,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(file);
-    throw input_error(path.string(), "cannot read the model", "a regular file", "something else");
+    throw input_error(path.string(), "cannot be read", "a regular file", "something else");
   }
   size_ = static_cast<std::size_t>(status.st_size);
   void* mapping = size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
