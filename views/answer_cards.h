@@ -35,6 +35,7 @@ class AnswerCards : public QWidget {
   void set_answers(std::vector<AnswerEntry> entries, const QString& reference);
   /// Cards below each other, for narrow places.
   void set_vertical(bool vertical);
+  int count() const { return static_cast<int>(entries_.size()) + (reference_.isEmpty() ? 0 : 1); }
   /// The place behind the cards has the panel's colour.
   void set_on_panel(bool on_panel);
   /// The same as a table for figures.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/compare_data.h"
 
+#include <QDateTime>
 #include <QFont>
+#include <QLocale>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -96,7 +98,10 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   method(QObject::tr("causal selection"), [](const Method& m) { return yes_no(m.causal); });
   add(QObject::tr("run"), [](Side s) { return run_label(*s.run); });
   meta(QObject::tr("run id"), [](const Meta& m) { return text(m.run_id); });
-  meta(QObject::tr("made"), [](const Meta& m) { return text(m.created); });
+  meta(QObject::tr("made"), [](const Meta& m) {
+    const QDateTime made = QDateTime::fromString(text(m.created), Qt::ISODate);
+    return made.isValid() ? QLocale().toString(made.toLocalTime(), "d MMM yyyy, HH:mm:ss") : text(m.created);
+  });
   meta(QObject::tr("model"), [](const Meta& m) { return model_label(m); });
   meta(QObject::tr("model hash"), [](const Meta& m) { return text(m.model_sha256.substr(0, 12)); });
   meta(QObject::tr("device"), [](const Meta& m) { return text(m.device); });

@@ -12,7 +12,6 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
-#include <utility>
 
 #include "views/answer_cards.h"
 #include "views/attention_map_widget.h"
@@ -86,7 +85,6 @@ void ComparePage::build() {
   style_table(table_);
   table_->setModel(metadata_);
   table_->setAccessibleName(tr("Baseline and candidate, field by field"));
-  table_->setMinimumWidth(40 * fontMetrics().averageCharWidth());
   table_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   // Fields wrap too. A model reset forgets how sections resize. After the view's own handling of it: queued.
   share_width_ = [this] {
@@ -197,11 +195,7 @@ void ComparePage::arrange() {
   details_->setVisible(narrow);
   left_->setVisible(!narrow || details_->isChecked());
   right_->setVisible(!narrow || !details_->isChecked());
-  if (!narrow && !std::exchange(shared_, true)) {
-    const int left = std::clamp(width() * 38 / 100, 45 * fontMetrics().averageCharWidth(),
-                                80 * fontMetrics().averageCharWidth());
-    columns_->setSizes({left, width() - left});
-  }
+  left_->setMinimumWidth(narrow ? 0 : 54 * fontMetrics().averageCharWidth());
 }
 
 void ComparePage::choose_defaults() {

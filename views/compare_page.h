@@ -68,7 +68,6 @@ class ComparePage : public PageBase, public Exportable {
   CompareChart* chart_;
   QSplitter* columns_;
   std::function<void()> share_width_;
-  bool shared_ = false;  ///< the columns have got their first widths
   QWidget *left_, *right_;
   QToolButton* details_;  ///< narrow pages show either the details or the maps and numbers
   bool placed_ = false;

@@ -104,8 +104,8 @@ bool is_share(const std::string& name) {
   return name.find("mass") != std::string::npos;
 }
 
-/// Draws `text` in at most `most` lines that break between words, or inside one only where it is longer than a line; the
-/// last line ends in an ellipsis where more follows. Returns the height; without a painter it only measures.
+/// Draws `text` in at most `most` lines that break between words, or inside one only where it is longer than a line;
+/// the last line ends in an ellipsis where more follows. Returns the height; without a painter it only measures.
 qreal draw_wrapped(QPainter* painter, const QString& text, const QFont& font, const QRectF& place, int most) {
   QTextLayout layout(text, font);
   QTextOption option;
@@ -121,8 +121,8 @@ qreal draw_wrapped(QPainter* painter, const QString& text, const QFont& font, co
     const int begin = line.textStart();
     const bool cut = i + 1 == most && begin + line.textLength() < text.size();
     if (painter) {
-      const QString shown = cut ? metrics.elidedText(text.mid(begin), Qt::ElideRight, place.width())
-                                : text.mid(begin, line.textLength());
+      const QString shown =
+          cut ? metrics.elidedText(text.mid(begin), Qt::ElideRight, place.width()) : text.mid(begin, line.textLength());
       painter->drawText(QPointF(place.left(), place.top() + y + metrics.ascent()), shown);
     }
     y += metrics.lineSpacing();
@@ -252,7 +252,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
 
 void InspectorDock::fit_width() {
   keys_->verticalHeader()->setDefaultSectionSize(fontMetrics().height() + 6);
-  setMinimumWidth(38 * fontMetrics().averageCharWidth());
+  setMinimumWidth(std::min(38 * fontMetrics().averageCharWidth(), 320));  // large text may not push the page out
 }
 
 void InspectorDock::changeEvent(QEvent* event) {

@@ -70,6 +70,7 @@ void OverviewPage::build() {
   column->addLayout(sentences_);
   column->addSpacing(4);
   answers_heading_ = make_heading(tr("Answers"), content);
+  answers_heading_->setWordWrap(true);
   column->addWidget(answers_heading_);
   answers_ = new AnswerCards(content);
   column->addWidget(answers_);
@@ -102,6 +103,7 @@ void OverviewPage::build() {
   definition_ = make_note(QString(), content);
   column->addWidget(definition_);
   read_out_ = new QLabel(content);
+  read_out_->setWordWrap(true);
   read_out_->setAccessibleName(tr("Value under the pointer"));
   column->addWidget(read_out_);
 
@@ -160,7 +162,17 @@ void OverviewPage::refresh(unsigned mask) {
   }
 }
 
+void OverviewPage::arrange() {
+  answers_->set_vertical(width() < answers_->count() * 28 * fontMetrics().averageCharWidth());
+}
+
+void OverviewPage::resizeEvent(QResizeEvent* event) {
+  PageBase::resizeEvent(event);
+  arrange();
+}
+
 void OverviewPage::restyle() {
+  arrange();
   show_sentences();
   show_read_out(-1, -1);
 }
@@ -238,6 +250,7 @@ void OverviewPage::show_answers() {
   // A short reference stands in the heading and leaves its room to the answers.
   const bool brief = reference.size() <= 60 && !reference.contains('\n');
   answers_->set_answers(std::move(entries), brief ? QString() : reference);
+  arrange();
   const QString task = QString::fromStdString(record_->meta().task);
   QString heading = task.isEmpty() ? tr("Answers") : tr("Answers · task %1").arg(task);
   if (brief && !reference.isEmpty()) heading += tr(" · it asks for %1").arg(reference);

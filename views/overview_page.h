@@ -44,8 +44,10 @@ class OverviewPage : public PageBase, public Exportable {
  protected:
   void refresh(unsigned mask) override;
   void restyle() override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
+  void arrange();  ///< cards side by side or, where that is too narrow, one below the other
   void build();
   void show_sentences();
   void show_answers();

@@ -6,7 +6,6 @@
 #include <QDir>
 #include <QDockWidget>
 #include <QFileInfo>
-#include <QHeaderView>
 #include <QLabel>
 #include <QLocale>
 #include <QMenu>
@@ -17,6 +16,7 @@
 #include <QStatusBar>
 #include <QToolBar>
 #include <QToolButton>
+#include <QToolTip>
 #include <QVBoxLayout>
 
 #include "base/paths.h"
@@ -375,7 +375,10 @@ void MainWindow::refresh_scale() {
   QFont font = QApplication::font();
   font.setPointSizeF(base_point_size_ * percent / 100.0 * (presenting_ ? 1.75 : 1.0));
   QApplication::setFont(font);
-  for (QHeaderView* header : findChildren<QHeaderView*>()) header->setFont(font);  // some styles give them their own
+  // Platforms may have given these fonts of their own.
+  QApplication::setFont(font, "QHeaderView");
+  for (QDockWidget* dock : docks_) dock->setFont(font);
+  QToolTip::setFont(font);
   scale_button_->setText(tr("%1 %").arg(percent));
   actions_->text_larger->setEnabled(percent < 200);
   actions_->text_smaller->setEnabled(percent > 75);

@@ -190,8 +190,8 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
     parts << tr("record up to %1 (%2 free)").arg(bytes_text(p.record_bytes), bytes_text(p.disk_free));
   if (p.seconds > 0) {
     const auto seconds = static_cast<qint64>(p.seconds);
-    parts << (seconds < 120 ? tr("about %1 s").arg(std::max<qint64>(seconds, 1))
-                            : tr("about %1 min").arg(seconds / 60));
+    parts << (seconds < 120 ? tr("about\u00a0%1\u00a0s").arg(std::max<qint64>(seconds, 1))
+                            : tr("about\u00a0%1\u00a0min").arg(seconds / 60));
   }
   QString text = parts.join(" · ");
   if (!p.methods.empty()) {
