@@ -58,7 +58,7 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
     title = make_heading(QString(), widget);
     inner->addWidget(title);
     map = new AttentionMapWidget(selection, cache_, widget);
-    map->setMinimumSize(220, 140);
+    map->plot()->setMinimumSize(170, 140);  // beside it there is the colour bar
     map->set_minimap_enabled(false);
     map->set_marginals_visible(false);
     inner->addWidget(map, 1);

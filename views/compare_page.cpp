@@ -190,12 +190,13 @@ void ComparePage::resizeEvent(QResizeEvent* event) {
 }
 
 void ComparePage::arrange() {
-  // Two maps of useful size and 45 characters of details beside them.
-  const bool narrow = width() < 600 + 45 * fontMetrics().averageCharWidth();
+  // Two maps of useful size and 46 digits' width of details beside them.
+  const int details = 46 * fontMetrics().horizontalAdvance('0');
+  const bool narrow = width() < 540 + details;
   details_->setVisible(narrow);
   left_->setVisible(!narrow || details_->isChecked());
   right_->setVisible(!narrow || !details_->isChecked());
-  left_->setMinimumWidth(narrow ? 0 : 54 * fontMetrics().averageCharWidth());
+  left_->setMinimumWidth(narrow ? 0 : details);
 }
 
 void ComparePage::choose_defaults() {

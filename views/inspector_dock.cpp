@@ -252,7 +252,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
 
 void InspectorDock::fit_width() {
   keys_->verticalHeader()->setDefaultSectionSize(fontMetrics().height() + 6);
-  setMinimumWidth(std::min(38 * fontMetrics().averageCharWidth(), 320));  // large text may not push the page out
+  setMinimumWidth(std::min(30 * fontMetrics().horizontalAdvance('0'), 320));  // large text may not push the page out
 }
 
 void InspectorDock::changeEvent(QEvent* event) {

@@ -46,6 +46,7 @@ void MainWindow::open_first_record() {
     for (const QString& file : options_.records) open_record(file);
     return;
   }
+  if (options_.quiet) return;  // pictures show what was asked for
   const QString last = settings_.last_record();
   const QString first = QFileInfo::exists(last) ? last : bundled_record();
   if (!first.isEmpty()) open_record(first);
