@@ -177,7 +177,8 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
           const double share = classes.share[static_cast<std::size_t>((py.cell - classes.row_begin) * classes.columns +
                                                                       px.cell - classes.column_begin)] /
                                255.0;
-          blend(pixels[x], orange, 0.5 + 0.5 * std::sqrt(share));
+          // A single pair in the cell must show, a field of them must not hide the map.
+          blend(pixels[x], orange, 0.35 + 0.65 * std::sqrt(share));
         }
       }
     }

@@ -51,7 +51,9 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.program_version = program_version();
   meta.spec_json = protocol::dump_json(protocol::to_json(run.spec));
   meta.model_name = config.name;
-  meta.model_path = run.session->checkpoint().path().string();
+  // Records are passed on: file names, not the folders of this machine. The specification keeps what was typed.
+  const auto& model = run.session->checkpoint().path();
+  meta.model_path = (model.has_filename() ? model : model.parent_path()).filename().string();
   meta.model_sha256 = run.session->checkpoint().hash();
   meta.architecture = config.architecture;
   meta.device = run.device.description;
@@ -64,7 +66,7 @@ record::RunMeta make_meta(const PreparedRun& run) {
   for (auto kind : config.layers) meta.layer_kinds.emplace_back(checkpoint::to_string(kind));
   meta.scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
   if (run.methods.indexer) {
-    meta.indexer_path = run.methods.indexer_path.string();
+    meta.indexer_path = run.methods.indexer_path.filename().string();
     meta.indexer_sha256 = run.methods.indexer_sha256;
     meta.indexer_trained_length = run.methods.indexer->metadata.trained_length;
   }

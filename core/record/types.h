@@ -29,14 +29,15 @@ struct RunMeta {
   std::string created;  ///< ISO 8601, UTC
   std::string program_version;
   std::string spec_json;  ///< the RunSpec as given (protocol/run_spec.h)
-  std::string model_name, model_path, model_sha256, architecture;
+  std::string model_name, model_sha256, architecture;
+  std::string model_path;    ///< name of the model's file or folder, without the folders above it
   std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
   std::string dtype;         ///< "bf16" or "f32"
   std::int64_t context = 0;  ///< the model's context length
   std::int64_t num_layers = 0, num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
   std::vector<std::string> layer_kinds;      ///< "full", "sliding", "linear"
   double scale = 0;                          ///< of q.k
-  std::string indexer_path, indexer_sha256;  ///< empty where no indexer ran
+  std::string indexer_path, indexer_sha256;  ///< file name and hash; empty where no indexer ran
   std::int64_t indexer_trained_length = 0;
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
