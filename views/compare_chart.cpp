@@ -109,7 +109,7 @@ void CompareChart::rebuild_lines() {
   add(false);
   add(true);
   auto ticker = QSharedPointer<QCPAxisTickerFixed>::create();
-  ticker->setTickStep(std::max(1.0, std::ceil(last / 32)));
+  ticker->setTickStep(std::max(1.0, std::ceil(last / 16)));
   xAxis->setTicker(ticker);
   xAxis->setNumberFormat("f");
   xAxis->setNumberPrecision(0);
