@@ -68,15 +68,14 @@ void draw(views::Exportable& page, const views::Selection& selection, QPainter& 
 bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selection& selection,
                const FigureOptions& options) {
   QPdfWriter writer(&device);
-  writer.setResolution(1200);
+  // The pages' unit is 1/96 inch and their fonts are in points: at another resolution the two would not fit together.
+  writer.setResolution(96);
   writer.setPageMargins(QMarginsF(0, 0, 0, 0));
   writer.setPageSize(QPageSize(options.size * (72.0 / 96.0), QPageSize::Point, QString(), QPageSize::ExactMatch));
   writer.setTitle(page.title() + " – " + describe_facts(selection));
   writer.setCreator(program());
   QPainter painter(&writer);
   if (!painter.isActive()) return false;
-  const double unit = 1200.0 / 96.0;
-  painter.scale(unit, unit);
   draw(page, selection, painter, options, 3);
   return painter.end();
 }
