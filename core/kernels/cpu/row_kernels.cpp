@@ -262,10 +262,9 @@ HEADROOM_ROW_KERNELS(avx512, HEADROOM_AVX512, 16, 8)
 
 const RowKernels& row_kernels(Isa at_most) {
 #if defined(__x86_64__)
-  if (at_most >= Isa::avx512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    return kernels_avx512;
-  if (at_most >= Isa::avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernels_avx2;
+  const Isa best = best_isa(at_most);
+  if (best >= Isa::avx512) return kernels_avx512;
+  if (best >= Isa::avx2) return kernels_avx2;
 #endif
   return kernels_baseline;
 }

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace headroom::kernels::cpu {
+#include "kernels/cpu/isa.h"
 
-enum class Isa { baseline, avx2, avx512 };
+namespace headroom::kernels::cpu {
 
 /// Keys are packed in panels of this many; rows of scores are padded to whole panels.
 inline constexpr std::int64_t panel_keys = 32;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/isa.h"
+
+namespace headroom::kernels::cpu {
+
+std::string_view name(Isa isa) {
+  switch (isa) {
+    case Isa::avx2:
+      return "AVX2";
+    case Isa::avx512:
+      return "AVX-512";
+    case Isa::avx512_bf16:
+      return "AVX-512 BF16";
+    case Isa::baseline:
+      break;
+  }
+  return "baseline";
+}
+
+bool supported(Isa isa) {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  switch (isa) {
+    case Isa::avx2:
+      return avx2;
+    case Isa::avx512:
+      return avx512;
+    case Isa::avx512_bf16:
+      return avx512 && __builtin_cpu_supports("avx512bf16");
+    case Isa::baseline:
+      break;
+  }
+#endif
+  return isa == Isa::baseline;
+}
+
+Isa best_isa(Isa at_most) {
+  for (Isa isa = at_most; isa != Isa::baseline; isa = static_cast<Isa>(static_cast<int>(isa) - 1))
+    if (supported(isa)) return isa;
+  return Isa::baseline;
+}
+
+}  // namespace headroom::kernels::cpu
