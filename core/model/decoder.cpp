@@ -186,9 +186,10 @@ class LlamaDecoder final : public Decoder {
       throw input_error(place, "this token id is not in the vocabulary",
                         "0 to " + std::to_string(config_.vocabulary - 1), std::to_string(id));
   }
-  void check_ids(std::span<const std::int32_t> ids) const {
+  void check_ids(std::span<const std::int32_t> ids, bool allow_past_context) const {
     if (ids.empty()) throw input_error("prompt", "the prompt has no tokens", "at least 1", "0");
-    if (const auto length = static_cast<std::int64_t>(ids.size()); length > config_.context_length)
+    if (const auto length = static_cast<std::int64_t>(ids.size());
+        !allow_past_context && length > config_.context_length)
       throw input_error("prompt", "the prompt is too long for the model's context",
                         "at most " + std::to_string(config_.context_length) + " tokens", std::to_string(length));
     for (std::size_t i = 0; i < ids.size(); ++i) check_id(ids[i], "token " + std::to_string(i) + " of the prompt");
@@ -254,7 +255,7 @@ class LlamaDecoder final : public Decoder {
   // Hidden states [L, width] after the last layer; fills `cache` where it is given.
   at::Tensor forward(std::span<const std::int32_t> ids, const PrefillOptions& options, StageClock& clock,
                      KvCache* cache) const {
-    check_ids(ids);
+    check_ids(ids, options.allow_past_context);
     if (!options.policy || !options.dense_policy || options.extra_capacity < 0)
       throw Error(ErrorKind::internal, "prefill needs two policies and a capacity that is not negative");
     const auto length = static_cast<std::int64_t>(ids.size());

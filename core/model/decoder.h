@@ -47,6 +47,8 @@ struct PrefillOptions {
   /// Called after the layer's residual with [L, width], a copy: for output_l2_per_layer. Empty: not called.
   std::function<void(int layer, const at::Tensor& hidden)> hidden_observer;
   std::int64_t extra_capacity = 0;  ///< places in the cache for tokens decoded later
+  /// For timing alone: prompts longer than the model was trained for are taken. Their attention is not the model's.
+  bool allow_past_context = false;
   JobContext job;
 };
 
@@ -63,8 +65,9 @@ class Decoder {
   virtual c10::ScalarType dtype() const = 0;
   /// Bytes of the weights on the device.
   virtual std::int64_t weight_bytes() const = 0;
-  /// `ids` not empty, no longer than the context, each inside the vocabulary: else input errors. Logits that are not
-  /// finite are an input error too (the weights overflow). Where memory runs out: device errors.
+  /// `ids` not empty, no longer than the context (unless the options allow it), each inside the vocabulary: else input
+  /// errors. Logits that are not finite are an input error too (the weights overflow). Where memory runs out: device
+  /// errors.
   virtual PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const = 0;
   /// Logits of every position, [ids, vocabulary] fp32 on the CPU, dense, in row chunks.
   virtual at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const = 0;

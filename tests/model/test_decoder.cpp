@@ -183,6 +183,9 @@ class TestDecoder : public QObject {
     EXPECT_ERROR(decoder->prefill({}, dense_options()), ErrorKind::input, "no tokens");
     EXPECT_ERROR(decoder->prefill(some_ids(1301), dense_options()), ErrorKind::input,
                  "expected at most 1300 tokens, found 1301");
+    auto past = dense_options();
+    past.allow_past_context = true;
+    QCOMPARE(decoder->prefill(some_ids(1301), past).cache.length, std::int64_t{1301});
     const std::vector<std::int32_t> high = {1, 97}, low = {-1};
     EXPECT_ERROR(decoder->prefill(high, dense_options()), ErrorKind::input, "token 1 of the prompt");
     EXPECT_ERROR(decoder->logits(low, {}), ErrorKind::input, "found -1");
