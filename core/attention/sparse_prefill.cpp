@@ -10,7 +10,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "attention/select.h"
@@ -52,9 +54,10 @@ at::Tensor additive_mask(const SupportTile& tile, std::int64_t begin, std::int64
 
 class SparsePrefill {
  public:
-  SparsePrefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer& scorer, StageClock& clock,
-                const SupportSink& sink, const JobContext& job)
-      : query_(query), rule_(rule), scorer_(scorer), clock_(clock), sink_(sink), job_(job) {}
+  /// One of scorer and selector is null.
+  SparsePrefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer* scorer,
+                const RowSelector* selector, StageClock& clock, const SupportSink& sink, const JobContext& job)
+      : query_(query), rule_(rule), scorer_(scorer), selector_(selector), clock_(clock), sink_(sink), job_(job) {}
 
   at::Tensor run() {
     const std::int64_t length = query_.length();
@@ -99,32 +102,70 @@ class SparsePrefill {
   }
 
   SupportTile run_cpu(const RowRange& rows, std::int64_t tile) {
-    const std::int64_t num_tiles = (rows.size() + tile - 1) / tile;
-    const auto tile_begin = [&](std::int64_t i) { return rows.begin + i * tile; };
-    const auto tile_end = [&](std::int64_t i) { return std::min(rows.begin + (i + 1) * tile, rows.end); };
-    // Each tile is one thread's work from one end to the other: LibTorch runs its operators on one thread inside.
-    std::vector<at::Tensor> scores(static_cast<std::size_t>(num_tiles));
-    {
-      const StageScope scope(clock_, Stage::score, query_.layer);
-      at::parallel_for(0, num_tiles, 1, [&](std::int64_t from, std::int64_t to) {
-        const c10::InferenceMode guard;
-        for (std::int64_t i = from; i < to; ++i)
-          scores[static_cast<std::size_t>(i)] = scorer_(tile_begin(i), tile_end(i));
-      });
-    }
-    SupportTile support;
-    {
-      const StageScope scope(clock_, Stage::select, query_.layer);
-      support = select_cpu(scores, tile, rows, rule_);
-    }
+    const SupportTile support = selector_ ? select_fused(rows, tile) : score_and_select(rows, tile);
     const StageScope scope(clock_, Stage::attention, query_.layer);
-    at::parallel_for(0, num_tiles, 1, [&](std::int64_t from, std::int64_t to) {
+    at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
       const c10::InferenceMode guard;
       for (std::int64_t i = from; i < to; ++i) {
-        const at::Tensor mask = additive_mask(support, tile_begin(i), tile_end(i), query_.q.scalar_type());
-        attend_masked(query_, tile_begin(i), tile_end(i), mask, out_);
+        const auto [begin, end] = tile_of(rows, tile, i);
+        attend_masked(query_, begin, end, additive_mask(support, begin, end, query_.q.scalar_type()), out_);
       }
     });
+    return support;
+  }
+
+  static std::int64_t num_tiles(const RowRange& rows, std::int64_t tile) { return (rows.size() + tile - 1) / tile; }
+  static std::pair<std::int64_t, std::int64_t> tile_of(const RowRange& rows, std::int64_t tile, std::int64_t i) {
+    return {rows.begin + i * tile, std::min(rows.begin + (i + 1) * tile, rows.end)};
+  }
+
+  SupportTile score_and_select(const RowRange& rows, std::int64_t tile) {
+    // Each tile is one thread's work from one end to the other: LibTorch runs its operators on one thread inside.
+    std::vector<at::Tensor> scores(static_cast<std::size_t>(num_tiles(rows, tile)));
+    {
+      const StageScope scope(clock_, Stage::score, query_.layer);
+      at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
+        const c10::InferenceMode guard;
+        for (std::int64_t i = from; i < to; ++i) {
+          const auto [begin, end] = tile_of(rows, tile, i);
+          scores[static_cast<std::size_t>(i)] = (*scorer_)(begin, end);
+        }
+      });
+    }
+    const StageScope scope(clock_, Stage::select, query_.layer);
+    return select_cpu(scores, tile, rows, rule_);
+  }
+
+  SupportTile select_fused(const RowRange& rows, std::int64_t tile) {
+    const bool by_mass = rule_.budget.kind == BudgetKind::mass;
+    const std::int64_t width = by_mass ? rows.end : std::min(rows.budget_tokens, rows.end);
+    SupportTile support{rows.begin, at::empty({rows.size(), width}, at::kInt), at::empty({rows.size()}, at::kInt)};
+    auto* indices = support.indices.mutable_data_ptr<std::int32_t>();
+    auto* counts = support.counts.mutable_data_ptr<std::int32_t>();
+    const StageScope scope(clock_, Stage::score, query_.layer);
+    std::atomic<std::int64_t> score_ns = 0, select_ns = 0;
+    at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
+      const c10::InferenceMode guard;
+      SelectorTime time;
+      for (std::int64_t i = from; i < to; ++i) {
+        const auto [begin, end] = tile_of(rows, tile, i);
+        std::int32_t* tile_indices = indices + (begin - rows.begin) * width;
+        std::int32_t* tile_counts = counts + (begin - rows.begin);
+        const SelectorTime spent = (*selector_)(begin, end, tile_indices, width, tile_counts);
+        time.score_ns += spent.score_ns;
+        time.select_ns += spent.select_ns;
+        for (std::int64_t row = 0; row < end - begin; ++row)
+          std::fill(tile_indices + row * width + tile_counts[row], tile_indices + (row + 1) * width, -1);
+      }
+      score_ns += time.score_ns;
+      select_ns += time.select_ns;
+    });
+    const auto select = static_cast<double>(select_ns.load());
+    clock_.split(Stage::select, select / std::max(1.0, select + static_cast<double>(score_ns.load())));
+    if (by_mass) {
+      const auto widest = static_cast<std::int64_t>(*std::max_element(counts, counts + rows.size()));
+      support.indices = support.indices.narrow(1, 0, widest).contiguous();
+    }
     return support;
   }
 
@@ -132,7 +173,7 @@ class SparsePrefill {
     at::Tensor scores;
     {
       const StageScope scope(clock_, Stage::score, query_.layer);
-      scores = scorer_(rows.begin, rows.end);
+      scores = (*scorer_)(rows.begin, rows.end);
     }
     at::Tensor mask;
     {
@@ -150,7 +191,8 @@ class SparsePrefill {
 
   const LayerQuery& query_;
   const SelectionRule& rule_;
-  const RowScorer& scorer_;
+  const RowScorer* scorer_;
+  const RowSelector* selector_;
   StageClock& clock_;
   const SupportSink& sink_;
   const JobContext& job_;
@@ -164,7 +206,15 @@ at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, co
                           StageClock& clock, const SupportSink& sink, const JobContext& job) {
   check_query(query);
   const c10::InferenceMode guard;
-  return SparsePrefill(query, rule, scorer, clock, sink, job).run();
+  return SparsePrefill(query, rule, &scorer, nullptr, clock, sink, job).run();
+}
+
+at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowSelector& selector,
+                          StageClock& clock, const SupportSink& sink, const JobContext& job) {
+  check_query(query);
+  if (!query.q.is_cpu()) throw Error(ErrorKind::internal, "supports are selected by their policy on the CPU alone");
+  const c10::InferenceMode guard;
+  return SparsePrefill(query, rule, nullptr, &selector, clock, sink, job).run();
 }
 
 void check_query(const LayerQuery& query) {

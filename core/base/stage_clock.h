@@ -20,6 +20,9 @@ class StageClock {
   virtual ~StageClock() = default;
   virtual void begin(Stage, int /*layer, -1 outside layers*/) {}
   virtual void end() {}
+  /// Between begin() and end(), at most once: `share` (0 … 1) of this span belongs to `stage` and not to the one begun.
+  /// For fused work, whose threads count what each part took them.
+  virtual void split(Stage /*stage*/, double /*share*/) {}
 };
 
 /// begin() now, end() when the scope closes.

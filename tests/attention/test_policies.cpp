@@ -93,6 +93,10 @@ class CountingClock : public StageClock {
     layers.insert(layer);
   }
   void end() override { open = false; }
+  void split(Stage stage, double share) override {
+    nested |= !open || share < 0 || share > 1;
+    seen.insert(stage);
+  }
   bool open = false, nested = false;
   std::set<Stage> seen;
   std::set<int> layers;
@@ -307,6 +311,44 @@ class TestPolicies : public QObject {
     CountingClock dense;
     make_policy({})->attend(query, dense, {}, {});
     QCOMPARE(dense.seen, std::set<Stage>{Stage::attention});
+  }
+
+  void a_policy_may_select_by_itself() {
+    const LayerQuery query = make_query({330, 2, 1, 16}, 14);
+    const RowScorer scorer = [](std::int64_t begin, std::int64_t end) {
+      std::mt19937 random(static_cast<unsigned>(begin));
+      return random_tensor({end - begin, end}, random).abs_();
+    };
+    for (const char* budget : {"40", "p0.4", "1000"}) {
+      const SelectionRule rule{parse_budget(budget), 1, {2, 3}};
+      const RowSelector selector = [&](std::int64_t begin, std::int64_t end, std::int32_t* indices, std::int64_t width,
+                                       std::int32_t* counts) {
+        std::vector<at::Tensor> scores = {scorer(begin, end)};
+        const SupportTile tile =
+            select_cpu(scores, end - begin, {begin, end, rule.budget.kind == BudgetKind::mass ? 0 : width}, rule);
+        for (std::int64_t row = 0; row < end - begin; ++row) {
+          const std::int64_t columns = tile.indices.size(1);
+          counts[row] = tile.counts.const_data_ptr<std::int32_t>()[row];
+          std::copy_n(tile.indices.const_data_ptr<std::int32_t>() + row * columns, counts[row], indices + row * width);
+        }
+        return SelectorTime{1, 3};
+      };
+      Attended expected, found;
+      StageClock untimed;
+      CountingClock clock;
+      expected.out = sparse_prefill(query, rule, scorer, untimed,
+                                    [&](const SupportTile& tile) { expected.tiles.push_back(tile); }, {});
+      found.out = sparse_prefill(query, rule, selector, clock,
+                                 [&](const SupportTile& tile) { found.tiles.push_back(tile); }, {});
+      QVERIFY(!clock.nested && !clock.open);
+      QCOMPARE(clock.seen.contains(Stage::select), std::string(budget) != "1000");
+      QVERIFY(expected.out.equal(found.out));
+      QCOMPARE(expected.tiles.size(), found.tiles.size());
+      for (std::size_t i = 0; i < expected.tiles.size(); ++i) {
+        QVERIFY(expected.tiles[i].indices.equal(found.tiles[i].indices));
+        QVERIFY(expected.tiles[i].counts.equal(found.tiles[i].counts));
+      }
+    }
   }
 
   void a_stop_ends_it() {

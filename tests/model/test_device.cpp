@@ -62,6 +62,21 @@ class TestDevice : public QObject {
     QVERIFY(times.layers[1][static_cast<std::size_t>(Stage::mlp)] >= 4);
     QCOMPARE(times.layers[0][static_cast<std::size_t>(Stage::mlp)], 0.0);
     QCOMPARE(timer->finish().total[static_cast<std::size_t>(Stage::mlp)], 0.0);
+
+    {
+      StageScope scope(*timer, Stage::score, 0);
+      std::this_thread::sleep_for(std::chrono::milliseconds(4));
+      timer->split(Stage::select, 0.75);
+    }
+    work(Stage::score, 1);
+    const auto split = timer->finish();
+    const auto of = [&](int layer, Stage stage) {
+      return split.layers[static_cast<std::size_t>(layer)][static_cast<std::size_t>(stage)];
+    };
+    QVERIFY(of(0, Stage::select) >= 3);
+    QVERIFY(std::abs(of(0, Stage::select) / of(0, Stage::score) - 3) < 1e-6);
+    QVERIFY(of(1, Stage::score) >= 2);
+    QCOMPARE(of(1, Stage::select), 0.0);
   }
 };
 
