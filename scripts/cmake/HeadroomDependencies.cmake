@@ -32,6 +32,10 @@ if(EXISTS "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so")
   # LibTorch's own headers then include single operators too, never all of ATen.
   target_compile_definitions(headroom_torch INTERFACE AT_PER_OPERATOR_HEADERS)
   target_include_directories(headroom_torch SYSTEM INTERFACE "${HEADROOM_TORCH_DIR}/include")
+  # at::parallel_for is a template that runs serially where it is compiled without OpenMP. The run-time library is
+  # LibTorch's own copy: it comes first on the rpath, so that a process has one pool of threads.
+  target_compile_options(headroom_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
+  target_link_options(headroom_torch INTERFACE -fopenmp)
   target_link_libraries(headroom_torch INTERFACE
     "${HEADROOM_TORCH_DIR}/lib/libtorch_cpu.so" "${HEADROOM_TORCH_DIR}/lib/libc10.so")
   target_link_options(headroom_torch INTERFACE "-Wl,-rpath,${HEADROOM_TORCH_DIR}/lib")

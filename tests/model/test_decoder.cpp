@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoder on a small random model: cache, chunks, seams to policies and observers, and what it refuses.
+#include <ATen/Parallel.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/max.h>
 
@@ -7,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <thread>
 
 #include "attention/policy.h"
 #include "base/error.h"
@@ -99,6 +102,20 @@ class TestDecoder : public QObject {
   }
 
  private slots:
+  // Compiled without OpenMP, LibTorch's template would run on one thread without a word.
+  void work_is_spread_over_threads() {
+    const int before = at::get_num_threads();
+    at::set_num_threads(2);
+    std::mutex mutex;
+    std::set<std::thread::id> threads;
+    at::parallel_for(0, 2, 1, [&](std::int64_t, std::int64_t) {
+      const std::lock_guard lock(mutex);
+      threads.insert(std::this_thread::get_id());
+    });
+    at::set_num_threads(before);
+    QCOMPARE(threads.size(), std::size_t{2});
+  }
+
   void decoding_continues_the_prefill() {
     const auto decoder = load(file_);
     const auto ids = some_ids(40);
