@@ -3,6 +3,7 @@
 #include <QtTest>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -33,7 +34,9 @@ std::vector<std::int32_t> ranking(const std::vector<float>& scores, const Forced
   return order;
 }
 
-/// Rows that a histogram finds hard: many ties, one exponent, infinities, NaN, both zeros, tiny values.
+/// Rows that a histogram or a search by sampling finds hard: many ties, one exponent, sorted, infinities, NaN, both
+/// zeros, tiny values.
+constexpr int num_kinds = 14;
 std::vector<float> make_row(std::int64_t n, int kind, std::mt19937& random) {
   std::vector<float> row(static_cast<std::size_t>(n));
   for (float& value : row) {
@@ -57,6 +60,28 @@ std::vector<float> make_row(std::int64_t n, int kind, std::mt19937& random) {
       case 5:
         value = random() % 2 ? 0.0f : -0.0f;
         break;
+      case 6:  // a run of ties where the sample of a search may see none
+        value = static_cast<float>(&value - row.data());
+        if (value > static_cast<float>(n / 3) && value < static_cast<float>(n / 2)) value = 0.5f;
+        break;
+      case 7:
+        value = static_cast<float>(row.data() - &value);
+        break;
+      case 8:  // most NaN
+        value = random() % 5 == 0 ? u : std::numeric_limits<float>::quiet_NaN();
+        break;
+      case 9:  // around zero: both zeros and the smallest numbers
+        value = std::bit_cast<float>(static_cast<std::uint32_t>((random() & 0x80000000u) | random() % 4));
+        break;
+      case 10:  // few stand out, and by much
+        value = random() % 64 == 0 ? u * 1e30f : u * 1e-3f;
+        break;
+      case 11:  // any bits
+        value = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+        break;
+      case 12:  // the lowest value of all, and ties of it
+        value = random() % 3 ? -std::numeric_limits<float>::infinity() : -u;
+        break;
       default: {
         constexpr float inf = std::numeric_limits<float>::infinity();
         const float special[] = {inf, -inf, std::numeric_limits<float>::quiet_NaN(), 0.0f, 1e-45f, u};
@@ -76,7 +101,7 @@ class TestTopK : public QObject {
     std::mt19937 random(7);
     SelectScratch scratch;
     for (const std::int64_t n : {1, 2, 3, 17, 100, 2049}) {
-      for (int kind = 0; kind < 7; ++kind) {
+      for (int kind = 0; kind < num_kinds; ++kind) {
         const std::vector<float> row = make_row(n, kind, random);
         for (const ForcedRange forced : {ForcedRange{0, 1}, ForcedRange{4, 8}, ForcedRange{40, 3}}) {
           for (const std::int64_t k : {std::int64_t{1}, std::int64_t{2}, n / 3 + 1, n - 1, n, n + 5}) {
@@ -95,10 +120,45 @@ class TestTopK : public QObject {
     }
   }
 
+  void every_instruction_set_selects_the_same_data() {
+    QTest::addColumn<int>("isa");
+    for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16})
+      QTest::newRow(std::string(name(isa)).c_str()) << static_cast<int>(isa);
+  }
+  void every_instruction_set_selects_the_same() {
+    QFETCH(int, isa);
+    if (!supported(static_cast<Isa>(isa))) QSKIP("this machine does not have these instructions");
+    std::mt19937 random(11);
+    SelectScratch scratch;
+    std::vector<std::int32_t> order, expected, found;
+    for (const std::int64_t n : {5, 15, 16, 17, 31, 33, 257, 511, 767, 768, 769, 1000, 1535, 2050, 4099}) {
+      for (int kind = 0; kind < num_kinds; ++kind) {
+        const std::vector<float> row = make_row(n, kind, random);
+        order.resize(row.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end() - 1, [&](std::int32_t a, std::int32_t b) {
+          return above(row[static_cast<std::size_t>(a)], row[static_cast<std::size_t>(b)]);
+        });
+        std::rotate(order.begin(), order.end() - 1, order.end());  // the own key first
+        const auto any = static_cast<std::int64_t>(random() % static_cast<unsigned>(n)) + 1;
+        for (const std::int64_t k : {std::int64_t{1}, std::int64_t{2}, std::int64_t{17}, n / 8, n / 2, any, n - 1, n}) {
+          if (k < 1 || k > n) continue;
+          expected.assign(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k));
+          std::sort(expected.begin(), expected.end());
+          found.assign(static_cast<std::size_t>(k) + 1, -7);
+          QCOMPARE(top_k_row(row.data(), n, k, {0, 1}, found.data(), scratch, static_cast<Isa>(isa)), k);
+          QCOMPARE(found.back(), -7);
+          found.pop_back();
+          if (found != expected) QFAIL(qPrintable(QString("n %1 kind %2 k %3").arg(n).arg(kind).arg(k)));
+        }
+      }
+    }
+  }
+
   void sorting_is_stable_and_descending() {
     std::mt19937 random(8);
     SelectScratch scratch;
-    for (int kind = 0; kind < 7; ++kind) {
+    for (int kind = 0; kind < num_kinds; ++kind) {
       const std::vector<float> row = make_row(777, kind, random);
       std::vector<std::int32_t> expected(row.size()), found(row.size());
       std::iota(expected.begin(), expected.end(), 0);

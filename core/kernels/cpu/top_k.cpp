@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Radix selection on order-preserving integer images of the scores: a histogram of the leading digit finds the digit
-// of the k-th largest, and only its members go on to the next digit. Plain integer code: no ISA variants.
+// Where a processor compares and counts vectors, top_k_row searches as top_k_search.h says. Everywhere, and for
+// sorting: radix selection on order-preserving integer images of the scores. A histogram of the leading digit finds the
+// digit of the k-th largest, and only its members go on to the next digit.
 #include "kernels/cpu/top_k.h"
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+
+#include "kernels/cpu/top_k_kernels.h"
 
 namespace headroom::kernels::cpu {
 namespace {
@@ -60,10 +63,39 @@ void load_keys(const float* scores, std::int64_t begin, std::int64_t end, std::v
   for (std::int64_t i = begin; i < end; ++i) keys[static_cast<std::size_t>(i - begin)] = ordered(scores[i]);
 }
 
+/// LargestFunction's job in plain code; writes at most one place past its result.
+void largest_by_radix(const float* scores, std::int64_t n, std::int64_t wanted, std::int32_t offset, std::int32_t* out,
+                      SelectScratch& scratch) {
+  load_keys(scores, 0, n, scratch.keys);
+  std::int64_t ties = 0;
+  const std::uint32_t least = threshold(scratch.keys.data(), n, wanted, ties, scratch.others);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t key = scratch.keys[static_cast<std::size_t>(i)];
+    const bool equal = key == least;
+    const bool take = key > least || (equal && ties > 0);
+    ties -= equal;
+    *out = offset + static_cast<std::int32_t>(i);
+    out += take;
+  }
+}
+
+/// Null: none for these instructions.
+LargestFunction largest_function(Isa at_most) {
+#if defined(__x86_64__)
+  static const Isa best = best_isa();
+  const Isa isa = std::min(best, at_most);
+  if (isa >= Isa::avx512) return largest_avx512;
+  if (isa >= Isa::avx2) return largest_avx2;
+#else
+  static_cast<void>(at_most);
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
 std::int64_t top_k_row(const float* scores, std::int64_t n, std::int64_t k, const ForcedRange& forced,
-                       std::int32_t* indices, SelectScratch& scratch) {
+                       std::int32_t* indices, SelectScratch& scratch, Isa at_most) {
   std::int32_t* out = indices;
   if (k >= n) {
     for (std::int64_t i = 0; i < n; ++i) *out++ = static_cast<std::int32_t>(i);
@@ -79,18 +111,18 @@ std::int64_t top_k_row(const float* scores, std::int64_t n, std::int64_t k, cons
     return k;
   }
   for (std::int64_t i = 0; i < first; ++i) *out++ = static_cast<std::int32_t>(i);
-  load_keys(scores, first, tail, scratch.keys);
-  std::int64_t ties = 0;
-  const std::uint32_t least = threshold(scratch.keys.data(), tail - first, k - num_forced, ties, scratch.others);
-  // Branch-free compaction: writes run at most one place past the kept entries, and the tail follows below.
-  for (std::int64_t i = 0; i < tail - first; ++i) {
-    const std::uint32_t key = scratch.keys[static_cast<std::size_t>(i)];
-    const bool equal = key == least;
-    const bool take = key > least || (equal && ties > 0);
-    ties -= equal;
-    *out = static_cast<std::int32_t>(first + i);
-    out += take;
+  const std::int64_t wanted = k - num_forced;
+  const auto offset = static_cast<std::int32_t>(first);
+  if (const LargestFunction largest = largest_function(at_most)) {
+    const auto places = static_cast<std::size_t>(tail - first) + search_padding;
+    if (scratch.members.size() < places) scratch.members.resize(places);
+    if (scratch.positions.size() < places) scratch.positions.resize(places);
+    largest(scores + first, tail - first, wanted, offset, out, scratch.members.data(), scratch.positions.data());
+  } else {
+    // The place past its result is the first of the tail's, written below.
+    largest_by_radix(scores + first, tail - first, wanted, offset, out, scratch);
   }
+  out += wanted;
   for (std::int64_t i = tail; i < n; ++i) *out++ = static_cast<std::int32_t>(i);
   return out - indices;
 }

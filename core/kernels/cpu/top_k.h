@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/isa.h"
+
 namespace headroom::kernels::cpu {
 
 /// Keys that are selected whatever their score: [0, first) and [n - last, n). `last` >= 1, so a row's own key is in.
@@ -25,8 +27,9 @@ struct SelectScratch {
 /// Writes the positions of min(k, n) of scores[0 … n), ascending, to `indices` and returns their number. Forced
 /// keys come first and count: if they alone exceed k, the last position (the row's own) is kept and the rest is filled
 /// from the lowest forced positions. Equal scores go to the lower position; NaN ranks below everything. k, n >= 1.
+/// Every instruction set gives the same positions.
 std::int64_t top_k_row(const float* scores, std::int64_t n, std::int64_t k, const ForcedRange& forced,
-                       std::int32_t* indices, SelectScratch& scratch);
+                       std::int32_t* indices, SelectScratch& scratch, Isa at_most = Isa::avx512_bf16);
 
 /// The forced keys, then the largest scores until their sum reaches `share` (0 … 1) of the row's sum
 /// (to 1e-12 of it); `scores` are not
