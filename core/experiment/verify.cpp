@@ -182,11 +182,21 @@ Scores mass_scores(const reference::Inputs& in) {
   return rows;
 }
 
+// In a bf16 model q_I or k_I rounded: the path's own values, once each is within a unit in the last place of `exact`.
+// Rounding fp64 values here would fall on the other side of a tie now and then and move whole scores.
+at::Tensor rounded(const at::Tensor& exact, const at::Tensor& found) {
+  const at::Tensor values = found.to(at::kCPU).to(at::kDouble).contiguous();
+  const double excess = values.sub(exact).abs().sub(exact.abs().div(128)).max().item<double>();
+  if (!(excess < 1e-4)) throw Error(ErrorKind::internal, "the indexer's projections are not those of METHOD.md");
+  return values;
+}
+
 // softmax(I) in fp64 from METHOD's definition of the indexer.
-Scores indexer_scores(const LayerQuery& query, const indexer::LayerWeights& weights, double epsilon) {
+Scores indexer_scores(const LayerQuery& query, const indexer::LayerWeights& weights, const indexer::Metadata& metadata,
+                      c10::Device device) {
   const at::Tensor x = query.x.to(at::kDouble);
   const auto project = [&](const at::Tensor& matrix) { return at::matmul(x, matrix.to(at::kDouble).t()).contiguous(); };
-  const at::Tensor q = project(weights.q_proj), k = project(weights.k_proj);
+  at::Tensor q = project(weights.q_proj), k = project(weights.k_proj);
   const at::Tensor norm = weights.k_norm.to(at::kDouble).contiguous();
   const std::int64_t length = query.length(), half = index_dim / 2;
   for (std::int64_t t = 0; t < length; ++t) {
@@ -194,7 +204,8 @@ Scores indexer_scores(const LayerQuery& query, const indexer::LayerWeights& weig
     double squares = 0;
     for (std::int64_t i = 0; i < index_dim; ++i) squares += kt[i] * kt[i];
     for (std::int64_t i = 0; i < index_dim; ++i)
-      kt[i] *= norm.const_data_ptr<double>()[i] / std::sqrt(squares / static_cast<double>(index_dim) + epsilon);
+      kt[i] *= norm.const_data_ptr<double>()[i] /
+               std::sqrt(squares / static_cast<double>(index_dim) + metadata.norm_epsilon);
     for (double* row : {q.mutable_data_ptr<double>() + t * index_dim, kt}) {
       for (std::int64_t i = 0; i < half; ++i) {
         const double angle = static_cast<double>(t) *
@@ -204,6 +215,11 @@ Scores indexer_scores(const LayerQuery& query, const indexer::LayerWeights& weig
         row[i + half] = b * std::cos(angle) + a * std::sin(angle);
       }
     }
+  }
+  if (query.x.scalar_type() == at::kBFloat16) {
+    const indexer::Projections found = indexer::project(weights, metadata, on_device(query, device));
+    q = rounded(q, found.q);
+    k = rounded(k, found.k);
   }
   const at::Tensor scores = at::matmul(q, k.t()).div(std::sqrt(static_cast<double>(index_dim)));
   Scores rows;
@@ -250,7 +266,7 @@ class Verification {
              });
     const Scores mass = mass_scores(in);
     const auto made = random_indexer(query.x.size(1));
-    const Scores learned = indexer_scores(input.query, made->layers.at(query.layer), made->metadata.norm_epsilon);
+    const Scores learned = indexer_scores(input.query, made->layers.at(query.layer), made->metadata, device_);
     for (const char* budget : {"24", "20%", "p0.9"}) {
       for (const std::int64_t granularity : {1, 16}) {
         PolicyOptions options;

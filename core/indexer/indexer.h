@@ -49,18 +49,19 @@ void save_indexer(const Indexer& indexer, const std::filesystem::path& file);
 /// A shipped indexer (sample_data/indexers) whose metadata names this model hash.
 std::optional<std::filesystem::path> find_shipped_indexer(const std::string& model_sha256);
 
-/// I = q.k^T / sqrt(d_I).
+/// I = q.k^T / sqrt(d_I). Where the model runs in bf16, q and k are rounded to bf16 (to nearest even) after norm and
+/// RoPE, on every device and in every path: the products are then exact in fp32, and a score is their sum.
 struct Projections {
   at::Tensor q;  ///< [L, d_I] fp32, after RoPE
   at::Tensor k;  ///< [L, d_I] fp32, after RMSNorm and RoPE
 };
-/// In fp32 whatever the model's dtype: the projections are small beside the layer's own, and ranks stay sharp.
+/// Sums, norm and RoPE in fp32 whatever the model's dtype.
 Projections project(const LayerWeights& weights, const Metadata& metadata, const attention::LayerQuery& query);
 
-/// The policy "indexer": support = top-k of I. Mass budgets and blocks of rows (B > 1) add up softmax(I) instead: a
-/// row's I is only defined up to a constant, and its softmax is what was trained to be the mass. The weights move to
-/// the query's device at first use. Throws usage errors for bad options, and when it attends an input error where the
-/// layer has no weights or another width.
+/// The policy "indexer": support = top-k of I, on the CPU selected by a kernel from each tile of scores. Mass budgets
+/// and blocks of rows (B > 1) add up softmax(I) instead: a row's I is only defined up to a constant, and its softmax is
+/// what was trained to be the mass. The weights move to the query's device at first use. Throws usage errors for bad
+/// options, and when it attends an input error where the layer has no weights or another width.
 std::unique_ptr<attention::Policy> make_indexer_policy(std::shared_ptr<const Indexer> indexer,
                                                        const attention::PolicyOptions& options);
 

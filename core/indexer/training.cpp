@@ -81,7 +81,8 @@ LayerTrainer::LayerTrainer(std::int64_t width, std::int64_t index_dim, double no
   }
 }
 
-LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, const at::Tensor& rows) const {
+LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, const at::Tensor& rows,
+                                           bool rounded) const {
   const std::int64_t length = query.length(), dim = parameters_[0].size(0);
   Scores s;
   s.x = query.x.to(at::kFloat);
@@ -92,13 +93,17 @@ LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, c
   const at::Tensor positions = at::arange(length, rows.options());
   s.k = rotate(s.k_hat * parameters_[2], positions, query.rope_base);
   s.q = rotate(at::matmul(s.x_rows, parameters_[0].t()), rows, query.rope_base);
+  if (rounded && query.x.scalar_type() == at::kBFloat16) {
+    s.q = s.q.to(at::kBFloat16).to(at::kFloat);
+    s.k = s.k.to(at::kBFloat16).to(at::kFloat);
+  }
   at::Tensor scores = at::matmul(s.q, s.k.t()).mul_(1 / std::sqrt(static_cast<double>(dim)));
   s.log_p = at::log_softmax(scores.masked_fill_(future_mask(rows, length), minus_infinity), 1);
   return s;
 }
 
 LayerTrainer::Gradients LayerTrainer::gradients(const attention::LayerQuery& query, const at::Tensor& rows) const {
-  const Scores s = forward(query, rows);
+  const Scores s = forward(query, rows, false);
   const at::Tensor mass = mass_rows(query, rows);
   const double num_rows = static_cast<double>(rows.size(0));
   const double score_scale = 1 / std::sqrt(static_cast<double>(parameters_[0].size(0)));
@@ -132,7 +137,7 @@ at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tens
 }
 
 LayerScore LayerTrainer::evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const {
-  const Scores s = forward(query, rows);
+  const Scores s = forward(query, rows, true);
   const at::Tensor mass = mass_rows(query, rows);
   LayerScore score;
   score.kl = kl_sum(mass, s.log_p).item<double>() / static_cast<double>(rows.size(0));

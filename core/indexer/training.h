@@ -65,7 +65,8 @@ class LayerTrainer {
     at::Tensor q, k;       // [R, d_I], [L, d_I] after RoPE
     at::Tensor log_p;      // [R, L] log softmax(I), -inf after the row's position
   };
-  Scores forward(const attention::LayerQuery& query, const at::Tensor& rows) const;
+  /// `rounded`: q and k as the policy uses them (Projections); training's own stay as they are.
+  Scores forward(const attention::LayerQuery& query, const at::Tensor& rows, bool rounded) const;
 
   double norm_epsilon_;
   std::int64_t steps_ = 0;
