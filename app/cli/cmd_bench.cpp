@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "bench_table.h"
 #include "commands.h"
 #include "experiment/bench.h"
 #include "interrupt.h"
@@ -20,39 +22,6 @@ struct BenchOptions {
   bool random_init = false, json = false;
 };
 
-std::string ratio(const std::optional<double>& value) {
-  char text[32] = "-";
-  if (value) std::snprintf(text, sizeof text, "%.2fx", *value);
-  return text;
-}
-
-std::string method_text(const experiment::BenchRow& row) {
-  std::string text = row.method;
-  if (row.budget) text += " " + to_string(*row.budget);
-  if (row.granularity > 1) text += " g" + std::to_string(row.granularity);
-  return text;
-}
-
-void print_header() {
-  std::printf("%7s  %-18s %9s %9s   %-9s %9s %8s %8s %7s %7s %7s %7s %6s  %s\n", "length", "method", "TTFT ms", "q1",
-              "q3", "attention", "score", "select", "density", "peak MB", "speed", "bound", "/floor", "backend");
-}
-
-void print_row(const experiment::BenchRow& row) {
-  if (!row.error.empty()) {
-    std::printf("%7lld  %-18s %-10s not run: %s\n", static_cast<long long>(row.length), method_text(row).c_str(),
-                row.backend.c_str(), row.error.c_str());
-    return;
-  }
-  const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
-  std::printf("%7lld  %-18s %9.1f %9.1f – %-9.1f %9.1f %8.1f %8.1f %6.1f%% %7.0f %7s %7s %6.2f  %s%s%s\n",
-              static_cast<long long>(row.length), method_text(row).c_str(), row.ttft.median, row.ttft.q1, row.ttft.q3,
-              stage(Stage::attention), stage(Stage::score), stage(Stage::select), 100 * row.density,
-              static_cast<double>(row.peak_bytes) / 1e6, ratio(row.speedup_over.fastest_dense).c_str(),
-              ratio(row.amdahl_bound).c_str(), row.floor_ms > 0 ? row.ttft.median / row.floor_ms : 0,
-              row.backend.c_str(), row.label.empty() ? "" : ": ", row.label.c_str());
-}
-
 int run_bench(BenchOptions options) {
   if (options.random_init == options.spec.config.empty())
     throw usage_error("--config and --random-init go together, in place of a model");
@@ -61,27 +30,30 @@ int run_bench(BenchOptions options) {
   StopOnInterrupt interrupt;
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
-  bool first = true;
-  const auto report = experiment::bench(options.spec, job, [&](const experiment::BenchRow& row) {
-    progress.clear();
-    if (options.json) return;
-    if (first) print_header();
-    first = false;
-    print_row(row);
+  std::vector<experiment::BenchRow> rows;  // of the length at work
+  const auto print = [&] {
+    if (!options.json && !rows.empty()) std::fputs(bench_table(rows).c_str(), stdout);
     std::fflush(stdout);
-  });
+    rows.clear();
+  };
+  experiment::BenchCallbacks callbacks;
+  callbacks.on_row = [&](const experiment::BenchRow& row) {
+    progress.clear();
+    if (!rows.empty() && rows.back().length != row.length) print();
+    rows.push_back(row);
+  };
+  callbacks.notice = [&](const std::string& text) {
+    progress.clear();
+    std::fprintf(stderr, "headroom: %s\n", escape_controls(text).c_str());
+  };
+  const auto report = experiment::bench(options.spec, job, callbacks);
   progress.clear();
+  print();
   if (!report.device_note.empty()) std::fprintf(stderr, "%s\n", report.device_note.c_str());
-  if (options.json) {
+  if (options.json)
     std::printf("%s\n", experiment::to_json(report).dump(2).c_str());
-  } else {
-    std::printf(
-        "%s, %s, %s, weights: %s; median and quartiles of %d passes after %d warm-up. speed: over the fastest dense "
-        "row;\n"
-        "bound: if its attention were free; floor: LibTorch's own products and attention of these shapes, %s.\n",
-        report.config.c_str(), report.device.c_str(), report.dtype.c_str(), report.weights.c_str(), report.repeats,
-        report.warmups, "timed in the same run");
-  }
+  else
+    std::fputs(bench_footer(report).c_str(), stdout);
   return 0;
 }
 
@@ -96,12 +68,22 @@ void add_bench(CLI::App& app, Action& chosen) {
   for (const auto& name : experiment::bench_configs()) configs += (configs.empty() ? "" : ", ") + name;
   command->add_option("--config", spec.config, "Shapes instead of a model: " + configs);
   command->add_flag("--random-init", options->random_init, "With --config: random weights (no quality)");
-  command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens")->delimiter(',')->required();
+  command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens; past the model's context: timing only")
+      ->delimiter(',')
+      ->required();
   command->add_option("--methods", spec.methods, "dense, oracle, indexer, sink_window, random")->delimiter(',');
   command->add_option("--budget", options->budgets, "512, 10%, p0.95")->delimiter(',');
   command->add_option("--granularity", spec.granularities, "1, 4, 8, 16, 32, 64, 128")->delimiter(',');
   command->add_option("--indexer", spec.indexer, "Indexer file");
   command->add_option("--dense-layers", spec.dense_layers, "Layers that run dense")->delimiter(',');
+  command->add_option("--plan", spec.plan,
+                      "Which other layers run dense: a file of `headroom export --view plan`, or none; default: where "
+                      "the warm-up pass shows that sparse takes longer. The oracle runs as defined");
+  command->add_option("--threads", spec.threads, "Threads; default: one a core");
+  command->add_option("--llama-cpp", spec.llama_cpp,
+                      "A Python with llama-cpp-python: the same ids in llama.cpp, up to the model's context");
+  command->add_option("--llama-cpp-repeats", spec.llama_cpp_repeats, "Timed passes of llama.cpp")
+      ->capture_default_str();
   command->add_option("--device", spec.device, "auto, cpu, cuda or cuda:i")->capture_default_str();
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32")->capture_default_str();
   command->add_option("--repeats", spec.repeats, "Timed passes of each method")->capture_default_str();

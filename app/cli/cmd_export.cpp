@@ -7,10 +7,12 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
 #include "commands.h"
+#include "experiment/plan.h"
 #include "record/export.h"
 #include "window.h"
 
@@ -96,6 +98,17 @@ int export_view(const ExportArguments& a) {
   request.layer = a.layer;
   if (!a.head.empty()) request.head = parse_head(a.head);
   if (!a.tile.empty()) request.tile = parse_tile(a.tile);
+  if (a.view == "plan" && suffix == ".json") {
+    // The form that `run --plan` reads.
+    auto plans = experiment::plans_of(*record);
+    if (!a.method.empty()) std::erase_if(plans.plans, [&](const auto& plan) { return plan.method != a.method; });
+    if (plans.plans.empty())
+      throw input_error(a.record, "holds no plan" + (a.method.empty() ? std::string() : " of " + a.method),
+                        "a sparse method other than the oracle, timed by this version", "none");
+    write_text(experiment::to_json(plans).dump(1) + "\n", a.out);
+    std::fprintf(stderr, "%s: %zu plans\n", a.out.c_str(), plans.plans.size());
+    return 0;
+  }
   const record::Table table = record::export_table(*record, request);
   write_text(suffix == ".csv"    ? record::to_csv(table)
              : suffix == ".json" ? record::to_json(table)
@@ -113,7 +126,8 @@ void add_export(CLI::App& app, Action& chosen) {
   command->add_option("record", arguments->record, "RUN.h5")->required();
   command
       ->add_option("--view", arguments->view,
-                   "overview, attention, text, budget, timing, compare; as numbers also heads, rows, plan")
+                   "overview, attention, text, budget, timing, compare; as numbers also heads, rows, plan (its "
+                   "json is what run --plan reads)")
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");

@@ -141,6 +141,17 @@ void print_record(const record::RunRecord& run) {
     std::printf("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
                 method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
   }
+  std::printf("\nhow the timed passes ran\n");
+  for (const record::MethodSummary& method : run.methods()) {
+    std::string source;
+    if (method.timing_plan && method.timing_plan->source == "automatic")
+      source = ", chosen for this machine";
+    else if (method.timing_plan && method.timing_plan->source == "file")
+      source = ", replayed from a file";
+    std::printf("%-24s %s%s\n", method.id.c_str(), method.plan.c_str(), source.c_str());
+    for (const record::TimedBaseline& baseline : method.baselines)
+      std::printf("%-24s %.1f ms through %s\n", "", baseline.ttft.median, baseline.backend.c_str());
+  }
 }
 
 int info(const std::string& name, bool as_json, bool hash) {

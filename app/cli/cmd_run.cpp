@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "commands.h"
 #include "experiment/preflight.h"
 #include "experiment/run.h"
@@ -115,6 +116,10 @@ int run_command(const protocol::RunSpec& spec, bool json) {
     finished.tokens = tokens;
   };
   callbacks.method_finished = [&](const record::MethodSummary& method) { finished.methods.push_back(method); };
+  callbacks.notice = [&](const std::string& text) {
+    line.clear();
+    std::fprintf(stderr, "headroom: %s\n", escape_controls(text).c_str());
+  };
   callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { kept = path; };
   try {
     const auto outcome = experiment::run(prepared, job, callbacks);
@@ -164,7 +169,12 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("--keep-layers", spec.keep_layers, "layers whose exact maps the record keeps")->delimiter(',');
   command->add_option("--keep-queries", options->keep_queries, "rows that exact maps keep: all or last:N");
   command->add_option("--record-limit", options->record_limit, "size of the record, e.g. 256MB");
-  command->add_option("--plan", options->plan, "execution plan");
+  command->add_option(
+      "--plan", options->plan,
+      "which layers run dense in timed passes: a file of `headroom export --view plan`, or none (all as "
+      "recorded); default: what this machine does faster. Recorded passes never use it");
+  command->add_option("--baselines", spec.baselines, "libtorch: time dense through LibTorch's attention, too")
+      ->delimiter(',');
   command->add_option("--out", options->out, "record to write (RUN.h5)");
   command->add_flag("--json", options->json, "one JSON object on standard output");
   command->callback([command, options, &chosen] {

@@ -3,6 +3,7 @@
 // alone: no quality is measured here.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -26,41 +27,64 @@ struct BenchSpec {
   std::optional<std::string> indexer = {};
   std::vector<int> dense_layers = {};
   std::string device = "auto", dtype = "auto";
+  int threads = 0;                            ///< 0: as LibTorch chooses
+  std::optional<std::string> plan = {};       ///< a plan file, or "none": as defined; unset: automatic
+  std::optional<std::string> llama_cpp = {};  ///< a Python with llama-cpp-python
+  int llama_cpp_repeats = 1;
   int repeats = 3;
 };
 
 /// Ratios of a baseline's median TTFT to this row's; none where the baseline did not run.
 struct Speedups {
-  std::optional<double> fastest_dense, fa2, cudnn, libtorch;
+  std::optional<double> fastest_dense, fa2, cudnn, libtorch, llama_cpp;
 };
 
 struct BenchRow {
   std::int64_t length = 0;
-  std::string method, backend, label, plan;
+  std::string id, method, backend, label, plan;
+  std::string note;  ///< e.g. "past the model's context of 8192: timing only"
   std::optional<Budget> budget;
   std::int64_t granularity = 1;
-  double density = 1;  ///< counted in the warm-up pass, over full layers
+  double density = 1;                   ///< of the timed passes, over full layers
+  double density_as_defined = 1;        ///< counted in the warm-up pass, which runs as defined
+  std::optional<double> union_factor;   ///< keys in the unions of 16 neighbouring queries / their own keys, times 16
+  record::TimingPlan timing_plan;       ///< layers' times: this length's warm-up passes
+  std::optional<double> as_defined_ms;  ///< the warm-up pass's stages: what it takes without a plan, one pass
+  std::optional<double> predicted_dense_ms;   ///< of a layer's attention, by the cost model
+  std::optional<double> predicted_sparse_ms;  ///< of a layer's score, selection and attention
+  bool staged = true;                         ///< false: llama.cpp, whose stages are not known
   record::Quartiles ttft;
   std::array<double, num_stages> stages_ms{};  ///< medians by Stage
-  std::int64_t peak_bytes = 0;
-  Speedups speedup_over;               ///< all none where `label` is set: a reference path is not a speed claim
-  std::optional<double> amdahl_bound;  ///< T / (T - T_attention) of the fastest dense row of this length
-  double floor_ms = 0;                 ///< dense_baselines.h, median over the repeats
-  std::string error;                   ///< a baseline that refused this shape: why; its times are 0
+  std::int64_t peak_bytes = 0, peak_bytes_above_weights = 0;
+  std::optional<double> attention_gflops;  ///< multiplies and adds of the pairs attended to, over the attention stage
+  std::optional<double> gemm_gflops;       ///< of projections and MLP, over their stages in the same passes
+  Speedups speedup_over;  ///< all none for the oracle, and where `label` is set: references are no speed claim
+  std::optional<double> kernel_factor;    ///< LibTorch's dense / the fastest dense
+  std::optional<double> sparsity_factor;  ///< the fastest dense / this row; times the above: the speedup over LibTorch
+  std::optional<double> time_over_libtorch;  ///< this row / LibTorch's dense; of the oracle, too
+  std::optional<double> amdahl_bound;        ///< T / (T - T_attention) of the fastest dense row of this length
+  double floor_ms = 0;                       ///< dense_baselines.h, median over the repeats
+  std::string error;                         ///< a baseline that refused this shape: why; its times are 0
 };
 
 struct BenchReport {
   std::string device, device_note, dtype, config, weights;  ///< weights: "random, no quality" or the file's hash
-  int repeats = 0, warmups = 1;
+  std::string llama_cpp;                                    ///< version; empty where it did not run
+  std::int64_t weight_bytes = 0;
+  int threads = 0, repeats = 0, warmups = 1;
   std::vector<BenchRow> rows;
 };
 
+struct BenchCallbacks {
+  std::function<void(const BenchRow&)> on_row;  ///< gets the rows of a length once they are complete
+  std::function<void(const std::string&)> notice;
+};
+
 std::vector<std::string> bench_configs();
-/// Per length: a warm-up of every method, then `repeats` rounds over all methods and the floor, so that slow drift of
-/// the machine meets all alike. `on_row` gets the rows of a length once they are complete. Throws usage, input, device
-/// errors; cancelled where a stop was requested.
-BenchReport bench(const BenchSpec& spec, const JobContext& job,
-                  const std::function<void(const BenchRow&)>& on_row = {});
+/// Per length: a warm-up of every method as defined, which chooses the plan; then `repeats` rounds over all methods and
+/// the floor, so that slow drift of the machine meets all alike; then llama.cpp where it is asked for. Throws usage,
+/// input, device errors; cancelled where a stop was requested.
+BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallbacks& callbacks = {});
 /// As the command line's contract has it, with more fields.
 nlohmann::json to_json(const BenchReport& report);
 

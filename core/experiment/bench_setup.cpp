@@ -25,6 +25,8 @@ constexpr std::array shapes = {
     Shape{"qwen3-8b-4-layers", 4, 4096, 32, 8, 128, 12288, 32768},
 };
 
+constexpr std::int64_t max_length = 1 << 20;
+
 }  // namespace
 
 std::vector<std::string> bench_configs() {
@@ -67,14 +69,15 @@ BenchModel open_bench_model(const BenchSpec& spec) {
 }
 
 std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length) {
-  if (length < 1 || length > model.config.context_length)
-    throw input_error("--lengths", "this length does not fit the model's context",
-                      "1 to " + std::to_string(model.config.context_length), std::to_string(length));
+  if (length < 1 || length > max_length)
+    throw input_error("--lengths", "this length is out of range", "1 to " + std::to_string(max_length),
+                      std::to_string(length));
   std::vector<std::int32_t> ids;
   if (!model.random) {
     const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint);
     // The task has a least length; what is cut off or repeated does not matter for the time.
-    const auto sample = tasks::make_sample("niah_single_1", std::max<std::int64_t>(length, 512), 0, *tokenizer, 0);
+    const auto whole = std::clamp<std::int64_t>(length, 512, std::max<std::int64_t>(512, model.config.context_length));
+    const auto sample = tasks::make_sample("niah_single_1", whole, 0, *tokenizer, 0);
     for (const auto& token : tokenizer->encode(sample.prompt)) ids.push_back(token.id);
     const std::size_t text = ids.size();
     while (static_cast<std::int64_t>(ids.size()) < length) ids.push_back(ids[ids.size() % text]);
@@ -89,7 +92,7 @@ std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length
   return ids;
 }
 
-std::vector<std::shared_ptr<const attention::Policy>> sparse_methods(const BenchSpec& spec, const BenchModel& model) {
+std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model) {
   std::vector<std::string> names = spec.methods;
   std::optional<std::filesystem::path> indexer_file;
   if (spec.indexer) indexer_file = *spec.indexer;
@@ -105,7 +108,7 @@ std::vector<std::shared_ptr<const attention::Policy>> sparse_methods(const Bench
                         "there is none for this model: make one with headroom distill, give it with --indexer");
     indexer = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*indexer_file));
   }
-  std::vector<std::shared_ptr<const attention::Policy>> policies;
+  std::vector<BenchMethod> methods;
   for (const std::string& name : names) {
     if (name == "dense") continue;
     for (const Budget& budget : spec.budgets) {
@@ -114,12 +117,15 @@ std::vector<std::shared_ptr<const attention::Policy>> sparse_methods(const Bench
         options.name = name;
         options.budget = budget;
         options.granularity = granularity;
-        policies.push_back(name == "indexer" ? indexer::make_indexer_policy(indexer, options)
-                                             : attention::make_policy(options));
+        BenchMethod& method = methods.emplace_back();
+        method.id = method.tag = name + "-" + budget_tag(budget) + "-g" + std::to_string(granularity);
+        if (name == "indexer") method.tag += ", " + std::to_string(indexer->metadata.index_dim) + " wide";
+        method.policy = name == "indexer" ? indexer::make_indexer_policy(indexer, options)
+                                          : std::shared_ptr<const attention::Policy>(attention::make_policy(options));
       }
     }
   }
-  return policies;
+  return methods;
 }
 
 }  // namespace headroom::experiment

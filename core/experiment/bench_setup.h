@@ -22,10 +22,15 @@ struct BenchModel {
 BenchModel open_bench_model(const BenchSpec& spec);
 
 /// `length` ids: a task's prompt for a checkpoint with a tokenizer, since real text is what supports depend on, else
-/// ids from all over the vocabulary.
+/// ids from all over the vocabulary. Past the model's context the text goes on: timing alone.
 std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length);
 
+struct BenchMethod {
+  std::string id;   ///< as in records: "indexer-k512-g1"
+  std::string tag;  ///< cost_model.h
+  std::shared_ptr<const attention::Policy> policy;
+};
 /// The sparse methods asked for, crossed with budgets and granularities. "dense" is left out: baselines are always run.
-std::vector<std::shared_ptr<const attention::Policy>> sparse_methods(const BenchSpec& spec, const BenchModel& model);
+std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model);
 
 }  // namespace headroom::experiment

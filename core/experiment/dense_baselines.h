@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What sparse attention is held against: dense attention through the backends of LibTorch, each forced by name, and the
-// floor that no prefill built on LibTorch's products can go below.
+// What sparse attention is held against: our own dense kernel, dense attention through the backends of LibTorch, each
+// forced by name, and the floor that no prefill built on LibTorch's products can go below.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -17,10 +17,11 @@
 namespace headroom::experiment {
 
 struct DenseBaseline {
-  std::string backend;  ///< "libtorch": the dense method as runs execute it; "fa2", "cudnn": forced by name
+  std::string backend;  ///< "libtorch", "headroom", "fa2", "cudnn"
   std::shared_ptr<const attention::Policy> policy;
 };
-/// Those that can run: "libtorch" everywhere, "fa2" and "cudnn" on a GPU in bf16.
+/// Those that can run: "libtorch" everywhere, first; "headroom" where the dense method has a kernel of ours (the CPU);
+/// "fa2" and "cudnn" on a GPU in bf16.
 std::vector<DenseBaseline> dense_baselines(c10::Device device, c10::ScalarType dtype);
 
 /// LibTorch's own products and attention of a model's shapes, whole prompts at a time, nothing between them.

@@ -12,6 +12,7 @@
 
 #include "attention/analysis.h"
 #include "base/utf8.h"
+#include "experiment/plan.h"
 #include "experiment/stage_timer.h"
 #include "model/device.h"
 
@@ -106,13 +107,15 @@ record::Quartiles quartiles(std::vector<double> values) {
 }
 
 MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
-                           ProgressPlan& progress)
+                           ProgressPlan& progress, CostModel::Notice notice)
     : run_(run),
       decoder_(decoder),
       store_(store),
       keep_maps_(keep_maps),
       progress_(progress),
-      dense_policy_(attention::make_policy({})) {}
+      notice_(std::move(notice)),
+      dense_policy_(attention::make_policy({})),
+      baselines_(dense_baselines(run.device.device, run.dtype)) {}
 
 std::int64_t MethodRunner::new_tokens() const {
   return std::min<std::int64_t>(run_.spec.max_new_tokens, run_.config().context_length - run_.length());
@@ -141,7 +144,6 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   summary.backend = info.backend;
   summary.label = info.label;
   summary.causal = info.causal;
-  summary.plan = plan_text(info.is_dense, run_.methods.dense_layers, run_.config());
   if (info.name == "indexer" && run_.length() > run_.methods.indexer->metadata.trained_length) {
     const auto trained = std::to_string(run_.methods.indexer->metadata.trained_length);
     summary.label +=
@@ -149,36 +151,79 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   }
   time_passes(method, summary, job);
   auto result = record_pass(method, data);
+  auto& plan = *summary.timing_plan;
+  plan.density = info.is_dense ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
   compare_last_logits(result.last_logits, info.is_dense, summary);
   answer(result, summary, job);
   return data;
 }
 
+record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobContext& job) {
+  const auto info = method.policy->info();
+  const auto& set = run_.methods;
+  if (run_.plans && !info.is_dense && info.name != "oracle")
+    return find_plan(*run_.plans, method.id, run_.length(), set.dense_layers, run_.config());
+  if (run_.spec.plan || !run_.device.device.is_cpu() || !may_plan(info))
+    return defined_plan(info.is_dense, set.dense_layers, run_.config());
+  if (!costs_) costs_.emplace(run_.config(), run_.dtype, run_.device.description, notice_);
+  JobContext context{job.stop, [this](const Progress& progress) { progress_.report(progress.phase); }};
+  return automatic_plan(*costs_, *method.policy, cost_tag(method, set), run_.length(), set.dense_layers, run_.config(),
+                        context);
+}
+
+double MethodRunner::time_once(model::PrefillOptions pass, const std::string& phase, StageTimer* timer) {
+  pass.job.check();
+  pass.job = progress_.begin(phase, true);
+  pass.clock = timer;
+  model::synchronize(run_.device.device);
+  const auto start = Clock::now();
+  const auto result = decoder_.prefill(run_.prompt.table.ids, pass);
+  best_token(result.last_logits);  // the first token's id is on the host when this returns
+  const std::chrono::duration<double, std::milli> passed = Clock::now() - start;
+  progress_.end();
+  return passed.count();
+}
+
+void MethodRunner::time_baselines(record::MethodSummary& summary, const JobContext& job) {
+  for (const DenseBaseline& baseline : baselines_) {
+    const auto& wanted = run_.spec.baselines;
+    if (std::find(wanted.begin(), wanted.end(), baseline.backend) == wanted.end()) continue;
+    if (baseline.policy->info().backend == dense_policy_->info().backend) continue;  // timed already
+    model::PrefillOptions pass;
+    pass.policy = pass.dense_policy = baseline.policy.get();
+    pass.job = job;
+    std::vector<double> samples;
+    for (int repeat = 0; repeat < run_.spec.repeats; ++repeat)
+      samples.push_back(time_once(pass, "dense by " + baseline.backend, nullptr));
+    summary.baselines.push_back({baseline.backend, quartiles(samples)});
+  }
+}
+
 void MethodRunner::time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job) {
   const std::span<const std::int32_t> ids = run_.prompt.table.ids;
   const auto device = run_.device.device;
+  const bool is_dense = method.policy->info().is_dense;
+  const auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
+  summary.plan = plan_text(plan, is_dense, run_.methods.dense_layers);
+  auto pass = options(method, job);
+  pass.dense_layers = dense_layers_of(plan);
+  for (const DenseBaseline& baseline : baselines_)
+    if (baseline.backend == plan.dense_backend) pass.dense_policy = baseline.policy.get();
   {
     // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
     const auto tokens = device.is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();
-    const auto context = progress_.begin(method.id + " warm-up", false);
-    decoder_.prefill(ids.first(tokens), options(method, context));
+    auto warm_up = pass;
+    warm_up.job = progress_.begin(method.id + " warm-up", false);
+    decoder_.prefill(ids.first(tokens), warm_up);
     progress_.end();
   }
   model::reset_peak_bytes(device);
   const auto timer = make_stage_timer(device, run_.config().num_layers);
   std::vector<StageTimes> times;
   for (int repeat = 0; repeat < run_.spec.repeats; ++repeat) {
-    job.check();
     const auto phase = method.id + " timed " + std::to_string(repeat + 1) + "/" + std::to_string(run_.spec.repeats);
-    auto pass = options(method, progress_.begin(phase, true));
-    pass.clock = timer.get();
-    model::synchronize(device);
-    const auto start = Clock::now();
-    const auto result = decoder_.prefill(ids, pass);
-    best_token(result.last_logits);  // the first token's id is on the host when this returns
-    summary.ttft_samples.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    summary.ttft_samples.push_back(time_once(pass, phase, timer.get()));
     times.push_back(timer->finish());
-    progress_.end();
   }
   summary.peak_bytes = model::peak_bytes(device);
   summary.ttft = quartiles(summary.ttft_samples);
@@ -195,6 +240,7 @@ void MethodRunner::time_passes(const Method& method, record::MethodSummary& summ
       summary.layer_stages[layer][stage] = quartiles(samples).median;
     }
   }
+  if (is_dense) time_baselines(summary, job);
 }
 
 model::PrefillResult MethodRunner::record_pass(const Method& method, MethodData& data) {

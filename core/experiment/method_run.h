@@ -7,8 +7,11 @@
 #include <optional>
 #include <vector>
 
+#include "experiment/cost_model.h"
+#include "experiment/dense_baselines.h"
 #include "experiment/prepared_run.h"
 #include "experiment/progress_plan.h"
+#include "experiment/stage_timer.h"
 #include "experiment/stream_store.h"
 #include "model/decoder.h"
 #include "record/types.h"
@@ -31,8 +34,9 @@ class MethodRunner {
  public:
   /// `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is wanted). Thumbnails are
   /// `thumbnail_size` cells wide. All references must outlive this object.
+  /// `notice`: told in words what a user should know.
   MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
-               ProgressPlan& progress);
+               ProgressPlan& progress, CostModel::Notice notice = {});
 
   static constexpr std::int64_t thumbnail_size = 128;
   static constexpr std::int64_t warmups = 1;
@@ -41,7 +45,10 @@ class MethodRunner {
   MethodData run(const Method& method, const JobContext& job);
 
  private:
+  record::TimingPlan timing_plan(const Method& method, const JobContext& job);
   void time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job);
+  void time_baselines(record::MethodSummary& summary, const JobContext& job);
+  double time_once(model::PrefillOptions pass, const std::string& phase, StageTimer* timer);
   model::PrefillResult record_pass(const Method& method, MethodData& data);
   void record_layer(const Method& method, const attention::LayerQuery& query,
                     const std::vector<attention::SupportTile>& tiles, MethodData& data, const JobContext& job);
@@ -55,7 +62,10 @@ class MethodRunner {
   StreamStore& store_;
   bool keep_maps_;
   ProgressPlan& progress_;
+  CostModel::Notice notice_;
   std::unique_ptr<attention::Policy> dense_policy_;
+  std::vector<DenseBaseline> baselines_;
+  std::optional<CostModel> costs_;  ///< made when a plan is first wanted
   std::int64_t attended_pairs_ = 0;
   std::vector<double> recalls_95_;
   std::vector<float> dense_logits_;  ///< of the last position; empty until dense has run

@@ -109,14 +109,9 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   return set;
 }
 
-std::string plan_text(bool dense, const std::set<int>& dense_layers, const checkpoint::ModelConfig& config) {
-  const auto full = std::count(config.layers.begin(), config.layers.end(), checkpoint::LayerKind::full);
-  const std::string of = " of " + std::to_string(full) + " layers";
-  if (dense) return "dense in " + std::to_string(full) + of;
-  if (dense_layers.empty()) return "sparse in " + std::to_string(full) + of;
-  std::string text = "dense in " + std::to_string(dense_layers.size()) + of + ":";
-  for (int layer : dense_layers) text += (text.back() == ':' ? " " : ", ") + std::to_string(layer);
-  return text;
+std::string cost_tag(const Method& method, const MethodSet& set) {
+  if (method.options.name != "indexer" || !set.indexer) return method.id;
+  return method.id + ", " + std::to_string(set.indexer->metadata.index_dim) + " wide";
 }
 
 }  // namespace headroom::experiment

@@ -33,7 +33,7 @@ struct MethodSet {
 /// names `headroom distill`; an indexer of another model; layers that the model does not have).
 MethodSet make_methods(const protocol::RunSpec& spec, const Session& session);
 
-/// "sparse in 30 of 30 layers", "dense in 2 of 30 layers: 0, 1": what ran how, over the full layers.
-std::string plan_text(bool dense, const std::set<int>& dense_layers, const checkpoint::ModelConfig& config);
+/// Tells a method's cost from others' (cost_model.h): its id and, for the indexer, the width of its vectors.
+std::string cost_tag(const Method& method, const MethodSet& set);
 
 }  // namespace headroom::experiment

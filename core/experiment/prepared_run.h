@@ -6,9 +6,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "experiment/methods.h"
+#include "experiment/plan.h"
 #include "experiment/prompt.h"
 #include "experiment/session.h"
 #include "model/device.h"
@@ -23,6 +25,7 @@ struct PreparedRun {
   std::shared_ptr<Session> session;
   PreparedPrompt prompt;
   MethodSet methods;
+  std::optional<PlanFile> plans;  ///< of --plan; checked: every sparse method but the oracle has one that fits
 
   const checkpoint::ModelConfig& config() const { return session->config(); }
   std::int64_t length() const { return prompt.length(); }

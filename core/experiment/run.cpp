@@ -3,6 +3,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <filesystem>
@@ -102,6 +103,13 @@ void translate_errors(Work&& work) {
   }
 }
 
+std::int64_t baseline_passes(const PreparedRun& run) {
+  const auto& methods = run.methods.methods;
+  const bool dense =
+      std::any_of(methods.begin(), methods.end(), [](const auto& m) { return m.options.name == "dense"; });
+  return dense ? static_cast<std::int64_t>(run.spec.baselines.size()) * run.spec.repeats : 0;
+}
+
 class Run {
  public:
   Run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks)
@@ -109,7 +117,8 @@ class Run {
         job_(job),
         callbacks_(callbacks),
         progress_(job, prepared.length(), prepared.config().num_layers,
-                  static_cast<std::int64_t>(prepared.methods.methods.size()) * (prepared.spec.repeats + 1)) {}
+                  static_cast<std::int64_t>(prepared.methods.methods.size()) * (prepared.spec.repeats + 1) +
+                      baseline_passes(prepared)) {}
 
   RunOutcome operator()() {
     outcome_.meta = make_meta(prepared_);
@@ -137,7 +146,7 @@ class Run {
     if (wanted) builder_.emplace(*prepared_.spec.out, prepared_, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
-    MethodRunner runner(prepared_, decoder, *store_, wanted, progress_);
+    MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
     for (const auto& method : prepared_.methods.methods) {
       const auto data = runner.run(method, job_);
       if (builder_) builder_->add(data);

@@ -25,6 +25,7 @@ struct RunOutcome {
 struct RunCallbacks {
   std::function<void(const record::RunMeta&, std::int64_t tokens)> prepared;  ///< before the first pass
   std::function<void(const record::MethodSummary&)> method_finished;
+  std::function<void(const std::string&)> notice;  ///< what a user should know, in a sentence
   /// The record is on the disk; complete or, after a cancel or a failure, with what was finished.
   std::function<void(const record::RunMeta&, const std::string& path)> record_written;
   /// The run's working file, which answers for the layers that the record does not hold; only where a record is wanted.

@@ -70,6 +70,7 @@ nlohmann::json to_json(const RunSpec& spec) {
   json["keep_layers"] = spec.keep_layers;
   json["keep_queries"] = spec.keep_queries;
   json["record_limit"] = spec.record_limit;
+  json["baselines"] = spec.baselines;
   put_optional(json, "plan", spec.plan);
   put_optional(json, "out", spec.out);
   return json;
@@ -114,6 +115,7 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   spec.keep_layers = layer_list(fields, "keep_layers");
   spec.keep_queries = fields.integer_or("keep_queries", 0, 0, max_tokens);
   spec.record_limit = fields.integer_or("record_limit", 256LL << 20, 0, 1LL << 50);
+  if (fields.has("baselines")) spec.baselines = fields.strings("baselines", max_list, 64);
   spec.plan = fields.optional_string("plan");
   spec.out = fields.optional_string("out");
   fields.refuse_unknown();
@@ -157,10 +159,8 @@ void validate(const RunSpec& spec) {
   check_range("--max-new-tokens", spec.max_new_tokens, 0, 65536);
   check_range("--keep-queries", spec.keep_queries, 0, max_tokens);
   check_range("--record-limit", spec.record_limit, 0, 1LL << 50);
-  if (spec.plan) {
-    throw Error(ErrorKind::usage, "execution plans are not supported by this version",
-                {"--plan", "no --plan", *spec.plan});
-  }
+  for (const std::string& baseline : spec.baselines)
+    if (baseline != "libtorch") refuse("the baseline is not known", "libtorch", baseline);
 }
 
 }  // namespace headroom::protocol

@@ -38,7 +38,8 @@ struct RunSpec {
   std::vector<int> keep_layers;             ///< empty: worst captured mass first until the limit
   std::int64_t keep_queries = 0;            ///< last n query rows; 0 = all
   std::int64_t record_limit = 256LL << 20;  ///< bytes
-  std::optional<std::string> plan;
+  std::vector<std::string> baselines;       ///< "libtorch": dense is timed through LibTorch's attention, too
+  std::optional<std::string> plan;          ///< a plan file, or "none": timed passes run as recorded; unset: automatic
   std::optional<std::string> out;
 };
 

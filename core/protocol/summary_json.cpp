@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/summary_json.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -61,6 +63,53 @@ Budget budget_from_json(const nlohmann::json& json) {
   return budget;
 }
 
+constexpr std::array run_names = {"other", "dense", "sparse"};
+
+nlohmann::json plan_json(const record::TimingPlan& plan) {
+  auto layers = nlohmann::json::array();
+  for (const auto& layer : plan.layers)
+    layers.push_back({{"run", run_names[static_cast<std::size_t>(layer.run)]},
+                      {"dense_ms", number(layer.dense_ms)},
+                      {"sparse_ms", number(layer.sparse_ms)}});
+  return {{"source", plan.source},           {"times", plan.times},
+          {"machine", plan.machine},         {"dtype", plan.dtype},
+          {"threads", plan.threads},         {"dense_backend", plan.dense_backend},
+          {"density", number(plan.density)}, {"layers", layers}};
+}
+
+/// "dense" or "sparse" a layer, null for layers without full attention; null altogether where no plan is recorded.
+nlohmann::json plan_layers_json(const std::optional<record::TimingPlan>& plan) {
+  if (!plan) return nullptr;
+  auto layers = nlohmann::json::array();
+  for (const auto& layer : plan->layers)
+    layers.push_back(layer.run == record::LayerRun::other
+                         ? nlohmann::json(nullptr)
+                         : nlohmann::json(run_names[static_cast<std::size_t>(layer.run)]));
+  return layers;
+}
+
+record::TimingPlan plan_from_json(const nlohmann::json& json) {
+  Fields fields(json, "method.timing_plan");
+  record::TimingPlan plan;
+  plan.source = fields.string_or("source", {}, 32);
+  plan.times = fields.string_or("times", {}, 32);
+  plan.machine = fields.string_or("machine", {});
+  plan.dtype = fields.string_or("dtype", {}, 16);
+  plan.threads = fields.integer_or("threads", 0, 0, 1 << 20);
+  plan.dense_backend = fields.string_or("dense_backend", {}, 64);
+  plan.density = fields.number_or("density", std::nan(""), 0, 1.0000001);
+  for (const auto& item : fields.array("layers", max_layers)) {
+    Fields layer(item, "method.timing_plan.layers");
+    const auto run = layer.string("run", 16);
+    const auto name = std::find(run_names.begin(), run_names.end(), run);
+    if (name == run_names.end()) layer.fail("run", "dense, sparse or other", run);
+    plan.layers.push_back({static_cast<record::LayerRun>(name - run_names.begin()),
+                           layer.number_or("dense_ms", std::nan(""), 0, huge),
+                           layer.number_or("sparse_ms", std::nan(""), 0, huge)});
+  }
+  return plan;
+}
+
 std::vector<std::string> stage_name_list() {
   return {stage_names.begin(), stage_names.end()};
 }
@@ -84,6 +133,11 @@ nlohmann::json to_json(const record::MethodSummary& summary) {
   json["granularity"] = summary.granularity;
   json["density"] = number(summary.density);
   json["plan"] = summary.plan;
+  json["plan_layers"] = plan_layers_json(summary.timing_plan);
+  json["timing_plan"] = summary.timing_plan ? plan_json(*summary.timing_plan) : nlohmann::json(nullptr);
+  auto& baselines = json["baselines"] = nlohmann::json::array();
+  for (const auto& baseline : summary.baselines)
+    baselines.push_back({{"backend", baseline.backend}, {"ttft_ms", quartiles_json(baseline.ttft)}});
   json["backend"] = summary.backend;
   json["label"] = summary.label;
   json["causal"] = summary.causal;
@@ -127,6 +181,14 @@ record::MethodSummary method_summary_from_json(const nlohmann::json& json) {
   summary.granularity = fields.integer_or("granularity", 1, 1, 1 << 20);
   summary.density = fields.number_or("density", std::nan(""), 0, 1.0000001);
   summary.plan = fields.string_or("plan", {});
+  if (fields.has("timing_plan")) summary.timing_plan = plan_from_json(fields.object("timing_plan"));
+  if (fields.has("baselines")) {
+    for (const auto& item : fields.array("baselines", 16)) {
+      Fields baseline(item, "method.baselines");
+      const auto backend = baseline.string("backend", 64);
+      summary.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), "method.baselines")});
+    }
+  }
   summary.backend = fields.string_or("backend", {});
   summary.label = fields.string_or("label", {});
   summary.causal = fields.boolean_or("causal", true);

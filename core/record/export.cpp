@@ -221,11 +221,28 @@ void rows(const RunRecord& record, const Selection& selection, Table& table) {
     }
 }
 
-void plan(const Selection& selection, Table& table) {
-  table.columns = {"method", "budget", "granularity", "density", "plan"};
+void plan(const RunRecord& record, const Selection& selection, Table& table) {
+  constexpr const char* runs[] = {"other", "dense", "sparse"};
+  table.columns = {"method", "budget",   "granularity", "density", "plan",          "source",  "layer",  "kind",
+                   "run",    "dense_ms", "sparse_ms",   "times",   "dense_backend", "machine", "threads"};
   for (const auto* m : selection.methods())
-    table.rows.push_back(
-        {m->id, m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->granularity), m->density, m->plan});
+    for (const auto layer : selection.layers()) {
+      std::vector<Cell> row = {m->id, m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->granularity),
+                               m->density, m->plan};
+      const auto& kind = record.meta().layer_kinds[static_cast<std::size_t>(layer)];
+      const auto index = static_cast<std::size_t>(layer);
+      if (!m->timing_plan || index >= m->timing_plan->layers.size()) {
+        row.insert(row.end(), {Cell(), whole(layer), kind});
+        row.resize(table.columns.size());
+      } else {
+        const TimingPlan& timing = *m->timing_plan;
+        const LayerPlan& entry = timing.layers[index];
+        row.insert(row.end(),
+                   {timing.source, whole(layer), kind, std::string(runs[static_cast<int>(entry.run)]), entry.dense_ms,
+                    entry.sparse_ms, timing.times, timing.dense_backend, timing.machine, whole(timing.threads)});
+      }
+      table.rows.push_back(std::move(row));
+    }
 }
 
 void text(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
@@ -328,7 +345,7 @@ Table export_table(const RunRecord& record, const ExportRequest& request) {
   else if (view == "rows")
     rows(record, selection, table);
   else if (view == "plan")
-    plan(selection, table);
+    plan(record, selection, table);
   else if (view == "text")
     text(record, selection, request, table);
   else if (view == "attention" || view == "map")

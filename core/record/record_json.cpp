@@ -2,6 +2,7 @@
 #include "record/record_json.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -41,6 +42,11 @@ class Fields {
     return *found;
   }
   bool is_null(const char* key) const { return at(key).is_null(); }
+  /// Whether the field is there and not null.
+  bool has(const char* key) const {
+    const auto found = object_.find(key);
+    return found != object_.end() && !found->is_null();
+  }
   std::string text(const char* key) const {
     if (!at(key).is_string()) wrong(key, "string");
     return at(key).get<std::string>();
@@ -195,6 +201,59 @@ RunMeta meta_from_json(const std::string& text, std::vector<std::string>& method
   return m;
 }
 
+namespace {
+
+constexpr std::array run_names = {"other", "dense", "sparse"};
+constexpr std::size_t max_baselines = 16;
+
+json plan_to_json(const TimingPlan& plan) {
+  json layers = json::array();
+  for (const LayerPlan& layer : plan.layers)
+    layers.push_back({{"run", run_names[static_cast<std::size_t>(layer.run)]},
+                      {"dense_ms", number(layer.dense_ms)},
+                      {"sparse_ms", number(layer.sparse_ms)}});
+  return {{"source", plan.source},           {"times", plan.times},
+          {"machine", plan.machine},         {"dtype", plan.dtype},
+          {"threads", plan.threads},         {"dense_backend", plan.dense_backend},
+          {"density", number(plan.density)}, {"layers", layers}};
+}
+
+TimingPlan plan_from_json(const json& object, const std::string& place) {
+  const Fields f(object, place);
+  TimingPlan plan;
+  plan.source = f.text("source");
+  plan.times = f.text("times");
+  plan.machine = f.text("machine");
+  plan.dtype = f.text("dtype");
+  plan.threads = f.integer("threads", 0, 1 << 20);
+  plan.dense_backend = f.text("dense_backend");
+  plan.density = f.real("density");
+  const json& layers = f.at("layers");
+  if (!layers.is_array() || layers.size() > 1024) f.wrong("layers", "an entry a layer");
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Fields entry(layers[i], place + ", layer " + std::to_string(i));
+    const std::string run = entry.text("run");
+    const auto name = std::find(run_names.begin(), run_names.end(), run);
+    if (name == run_names.end()) entry.wrong("run", "dense, sparse or other");
+    plan.layers.push_back(
+        {static_cast<LayerRun>(name - run_names.begin()), entry.real("dense_ms"), entry.real("sparse_ms")});
+  }
+  return plan;
+}
+
+std::vector<TimedBaseline> baselines_from_json(const json& list, const std::string& place) {
+  if (!list.is_array() || list.size() > max_baselines)
+    throw input_error(place, "not a short list", "at most 16 entries");
+  std::vector<TimedBaseline> baselines;
+  for (const json& item : list) {
+    const Fields f(item, place);
+    baselines.push_back({f.text("backend"), f.quartiles("ttft_ms")});
+  }
+  return baselines;
+}
+
+}  // namespace
+
 std::string summary_to_json(const MethodSummary& s) {
   json budget = nullptr;
   if (s.budget) {
@@ -203,6 +262,8 @@ std::string summary_to_json(const MethodSummary& s) {
   }
   json stages = json::object();
   for (std::size_t i = 0; i < num_stages; ++i) stages[std::string(stage_names[i])] = quartiles(s.stages[i]);
+  json baselines = json::array();
+  for (const auto& b : s.baselines) baselines.push_back({{"backend", b.backend}, {"ttft_ms", quartiles(b.ttft)}});
   return dump({{"id", s.id},
                {"name", s.name},
                {"budget", budget},
@@ -212,6 +273,8 @@ std::string summary_to_json(const MethodSummary& s) {
                {"backend", s.backend},
                {"label", s.label},
                {"plan", s.plan},
+               {"timing_plan", s.timing_plan ? plan_to_json(*s.timing_plan) : json(nullptr)},
+               {"baselines", baselines},
                {"causal", s.causal},
                {"ttft_ms", quartiles(s.ttft)},
                {"stages_ms", stages},
@@ -256,6 +319,9 @@ MethodSummary summary_from_json(const std::string& text, const std::string& plac
   s.label = f.text("label");
   s.plan = f.text("plan");
   s.causal = f.flag("causal");
+  // Both came after the first records of this schema.
+  if (f.has("timing_plan")) s.timing_plan = plan_from_json(f.at("timing_plan"), place + ", field \"timing_plan\"");
+  if (f.has("baselines")) s.baselines = baselines_from_json(f.at("baselines"), place + ", field \"baselines\"");
   s.ttft = f.quartiles("ttft_ms");
   const Fields stages(f.at("stages_ms"), place + ", field \"stages_ms\"");
   for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = stages.quartiles(std::string(stage_names[i]).c_str());

@@ -63,6 +63,7 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
   s.layer_stages.resize(stages.size() / num_stages);
   for (std::size_t i = 0; i < stages.size(); ++i) s.layer_stages[i / num_stages][i % num_stages] = stages[i];
   check_layers(static_cast<std::int64_t>(s.layer_stages.size()), "layer_stages_ms");
+  if (s.timing_plan) check_layers(static_cast<std::int64_t>(s.timing_plan->layers.size()), "summary_json");
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
                                      std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
                                      std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -52,6 +53,34 @@ struct TokenTable {
   std::vector<std::int64_t> begin, end;  ///< byte range of each token in `text`
 };
 
+enum class LayerRun { other, dense, sparse };  ///< other: the layer has no full attention
+
+/// One layer of a plan. Milliseconds of score, selection and attention; NaN where they are not known.
+struct LayerPlan {
+  LayerRun run = LayerRun::other;
+  double dense_ms = std::numeric_limits<double>::quiet_NaN();
+  double sparse_ms = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// How each layer ran in the timed passes. Quality never uses it: recorded passes run the method as defined, sparse in
+/// every layer that is not listed as dense.
+struct TimingPlan {
+  std::string source;             ///< "defined": as the recorded pass; "automatic": by the cost model; "file": replayed
+  std::string times;              ///< what the layers' times are: "predicted", "measured" or empty where there are none
+  std::string machine;            ///< where they were taken, as RunMeta::device; with them dtype and threads
+  std::string dtype;              ///< "bf16" or "f32"
+  std::int64_t threads = 0;       ///< 0: not known
+  std::string dense_backend;      ///< what ran the dense layers of a sparse method: "libtorch" or "headroom"
+  double density = 1;             ///< causal pairs attended in the timed passes / all causal pairs, over full layers
+  std::vector<LayerPlan> layers;  ///< [layers]
+};
+
+/// The same method executed by something else, timed alone, in the same run.
+struct TimedBaseline {
+  std::string backend;  ///< "libtorch"
+  Quartiles ttft;
+};
+
 /// Everything about one method that the summary line, the tables and `run --json` need.
 struct MethodSummary {
   std::string id;    ///< "oracle-k512-g1", "dense"
@@ -59,9 +88,12 @@ struct MethodSummary {
   std::optional<Budget> budget;
   std::int64_t budget_tokens = 0;  ///< k for this prompt; 0 for dense and mass budgets
   std::int64_t granularity = 1;
-  double density = 1;                ///< causal pairs attended / all causal pairs, over full layers
-  std::string backend, label, plan;  ///< `plan`: "dense in 2 of 30 layers: 0, 1"; label: see attention::PolicyInfo
+  double density = 1;  ///< causal pairs attended / all causal pairs, over full layers
+  /// `plan`: how the timed passes ran, in words: "dense in 2 of 30 layers: 0, 1"; label: see attention::PolicyInfo.
+  std::string backend, label, plan;
   bool causal = true;
+  std::optional<TimingPlan> timing_plan;  ///< none in records of earlier versions, which knew no plans
+  std::vector<TimedBaseline> baselines;
   Quartiles ttft;
   std::vector<double> ttft_samples;                          ///< ms, in order
   std::array<Quartiles, num_stages> stages;                  ///< by Stage

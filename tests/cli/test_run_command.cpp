@@ -70,6 +70,7 @@ class TestRunCommand : public QObject {
  private slots:
   void initTestCase() {
     QVERIFY(folder_.isValid());
+    qputenv("XDG_CACHE_HOME", folder_.path().toUtf8());  // measured costs of these builds are nobody's business
     test::TinyModelOptions options;
     options.context = 8192;
     model_ = path("tiny.gguf");
@@ -79,9 +80,12 @@ class TestRunCommand : public QObject {
 
   void json_contract_and_record() {
     const QString record = path("run.h5");
-    const auto result = headroom({"run", model_, "--device", "cpu", "--prompt-file", prompt_, "--methods",
-                                  "oracle,dense,sink_window,random", "--budget", "32,10%", "--granularity", "1,4",
-                                  "--repeats", "3", "--max-new-tokens", "8", "--out", record, "--json"});
+    const auto result = headroom({"run",           model_,   "--device",         "cpu",
+                                  "--prompt-file", prompt_,  "--methods",        "oracle,dense,sink_window,random",
+                                  "--budget",      "32,10%", "--granularity",    "1,4",
+                                  "--repeats",     "3",      "--max-new-tokens", "8",
+                                  "--out",         record,   "--json",           "--plan",
+                                  "none"});
     QVERIFY2(result.code == 0, result.errors.constData());
     const auto value = json::parse(result.output.toStdString());
     for (const char* name : {"model", "architecture", "device", "dtype", "tokens", "context", "methods", "record"})
@@ -106,6 +110,8 @@ class TestRunCommand : public QObject {
       QVERIFY(method["stages_ms"]["attention"] > 0);
       QVERIFY(method["captured_mass"]["min"] <= method["captured_mass"]["mean"]);
       QCOMPARE(method["captured_mass"]["per_layer"].size(), std::size_t{3});
+      QCOMPARE(method["plan_layers"], json(std::vector<std::string>(3, dense ? "dense" : "sparse")));
+      QCOMPARE(method["timing_plan"]["source"], "defined");
       QVERIFY(method["text"].is_string() && method["plan"].is_string() && method["granularity"].is_number());
     }
     // Every row has min(history, k) keys, whatever chose them.
@@ -197,6 +203,69 @@ class TestRunCommand : public QObject {
              other.errors.constData());
   }
 
+  void a_plan_goes_from_the_record_into_the_next_run() {
+    const QString record = path("planned.h5"), plan = path("plan.json");
+    const QStringList what = {"--prompt-file", prompt_, "--methods", "dense,oracle,sink_window", "--budget", "32"};
+    const auto first = headroom(run(what + QStringList{"--baselines", "libtorch", "--json", "--out", record}));
+    QVERIFY2(first.code == 0, first.errors.constData());
+    const auto made = json::parse(first.output.toStdString())["methods"];
+    QCOMPARE(made[1]["timing_plan"]["source"], "defined");  // the oracle has no other
+    QCOMPARE(made[2]["timing_plan"]["source"], "automatic");
+    QCOMPARE(made[2]["timing_plan"]["times"], "predicted");
+    for (const auto& layer : made[2]["timing_plan"]["layers"]) {
+      const bool sparse = layer["sparse_ms"] < 0.97 * layer["dense_ms"].get<double>();
+      QCOMPARE(layer["run"], sparse ? "sparse" : "dense");
+    }
+    const auto stored = record::RunRecord::open(record.toStdString());
+    QVERIFY(stored->methods()[2].timing_plan && stored->methods()[2].timing_plan->layers.size() == 3);
+    QVERIFY(QString::fromUtf8(headroom({"info", record}).output).contains("chosen for this machine"));
+
+    QCOMPARE(headroom({"export", record, "--view", "plan", "-o", plan}).code, 0);
+    QFile file(plan);
+    QVERIFY(file.open(QIODevice::ReadOnly));
+    auto edited = json::parse(file.readAll().toStdString());
+    QCOMPARE(edited["plans"].size(), std::size_t{1});
+    QCOMPARE(edited["plans"][0]["layers"].size(), std::size_t{3});
+    const std::vector<std::string> wanted = {"dense", "sparse", "dense"};
+    for (std::size_t i = 0; i < 3; ++i) edited["plans"][0]["layers"][i]["run"] = wanted[i];
+    const auto replay = [&](const json& content, const QStringList& more) {
+      return headroom(
+          run(what + QStringList{"--json", "--plan", write("edited.json", QByteArray::fromStdString(content.dump()))} +
+              more));
+    };
+    const auto second = replay(edited, {});
+    QVERIFY2(second.code == 0, second.errors.constData());
+    const auto replayed = json::parse(second.output.toStdString())["methods"][2];
+    QCOMPARE(replayed["plan_layers"], json(wanted));
+    QCOMPARE(replayed["timing_plan"]["source"], "file");
+    QCOMPARE(replayed["plan"], "dense in 2 of 3 layers: 0, 2; timing only");
+    // What is recorded is the method as defined, whatever the plan.
+    for (const char* same : {"captured_mass", "output_l2_per_layer", "kl_to_dense", "text", "density"})
+      QCOMPARE(replayed[same], made[2][same]);
+    QVERIFY(replayed["timing_plan"]["density"] > replayed["density"]);
+
+    const auto refused = [&](json content, const QStringList& more, const char* word) {
+      const auto result = replay(content, more);
+      QCOMPARE(result.code, 3);
+      QVERIFY2(result.errors.contains(word) && result.errors.contains("edited.json"), result.errors.constData());
+      QCOMPARE(result.errors.count('\n'), 1);
+    };
+    refused(edited, {"--methods", "random"}, "random-k32-g1");
+    refused(edited, {"--dense-layers", "1"}, "--dense-layers");
+    auto other = edited;
+    other["model"]["sha256"] = std::string(64, 'a');
+    refused(other, {}, "another model");
+    other = edited;
+    other["plans"][0]["length"] = 77;
+    refused(other, {}, "at 77");
+    other = edited;
+    other["plans"][0]["layers"].erase(2);
+    refused(other, {}, "no layer 2");
+    other = edited;
+    other["plans"][0]["layers"][1]["run"] = "fast";
+    refused(other, {}, "layers[1]");
+  }
+
   void dense_layers_are_dense() {
     const auto result = headroom(
         run({"--prompt-file", prompt_, "--methods", "oracle", "--budget", "16", "--dense-layers", "0,2", "--json"}));
@@ -248,7 +317,10 @@ class TestRunCommand : public QObject {
     row("bad limit", hello + QStringList{"--record-limit", "lots"}, 2, "lots");
     row("bad rows", hello + QStringList{"--keep-queries", "first:3"}, 2, "last:N");
     row("no such folder", hello + QStringList{"--out", path("none/run.h5")}, 3, "existing folder");
-    row("plan", hello + QStringList{"--plan", "p.json"}, 2, "plan");
+    row("no such plan", hello + QStringList{"--plan", path("p.json")}, 3, "p.json");
+    row("plan of another format", hello + QStringList{"--plan", write("bad-plan.json", "{\"format\": \"x\"}")}, 3,
+        "bad-plan.json");
+    row("unknown baseline", hello + QStringList{"--baselines", "fa9"}, 2, "fa9");
     row("unknown option", hello + QStringList{"--colour", "red"}, 2, "colour");
     row("not a number", hello + QStringList{"--seed", "x"}, 2, "seed");
   }

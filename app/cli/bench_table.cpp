@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_table.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+
+#include "run_table.h"
+
+namespace headroom::cli {
+namespace {
+
+using experiment::BenchRow;
+
+constexpr const char* nothing = "–";
+
+[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...) {
+  char buffer[512];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(buffer, sizeof buffer, format, arguments);
+  va_end(arguments);
+  return buffer;
+}
+
+std::string time(double ms) {
+  return text(ms < 100 ? "%.1f" : "%.0f", ms);
+}
+
+std::string ratio(const std::optional<double>& value) {
+  return value ? text("%.2f", *value) : nothing;
+}
+
+std::string method_text(const BenchRow& row) {
+  std::string shown = row.method;
+  if (row.budget) shown += " " + to_string(*row.budget);
+  if (row.granularity > 1) shown += " B" + std::to_string(row.granularity);
+  return shown;
+}
+
+/// "22/30": layers that ran dense of those with full attention.
+std::string dense_layers(const BenchRow& row) {
+  const auto count = [&](auto... runs) {
+    return std::count_if(row.timing_plan.layers.begin(), row.timing_plan.layers.end(),
+                         [&](const auto& layer) { return ((layer.run == runs) || ...); });
+  };
+  using record::LayerRun;
+  return text("%lld/%lld", static_cast<long long>(count(LayerRun::dense)),
+              static_cast<long long>(count(LayerRun::dense, LayerRun::sparse)));
+}
+
+std::string rate(const BenchRow& row) {
+  if (!row.attention_gflops) return nothing;
+  std::string shown = text("%.0f", *row.attention_gflops);
+  if (row.gemm_gflops) shown += text(" (%.0f%%)", 100 * *row.attention_gflops / *row.gemm_gflops);
+  return shown;
+}
+
+std::string product(const BenchRow& row) {
+  if (!row.kernel_factor || !row.sparsity_factor) return nothing;
+  return text("%.2f=%.2fx%.2f", *row.kernel_factor * *row.sparsity_factor, *row.kernel_factor, *row.sparsity_factor);
+}
+
+/// llama.cpp's rows are too wide for the column: their backend stands in short.
+std::string backend(const BenchRow& row) {
+  if (!row.staged) return row.backend.find(" on") != std::string::npos ? "llama.cpp, FA" : "llama.cpp";
+  return row.method == "dense" ? row.backend : "";
+}
+
+std::vector<std::string> cells(const BenchRow& row, bool llama_cpp) {
+  const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
+  std::vector<std::string> line = {method_text(row) + (backend(row).empty() ? "" : ", " + backend(row))};
+  if (!row.error.empty()) {
+    line.push_back(nothing);
+    return line;
+  }
+  line.push_back(time(row.ttft.median) +
+                 (row.ttft.repeats > 1 ? " [" + time(row.ttft.q1) + "–" + time(row.ttft.q3) + "]" : std::string()));
+  if (!row.staged) return line;
+  const bool dense = row.method == "dense";
+  line.insert(line.end(), {time(stage(Stage::attention)), dense ? nothing : time(stage(Stage::score)),
+                           dense ? nothing : time(stage(Stage::select)), rate(row),
+                           dense ? nothing : text("%.0f%%", 100 * row.density), dense_layers(row),
+                           row.floor_ms > 0 ? text("%.2f", row.ttft.median / row.floor_ms) : nothing,
+                           ratio(row.speedup_over.fastest_dense), product(row)});
+  if (llama_cpp) line.push_back(ratio(row.speedup_over.llama_cpp));
+  return line;
+}
+
+/// Lines of at most `width` characters, cut at spaces; those after the first are set in.
+std::string wrap(const std::string& line, std::size_t width) {
+  std::string shown;
+  std::size_t begin = 0, indent = 2;
+  while (line.size() - begin > width - indent) {
+    std::size_t end = line.rfind(' ', begin + width - indent);
+    if (end == std::string::npos || end <= begin) break;
+    shown += std::string(indent, ' ') + line.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+    indent = 6;
+  }
+  return shown + std::string(indent, ' ') + line.substr(begin) + "\n";
+}
+
+/// What does not fit into columns, a line each, no line twice.
+std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
+  std::vector<std::string> lines;
+  std::int64_t largest = 0;
+  const auto add = [&](const std::string& line) {
+    if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
+  };
+  for (const BenchRow& row : rows) {
+    if (!row.error.empty()) {
+      add(method_text(row) + ", " + row.backend + ": not run: " + row.error.substr(0, 300));
+      continue;
+    }
+    if (!row.note.empty()) add((row.staged ? "" : "llama.cpp: ") + row.note);
+    if (row.peak_bytes_above_weights > largest) largest = row.peak_bytes_above_weights;
+    if (row.method == "dense") continue;
+    std::vector<std::string> parts;
+    if (!row.label.empty()) parts.push_back(row.label + ": no speedup");
+    if (row.method == "oracle" && row.time_over_libtorch)
+      parts.push_back(text("a reference, takes %.2f of LibTorch's dense time", *row.time_over_libtorch));
+    if (row.timing_plan.source != "defined") parts.push_back(row.plan);
+    if (row.as_defined_ms && row.timing_plan.source != "defined")
+      parts.push_back("as defined " + time(*row.as_defined_ms) + " ms in the warm-up");
+    if (row.union_factor) parts.push_back(text("unions of 16 rows %.2f times a row's keys", *row.union_factor));
+    std::string line;
+    for (const std::string& part : parts) line += (line.empty() ? method_text(row) + ": " : "; ") + part;
+    if (!line.empty()) add(line);
+  }
+  if (largest > 0) add(text("peak memory above the weights: %.0f MB", static_cast<double>(largest) / 1e6));
+  return lines;
+}
+
+}  // namespace
+
+std::string bench_table(const std::vector<BenchRow>& rows) {
+  std::string shown = text("%lld tokens", static_cast<long long>(rows.front().length));
+  if (rows.front().floor_ms > 0) shown += text("; floor %s ms", time(rows.front().floor_ms).c_str());
+  if (rows.front().amdahl_bound) shown += text("; without attention at most %.2fx faster", *rows.front().amdahl_bound);
+  std::vector<std::vector<std::string>> table = {{"method", "TTFT ms", "attn", "score", "select", "GFLOP/s", "kept",
+                                                  "dense", "/floor", "speedup", "over LibTorch"}};
+  const bool llama_cpp = std::any_of(rows.begin(), rows.end(), [](const BenchRow& row) { return !row.staged; });
+  if (llama_cpp) table.back().push_back("llama.cpp");
+  for (const BenchRow& row : rows) table.push_back(cells(row, llama_cpp));
+  shown += "\n" + align_columns(table);
+  for (const std::string& line : notes(rows)) shown += wrap(line, 120);
+  return shown + "\n";
+}
+
+std::string bench_footer(const experiment::BenchReport& report) {
+  std::string shown = report.config + ", " + report.device + ", " + std::to_string(report.threads) +
+                      (report.threads == 1 ? " thread, " : " threads, ") + report.dtype +
+                      ", weights: " + report.weights + "\n";
+  shown += text(
+      "median [quartiles] of %d passes after %d warm-up, ms; GFLOP/s of attention (share of what projections "
+      "and MLP reach);\n",
+      report.repeats, report.warmups);
+  shown +=
+      "kept: pairs attended to; dense: layers that ran dense because sparse takes longer;\n"
+      "speedup: over the fastest dense; over LibTorch: kernel (LibTorch's dense / the fastest dense) x sparsity; over "
+      "llama.cpp;"
+      "\n"
+      "floor: LibTorch's own products and attention of these shapes, in the same run.";
+  if (!report.llama_cpp.empty()) shown += " llama-cpp-python " + report.llama_cpp + ".";
+  return shown + "\n";
+}
+
+}  // namespace headroom::cli
