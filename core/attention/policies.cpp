@@ -11,23 +11,38 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <functional>
 #include <limits>
 
+#include "attention/cpu_layer.h"
 #include "attention/mass.h"
 #include "attention/policy.h"
+#include "attention/select.h"
 #include "attention/sparse_prefill.h"
 #include "attention/validate.h"
+#include "kernels/cpu/top_k.h"
 
 namespace headroom::attention {
 namespace {
 
+std::string cpu_backend() {
+  return "Headroom CPU kernels, " + std::string(kernels::cpu::name(kernels::cpu::best_isa()));
+}
+
 class DensePolicy final : public Policy {
  public:
+  explicit DensePolicy(const PolicyOptions& options)
+      : kernels_(options.dense_backend != DenseBackend::libtorch && options.device == c10::DeviceType::CPU) {
+    if (options.dense_backend == DenseBackend::kernels && !kernels_)
+      throw usage_error("the dense attention kernels run on the CPU only");
+  }
+
   PolicyInfo info() const override {
     PolicyInfo info;
     info.name = "dense";
     info.is_dense = true;
-    info.backend = "LibTorch SDPA";
+    info.backend = kernels_ ? cpu_backend() : "LibTorch SDPA";
     return info;
   }
 
@@ -36,10 +51,19 @@ class DensePolicy final : public Policy {
     check_query(query);
     const c10::InferenceMode guard;
     const StageScope scope(clock, Stage::attention, query.layer);
+    if (kernels_ && has_cpu_kernels(query)) {
+      const CpuLayer layer(query, job);
+      const at::Tensor out = layer.make_output();
+      layer.kernels().dense(query.length(), layer.output(out, {}), parallel_tasks(job));
+      return out;
+    }
     const at::Tensor out = at::empty(query.q.sizes(), query.q.options());
     dense_prefill(query, query.length(), out, job);
     return out;
   }
+
+ private:
+  bool kernels_;
 };
 
 class SparsePolicy : public Policy {
@@ -54,6 +78,57 @@ class SparsePolicy : public Policy {
   SelectionRule rule_;
 };
 
+using Nanoseconds = std::chrono::nanoseconds;
+
+/// Attention mass of a tile of rows, then the best of it, while it is in the cache.
+class MassSelector {
+ public:
+  MassSelector(const LayerQuery& query, const SelectionRule& rule, const CpuLayer& layer, const at::Tensor& lse)
+      : layer_(layer), rule_(rule), lse_(lse.const_data_ptr<float>()), budget_(rule.budget) {
+    by_mass_ = budget_.kind == BudgetKind::mass;
+    tokens_ = by_mass_ ? 0 : std::min(budget_.tokens_for(query.length()), query.length());
+  }
+
+  SelectorTime operator()(std::int64_t begin, std::int64_t end, std::int32_t* indices, std::int64_t width,
+                          std::int32_t* counts) const {
+    constexpr std::int64_t step = kernels::cpu::mass_rows;
+    thread_local std::vector<float> mass;
+    thread_local kernels::cpu::SelectScratch scratch;
+    // Rows that share a block are summed; others need not wait for each other.
+    const std::int64_t rows_at_once = rule_.granularity > 1 ? end - begin : step;
+    const kernels::cpu::ForcedRange forced{rule_.forced.sinks, rule_.forced.local};
+    SelectorTime time;
+    for (std::int64_t from = begin; from < end; from += rows_at_once) {
+      const auto start = std::chrono::steady_clock::now();
+      const std::int64_t to = std::min(from + rows_at_once, end), stride = (to + step - 1) / step * step;
+      mass.resize(static_cast<std::size_t>((to - from) * stride));
+      for (std::int64_t row = from; row < to; row += step)
+        layer_.kernels().mass(row, std::min(row + step, to), lse_, mass.data() + (row - from) * stride, stride);
+      const auto scored = std::chrono::steady_clock::now();
+      if (rule_.granularity > 1) share_block_scores(mass.data(), from, to - from, stride, rule_.granularity);
+      for (std::int64_t row = from; row < to; ++row) {
+        const float* scores = mass.data() + (row - from) * stride;
+        std::int32_t* out = indices + (row - begin) * width;
+        const std::int64_t count =
+            by_mass_ ? kernels::cpu::top_mass_row(scores, row + 1, budget_.value, forced, out, scratch)
+                     : kernels::cpu::top_k_row(scores, row + 1, tokens_, forced, out, scratch);
+        counts[row - begin] = static_cast<std::int32_t>(count);
+      }
+      time.score_ns += Nanoseconds(scored - start).count();
+      time.select_ns += Nanoseconds(std::chrono::steady_clock::now() - scored).count();
+    }
+    return time;
+  }
+
+ private:
+  const CpuLayer& layer_;
+  const SelectionRule& rule_;
+  const float* lse_;
+  Budget budget_;
+  bool by_mass_ = false;
+  std::int64_t tokens_ = 0;
+};
+
 class OraclePolicy final : public SparsePolicy {
  public:
   using SparsePolicy::SparsePolicy;
@@ -62,6 +137,7 @@ class OraclePolicy final : public SparsePolicy {
                     const JobContext& job) const override {
     check_query(query);
     const c10::InferenceMode guard;
+    if (has_cpu_kernels(query)) return attend_with_kernels(query, clock, sink, job);
     std::optional<MassScorer> scorer;
     {
       const StageScope scope(clock, Stage::score, query.layer);
@@ -69,6 +145,23 @@ class OraclePolicy final : public SparsePolicy {
     }
     return sparse_prefill(
         query, rule_, [&](std::int64_t begin, std::int64_t end) { return scorer->mass(begin, end); }, clock, sink, job);
+  }
+
+ private:
+  /// Two passes: log-sum-exp of every head, then mass and selection tile by tile.
+  at::Tensor attend_with_kernels(const LayerQuery& query, StageClock& clock, const SupportSink& sink,
+                                 const JobContext& job) const {
+    std::optional<CpuLayer> layer;
+    at::Tensor lse;
+    {
+      const StageScope scope(clock, Stage::score, query.layer);
+      layer.emplace(query, job);
+      lse = at::empty({query.num_q_heads(), query.length()}, at::TensorOptions().dtype(at::kFloat));
+      layer->kernels().log_sum_exp(rows_within_budget(query, rule_), query.length(), lse.mutable_data_ptr<float>(),
+                                   parallel_tasks(job));
+    }
+    const MassSelector selector(query, rule_, *layer, lse);
+    return sparse_prefill(query, rule_, RowSelector(std::cref(selector)), clock, sink, job, &*layer);
   }
 };
 
@@ -133,8 +226,12 @@ PolicyInfo sparse_policy_info(const PolicyOptions& options, bool shares_scores) 
   info.budget = options.budget;
   info.granularity = options.granularity;
   info.causal = !(shares_scores && options.granularity > 1);
-  info.backend = "LibTorch SDPA with a mask, row tiles";
-  info.label = "reference path, not optimised";
+  if (options.device == c10::DeviceType::CPU) {
+    info.backend = cpu_backend();
+  } else {
+    info.backend = "LibTorch SDPA with a mask, row tiles";
+    info.label = "reference path, not optimised";
+  }
   return info;
 }
 
@@ -156,7 +253,7 @@ void validate_options(const PolicyOptions& options, bool allow_mass_budget) {
 }
 
 std::unique_ptr<Policy> make_policy(const PolicyOptions& options) {
-  if (options.name == "dense") return std::make_unique<DensePolicy>();
+  if (options.name == "dense") return std::make_unique<DensePolicy>(options);
   if (options.name == "oracle") {
     validate_options(options, true);
     return std::make_unique<OraclePolicy>(options);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/DeviceType.h>
 
 #include <cstdint>
 #include <functional>
@@ -68,12 +69,17 @@ struct ForcedKeys {
   std::int64_t local = 1;  ///< last n positions up to and with the query itself
 };
 
+/// Who computes dense attention. automatic: our kernels on the CPU, LibTorch elsewhere.
+enum class DenseBackend { automatic, libtorch, kernels };
+
 struct PolicyOptions {
   std::string name = "dense";
   std::optional<Budget> budget;
   std::int64_t granularity = 1;
   ForcedKeys forced;
   std::uint64_t seed = 0;  ///< of "random"
+  DenseBackend dense_backend = DenseBackend::automatic;     ///< of "dense"
+  c10::DeviceType device = c10::DeviceType::CPU;            ///< where it will run: what info() says of its backend
 };
 
 /// dense, oracle, sink_window and random; the indexer's comes from core/indexer. Throws usage errors (unknown name,

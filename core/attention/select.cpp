@@ -23,9 +23,7 @@
 #include "kernels/cpu/top_k.h"
 
 namespace headroom::attention {
-namespace {
 
-/// Replaces a tile's rows by the sums that their blocks share; entries with key > row do not count.
 void share_block_scores(float* scores, std::int64_t row_begin, std::int64_t rows, std::int64_t columns,
                         std::int64_t granularity) {
   std::vector<double> sums(static_cast<std::size_t>(columns));
@@ -43,8 +41,6 @@ void share_block_scores(float* scores, std::int64_t row_begin, std::int64_t rows
     }
   }
 }
-
-}  // namespace
 
 bool needs_additive_scores(const SelectionRule& rule) {
   return rule.granularity > 1 || rule.budget.kind == BudgetKind::mass;

@@ -23,6 +23,11 @@ struct RowRange {
 SupportTile select_cpu(std::vector<at::Tensor>& scores, std::int64_t tile_rows, const RowRange& rows,
                        const SelectionRule& rule);
 
+/// Replaces rows [rows, columns) of a tile that begins at position `row_begin` by the sums that their blocks of
+/// `granularity` rows share; entries with key > row do not count.
+void share_block_scores(float* scores, std::int64_t row_begin, std::int64_t rows, std::int64_t columns,
+                        std::int64_t granularity);
+
 /// Any device, LibTorch operators: [rows, row_end] bool, true where the row attends.
 at::Tensor select_mask(const at::Tensor& scores, const RowRange& rows, const SelectionRule& rule);
 /// The same support as sorted indices.

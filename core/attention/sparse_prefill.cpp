@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attention/sparse_prefill.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -12,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -52,25 +52,41 @@ at::Tensor additive_mask(const SupportTile& tile, std::int64_t begin, std::int64
   return mask;
 }
 
+/// Rows of one unit of work, a multiple of the block, so that results do not depend on threads.
+std::int64_t tile_rows(const LayerQuery& query, const SelectionRule& rule) {
+  return std::max<std::int64_t>(query.q.is_cpu() ? 32 : 128, rule.granularity);
+}
+
 class SparsePrefill {
  public:
-  /// One of scorer and selector is null.
+  /// One of scorer and selector is null. `layer` may be null.
   SparsePrefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer* scorer,
-                const RowSelector* selector, StageClock& clock, const SupportSink& sink, const JobContext& job)
-      : query_(query), rule_(rule), scorer_(scorer), selector_(selector), clock_(clock), sink_(sink), job_(job) {}
+                const RowSelector* selector, const CpuLayer* layer, StageClock& clock, const SupportSink& sink,
+                const JobContext& job)
+      : query_(query),
+        rule_(rule),
+        scorer_(scorer),
+        selector_(selector),
+        layer_(layer),
+        clock_(clock),
+        sink_(sink),
+        job_(job),
+        run_tasks_(parallel_tasks(job)) {}
 
   at::Tensor run() {
     const std::int64_t length = query_.length();
-    const bool by_mass = rule_.budget.kind == BudgetKind::mass;
-    budget_tokens_ = by_mass ? 0 : std::min(rule_.budget.tokens_for(length), length);
-    out_ = at::empty(query_.q.sizes(), query_.q.options());
-    // Rows whose history fits the budget are dense by definition; whole tiles of them take the dense path.
-    const std::int64_t tile = tile_rows();
-    const std::int64_t dense_rows = budget_tokens_ == length ? length : budget_tokens_ / tile * tile;
+    budget_tokens_ =
+        rule_.budget.kind == BudgetKind::mass ? 0 : std::min(rule_.budget.tokens_for(length), length);
+    if (!layer_ && has_cpu_kernels(query_)) {
+      const StageScope scope(clock_, Stage::attention, query_.layer);
+      layer_ = &own_layer_.emplace(query_, job_);
+    }
+    out_ = layer_ ? layer_->make_output() : at::empty(query_.q.sizes(), query_.q.options());
+    const std::int64_t tile = tile_rows(query_, rule_), dense_rows = rows_within_budget(query_, rule_);
     if (dense_rows > 0) attend_dense(dense_rows);
     for (std::int64_t begin = dense_rows; begin < length;) {
       job_.check();
-      const std::int64_t end = std::min(begin + run_rows(begin), length);
+      const std::int64_t end = std::min(begin + run_rows(begin, tile), length);
       const RowRange rows{begin, end, budget_tokens_};
       const SupportTile support = query_.q.is_cpu() ? run_cpu(rows, tile) : run_device(rows);
       if (sink_) sink_(support);
@@ -80,22 +96,21 @@ class SparsePrefill {
   }
 
  private:
-  /// Rows of one unit of work, a multiple of the block, so that results do not depend on threads.
-  std::int64_t tile_rows() const { return std::max<std::int64_t>(query_.q.is_cpu() ? 32 : 128, rule_.granularity); }
-
-  /// Rows between two polls: about 4 M pairs on the CPU, 512 MB of scores on a device.
-  std::int64_t run_rows(std::int64_t begin) const {
+  /// Rows between two polls: about 8 M pairs on the CPU, 512 MB of scores on a device.
+  std::int64_t run_rows(std::int64_t begin, std::int64_t tile) const {
     const std::int64_t columns = std::min(begin + 256, query_.length());
     const std::int64_t pairs =
-        query_.q.is_cpu() ? std::int64_t{1} << 20 : (std::int64_t{1} << 27) / query_.num_q_heads();
-    const std::int64_t tile = tile_rows();
+        query_.q.is_cpu() ? std::int64_t{1} << 23 : (std::int64_t{1} << 27) / query_.num_q_heads();
     return std::clamp<std::int64_t>(pairs / columns / tile, query_.q.is_cpu() ? 4 : 1, 64) * tile;
   }
 
   void attend_dense(std::int64_t rows) {
     {
       const StageScope scope(clock_, Stage::attention, query_.layer);
-      dense_prefill(query_, rows, out_, job_);
+      if (layer_)
+        layer_->kernels().dense(rows, layer_->output(out_, {}), run_tasks_);
+      else
+        dense_prefill(query_, rows, out_, job_);
     }
     for (std::int64_t begin = 0; sink_ && begin < rows; begin += 256)
       sink_(whole_history({begin, std::min(begin + 256, rows), budget_tokens_}, query_.q.device()));
@@ -104,12 +119,18 @@ class SparsePrefill {
   SupportTile run_cpu(const RowRange& rows, std::int64_t tile) {
     const SupportTile support = selector_ ? select_fused(rows, tile) : score_and_select(rows, tile);
     const StageScope scope(clock_, Stage::attention, query_.layer);
-    at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
-      const c10::InferenceMode guard;
-      for (std::int64_t i = from; i < to; ++i) {
-        const auto [begin, end] = tile_of(rows, tile, i);
-        attend_masked(query_, begin, end, additive_mask(support, begin, end, query_.q.scalar_type()), out_);
-      }
+    if (layer_) {
+      const kernels::cpu::SupportRows selected{rows.begin, rows.size(), support.indices.const_data_ptr<std::int32_t>(),
+                                               support.indices.size(1), support.counts.const_data_ptr<std::int32_t>()};
+      // Blocks that share their keys form unions hardly larger than one support.
+      const auto kernel = rule_.granularity >= 8 ? kernels::cpu::SparseKernel::union_tile
+                                                 : kernels::cpu::SparseKernel::gather;
+      layer_->kernels().sparse(selected, kernel, layer_->output(out_, {}), run_tasks_);
+      return support;
+    }
+    run_tasks_(num_tiles(rows, tile), [&](std::int64_t i) {
+      const auto [begin, end] = tile_of(rows, tile, i);
+      attend_masked(query_, begin, end, additive_mask(support, begin, end, query_.q.scalar_type()), out_);
     });
     return support;
   }
@@ -124,12 +145,9 @@ class SparsePrefill {
     std::vector<at::Tensor> scores(static_cast<std::size_t>(num_tiles(rows, tile)));
     {
       const StageScope scope(clock_, Stage::score, query_.layer);
-      at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
-        const c10::InferenceMode guard;
-        for (std::int64_t i = from; i < to; ++i) {
-          const auto [begin, end] = tile_of(rows, tile, i);
-          scores[static_cast<std::size_t>(i)] = (*scorer_)(begin, end);
-        }
+      run_tasks_(num_tiles(rows, tile), [&](std::int64_t i) {
+        const auto [begin, end] = tile_of(rows, tile, i);
+        scores[static_cast<std::size_t>(i)] = (*scorer_)(begin, end);
       });
     }
     const StageScope scope(clock_, Stage::select, query_.layer);
@@ -144,21 +162,15 @@ class SparsePrefill {
     auto* counts = support.counts.mutable_data_ptr<std::int32_t>();
     const StageScope scope(clock_, Stage::score, query_.layer);
     std::atomic<std::int64_t> score_ns = 0, select_ns = 0;
-    at::parallel_for(0, num_tiles(rows, tile), 1, [&](std::int64_t from, std::int64_t to) {
-      const c10::InferenceMode guard;
-      SelectorTime time;
-      for (std::int64_t i = from; i < to; ++i) {
-        const auto [begin, end] = tile_of(rows, tile, i);
-        std::int32_t* tile_indices = indices + (begin - rows.begin) * width;
-        std::int32_t* tile_counts = counts + (begin - rows.begin);
-        const SelectorTime spent = (*selector_)(begin, end, tile_indices, width, tile_counts);
-        time.score_ns += spent.score_ns;
-        time.select_ns += spent.select_ns;
-        for (std::int64_t row = 0; row < end - begin; ++row)
-          std::fill(tile_indices + row * width + tile_counts[row], tile_indices + (row + 1) * width, -1);
-      }
-      score_ns += time.score_ns;
-      select_ns += time.select_ns;
+    run_tasks_(num_tiles(rows, tile), [&](std::int64_t i) {
+      const auto [begin, end] = tile_of(rows, tile, i);
+      std::int32_t* tile_indices = indices + (begin - rows.begin) * width;
+      std::int32_t* tile_counts = counts + (begin - rows.begin);
+      const SelectorTime spent = (*selector_)(begin, end, tile_indices, width, tile_counts);
+      for (std::int64_t row = 0; row < end - begin; ++row)
+        std::fill(tile_indices + row * width + tile_counts[row], tile_indices + (row + 1) * width, -1);
+      score_ns += spent.score_ns;
+      select_ns += spent.select_ns;
     });
     const auto select = static_cast<double>(select_ns.load());
     clock_.split(Stage::select, select / std::max(1.0, select + static_cast<double>(score_ns.load())));
@@ -193,9 +205,12 @@ class SparsePrefill {
   const SelectionRule& rule_;
   const RowScorer* scorer_;
   const RowSelector* selector_;
+  const CpuLayer* layer_;  ///< null: LibTorch attends
+  std::optional<CpuLayer> own_layer_;
   StageClock& clock_;
   const SupportSink& sink_;
   const JobContext& job_;
+  kernels::cpu::RunTasks run_tasks_;
   std::int64_t budget_tokens_ = 0;
   at::Tensor out_;
 };
@@ -206,15 +221,22 @@ at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, co
                           StageClock& clock, const SupportSink& sink, const JobContext& job) {
   check_query(query);
   const c10::InferenceMode guard;
-  return SparsePrefill(query, rule, &scorer, nullptr, clock, sink, job).run();
+  return SparsePrefill(query, rule, &scorer, nullptr, nullptr, clock, sink, job).run();
 }
 
 at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowSelector& selector,
-                          StageClock& clock, const SupportSink& sink, const JobContext& job) {
+                          StageClock& clock, const SupportSink& sink, const JobContext& job, const CpuLayer* layer) {
   check_query(query);
   if (!query.q.is_cpu()) throw Error(ErrorKind::internal, "supports are selected by their policy on the CPU alone");
   const c10::InferenceMode guard;
-  return SparsePrefill(query, rule, nullptr, &selector, clock, sink, job).run();
+  return SparsePrefill(query, rule, nullptr, &selector, layer, clock, sink, job).run();
+}
+
+std::int64_t rows_within_budget(const LayerQuery& query, const SelectionRule& rule) {
+  if (rule.budget.kind == BudgetKind::mass) return 0;
+  const std::int64_t length = query.length(), tokens = rule.budget.tokens_for(length);
+  const std::int64_t tile = tile_rows(query, rule);
+  return tokens >= length ? length : tokens / tile * tile;
 }
 
 void check_query(const LayerQuery& query) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "attention/cpu_layer.h"
 #include "attention/policy.h"
 
 namespace headroom::attention {
@@ -47,12 +48,17 @@ using RowSelector = std::function<SelectorTime(std::int64_t row_begin, std::int6
 at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowScorer& scorer,
                           StageClock& clock, const SupportSink& sink, const JobContext& job);
 /// The same with supports that the policy selects itself; CPU only. `rule` says which rows are dense by definition, and
-/// the width. Score and select are timed as one span, split by what the tasks spent on each.
+/// the width. Score and select are timed as one span, split by what the tasks spent on each. `layer`: the query packed
+/// already, or null.
 at::Tensor sparse_prefill(const LayerQuery& query, const SelectionRule& rule, const RowSelector& selector,
-                          StageClock& clock, const SupportSink& sink, const JobContext& job);
+                          StageClock& clock, const SupportSink& sink, const JobContext& job,
+                          const CpuLayer* layer = nullptr);
 
-/// Causal attention over the first `rows` positions into out[:, :rows]. On the CPU in one call, then one head a thread,
-/// then query chunks as prompts grow, so that a stop is noticed; grouped heads are never copied.
+/// The first rows, which attend densely because the budget covers their history: whole tiles of rows, or all.
+std::int64_t rows_within_budget(const LayerQuery& query, const SelectionRule& rule);
+
+/// LibTorch's causal attention over the first `rows` positions into out[:, :rows]. On the CPU in one call, then one head
+/// a thread, then query chunks as prompts grow, so that a stop is noticed; grouped heads are never copied.
 void dense_prefill(const LayerQuery& query, std::int64_t rows, const at::Tensor& out, const JobContext& job);
 
 /// Throws an internal error where shapes, dtypes or devices do not fit together.

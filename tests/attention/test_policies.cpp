@@ -136,7 +136,8 @@ class TestPolicies : public QObject {
         const at::Tensor v = query.v[0].narrow(0, 0, row + 1).to(at::kDouble);
         const at::Tensor scores = at::matmul(k, query.q[head][row].to(at::kDouble)).mul(query.scale);
         const at::Tensor expected = at::matmul(at::softmax(scores, 0), v);
-        QVERIFY(expected.sub(out[head][row]).abs().max().item<double>() < 1e-5);
+        const double error = expected.sub(out[head][row]).abs().max().item<double>();
+        QVERIFY2(error < 1e-5, qPrintable(QString("row %1: %2").arg(row).arg(error)));
       }
     }
   }
@@ -358,7 +359,7 @@ class TestPolicies : public QObject {
     JobContext job{source.get_token(), {}};
     int tiles = 0;
     const auto sink = [&](const SupportTile&) {
-      if (++tiles == 2) source.request_stop();
+      if (++tiles == 1) source.request_stop();
     };
     try {
       make_policy(options_for("oracle", "10"))->attend(query, clock, sink, job);

@@ -177,17 +177,20 @@ class PackedLayer final : public AttentionLayer {
     }
   }
 
+  void log_sum_exp(std::int64_t begin, std::int64_t end, float* lse, const RunTasks& run) const override {
+    LayerOutput output;
+    output.lse = lse;
+    end = std::min(end, view_.length);
+    begin = std::clamp<std::int64_t>(begin, 0, end) / tile_rows * tile_rows;
+    dense_tiles(begin, end, output, run);
+  }
+
   void dense(std::int64_t rows, const LayerOutput& output, const RunTasks& run) const override {
     rows = std::clamp<std::int64_t>(rows, 0, view_.length);
-    if (!values_finite_) return dense_by_rows(rows, output, run);
-    const auto chunks = static_cast<std::int64_t>(heads_.size());
-    const std::int64_t blocks = (rows + tile_rows - 1) / tile_rows;
-    run(blocks * chunks, [&](std::int64_t task) {  // the longest histories first
-      Tile tile = heads_[static_cast<std::size_t>(task % chunks)];
-      tile.row_begin = (blocks - 1 - task / chunks) * tile_rows;
-      tile.rows = static_cast<int>(std::min<std::int64_t>(tile_rows, rows - tile.row_begin));
-      kernels_.dense_tile(view_, tile, output, workspace(kernels_.workspace(view_, 0)));
-    });
+    if (values_finite_)
+      dense_tiles(0, rows, output, run);
+    else
+      dense_by_rows(rows, output, run);
   }
 
   void sparse(const SupportRows& support, SparseKernel kernel, const LayerOutput& output,
@@ -313,6 +316,17 @@ class PackedLayer final : public AttentionLayer {
         tile.rows = static_cast<int>(end - begin);
         kernels_.union_tile(view_, tile, keys, output, workspace(kernels_.workspace(view_, 0)));
       }
+    });
+  }
+
+  void dense_tiles(std::int64_t begin, std::int64_t end, const LayerOutput& output, const RunTasks& run) const {
+    const auto chunks = static_cast<std::int64_t>(heads_.size());
+    const std::int64_t blocks = (end - begin + tile_rows - 1) / tile_rows;
+    run(blocks * chunks, [&](std::int64_t task) {  // the longest histories first
+      Tile tile = heads_[static_cast<std::size_t>(task % chunks)];
+      tile.row_begin = begin + (blocks - 1 - task / chunks) * tile_rows;
+      tile.rows = static_cast<int>(std::min<std::int64_t>(tile_rows, end - tile.row_begin));
+      kernels_.dense_tile(view_, tile, output, workspace(kernels_.workspace(view_, 0)));
     });
   }
 

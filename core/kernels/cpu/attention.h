@@ -54,6 +54,9 @@ class AttentionLayer {
  public:
   virtual ~AttentionLayer() = default;
 
+  /// Log-sum-exp of rows [begin, end) over their whole history, without the values: what mass() needs of rows whose
+  /// output is not wanted. `lse` [Hq, L], of which these rows are written, and those of the tile that `begin` lies in.
+  virtual void log_sum_exp(std::int64_t begin, std::int64_t end, float* lse, const RunTasks& run) const = 0;
   /// Rows [0, rows) over their whole history.
   virtual void dense(std::int64_t rows, const LayerOutput& output, const RunTasks& run) const = 0;
   /// Rows of `support` over their keys. A key outside 0 … t or named twice is ignored; a row without keys gets zeros

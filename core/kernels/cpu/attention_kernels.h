@@ -49,6 +49,7 @@ struct AttentionKernels {
   int row_multiple = 8;       ///< padded_dim is a multiple of this
   /// Floats that a workspace must hold; `longest_row` is the largest support of a gathered row.
   std::int64_t (*workspace)(const LayerView& layer, std::int64_t longest_row) = nullptr;
+  /// Without output.out the values are left out: log-sum-exp alone.
   void (*dense_tile)(const LayerView& layer, const Tile& tile, const LayerOutput& output, float* work) = nullptr;
   void (*union_tile)(const LayerView& layer, const Tile& tile, const UnionKeys& keys, const LayerOutput& output,
                      float* work) = nullptr;

@@ -15,7 +15,7 @@ struct TileWork {
   float* scores;  ///< [block_keys][heads][16]
   float* p;       ///< [block_keys / group units][heads][16]
   float* out;     ///< [d][heads][16]
-  float* row;     ///< [heads][16] maximum (raw score), then sum
+  float* row;     ///< [heads][16] origin: the largest score times scale log2(e), then sum relative to it
   float* keys;    ///< [block_keys] rows of key units: copies for unions and for the layer's last keys
   float* values;  ///< [block_keys / group][d] units
 
@@ -86,11 +86,11 @@ HEADROOM_INLINE void score_block(const float* q, std::int64_t units, const float
   }
 }
 
-/// Online softmax of one head over a block: raw scores to probabilities relative to the new maximum, written as units;
-/// returns nothing, updates row[0] (maximum) and row[1] (sum) and leaves exp(old - new maximum) in `rescale`.
+/// Online softmax of one head over a block: raw scores to probabilities relative to the new origin, written as units.
+/// Updates origins and totals [16] and leaves the factor from the old origin to the new one in `rescale`.
 template <typename Dot, int Heads>
 HEADROOM_INLINE void soften_block(float* scores, std::int64_t count, const std::uint16_t* members, float to_log2,
-                                  float* maximum, float* total, float* p, float* rescale) {
+                                  float* origins, float* total, float* p, float* rescale) {
   constexpr int N = Dot::lanes, parts = tile_rows / N;
   constexpr std::int64_t row = Heads * tile_rows;
 #pragma GCC unroll 4
@@ -108,15 +108,16 @@ HEADROOM_INLINE void soften_block(float* scores, std::int64_t count, const std::
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) top[i] = larger<N>(top[i], load<N>(lane + (key + i) * row));
     }
-    // The running maximum comes first: it is never NaN, so a NaN score does not become the maximum.
-    const Floats<N> before = load<N>(maximum + part * N);
+    // The running origin comes first: it is never NaN, so a NaN score does not become it. It is kept as the rounded
+    // product: where the maximum stays, the factor must be exactly 1.
+    const Floats<N> before = load<N>(origins + part * N);
     Floats<N> now = before;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) now = larger<N>(now, top[i]);
-    store<N>(maximum + part * N, now);
+    for (int i = 0; i < 4; ++i) now = larger<N>(now, top[i] * to_log2);
+    store<N>(origins + part * N, now);
     // Lanes that saw no key yet: exp(-inf - 0) is 0, exp(-inf + inf) would be NaN.
-    const Floats<N> origin = (now > minus_infinity ? now : Floats<N>{}) * to_log2;
-    const Floats<N> factor = exp2_below_zero<N>(before * to_log2 - origin);
+    const Floats<N> origin = now > minus_infinity ? now : Floats<N>{};
+    const Floats<N> factor = exp2_below_zero<N>(before - origin);
     store<N>(rescale + part * N, factor);
     Floats<N> sum[2] = {Floats<N>{}, Floats<N>{}};
     for (std::int64_t key = 0; key < count; key += 2) {
@@ -161,7 +162,7 @@ HEADROOM_INLINE void value_block(const float* p, const float* values, std::int64
   }
 }
 
-/// One block of keys: scores, softmax, values. `members` null: every row sees every key.
+/// One block of keys: scores, softmax, values (null: not wanted). `members` null: every row sees every key.
 template <typename Dot, int Heads>
 HEADROOM_INLINE void attend_block(const LayerView& layer, const TileWork<Dot>& work, const float* keys,
                                   std::int64_t key_stride, const float* values, std::int64_t count,
@@ -173,6 +174,7 @@ HEADROOM_INLINE void attend_block(const LayerView& layer, const TileWork<Dot>& w
     soften_block<Dot, Heads>(work.scores + h * tile_rows, count, members, layer.scale * log2_e, work.row + h * tile_rows,
                              work.row + (Heads + h) * tile_rows, work.p + h * tile_rows, rescale + h * tile_rows);
   }
+  if (!values) return;
   constexpr int step = Dot::value_step(Heads);
   if (dim % step == 0)
     value_block<Dot, Heads, step>(work.p, values, value_stride, dim, count / Dot::group, rescale, work.out);
@@ -201,13 +203,14 @@ HEADROOM_INLINE void end_tile(const LayerView& layer, const Tile& tile, const Ti
     const std::int64_t head = tile.first_head + h;
     float inverse[tile_rows];
     for (int r = 0; r < rows; ++r) {
-      const float maximum = work.row[h * tile_rows + r], total = work.row[(Heads + h) * tile_rows + r];
+      const float origin = work.row[h * tile_rows + r], total = work.row[(Heads + h) * tile_rows + r];
       const bool empty = (rows_with_keys >> r & 1) == 0;
       inverse[r] = empty ? 0.0f : 1.0f / total;
       if (output.lse)
         output.lse[head * layer.length + tile.row_begin + r] =
-            empty ? minus_infinity : maximum * layer.scale + __builtin_logf(total);
+            empty ? minus_infinity : origin * ln_2 + __builtin_logf(total);
     }
+    if (!output.out) continue;
     for (std::int64_t begin = 0; begin < d; begin += tile_rows) {
       const int width = static_cast<int>(d - begin < tile_rows ? d - begin : tile_rows);
       for (int i = 0; i < width; ++i)
@@ -257,7 +260,8 @@ void dense_tile(const LayerView& layer, const Tile& tile, const LayerOutput& out
       keys = work.keys;
       values = work.values;
     }
-    attend_block<Dot, Heads>(layer, work, keys, stride, values, count, diagonal ? members : nullptr);
+    attend_block<Dot, Heads>(layer, work, keys, stride, output.out ? values : nullptr, count,
+                             diagonal ? members : nullptr);
   }
   end_tile<Dot, Heads>(layer, tile, work, 0xffff, output);
 }
