@@ -120,7 +120,7 @@ class TestRunCommand : public QObject {
     for (int index : {1, 5, 9}) {
       const auto& method = value["methods"][static_cast<std::size_t>(index)];
       QVERIFY2(std::abs(method["density"].get<double>() - expected) < 1e-9, method["id"].get<std::string>().c_str());
-      QCOMPARE(method["label"], "reference path, not optimised");
+      QVERIFY(method["label"].is_null());  // nothing to warn of: real kernels ran it
       QCOMPARE(method["plan"], "sparse in 3 of 3 layers");
     }
     QVERIFY(std::abs(value["methods"][1]["oracle_recall"]["mean"].get<double>() - 1) < 1e-6);
@@ -148,7 +148,7 @@ class TestRunCommand : public QObject {
   void table_for_people() {
     const auto result = headroom(run({"--prompt", "Hello there, hello again.", "--budget", "4"}));
     QVERIFY2(result.code == 0, result.errors.constData());
-    for (const char* word : {"dense", "oracle", "TTFT", "recall", "reference path, not optimised", "answers"})
+    for (const char* word : {"dense", "oracle", "TTFT", "recall", "answers"})
       QVERIFY2(result.output.contains(word), result.output.constData());
     QVERIFY(!result.output.contains("indexer"));  // none fits this model
     QVERIFY(!result.output.contains("speedup"));
