@@ -16,9 +16,10 @@ namespace headroom::kernels::cpu {
 namespace {
 
 constexpr std::int64_t sample_size = 256;
-constexpr std::int64_t smallest_sampled_row = 768;
+constexpr std::int64_t smallest_sampled_row = 512;
 
-/// Floats as integers of the same order, NaN apart. Both zeros have the image of +0; that of -0 is a probe like any other.
+/// Floats as integers of the same order, NaN apart. Both zeros have the image of +0; that of -0 is a probe like any
+/// other.
 inline std::uint32_t image_of(float value) {
   value += 0.0f;
   std::uint32_t bits;
@@ -31,7 +32,7 @@ inline float value_of(std::uint32_t image) {
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
-constexpr std::uint32_t image_of_minus_infinity = 0x007fffffu;
+constexpr std::uint32_t image_of_minus_infinity = 0x007fffffu, image_of_zero = 0x80000000u;
 
 /// lo is reached by count_lo >= wanted values, hi by count_hi < wanted. hi may be the image of a NaN: reached by none.
 struct Bracket {
@@ -39,43 +40,65 @@ struct Bracket {
   std::int64_t count_lo, count_hi;
 };
 
+/// Where to look for a count that differs by `missing` from that of `at`, if `from` differed by `counts`. Where values
+/// of both signs are in sight the step is linear in the values, else in their images, which is nearly their logarithm.
+inline double secant(std::uint32_t from, std::uint32_t at, double counts, double missing, const Bracket& b) {
+  const double factor = missing / counts;
+  if (b.lo < image_of_zero && b.hi > image_of_zero) {
+    const float to = value_of(at) + static_cast<float>(factor) * (value_of(at) - value_of(from));
+    return to == to ? static_cast<double>(image_of(to)) : 0.0;
+  }
+  return static_cast<double>(at) + factor * (static_cast<double>(at) - static_cast<double>(from));
+}
+
 /// Narrows the bracket until count_lo is at most wanted + slack, or lo and hi are neighbours (ties at lo). `probe` is
-/// the first guess.
+/// the first guess. Returns a guess at the value that `guessed` keys reach.
 template <class Ops>
-inline void narrow(const float* values, std::int64_t n, std::int64_t wanted, std::int64_t slack, std::uint32_t probe,
-                   Bracket& b) {
-  std::uint32_t last = b.lo;
-  std::int64_t last_count = b.count_lo;
+inline std::uint32_t narrow(const float* values, std::int64_t n, std::int64_t wanted, std::int64_t slack,
+                            std::int64_t guessed, std::uint32_t probe, Bracket& b) {
+  std::uint32_t last = b.lo, before = b.lo;
+  std::int64_t last_count = b.count_lo, before_count = b.count_lo;
   for (int step = 0; b.count_lo > wanted + slack && b.hi - b.lo > 1; ++step) {
     if (probe <= b.lo || probe >= b.hi || (step > 6 && step % 2 == 1)) probe = b.lo + (b.hi - b.lo) / 2;
     const std::int64_t count = Ops::count(values, n, value_of(probe));
-    // Secant through the last two probes; it aims at the middle of the accepted counts.
-    const auto slope_images = static_cast<double>(static_cast<std::int64_t>(probe) - static_cast<std::int64_t>(last));
-    const auto slope_counts = static_cast<double>(last_count - count);
-    const double missing = static_cast<double>(count - wanted) - 0.5 * static_cast<double>(slack);
-    if (count >= wanted) {
-      b.lo = probe;
-      b.count_lo = count;
-    } else {
-      b.hi = probe;
-      b.count_hi = count;
-    }
+    const bool reached = count >= wanted;  // no branches on it: they could not be predicted
+    b.lo = reached ? probe : b.lo;
+    b.count_lo = reached ? count : b.count_lo;
+    b.hi = reached ? b.hi : probe;
+    b.count_hi = reached ? b.count_hi : count;
+    before = last;
+    before_count = last_count;
     last = probe;
     last_count = count;
-    double next = static_cast<double>(probe);
-    if (slope_counts != 0) next += missing * slope_images / slope_counts;
-    probe = next > static_cast<double>(b.lo) && next < static_cast<double>(b.hi) ? static_cast<std::uint32_t>(next)
-                                                                                 : b.lo + (b.hi - b.lo) / 2;
+    // It aims at the middle of the accepted counts. Equal counts give an infinity or NaN, and that a bisection.
+    const double missing = static_cast<double>(count - wanted) - 0.5 * static_cast<double>(slack);
+    const double next = secant(before, last, static_cast<double>(before_count - last_count), missing, b);
+    probe =
+        next > static_cast<double>(b.lo) && next < static_cast<double>(b.hi) ? static_cast<std::uint32_t>(next) : b.lo;
   }
+  const double guess = secant(before, last, static_cast<double>(before_count - last_count),
+                              static_cast<double>(last_count - guessed), b);
+  return guess > 0.0 && guess < 4294967295.0 ? static_cast<std::uint32_t>(guess) : b.lo;
 }
 
-/// Positions of the `wanted` largest of n values, of which `reaching` >= wanted are >= value_of(lo). `positions` null:
-/// value i stands at i.
+/// The value that `rank` keys reach, as if they were spread evenly over the bracket.
+inline std::uint32_t even_guess(std::int64_t rank, const Bracket& b) {
+  const double guess = secant(b.lo, b.hi, static_cast<double>(b.count_lo), -static_cast<double>(rank), b);
+  return guess > static_cast<double>(b.lo) && guess < static_cast<double>(b.hi) ? static_cast<std::uint32_t>(guess)
+                                                                                : b.lo;
+}
+
+/// An image that no value reaches.
 template <class Ops>
-inline void finish(const float* values, const std::int32_t* positions, std::int64_t n, std::int64_t reaching,
-                   std::int64_t wanted, std::uint32_t lo, std::uint32_t guess, std::int32_t offset, std::int32_t* out) {
-  Bracket b{lo, image_of(Ops::max(values, n)) + 1, reaching, 0};
-  narrow<Ops>(values, n, wanted, 0, guess, b);
+inline std::uint32_t top_of(const float* values, std::int64_t n) {
+  return image_of(Ops::max(values, n)) + 1;
+}
+
+/// Positions of the `wanted` largest of n values. `positions` null: value i stands at i.
+template <class Ops>
+inline void finish(const float* values, const std::int32_t* positions, std::int64_t n, std::int64_t wanted, Bracket b,
+                   std::uint32_t guess, std::int32_t offset, std::int32_t* out) {
+  narrow<Ops>(values, n, wanted, 0, wanted, guess, b);
   const float floor = value_of(b.lo);
   std::int64_t end_of_ties = n;
   if (b.count_lo > wanted) {
@@ -102,31 +125,21 @@ inline void fill_with_nan(const float* scores, std::int64_t n, std::int64_t nans
 template <class Ops>
 inline void largest(const float* scores, std::int64_t n, std::int64_t wanted, std::int32_t offset, std::int32_t* out,
                     float* values, std::int32_t* positions) {
-  if (n >= smallest_sampled_row) {
+  // Where much of the row is wanted, leaving out the rest costs more than counting it again.
+  if (n >= smallest_sampled_row && 5 * wanted <= n) {
     alignas(64) float sample[sample_size];
-    // An odd stride visits every residue of the keys' own periods.
-    const std::int64_t stride = (n / sample_size - 1) | 1;
-    for (std::int64_t i = 0; i < sample_size; ++i) sample[i] = scores[i * stride];
+    for (std::int64_t i = 0; i < sample_size; ++i) sample[i] = scores[i * n / sample_size];
     const double expected = static_cast<double>(wanted) * static_cast<double>(sample_size) / static_cast<double>(n);
     const double deviation = Ops::square_root(expected * (1 - static_cast<double>(wanted) / static_cast<double>(n)));
     const auto rank = static_cast<std::int64_t>(expected + 3 * deviation + 1.5);
-    const std::int64_t ordered = rank < sample_size ? Ops::count(sample, sample_size, -__builtin_inff()) : 0;
+    const std::int64_t ordered = Ops::count(sample, sample_size, -__builtin_inff());
     if (rank < ordered) {
-      const std::uint32_t top = image_of(Ops::max(sample, sample_size)) + 1;
-      Bracket b{image_of(Ops::min(sample, sample_size)), top, ordered, 0};
-      const auto guess = [&](std::int64_t r) {  // as if the sample were spread evenly
-        return b.hi - static_cast<std::uint32_t>(static_cast<double>(b.hi - b.lo) * static_cast<double>(r) /
-                                                 static_cast<double>(b.count_lo));
-      };
-      narrow<Ops>(sample, sample_size, rank, 4, guess(rank), b);
-      const std::uint32_t lo = b.lo;
-      b.hi = top;
-      b.count_hi = 0;
-      const auto middle = static_cast<std::int64_t>(expected) + 1;
-      narrow<Ops>(sample, sample_size, middle, 4, guess(middle), b);
-      const std::int64_t kept = Ops::keep(scores, n, value_of(lo), values, positions);
+      Bracket b{image_of(Ops::min(sample, sample_size)), top_of<Ops>(sample, sample_size), ordered, 0};
+      const std::uint32_t guess =
+          narrow<Ops>(sample, sample_size, rank, 4, static_cast<std::int64_t>(expected) + 1, even_guess(rank, b), b);
+      const std::int64_t kept = Ops::keep(scores, n, value_of(b.lo), values, positions);
       if (kept >= wanted) {
-        finish<Ops>(values, positions, kept, kept, wanted, lo, b.lo, offset, out);
+        finish<Ops>(values, positions, kept, wanted, {b.lo, top_of<Ops>(values, kept), kept, 0}, guess, offset, out);
         return;
       }
     }
@@ -136,8 +149,9 @@ inline void largest(const float* scores, std::int64_t n, std::int64_t wanted, st
     fill_with_nan(scores, n, wanted - ordered, offset, out);
     return;
   }
-  const std::uint32_t lo = ordered > wanted ? image_of(Ops::min(scores, n)) : image_of_minus_infinity;
-  finish<Ops>(scores, nullptr, n, ordered, wanted, lo, lo, offset, out);
+  const Bracket b{ordered > wanted ? image_of(Ops::min(scores, n)) : image_of_minus_infinity, top_of<Ops>(scores, n),
+                  ordered, 0};
+  finish<Ops>(scores, nullptr, n, wanted, b, even_guess(wanted, b), offset, out);
 }
 
 }  // namespace
