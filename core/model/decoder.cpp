@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "model/row_kernels.h"
+#include "model/row_pieces.h"
 #include "model/weights.h"
 
 namespace headroom::model {
@@ -86,7 +87,7 @@ class LlamaDecoder final : public Decoder {
       PrefillResult result;
       StageClock untimed;
       StageClock& clock = options.clock ? *options.clock : untimed;
-      const at::Tensor hidden = forward(ids, options, clock, &result.cache);
+      const at::Tensor hidden = forward(ids, options, clock, &result.cache, static_cast<bool>(options.hidden_observer));
       const StageScope scope(clock, Stage::other, -1);
       result.last_logits = head(hidden.narrow(0, hidden.size(0) - 1, 1)).squeeze(0);
       check_finite(result.last_logits);
@@ -103,7 +104,7 @@ class LlamaDecoder final : public Decoder {
       options.policy = options.dense_policy = &dense;
       options.job = job;
       StageClock untimed;
-      const at::Tensor hidden = forward(ids, options, untimed, nullptr);
+      const at::Tensor hidden = forward(ids, options, untimed, nullptr, true);
       const std::int64_t length = hidden.size(0);
       at::Tensor all = at::empty({length, config_.vocabulary}, at::TensorOptions().dtype(at::kFloat));
       for (std::int64_t row = 0; row < length; row += output_rows) {
@@ -133,20 +134,23 @@ class LlamaDecoder final : public Decoder {
       const RopeTable table =
           rope_table(place, 1, config_.head_dim, config_.rope_base, weights_.rope_divisors, device_);
       const std::int64_t d = config_.head_dim, group = config_.num_q_heads / config_.num_kv_heads;
-      const at::Tensor x = at::empty({1, config_.width}, options());
-      const at::Tensor q = at::empty({config_.num_q_heads, 1, d}, options());
-      const at::Tensor k = at::empty({config_.num_kv_heads, 1, d}, options()), v = at::empty(k.sizes(), options());
+      const at::Tensor normed = at::empty({1, config_.width}, options());
+      LayerQuery query;
+      query.q = at::empty({config_.num_q_heads, 1, d}, options());
+      query.k = at::empty({config_.num_kv_heads, 1, d}, options());
+      query.v = at::empty({config_.num_kv_heads, 1, d}, options());
+      rms_norm(hidden, weights_.layers.front().attention_norm, config_.rms_epsilon, normed);
       for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
         const LayerWeights& layer = weights_.layers[i];
-        project(layer, hidden, table, 0, 1, x, q, k, v, buffers);
-        cache.k[i].narrow(1, place, 1).copy_(k);
-        cache.v[i].narrow(1, place, 1).copy_(v);
+        project(layer, normed, table, 0, query, buffers);
+        cache.k[i].narrow(1, place, 1).copy_(query.k);
+        cache.v[i].narrow(1, place, 1).copy_(query.v);
         // The query heads of one KV head become the rows of one small attention problem: no copies of k and v.
         const at::Tensor seen = at::scaled_dot_product_attention(
-            q.view({1, config_.num_kv_heads, group, d}), cache.k[i].narrow(1, 0, place + 1).unsqueeze(0),
+            query.q.view({1, config_.num_kv_heads, group, d}), cache.k[i].narrow(1, 0, place + 1).unsqueeze(0),
             cache.v[i].narrow(1, 0, place + 1).unsqueeze(0), {}, 0.0, false, scale());
-        finish_attention(layer, hidden, seen.reshape({1, config_.num_q_heads * d}), buffers);
-        mlp(layer, hidden, buffers);
+        finish_attention(layer, seen.reshape({1, config_.num_q_heads * d}), hidden, normed, buffers);
+        mlp(i, hidden, normed, buffers);
       }
       ++cache.length;
       at::Tensor result = head(hidden).squeeze(0);
@@ -156,11 +160,10 @@ class LlamaDecoder final : public Decoder {
   }
 
  private:
-  // Rows worked on at a time: on the CPU their activations stay in the cache, on a GPU they bound the memory.
-  static constexpr std::int64_t cpu_rows = 512, gpu_rows = 8192, output_rows = 256;
+  static constexpr std::int64_t output_rows = 256;  // whose logits of the whole vocabulary are held at a time
 
-  struct Buffers {  // [rows, …] of one chunk
-    at::Tensor qkv, normed, gate_up, gated, out;
+  struct Buffers {  // [rows, …] of one piece
+    at::Tensor qkv, gate_up, gated, out;
   };
 
   static c10::ScalarType choose_dtype(const DecoderOptions& options) {
@@ -171,14 +174,11 @@ class LlamaDecoder final : public Decoder {
   }
   at::TensorOptions options() const { return at::TensorOptions().device(device_).dtype(dtype_); }
   double scale() const { return 1.0 / std::sqrt(static_cast<double>(config_.head_dim)); }
-  std::int64_t chunk_rows(std::int64_t length) const {
-    return std::min(length, device_.is_cpu() ? cpu_rows : gpu_rows);
-  }
 
   Buffers make_buffers(std::int64_t rows) const {
     const auto make = [&](std::int64_t columns) { return at::empty({rows, columns}, options()); };
-    return {make((config_.num_q_heads + 2 * config_.num_kv_heads) * config_.head_dim), make(config_.width),
-            make(2 * config_.mlp_width), make(config_.mlp_width), make(config_.width)};
+    return {make((config_.num_q_heads + 2 * config_.num_kv_heads) * config_.head_dim), make(2 * config_.mlp_width),
+            make(config_.mlp_width), make(config_.width)};
   }
 
   void check_id(std::int32_t id, const std::string& place) const {
@@ -211,32 +211,31 @@ class LlamaDecoder final : public Decoder {
     return output_logits(normed, weights_.output);
   }
 
-  // Rows [first, first + rows) of q, k, v from their hidden rows; also leaves the normalised input in x.
-  void project(const LayerWeights& layer, const at::Tensor& hidden, const RopeTable& table, std::int64_t first,
-               std::int64_t rows, const at::Tensor& x, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-               const Buffers& buffers) const {
-    const at::Tensor normed = x.narrow(0, first, rows);
-    rms_norm(hidden.narrow(0, first, rows), layer.attention_norm, config_.rms_epsilon, normed);
-    at::Tensor qkv = buffers.qkv.narrow(0, 0, rows);
+  // The steps of a layer on some rows; `normed` is the input of the next product, in place of the one before.
+  // Rows first … of q, k, v:
+  void project(const LayerWeights& layer, const at::Tensor& normed, const RopeTable& table, std::int64_t first,
+               const LayerQuery& query, const Buffers& buffers) const {
+    at::Tensor qkv = buffers.qkv.narrow(0, 0, normed.size(0));
     at::mm_out(qkv, normed, layer.qkv.t());
-    rope_split(qkv, {table.cosine.narrow(0, first, rows), table.sine.narrow(0, first, rows)}, first, q, k, v);
+    rope_split(qkv, table, first, query.q, query.k, query.v);
   }
-  void finish_attention(const LayerWeights& layer, at::Tensor hidden, const at::Tensor& attended,
-                        const Buffers& buffers) const {
+  void finish_attention(const LayerWeights& layer, const at::Tensor& attended, const at::Tensor& hidden,
+                        const at::Tensor& normed, const Buffers& buffers) const {
     at::Tensor out = buffers.out.narrow(0, 0, hidden.size(0));
     at::mm_out(out, attended, layer.attention_output.t());
-    hidden.add_(out);
+    add_rms_norm(hidden, out, layer.mlp_norm, config_.rms_epsilon, normed);
   }
-  void mlp(const LayerWeights& layer, at::Tensor hidden, const Buffers& buffers) const {
+  void mlp(std::size_t number, const at::Tensor& hidden, const at::Tensor& normed, const Buffers& buffers) const {
+    const LayerWeights& layer = weights_.layers[number];
     const std::int64_t rows = hidden.size(0);
-    const at::Tensor normed = buffers.normed.narrow(0, 0, rows);
     at::Tensor gate_up = buffers.gate_up.narrow(0, 0, rows), gated = buffers.gated.narrow(0, 0, rows);
     at::Tensor out = buffers.out.narrow(0, 0, rows);
-    rms_norm(hidden, layer.mlp_norm, config_.rms_epsilon, normed);
     at::mm_out(gate_up, normed, layer.gate_up.t());
     silu_mul(gate_up, gated);
     at::mm_out(out, gated, layer.down.t());
-    hidden.add_(out);
+    const bool last = number + 1 == weights_.layers.size();
+    add_rms_norm(hidden, out, last ? at::Tensor() : weights_.layers[number + 1].attention_norm, config_.rms_epsilon,
+                 last ? at::Tensor() : normed);
   }
 
   at::Tensor attend(const LayerQuery& query, const PrefillOptions& options, StageClock& clock) const {
@@ -252,14 +251,14 @@ class LlamaDecoder final : public Decoder {
     return output;
   }
 
-  // Hidden states [L, width] after the last layer; fills `cache` where it is given.
+  // Hidden states after the last layer, [L, width] or of some of the last rows alone; fills `cache` where it is given.
   at::Tensor forward(std::span<const std::int32_t> ids, const PrefillOptions& options, StageClock& clock,
-                     KvCache* cache) const {
+                     KvCache* cache, bool all_rows) const {
     check_ids(ids, options.allow_past_context);
     if (!options.policy || !options.dense_policy || options.extra_capacity < 0)
       throw Error(ErrorKind::internal, "prefill needs two policies and a capacity that is not negative");
     const auto length = static_cast<std::int64_t>(ids.size());
-    const std::int64_t d = config_.head_dim, chunk = chunk_rows(length);
+    const std::int64_t d = config_.head_dim;
     at::Tensor hidden;
     RopeTable table;
     {
@@ -267,50 +266,69 @@ class LlamaDecoder final : public Decoder {
       hidden = embed(ids);
       table = rope_table(0, length, d, config_.rope_base, weights_.rope_divisors, device_);
     }
-    const Buffers buffers = make_buffers(chunk);
-    const auto chunks = [&](auto&& work) {
-      for (std::int64_t row = 0; row < length; row += chunk) {
-        options.job.check();
-        work(row, std::min(chunk, length - row));
-      }
-    };
+    const RowPieces whole(0, length, device_);
+    const std::int64_t tail_rows = std::min(length, RowPieces::least_rows);
+    const RowPieces tail(length - tail_rows, tail_rows, device_);
+    std::vector<Buffers> buffers;
+    for (std::int64_t i = 0; i < whole.workers(); ++i) buffers.push_back(make_buffers(whole.largest()));
+    LayerQuery query;
+    query.scale = scale();
+    query.rope_base = config_.rope_base;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       const int number = static_cast<int>(i);
       const LayerWeights& layer = weights_.layers[i];
+      const bool last = i + 1 == weights_.layers.size();
       options.job.report({.phase = "prefill", .done = number, .total = config_.num_layers, .layer = number});
-      LayerQuery query;
       query.layer = number;
-      query.scale = scale();
-      query.rope_base = config_.rope_base;
-      query.x = at::empty({length, config_.width}, this->options());
-      query.q = at::empty({config_.num_q_heads, length, d}, this->options());
-      query.k = at::empty({config_.num_kv_heads, length, d}, this->options());
-      query.v = at::empty({config_.num_kv_heads, length, d}, this->options());
-      chunks([&](std::int64_t row, std::int64_t rows) {
+      if (i == 0) query.x = at::empty(hidden.sizes(), this->options());
+      renew(query.q, {config_.num_q_heads, length, d});
+      renew(query.k, {config_.num_kv_heads, length, d});
+      renew(query.v, {config_.num_kv_heads, length, d});
+      {
         const StageScope scope(clock, Stage::projections, number);
-        project(layer, hidden, table, row, rows, query.x, query.q, query.k, query.v, buffers);
-      });
+        whole.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          const at::Tensor normed = query.x.narrow(0, first, rows);
+          if (i == 0) rms_norm(hidden.narrow(0, first, rows), layer.attention_norm, config_.rms_epsilon, normed);
+          const RopeTable places = {table.cosine.narrow(0, first, rows), table.sine.narrow(0, first, rows)};
+          project(layer, normed, places, first, query, buffers[static_cast<std::size_t>(worker)]);
+        });
+      }
       if (cache) {
         const StageScope scope(clock, Stage::other, number);
         cache->k.push_back(with_room(query.k, options.extra_capacity));
         cache->v.push_back(with_room(query.v, options.extra_capacity));
       }
-      const at::Tensor attended = attend(query, options, clock).transpose(0, 1);  // [L, Hq, d]
-      chunks([&](std::int64_t row, std::int64_t rows) {
-        const at::Tensor part = hidden.narrow(0, row, rows);
-        {
-          const StageScope scope(clock, Stage::projections, number);
-          finish_attention(layer, part, attended.narrow(0, row, rows).reshape({rows, config_.num_q_heads * d}),
-                           buffers);
-        }
+      at::Tensor attended = attend(query, options, clock).transpose(0, 1);  // [L, Hq, d]
+      // What comes after the last layer's attention concerns a row alone: rows that nobody reads are left out.
+      const RowPieces& pieces = last && !all_rows ? tail : whole;
+      renew(query.x, hidden.sizes());  // from here on the input of the MLP, then of the next layer
+      {
+        const StageScope scope(clock, Stage::projections, number);
+        pieces.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          finish_attention(layer, attended.narrow(0, first, rows).reshape({rows, config_.num_q_heads * d}),
+                           hidden.narrow(0, first, rows), query.x.narrow(0, first, rows),
+                           buffers[static_cast<std::size_t>(worker)]);
+        });
+      }
+      attended.reset();
+      {
         const StageScope scope(clock, Stage::mlp, number);
-        mlp(layer, part, buffers);
-      });
+        pieces.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          mlp(i, hidden.narrow(0, first, rows), query.x.narrow(0, first, rows),
+              buffers[static_cast<std::size_t>(worker)]);
+        });
+      }
       if (options.hidden_observer) options.hidden_observer(number, hidden.clone());
     }
     if (cache) cache->length = length;
     options.job.report({.phase = "prefill", .done = config_.num_layers, .total = config_.num_layers});
-    return hidden;
+    return all_rows ? hidden : hidden.narrow(0, length - tail_rows, tail_rows);
+  }
+
+  // Room for a layer's tensor: the one before it, unless somebody (the cache, an observer) has kept that.
+  void renew(at::Tensor& tensor, at::IntArrayRef shape) const {
+    if (!tensor.defined() || tensor.use_count() > 1 || tensor.storage().use_count() > 1)
+      tensor = at::empty(shape, options());
   }
 
   // The same tensor where nothing will be decoded; policies always see q, k and v without gaps.

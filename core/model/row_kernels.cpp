@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
+
+#include "kernels/cpu/decoder_rows.h"
 
 namespace headroom::model {
+namespace cpu = kernels::cpu;
 namespace {
 
 struct Bf16 {
@@ -25,14 +27,6 @@ inline float load(float value) {
 inline float load(Bf16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
 }
-inline void store(float& place, float value) {
-  place = value;
-}
-inline void store(Bf16& place, float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  place.bits = static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // to nearest even
-}
-
 // Calls f(T*) with the element type that stands for the tensor's dtype.
 template <typename F>
 void with_type(const at::Tensor& tensor, F&& f) {
@@ -62,14 +56,26 @@ float dot(const T* a, const U* b, std::int64_t count) {
   return sums[0] + rest;
 }
 
-template <typename T>
-void rope_head(const T* __restrict in, T* __restrict out, const float* __restrict cosine, const float* __restrict sine,
-               std::int64_t half) {
-  for (std::int64_t j = 0; j < half; ++j) {
-    const float a = load(in[j]), b = load(in[j + half]);
-    store(out[j], a * cosine[j] - b * sine[j]);
-    store(out[j + half], b * cosine[j] + a * sine[j]);
-  }
+cpu::Element element_of(const at::Tensor& tensor) {
+  if (tensor.scalar_type() == at::kFloat) return cpu::Element::f32;
+  TORCH_CHECK(tensor.scalar_type() == at::kBFloat16, "bf16 or fp32 expected");
+  return cpu::Element::bf16;
+}
+
+const cpu::DecoderRows& kernels() {
+  static const cpu::DecoderRows& best = cpu::decoder_rows();
+  return best;
+}
+
+void norm_cpu(const at::Tensor& hidden, const at::Tensor* addend, const at::Tensor& weight, double epsilon,
+              const at::Tensor& out) {
+  kernels().norm(element_of(hidden), {.hidden = hidden.data_ptr(),
+                                      .addend = addend ? addend->data_ptr() : nullptr,
+                                      .weight = weight.defined() ? weight.data_ptr<float>() : nullptr,
+                                      .epsilon = static_cast<float>(epsilon),
+                                      .out = out.defined() ? out.data_ptr() : nullptr,
+                                      .rows = hidden.size(0),
+                                      .width = hidden.size(1)});
 }
 
 at::Tensor rotate_halves(const at::Tensor& heads, const RopeTable& table) {  // [H, rows, d]
@@ -84,29 +90,31 @@ at::Tensor rotate_halves(const at::Tensor& heads, const RopeTable& table) {  // 
 }  // namespace
 
 void rms_norm(const at::Tensor& in, const at::Tensor& weight, double epsilon, const at::Tensor& out) {
-  const std::int64_t rows = in.size(0), width = in.size(1);
-  if (!in.is_cpu()) {
-    at::Tensor target = out;
-    target.copy_(at::rms_norm(in, {width}, weight, epsilon));
+  if (in.is_cpu()) {
+    norm_cpu(in, nullptr, weight, epsilon, out);
     return;
   }
-  const float* scale = weight.data_ptr<float>();
-  with_type(in, [&]<typename T>(T* input) {
-    T* output = static_cast<T*>(out.data_ptr());
-    at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* __restrict from = input + r * width;
-        T* __restrict to = output + r * width;
-        const float mean = dot(from, from, width) / static_cast<float>(width);
-        const float inverse = 1.0f / std::sqrt(mean + static_cast<float>(epsilon));
-        for (std::int64_t j = 0; j < width; ++j) store(to[j], load(from[j]) * inverse * scale[j]);
-      }
-    });
-  });
+  at::Tensor target = out;
+  target.copy_(at::rms_norm(in, {in.size(1)}, weight, epsilon));
+}
+
+void add_rms_norm(const at::Tensor& hidden, const at::Tensor& addend, const at::Tensor& weight, double epsilon,
+                  const at::Tensor& out) {
+  if (hidden.is_cpu()) {
+    norm_cpu(hidden, &addend, weight, epsilon, out);
+    return;
+  }
+  hidden.add_(addend);
+  if (out.defined()) rms_norm(hidden, weight, epsilon, out);
 }
 
 void silu_mul(const at::Tensor& gate_up, at::Tensor gated) {
-  const std::int64_t width = gated.size(1);
+  const std::int64_t rows = gated.size(0), width = gated.size(1);
+  if (gated.is_cpu()) {
+    kernels().gate(element_of(gated),
+                   {.gate_up = gate_up.data_ptr(), .out = gated.data_ptr(), .rows = rows, .width = width});
+    return;
+  }
   at::silu_out(gated, gate_up.narrow(1, 0, width));
   gated.mul_(gate_up.narrow(1, width, width));
 }
@@ -139,7 +147,7 @@ RopeTable rope_table(std::int64_t first, std::int64_t count, std::int64_t head_d
 
 void rope_split(const at::Tensor& qkv, const RopeTable& table, std::int64_t first_row, const at::Tensor& q,
                 const at::Tensor& k, const at::Tensor& v) {
-  const std::int64_t rows = qkv.size(0), length = q.size(1), dim = q.size(2), half = dim / 2;
+  const std::int64_t rows = qkv.size(0), dim = q.size(2);
   const std::int64_t num_q = q.size(0), num_kv = k.size(0);
   if (!qkv.is_cpu()) {
     const at::Tensor heads = qkv.view({rows, num_q + 2 * num_kv, dim}).transpose(0, 1);
@@ -148,25 +156,18 @@ void rope_split(const at::Tensor& qkv, const RopeTable& table, std::int64_t firs
     v.narrow(1, first_row, rows).copy_(heads.narrow(0, num_q + num_kv, num_kv));
     return;
   }
-  const float* cosine = table.cosine.data_ptr<float>();
-  const float* sine = table.sine.data_ptr<float>();
-  with_type(qkv, [&]<typename T>(T* input) {
-    T* to_q = static_cast<T*>(q.data_ptr());
-    T* to_k = static_cast<T*>(k.data_ptr());
-    T* to_v = static_cast<T*>(v.data_ptr());
-    at::parallel_for(0, rows, 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* from = input + r * (num_q + 2 * num_kv) * dim;
-        const std::int64_t place = first_row + r;
-        for (std::int64_t h = 0; h < num_q + num_kv; ++h, from += dim) {
-          T* to = h < num_q ? to_q + (h * length + place) * dim : to_k + ((h - num_q) * length + place) * dim;
-          rope_head(from, to, cosine + r * half, sine + r * half, half);
-        }
-        for (std::int64_t h = 0; h < num_kv; ++h, from += dim)
-          std::memcpy(to_v + (h * length + place) * dim, from, static_cast<std::size_t>(dim) * sizeof(T));
-      }
-    });
-  });
+  kernels().rope(element_of(qkv), {.qkv = qkv.data_ptr(),
+                                   .cosine = table.cosine.data_ptr<float>(),
+                                   .sine = table.sine.data_ptr<float>(),
+                                   .num_q_heads = num_q,
+                                   .num_kv_heads = num_kv,
+                                   .head_dim = dim,
+                                   .rows = rows,
+                                   .first = first_row,
+                                   .places = q.size(1),
+                                   .q = q.data_ptr(),
+                                   .k = k.data_ptr(),
+                                   .v = v.data_ptr()});
 }
 
 at::Tensor output_logits(const at::Tensor& hidden, const at::Tensor& output) {

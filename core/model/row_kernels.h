@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small row-wise steps between the large products. On the CPU one plain loop each, one pass over memory, threaded
-// over rows; elsewhere ATen's operators. Statistics and rotations are computed in fp32 whatever the dtype.
+// The small row-wise steps between the large products: on the CPU the kernels of kernels/cpu/decoder_rows.h on the
+// calling thread, elsewhere ATen's operators. Statistics and rotations are computed in fp32 whatever the dtype.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +12,10 @@ namespace headroom::model {
 
 /// out[r] = in[r] / rms(in[r]) * weight. `in`, `out`: [rows, width], contiguous, bf16 or fp32; `weight`: [width].
 void rms_norm(const at::Tensor& in, const at::Tensor& weight, double epsilon, const at::Tensor& out);
+
+/// hidden += addend; then, where `out` is defined, out = rms_norm(hidden).
+void add_rms_norm(const at::Tensor& hidden, const at::Tensor& addend, const at::Tensor& weight, double epsilon,
+                  const at::Tensor& out);
 
 /// gated[r, j] = silu(gate_up[r, j]) * gate_up[r, width + j]. `gate_up`: [rows, 2 width], `gated`: [rows, width].
 void silu_mul(const at::Tensor& gate_up, at::Tensor gated);
