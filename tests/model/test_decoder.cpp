@@ -2,6 +2,7 @@
 // The decoder on a small random model: cache, chunks, seams to policies and observers, and what it refuses.
 #include <ATen/Parallel.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/max.h>
 
 #include <QtTest>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "model/decoder.h"
 #include "model/random_checkpoint.h"
+#include "model/row_pieces.h"
 
 using namespace headroom;
 using attention::LayerQuery;
@@ -147,6 +149,76 @@ class TestDecoder : public QObject {
     QVERIFY(narrow->dtype() == at::kBFloat16);
     QVERIFY(difference(narrow->logits(ids, {}), wide) < 0.08 * wide.abs().max().item<double>());
     QVERIFY(difference(narrow->logits(ids, {})[199], narrow->prefill(ids, dense_options()).last_logits) < 0.05);
+  }
+
+  // The same bits from any number of threads, and where rows that nobody reads are left out.
+  void threads_do_not_show() {
+    const int before = at::get_num_threads();
+    for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const auto decoder = load(file_, dtype);
+      for (const std::size_t length : {1, 16, 33, 700, 1300}) {
+        const auto ids = some_ids(length);
+        std::vector<model::PrefillResult> results;
+        for (const int threads : {1, 2, 3, 7}) {
+          at::set_num_threads(threads);
+          auto options = dense_options();
+          if (threads == 2) options.hidden_observer = [](int, const at::Tensor&) {};  // reads every row
+          results.push_back(decoder->prefill(ids, options));
+          QVERIFY(results.front().last_logits.equal(results.back().last_logits));
+          for (std::size_t layer = 0; layer < 3; ++layer) {
+            QVERIFY(results.front().cache.k[layer].equal(results.back().cache.k[layer]));
+            QVERIFY(results.front().cache.v[layer].equal(results.back().cache.v[layer]));
+          }
+        }
+        at::set_num_threads(before);
+      }
+    }
+  }
+
+  // A layer's tensors take the place of the layer before, except where somebody still holds those.
+  void kept_tensors_stay() {
+    const auto decoder = load(file_);
+    std::vector<LayerQuery> kept;
+    std::vector<at::Tensor> copies;
+    auto options = dense_options();
+    options.extra_capacity = 1;
+    options.observer = [&](const LayerQuery& query, const at::Tensor&, const auto&) {
+      kept.push_back(query);
+      for (const at::Tensor* tensor : {&query.x, &query.q, &query.k, &query.v}) copies.push_back(tensor->clone());
+    };
+    decoder->prefill(some_ids(70), options);
+    QCOMPARE(kept.size(), std::size_t{3});
+    for (std::size_t i = 0; i < 3; ++i) {
+      const LayerQuery& query = kept[i];
+      std::size_t copy = 4 * i;
+      for (const at::Tensor* tensor : {&query.x, &query.q, &query.k, &query.v}) QVERIFY(tensor->equal(copies[copy++]));
+    }
+    QVERIFY(!kept[0].q.equal(kept[1].q) && !kept[0].x.equal(kept[1].x));
+  }
+
+  void pieces_cover_every_row_once() {
+    const int before = at::get_num_threads();
+    for (const int threads : {1, 2, 5, 64}) {
+      at::set_num_threads(threads);
+      for (const std::int64_t length : {1, 15, 16, 31, 32, 100, 511, 513, 2048, 5000, 16384}) {
+        const model::RowPieces pieces(3, length, at::kCPU);
+        std::mutex mutex;
+        std::vector<int> seen(static_cast<std::size_t>(length + 3));
+        pieces.run({}, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          const std::lock_guard lock(mutex);
+          QVERIFY(worker >= 0 && worker < pieces.workers());
+          QVERIFY(rows <= pieces.largest() && rows <= 512);
+          QVERIFY(rows >= std::min<std::int64_t>(length, model::RowPieces::least_rows));
+          for (std::int64_t row = first; row < first + rows; ++row) ++seen[static_cast<std::size_t>(row)];
+        });
+        QCOMPARE(std::count(seen.begin() + 3, seen.end(), 1), length);
+        QCOMPARE(std::count(seen.begin(), seen.begin() + 3, 0), std::ptrdiff_t{3});
+      }
+    }
+    at::set_num_threads(before);
+    const model::RowPieces pieces(0, 4096, at::kCPU);
+    EXPECT_ERROR(pieces.run({}, [](std::int64_t, std::int64_t, std::int64_t) { throw usage_error("stop here"); }),
+                 ErrorKind::usage, "stop here");
   }
 
   void dense_layers_and_observers() {
