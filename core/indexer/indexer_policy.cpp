@@ -15,7 +15,7 @@
 #include <limits>
 #include <mutex>
 
-#include "attention/cpu_tasks.h"
+#include "attention/cpu_layer.h"
 #include "attention/sparse_prefill.h"
 #include "attention/validate.h"
 #include "base/error.h"
@@ -40,6 +40,11 @@ struct Placed {
   }
 };
 
+/// bf16, else fp32: a model's x has one of the two.
+cpu::Element element_of(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 ? cpu::Element::bf16 : cpu::Element::f32;
+}
+
 Placed place(const LayerWeights& weights, double epsilon, const at::Tensor& x) {
   Placed placed;
   placed.dtype = x.scalar_type();
@@ -52,12 +57,13 @@ Placed place(const LayerWeights& weights, double epsilon, const at::Tensor& x) {
   placed.projector =
       cpu::make_index_projector({q.size(1), q.size(0), q.const_data_ptr<float>(), k.const_data_ptr<float>(),
                                  placed.k_norm.const_data_ptr<float>(), static_cast<float>(epsilon)},
-                                attention::element_of(x));
+                                element_of(x));
   return placed;
 }
 
 /// q and k in x's dtype.
-Projections project_cpu(const cpu::IndexProjector& projector, const RotaryTable& table, const at::Tensor& x) {
+Projections project_cpu(const cpu::IndexProjector& projector, const RotaryTable& table, const at::Tensor& x,
+                        const cpu::RunTasks& run_tasks) {
   const at::Tensor rows = x.contiguous();
   const std::int64_t length = x.size(0), half = table.cosine.size(1), width = x.size(1);
   const Projections out{at::empty({length, 2 * half}, x.options()), at::empty({length, 2 * half}, x.options())};
@@ -68,7 +74,7 @@ Projections project_cpu(const cpu::IndexProjector& projector, const RotaryTable&
     return const_cast<char*>(at_row(tensor.mutable_data_ptr(), row, 2 * half));
   };
   constexpr std::int64_t chunk = 64;
-  attention::run_tasks((length + chunk - 1) / chunk, [&](std::int64_t i) {
+  run_tasks((length + chunk - 1) / chunk, [&](std::int64_t i) {
     const std::int64_t begin = i * chunk;
     projector.project({std::min(chunk, length - begin), at_row(rows.const_data_ptr(), begin, width),
                        table.cosine.const_data_ptr<float>() + begin * half,
@@ -89,9 +95,10 @@ Projections project_device(const Placed& placed, const RotaryTable& table, doubl
 }
 
 /// Both as fp32.
-Projections project_placed(const Placed& placed, const RotaryTable& table, double epsilon, const at::Tensor& x) {
+Projections project_placed(const Placed& placed, const RotaryTable& table, double epsilon, const at::Tensor& x,
+                           const JobContext& job) {
   if (!placed.projector) return project_device(placed, table, epsilon, x);
-  const Projections out = project_cpu(*placed.projector, table, x);
+  const Projections out = project_cpu(*placed.projector, table, x, attention::parallel_tasks(job));
   return {out.q.to(at::kFloat), out.k.to(at::kFloat)};
 }
 
@@ -116,7 +123,7 @@ class IndexerPolicy final : public attention::Policy {
     {
       const StageScope scope(clock, Stage::score, query.layer);
       const auto [placed, table] = prepare(query);
-      projected = project_placed(placed, table, indexer_->metadata.norm_epsilon, query.x);
+      projected = project_placed(placed, table, indexer_->metadata.norm_epsilon, query.x, job);
       projected.q.mul_(1 / std::sqrt(static_cast<double>(projected.q.size(1))));
     }
     const attention::RowScorer scorer = [&](std::int64_t begin, std::int64_t end) {
@@ -139,10 +146,13 @@ class IndexerPolicy final : public attention::Policy {
     {
       const StageScope scope(clock, Stage::score, query.layer);
       const auto [placed, table] = prepare(query);
-      projected = project_cpu(*placed.projector, table, query.x);
-      scorer = cpu::make_index_scorer({attention::element_of(projected.q), query.length(), projected.q.size(1),
-                                       projected.q.const_data_ptr(), projected.k.const_data_ptr()},
-                                      attention::run_tasks);
+      if (attention::rows_within_budget(query, rule_) < query.length()) {  // else no row is selected for
+        const cpu::RunTasks run_tasks = attention::parallel_tasks(job);
+        projected = project_cpu(*placed.projector, table, query.x, run_tasks);
+        scorer = cpu::make_index_scorer({element_of(projected.q), query.length(), projected.q.size(1),
+                                         projected.q.const_data_ptr(), projected.k.const_data_ptr()},
+                                        run_tasks);
+      }
     }
     const cpu::ForcedRange forced{rule_.forced.sinks, rule_.forced.local};
     const attention::RowSelector selector = [&](std::int64_t begin, std::int64_t end, std::int32_t* indices,
@@ -194,8 +204,9 @@ class IndexerPolicy final : public attention::Policy {
 
 Projections project(const LayerWeights& weights, const Metadata& metadata, const attention::LayerQuery& query) {
   const c10::InferenceMode guard;
+  const JobContext job;
   return project_placed(place(weights, metadata.norm_epsilon, query.x), table_for(query, weights.k_norm.size(0)),
-                        metadata.norm_epsilon, query.x);
+                        metadata.norm_epsilon, query.x, job);
 }
 
 std::unique_ptr<attention::Policy> make_indexer_policy(std::shared_ptr<const Indexer> indexer,

@@ -6,7 +6,6 @@
 #include <ATen/ops/matmul.h>
 
 #include "../attention/layer_inputs.h"
-#include "attention/cpu_tasks.h"
 #include "indexer/indexer.h"
 #include "kernels/cpu/index_score.h"
 
@@ -176,7 +175,11 @@ class TestIndexer : public QObject {
         const at::Tensor q = random_tensor({length, d}, random).to(dtype),
                          k = random_tensor({length, d}, random).to(dtype);
         const auto scorer = kernels::cpu::make_index_scorer(
-            {element_of(q), length, d, q.const_data_ptr(), k.const_data_ptr()}, run_tasks);
+            {dtype == at::kFloat ? kernels::cpu::Element::f32 : kernels::cpu::Element::bf16, length, d,
+             q.const_data_ptr(), k.const_data_ptr()},
+            [](std::int64_t count, const std::function<void(std::int64_t)>& task) {
+              for (std::int64_t i = 0; i < count; ++i) task(i);
+            });
         const std::int64_t stride = kernels::cpu::score_stride(length);
         std::vector<float> scores(static_cast<std::size_t>(length * stride));
         scorer->scores(0, length, scores.data(), stride);
