@@ -288,6 +288,7 @@ class PackedLayer final : public AttentionLayer {
       const std::int64_t begin = task % blocks * gather_rows, end = std::min(begin + gather_rows, support.rows);
       for (std::int64_t row = begin; row < end; ++row) {
         tile.row_begin = support.row_begin + row;
+        tile.next_keys = row + 1 < end && rows.count(row + 1) >= rows.count(row) ? rows.keys(row + 1) : nullptr;
         if (rows.count(row) > 0)
           kernels_.gather_row(view_, tile, rows.keys(row), rows.count(row), output, work);
         else

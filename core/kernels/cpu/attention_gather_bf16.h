@@ -5,6 +5,23 @@
 // attention_gather.h.
 #pragma once
 
+/// Row `key` of rows of `dim` bf16. Keys are not negative: without sign extension the address takes one step less.
+HEADROOM_INLINE const std::uint16_t* row_of(const std::uint16_t* rows, std::int32_t key, std::int64_t dim) {
+  return rows + static_cast<std::uint32_t>(key) * static_cast<std::uint64_t>(dim);
+}
+
+/// Fetches the first 64 elements of rows that the next call reads: the few that neighbouring queries do not share come
+/// from far away.
+template <int Rows>
+HEADROOM_INLINE void fetch_rows(const std::uint16_t* rows, const std::int32_t* keys, std::int64_t dim) {
+#pragma GCC unroll 16
+  for (int s = 0; s < Rows; ++s) {
+    const auto* line = reinterpret_cast<const char*>(row_of(rows, keys[s], dim));
+    _mm_prefetch(line, _MM_HINT_T0);
+    _mm_prefetch(line + 64, _MM_HINT_T0);
+  }
+}
+
 struct GatherWork {
   float* scores;         ///< [heads][stride]
   float* q;              ///< [heads][padded_dim] bf16, where the input's rows cannot be read as they are
@@ -62,8 +79,8 @@ HEADROOM_INLINE void partial_scores(const std::uint16_t* const* rows, const std:
 /// Raw scores of the row's keys; returns in tops[h] a vector whose largest lane is the head's maximum.
 template <int Heads, int Vectors>
 HEADROOM_INLINE void gather_scores(const std::uint16_t* key_rows, std::int64_t dim, const std::int32_t* keys,
-                                   std::int64_t count, const std::uint16_t* const* q, const GatherWork& work,
-                                   __m512* tops) {
+                                   std::int64_t count, const std::int32_t* next, const std::uint16_t* const* q,
+                                   const GatherWork& work, __m512* tops) {
 #pragma GCC unroll 4
   for (int h = 0; h < Heads; ++h) tops[h] = _mm512_set1_ps(minus_infinity);
   std::int32_t last[16];
@@ -73,12 +90,13 @@ HEADROOM_INLINE void gather_scores(const std::uint16_t* key_rows, std::int64_t d
       for (int s = 0; s < 16; ++s) last[s] = i + s < count ? block[s] : block[0];
       block = last;
     }
+    if (next && i + 16 <= count) fetch_rows<16>(key_rows, next + i, dim);
     __m512 part[4][Heads];
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
       const std::uint16_t* rows[4];
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) rows[s] = key_rows + block[4 * g + s] * dim;
+      for (int s = 0; s < 4; ++s) rows[s] = row_of(key_rows, block[4 * g + s], dim);
       partial_scores<Heads, Vectors>(rows, q, dim / 32, part[g]);
     }
 #pragma GCC unroll 4
@@ -127,7 +145,7 @@ HEADROOM_INLINE void soften_pairs(const GatherWork& work, float scale, const __m
 /// of their own where registers allow: a dot product takes six cycles.
 template <int Heads, int Vectors>
 HEADROOM_INLINE void gather_value_pairs(const std::uint16_t* values, std::int64_t dim, const std::int32_t* keys,
-                                        std::int64_t count, const GatherWork& work, float* out) {
+                                        std::int64_t count, const std::int32_t* next, const GatherWork& work, float* out) {
   constexpr int sets = Heads * Vectors > 6 ? 1 : 2, parts = 2 * Vectors;
   __m512 sum[sets][Heads][parts];
 #pragma GCC unroll 2
@@ -157,11 +175,13 @@ HEADROOM_INLINE void gather_value_pairs(const std::uint16_t* values, std::int64_
   };
   std::int64_t i = 0;
   for (; i + 2 * sets <= count; i += 2 * sets) {
+    if (next) fetch_rows<2 * sets>(values, next + i, dim);
 #pragma GCC unroll 2
     for (int s = 0; s < sets; ++s)
-      add(s, values + keys[i + 2 * s] * dim, values + keys[i + 2 * s + 1] * dim, i / 2 + s);
+      add(s, row_of(values, keys[i + 2 * s], dim), row_of(values, keys[i + 2 * s + 1], dim), i / 2 + s);
   }
-  for (; i < count; i += 2) add(0, values + keys[i] * dim, i + 1 < count ? values + keys[i + 1] * dim : nullptr, i / 2);
+  for (; i < count; i += 2)
+    add(0, row_of(values, keys[i], dim), i + 1 < count ? row_of(values, keys[i + 1], dim) : nullptr, i / 2);
   // Undo the order within 128-bit lanes.
   const __m512i first = _mm512_set_epi32(23, 22, 21, 20, 7, 6, 5, 4, 19, 18, 17, 16, 3, 2, 1, 0);
   const __m512i second = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 27, 26, 25, 24, 11, 10, 9, 8);
@@ -199,13 +219,13 @@ HEADROOM_INLINE void gather_pairs(const LayerView& layer, const Tile& tile, cons
   const std::uint16_t* key_rows = static_cast<const std::uint16_t*>(layer.keys) + tile.kv_head * layer.length * dim;
   const std::uint16_t* value_rows = static_cast<const std::uint16_t*>(layer.values) + tile.kv_head * layer.length * dim;
   __m512 tops[Heads];
-  gather_scores<Heads, Vectors>(key_rows, dim, keys, count, q, work, tops);
+  gather_scores<Heads, Vectors>(key_rows, dim, keys, count, tile.next_keys, q, work, tops);
   float maxima[Heads], sums[Heads];
   soften_pairs<Heads>(work, layer.scale, tops, maxima, sums);
   std::int64_t begin = 0;
   for (; begin + 64 <= dim; begin += 64)
-    gather_value_pairs<Heads, 2>(value_rows + begin, dim, keys, count, work, work.out + begin);
-  if (begin < dim) gather_value_pairs<Heads, 1>(value_rows + begin, dim, keys, count, work, work.out + begin);
+    gather_value_pairs<Heads, 2>(value_rows + begin, dim, keys, count, tile.next_keys, work, work.out + begin);
+  if (begin < dim) gather_value_pairs<Heads, 1>(value_rows + begin, dim, keys, count, tile.next_keys, work, work.out + begin);
   for (int h = 0; h < Heads; ++h) {
     if (output.lse)
       output.lse[(tile.first_head + h) * layer.length + tile.row_begin] =

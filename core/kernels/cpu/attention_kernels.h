@@ -33,6 +33,7 @@ struct LayerView {
 struct Tile {
   std::int64_t kv_head = 0, first_head = 0, row_begin = 0;
   int heads = 1;         ///< 1 … max_tile_heads, all of kv_head's group
+  const std::int32_t* next_keys = nullptr;  ///< of gather_row: what the next call will read, to be fetched early; or null
   int rows = tile_rows;  ///< rows that are written, 1 … tile_rows; within the layer
 };
 
