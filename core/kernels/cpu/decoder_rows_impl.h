@@ -18,7 +18,6 @@ struct Lanes;  // specialised: GCC drops a vector size that depends on N
   template <>                                                         \
   struct Lanes<n> {                                                   \
     using Floats = float __attribute__((vector_size(4 * n)));         \
-    using Ints = std::int32_t __attribute__((vector_size(4 * n)));    \
     using Words = std::uint32_t __attribute__((vector_size(4 * n)));  \
     using Halves = std::uint16_t __attribute__((vector_size(2 * n))); \
   };
@@ -28,8 +27,6 @@ HEADROOM_LANES(16)
 #undef HEADROOM_LANES
 template <int N>
 using Floats = typename Lanes<N>::Floats;
-template <int N>
-using Ints = typename Lanes<N>::Ints;
 template <int N>
 using Words = typename Lanes<N>::Words;
 
@@ -69,17 +66,18 @@ template <int N>
 HEADROOM_INLINE void store(float* to, const Floats<N>& from, std::int64_t count = N) {
   __builtin_memcpy(to, &from, count >= N ? sizeof from : static_cast<std::size_t>(count) * sizeof *to);
 }
-// To nearest even; NaN stays NaN.
+// x in the high half of each word, to nearest even. NaN stays NaN: one that comes of bf16 values, or of no number at
+// all (inf - inf), has nothing in its low half that could carry; fp32 weights and tables are finite.
+template <int N>
+HEADROOM_INLINE void round_bits(Words<N>& bits, const Floats<N>& x) {
+  bit_copy(bits, x);
+  bits += 0x7fff + ((bits >> 16) & 1);
+}
 template <int N>
 HEADROOM_INLINE void store(Bf16* to, const Floats<N>& from, std::int64_t count = N) {
   Words<N> bits;
-  bit_copy(bits, from);
-  Ints<N> magnitude;
-  bit_copy(magnitude, Words<N>(bits & 0x7fffffff));
-  const Words<N> rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Words<N> quiet = (bits >> 16) | 0x40;
-  const Words<N> chosen = magnitude > 0x7f800000 ? quiet : rounded;
-  const auto halves = __builtin_convertvector(chosen, typename Lanes<N>::Halves);
+  round_bits<N>(bits, from);
+  const auto halves = __builtin_convertvector(bits >> 16, typename Lanes<N>::Halves);
   __builtin_memcpy(to, &halves, count >= N ? sizeof halves : static_cast<std::size_t>(count) * sizeof *to);
 }
 
@@ -88,9 +86,10 @@ template <int N>
 HEADROOM_INLINE void round_to(const float*, Floats<N>&) {}
 template <int N>
 HEADROOM_INLINE void round_to(const Bf16*, Floats<N>& x) {
-  Bf16 places[N];
-  store<N>(places, x);
-  load<N>(x, places);
+  Words<N> bits;
+  round_bits<N>(bits, x);
+  bits &= 0xffff0000u;
+  bit_copy(x, bits);
 }
 
 // body(i, count) over 0, N, 2N …; only the last call's count may be below N.
@@ -156,47 +155,72 @@ HEADROOM_INLINE void norm_rows(const NormRows& a) {
   }
 }
 
+// f(0) … f(Count - 1), one after the other: a step of that many independent chains.
+template <int Count, typename F>
+HEADROOM_INLINE void each(F&& f) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Count; ++i) f(i);
+}
+
 // exp(x) to about 1e-7; +inf above 89, near 0 below -80 (added to 1 it does not count), NaN as +inf. Range reduction by
-// powers of two, then Taylor to degree 7 (remainder below 1e-8).
-template <int N>
-HEADROOM_INLINE void exp_in_place(Floats<N>& x) {
+// powers of two, then Taylor to degree 7 (remainder below 1e-8). Count vectors step by step: one alone would wait for
+// its own results most of the time, in a chain too long for the processor to look past.
+template <int N, int Count>
+HEADROOM_INLINE void exp_in_place(Floats<N> (&x)[Count]) {
   constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   constexpr float rounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number in the low bits
-  x = x < 89.0f ? x : Floats<N>{} + 89.0f;
-  x = x > -80.0f ? x : Floats<N>{} - 80.0f;
-  const Floats<N> shifted = x * log2_e + rounder;
-  const Floats<N> whole = shifted - rounder;
-  const Floats<N> r = (x - whole * ln2_high) - whole * ln2_low;
-  Floats<N> y = r * (1.0f / 5040) + 1.0f / 720;
-  y = y * r + 1.0f / 120;
-  y = y * r + 1.0f / 24;
-  y = y * r + 1.0f / 6;
-  y = y * r + 0.5f;
-  y = y * r + 1.0f;
-  y = y * r + 1.0f;
-  Words<N> bits;
-  bit_copy(bits, shifted);
-  bits = (bits - 0x4b400000 + 126) << 23;  // half the power: 2^128 has no float
-  Floats<N> half_power;
-  bit_copy(half_power, bits);
-  x = y * half_power * 2.0f;
+  constexpr float factors[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+  Floats<N> shifted[Count], r[Count], y[Count];
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { x[i] = x[i] < 89.0f ? x[i] : Floats<N>{} + 89.0f; });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { x[i] = x[i] > -80.0f ? x[i] : Floats<N>{} - 80.0f; });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { shifted[i] = x[i] * log2_e + rounder; });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA {
+    const Floats<N> whole = shifted[i] - rounder;
+    r[i] = (x[i] - whole * ln2_high) - whole * ln2_low;
+  });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { y[i] = r[i] * (1.0f / 5040) + factors[0]; });
+#pragma GCC unroll 8
+  for (int step = 1; step < 7; ++step)
+    each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { y[i] = y[i] * r[i] + factors[step]; });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA {
+    Words<N> bits;
+    bit_copy(bits, shifted[i]);
+    bits = (bits - 0x4b400000 + 126) << 23;  // half the power: 2^128 has no float
+    Floats<N> half_power;
+    bit_copy(half_power, bits);
+    x[i] = y[i] * half_power * 2.0f;
+  });
+}
+
+// Count vectors, of which only the last elements of a single one may be missing.
+template <int N, int Count, typename T>
+HEADROOM_INLINE void gate_lanes(const T* gate, const T* up, T* out, std::int64_t count = N) {
+  Floats<N> x[Count], power[Count];
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA {
+    load<N>(x[i], gate + i * N, count);
+    power[i] = -x[i];
+  });
+  exp_in_place<N>(power);
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { x[i] = x[i] / (power[i] + 1.0f); });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA { round_to<N>(out, x[i]); });
+  each<Count>([&](int i) HEADROOM_INLINE_LAMBDA {
+    Floats<N> y;
+    load<N>(y, up + i * N, count);
+    store<N>(out + i * N, x[i] * y, count);
+  });
 }
 
 template <int N, typename T>
 HEADROOM_INLINE void gate_rows(const GateRows& a) {
+  constexpr int together = N == 16 ? 4 : 2;  // as many as the registers hold
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const T* gate = static_cast<const T*>(a.gate_up) + r * 2 * a.width;
     const T* up = gate + a.width;
     T* out = static_cast<T*>(a.out) + r * a.width;
-    for_lanes<N>(a.width, [&](std::int64_t i, std::int64_t count) HEADROOM_INLINE_LAMBDA {
-      Floats<N> x, y;
-      load<N>(x, gate + i, count);
-      load<N>(y, up + i, count);
-      Floats<N> power = -x;
-      exp_in_place<N>(power);
-      x = x / (power + 1.0f);
-      round_to<N>(out, x);
-      store<N>(out + i, x * y, count);
+    std::int64_t i = 0;
+    for (; i + together * N <= a.width; i += together * N) gate_lanes<N, together>(gate + i, up + i, out + i);
+    for_lanes<N>(a.width - i, [&](std::int64_t j, std::int64_t count) HEADROOM_INLINE_LAMBDA {
+      gate_lanes<N, 1>(gate + i + j, up + i + j, out + i + j, count);
     });
   }
 }
