@@ -49,11 +49,10 @@ std::string dense_layers(const BenchRow& row) {
               static_cast<long long>(count(LayerRun::dense, LayerRun::sparse)));
 }
 
+/// Attention's share of the rate that projections and MLP reach.
 std::string rate(const BenchRow& row) {
-  if (!row.attention_gflops) return nothing;
-  std::string shown = text("%.0f", *row.attention_gflops);
-  if (row.gemm_gflops) shown += text(" (%.0f%%)", 100 * *row.attention_gflops / *row.gemm_gflops);
-  return shown;
+  if (!row.attention_gflops || !row.gemm_gflops) return nothing;
+  return text("%.0f%%", 100 * *row.attention_gflops / *row.gemm_gflops);
 }
 
 std::string product(const BenchRow& row) {
@@ -138,8 +137,8 @@ std::string bench_table(const std::vector<BenchRow>& rows) {
   std::string shown = text("%lld tokens", static_cast<long long>(rows.front().length));
   if (rows.front().floor_ms > 0) shown += text("; floor %s ms", time(rows.front().floor_ms).c_str());
   if (rows.front().amdahl_bound) shown += text("; without attention at most %.2fx faster", *rows.front().amdahl_bound);
-  std::vector<std::vector<std::string>> table = {{"method", "TTFT ms", "attn", "score", "select", "GFLOP/s", "kept",
-                                                  "dense", "/floor", "speedup", "over LibTorch"}};
+  std::vector<std::vector<std::string>> table = {
+      {"method", "TTFT ms", "attn", "score", "select", "rate", "kept", "dense", "/floor", "speedup", "over LibTorch"}};
   const bool llama_cpp = std::any_of(rows.begin(), rows.end(), [](const BenchRow& row) { return !row.staged; });
   if (llama_cpp) table.back().push_back("llama.cpp");
   for (const BenchRow& row : rows) table.push_back(cells(row, llama_cpp));
@@ -151,19 +150,18 @@ std::string bench_table(const std::vector<BenchRow>& rows) {
 std::string bench_footer(const experiment::BenchReport& report) {
   std::string shown = report.config + ", " + report.device + ", " + std::to_string(report.threads) +
                       (report.threads == 1 ? " thread, " : " threads, ") + report.dtype +
-                      ", weights: " + report.weights + "\n";
-  shown += text(
-      "median [quartiles] of %d passes after %d warm-up, ms; GFLOP/s of attention (share of what projections "
-      "and MLP reach);\n",
-      report.repeats, report.warmups);
+                      "\nweights: " + report.weights + "\n";
   shown +=
-      "kept: pairs attended to; dense: layers that ran dense because sparse takes longer;\n"
-      "speedup: over the fastest dense; over LibTorch: kernel (LibTorch's dense / the fastest dense) x sparsity; over "
-      "llama.cpp;"
-      "\n"
-      "floor: LibTorch's own products and attention of these shapes, in the same run.";
-  if (!report.llama_cpp.empty()) shown += " llama-cpp-python " + report.llama_cpp + ".";
-  return shown + "\n";
+      text("times: ms, median [quartiles] of %d passes after %d warm-up; rate: attention's multiply-adds a second as",
+           report.repeats, report.warmups);
+  shown +=
+      "\na share of what projections and MLP reach; kept: pairs attended to; dense: layers that ran dense because "
+      "sparse\n"
+      "takes longer; floor: LibTorch's own products and attention of these shapes, in the same run; speedup: over the\n"
+      "fastest dense; over LibTorch: kernel (LibTorch's dense / the fastest dense) x sparsity (the fastest dense / "
+      "this)\n";
+  if (!report.llama_cpp.empty()) shown += "llama-cpp-python " + report.llama_cpp + "\n";
+  return shown;
 }
 
 }  // namespace headroom::cli

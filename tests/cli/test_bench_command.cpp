@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// `headroom bench` as a user calls it: what is printed fits 120 columns and names what it compares; JSON; refusals.
+#include <QtTest>
+#include <nlohmann/json.hpp>
+
+#include "support/tiny_model.h"
+
+using namespace headroom;
+
+class TestBenchCommand : public QObject {
+  Q_OBJECT
+  QTemporaryDir folder_;
+  QString model_;
+
+  int headroom(const QStringList& arguments, QByteArray& output, QByteArray& errors) const {
+    QProcess process;
+    process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"),
+                  QStringList{"bench", model_, "--device", "cpu", "--repeats", "2"} + arguments);
+    if (!process.waitForFinished(60000)) return -1;
+    output = process.readAllStandardOutput();
+    errors = process.readAllStandardError();
+    return process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -2;
+  }
+
+ private slots:
+  void initTestCase() {
+    qputenv("XDG_CACHE_HOME", folder_.path().toUtf8());
+    model_ = folder_.filePath("tiny.gguf");
+    test::TinyModelOptions options;
+    options.layers = 12;
+    options.context = 640;
+    test::write_tiny_model(model_.toStdString(), options);
+    QFile python(folder_.filePath("python"));
+    QVERIFY(python.open(QIODevice::WriteOnly));
+    python.write(
+        "#!/bin/sh\nif grep -q probe; then echo '{\"version\": \"0.0.fake\"}'; else\n"
+        "echo '{\"flash_attention\": true, \"ms\": [123456.7]}'\n"
+        "echo '{\"flash_attention\": false, \"ms\": [234567.8]}'\nfi\n");
+    python.setPermissions(QFile::ReadOwner | QFile::ExeOwner);
+  }
+
+  void people_can_read_it_in_120_columns() {
+    QByteArray output, errors;
+    const int code = headroom({"--lengths", "600,700", "--methods", "dense,oracle,sink_window", "--budget", "32",
+                               "--granularity", "1,128", "--llama-cpp", folder_.filePath("python")},
+                              output, errors);
+    QVERIFY2(code == 0, errors);
+    for (const QString& line : QString::fromUtf8(output).split('\n')) QVERIFY2(line.size() <= 120, qPrintable(line));
+    for (const char* word :
+         {"600 tokens", "700 tokens", "past the model's context of 640: timing only", "dense, libtorch",
+          "llama.cpp, FA", "over LibTorch", "a reference", "as defined", "kernel", "floor", "0.0.fake", "speedup"})
+      QVERIFY2(output.contains(word), output.constData());
+    QCOMPARE(output.count("llama.cpp, FA"), 1);
+  }
+
+  void one_object_for_programs() {
+    QByteArray output, errors;
+    QVERIFY(headroom({"--lengths", "64", "--methods", "dense", "--threads", "1", "--json"}, output, errors) == 0);
+    const auto value = nlohmann::json::parse(output.toStdString());
+    QCOMPARE(value["threads"], 1);
+    QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
+  }
+
+  void refusals_data() {
+    QTest::addColumn<QStringList>("arguments");
+    QTest::addColumn<int>("code");
+    QTest::addColumn<QString>("word");
+    QTest::newRow("threads") << QStringList{"--threads", "-2"} << 2 << "threads";
+    QTest::newRow("python") << QStringList{"--llama-cpp", "/nowhere/python"} << 3 << "/nowhere/python";
+    QTest::newRow("plan") << QStringList{"--plan", "/nowhere/plan.json"} << 3 << "plan.json";
+    QTest::newRow("repeats") << QStringList{"--llama-cpp-repeats", "0"} << 2 << "repeats";
+  }
+  void refusals() {
+    QFETCH(QStringList, arguments);
+    QFETCH(int, code);
+    QFETCH(QString, word);
+    QByteArray output, errors;
+    QCOMPARE(headroom(QStringList{"--lengths", "64"} + arguments, output, errors), code);
+    QVERIFY2(QString::fromUtf8(errors).contains(word) && errors.count('\n') == 1, errors.constData());
+    QVERIFY(output.isEmpty());
+  }
+};
+
+QTEST_GUILESS_MAIN(TestBenchCommand)
+#include "test_bench_command.moc"
