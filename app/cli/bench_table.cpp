@@ -63,12 +63,12 @@ std::string product(const BenchRow& row) {
 /// llama.cpp's rows are too wide for the column: their backend stands in short.
 std::string backend(const BenchRow& row) {
   if (!row.staged) return row.backend.find(" on") != std::string::npos ? "llama.cpp, FA" : "llama.cpp";
-  return row.method == "dense" ? row.backend : "";
+  return row.method == "dense" ? ", " + row.backend : "";
 }
 
 std::vector<std::string> cells(const BenchRow& row, bool llama_cpp) {
   const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
-  std::vector<std::string> line = {method_text(row) + (backend(row).empty() ? "" : ", " + backend(row))};
+  std::vector<std::string> line = {row.staged ? method_text(row) + backend(row) : backend(row)};
   if (!row.error.empty()) {
     line.push_back(nothing);
     return line;
@@ -80,7 +80,6 @@ std::vector<std::string> cells(const BenchRow& row, bool llama_cpp) {
   line.insert(line.end(), {time(stage(Stage::attention)), dense ? nothing : time(stage(Stage::score)),
                            dense ? nothing : time(stage(Stage::select)), rate(row),
                            dense ? nothing : text("%.0f%%", 100 * row.density), dense_layers(row),
-                           row.floor_ms > 0 ? text("%.2f", row.ttft.median / row.floor_ms) : nothing,
                            ratio(row.speedup_over.fastest_dense), product(row)});
   if (llama_cpp) line.push_back(ratio(row.speedup_over.llama_cpp));
   return line;
@@ -135,12 +134,19 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
 
 std::string bench_table(const std::vector<BenchRow>& rows) {
   std::string shown = text("%lld tokens", static_cast<long long>(rows.front().length));
-  if (rows.front().floor_ms > 0) shown += text("; floor %s ms", time(rows.front().floor_ms).c_str());
+  if (rows.front().floor_ms > 0) {
+    shown += text("; floor %s ms", time(rows.front().floor_ms).c_str());
+    std::string over;
+    for (const BenchRow& row : rows)
+      if (row.method == "dense" && row.staged && row.error.empty())
+        over += (over.empty() ? ", over it " : ", ") + row.backend + text(" %.2f", row.ttft.median / row.floor_ms);
+    shown += over;
+  }
   if (rows.front().amdahl_bound) shown += text("; without attention at most %.2fx faster", *rows.front().amdahl_bound);
   std::vector<std::vector<std::string>> table = {
-      {"method", "TTFT ms", "attn", "score", "select", "rate", "kept", "dense", "/floor", "speedup", "over LibTorch"}};
+      {"method", "TTFT ms", "attn", "score", "select", "rate", "kept", "dense", "speedup", "over LibTorch"}};
   const bool llama_cpp = std::any_of(rows.begin(), rows.end(), [](const BenchRow& row) { return !row.staged; });
-  if (llama_cpp) table.back().push_back("llama.cpp");
+  if (llama_cpp) table.back().push_back("/llama");
   for (const BenchRow& row : rows) table.push_back(cells(row, llama_cpp));
   shown += "\n" + align_columns(table);
   for (const std::string& line : notes(rows)) shown += wrap(line, 120);
@@ -160,7 +166,9 @@ std::string bench_footer(const experiment::BenchReport& report) {
       "takes longer; floor: LibTorch's own products and attention of these shapes, in the same run; speedup: over the\n"
       "fastest dense; over LibTorch: kernel (LibTorch's dense / the fastest dense) x sparsity (the fastest dense / "
       "this)\n";
-  if (!report.llama_cpp.empty()) shown += "llama-cpp-python " + report.llama_cpp + "\n";
+  if (!report.llama_cpp.empty())
+    shown += "/llama: over the better of flash attention (FA) on and off in llama.cpp; llama-cpp-python " +
+             report.llama_cpp + "\n";
   return shown;
 }
 

@@ -95,7 +95,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
     if (layer < 0 || layer >= model.config.num_layers)
       throw usage_error("--dense-layers: the model has layers 0 to " + std::to_string(model.config.num_layers - 1));
   }
-  const auto methods = sparse_methods(spec, model);
+  const auto methods = sparse_methods(spec, model, choice.device.type());
   std::vector<std::vector<std::int32_t>> prompts;  // all of them first: what does not fit shows at once
   for (const std::int64_t length : spec.lengths) {
     prompts.push_back(bench_ids(model, length));

@@ -92,7 +92,7 @@ std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length
   return ids;
 }
 
-std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model) {
+std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model, c10::DeviceType device) {
   std::vector<std::string> names = spec.methods;
   std::optional<std::filesystem::path> indexer_file;
   if (spec.indexer) indexer_file = *spec.indexer;
@@ -117,6 +117,7 @@ std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel&
         options.name = name;
         options.budget = budget;
         options.granularity = granularity;
+        options.device = device;
         BenchMethod& method = methods.emplace_back();
         method.id = method.tag = name + "-" + budget_tag(budget) + "-g" + std::to_string(granularity);
         if (name == "indexer") method.tag += ", " + std::to_string(indexer->metadata.index_dim) + " wide";

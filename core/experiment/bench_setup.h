@@ -31,6 +31,6 @@ struct BenchMethod {
   std::shared_ptr<const attention::Policy> policy;
 };
 /// The sparse methods asked for, crossed with budgets and granularities. "dense" is left out: baselines are always run.
-std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model);
+std::vector<BenchMethod> sparse_methods(const BenchSpec& spec, const BenchModel& model, c10::DeviceType device);
 
 }  // namespace headroom::experiment

@@ -14,7 +14,6 @@
 #include <limits>
 #include <random>
 
-#include "attention/sparse_prefill.h"
 #include "base/error.h"
 #include "model/device.h"
 
@@ -60,28 +59,6 @@ class ForcedDense final : public attention::Policy {
   Backend backend_;
 };
 
-// LibTorch's attention as well as it can be used for whole prompts: heads over threads where that is balanced, grouped
-// heads without copies, a stop noticed in between.
-class LibTorchDense final : public attention::Policy {
- public:
-  attention::PolicyInfo info() const override {
-    attention::PolicyInfo info;
-    info.name = "dense";
-    info.is_dense = true;
-    info.backend = "LibTorch SDPA";
-    return info;
-  }
-  at::Tensor attend(const attention::LayerQuery& query, StageClock& clock, const attention::SupportSink&,
-                    const JobContext& job) const override {
-    attention::check_query(query);
-    const c10::InferenceMode guard;
-    const StageScope scope(clock, Stage::attention, query.layer);
-    const at::Tensor out = at::empty(query.q.sizes(), query.q.options());
-    attention::dense_prefill(query, query.length(), out, job);
-    return out;
-  }
-};
-
 // Normal values from a generator of our own: LibTorch's would settle which devices there are (docs: architecture).
 at::Tensor random_tensor(std::vector<std::int64_t> sizes, float sigma, c10::Device device, c10::ScalarType dtype,
                          std::mt19937& random) {
@@ -97,9 +74,14 @@ at::Tensor random_tensor(std::vector<std::int64_t> sizes, float sigma, c10::Devi
 }  // namespace
 
 std::vector<DenseBaseline> dense_baselines(c10::Device device, c10::ScalarType dtype) {
-  std::vector<DenseBaseline> baselines = {{"libtorch", std::make_shared<LibTorchDense>()}};
-  std::shared_ptr<const attention::Policy> own = attention::make_policy({});
-  if (!own->info().backend.starts_with("LibTorch")) baselines.push_back({"headroom", std::move(own)});
+  attention::PolicyOptions options;
+  options.device = device.type();
+  options.dense_backend = attention::DenseBackend::libtorch;
+  std::vector<DenseBaseline> baselines = {{"libtorch", attention::make_policy(options)}};
+  if (device.is_cpu()) {
+    options.dense_backend = attention::DenseBackend::kernels;
+    baselines.push_back({"headroom", attention::make_policy(options)});
+  }
   if (!device.is_cpu() && dtype == at::kBFloat16) {
     baselines.push_back({"fa2", std::make_shared<ForcedDense>(Backend::fa2)});
     baselines.push_back({"cudnn", std::make_shared<ForcedDense>(Backend::cudnn)});

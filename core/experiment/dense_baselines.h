@@ -20,7 +20,7 @@ struct DenseBaseline {
   std::string backend;  ///< "libtorch", "headroom", "fa2", "cudnn"
   std::shared_ptr<const attention::Policy> policy;
 };
-/// Those that can run: "libtorch" everywhere, first; "headroom" where the dense method has a kernel of ours (the CPU);
+/// Those that can run: "libtorch" everywhere, first; "headroom", our kernel, on the CPU;
 /// "fa2" and "cudnn" on a GPU in bf16.
 std::vector<DenseBaseline> dense_baselines(c10::Device device, c10::ScalarType dtype);
 

@@ -91,7 +91,6 @@ LengthBench::LengthBench(const BenchContext& context, std::vector<std::int32_t> 
     : context_(context),
       ids_(std::move(ids)),
       listed_(context.spec.dense_layers.begin(), context.spec.dense_layers.end()),
-      dense_(attention::make_policy({})),
       timer_(make_stage_timer(context.decoder.device(), context.decoder.config().num_layers)) {}
 
 bool LengthBench::past_context() const {
@@ -111,7 +110,10 @@ LengthBench::Candidate& LengthBench::add_row(const attention::PolicyInfo& info) 
   if (past_context())
     row.note =
         "past the model's context of " + std::to_string(context_.decoder.config().context_length) + ": timing only";
-  candidate.dense_policy = dense_.get();
+  // Until a plan names another: what runs use.
+  for (const DenseBaseline& baseline : context_.baselines)
+    if (baseline.backend == "libtorch" || baseline.backend == "headroom")
+      candidate.dense_policy = baseline.policy.get();
   return candidate;
 }
 

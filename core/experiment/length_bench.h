@@ -64,7 +64,6 @@ class LengthBench {
   const BenchContext& context_;
   std::vector<std::int32_t> ids_;
   std::set<int> listed_;
-  std::unique_ptr<attention::Policy> dense_;
   std::unique_ptr<StageTimer> timer_;
   std::vector<Candidate> candidates_;
 };

@@ -93,6 +93,12 @@ std::vector<float> to_vector(const at::Tensor& tensor) {
   return {values, values + host.numel()};
 }
 
+std::unique_ptr<attention::Policy> own_dense(c10::Device device) {
+  attention::PolicyOptions options;
+  options.device = device.type();
+  return attention::make_policy(options);
+}
+
 }  // namespace
 
 record::Quartiles quartiles(std::vector<double> values) {
@@ -114,7 +120,7 @@ MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder
       keep_maps_(keep_maps),
       progress_(progress),
       notice_(std::move(notice)),
-      dense_policy_(attention::make_policy({})),
+      dense_policy_(own_dense(run.device.device)),
       baselines_(dense_baselines(run.device.device, run.dtype)) {}
 
 std::int64_t MethodRunner::new_tokens() const {

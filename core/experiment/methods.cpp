@@ -70,7 +70,7 @@ std::vector<std::string> method_names(const protocol::RunSpec& spec, const Sessi
 
 }  // namespace
 
-MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
+MethodSet make_methods(const protocol::RunSpec& spec, const Session& session, c10::DeviceType device) {
   check_layers(spec.dense_layers, "--dense-layers", session.config());
   check_layers(spec.keep_layers, "--keep-layers", session.config());
   const auto names = method_names(spec, session);
@@ -78,7 +78,9 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   set.dense_layers = {spec.dense_layers.begin(), spec.dense_layers.end()};
   for (const auto& name : names) {
     if (name == "dense") {
-      set.methods.push_back({name, {}, attention::make_policy({})});
+      attention::PolicyOptions options;
+      options.device = device;
+      set.methods.push_back({name, options, attention::make_policy(options)});
       continue;
     }
     if (name == "indexer") load(set, spec, session);
@@ -94,6 +96,7 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
         method.options.granularity = granularity;
         method.options.forced = {spec.sinks, spec.local};
         method.options.seed = spec.seed;
+        method.options.device = device;
         method.id = name + "-" + budget_tag(budget) + "-g" + std::to_string(granularity);
         const bool repeated = std::any_of(set.methods.begin(), set.methods.end(),
                                           [&](const Method& other) { return other.id == method.id; });

@@ -31,7 +31,7 @@ struct MethodSet {
 /// Methods x budgets x granularities, dense once; without names dense, oracle, and the indexer where a shipped one fits
 /// the model. Throws usage errors (unknown method, p-budget where refused) and input errors (no indexer for this model:
 /// names `headroom distill`; an indexer of another model; layers that the model does not have).
-MethodSet make_methods(const protocol::RunSpec& spec, const Session& session);
+MethodSet make_methods(const protocol::RunSpec& spec, const Session& session, c10::DeviceType device);
 
 /// Tells a method's cost from others' (cost_model.h): its id and, for the indexer, the width of its vectors.
 std::string cost_tag(const Method& method, const MethodSet& set);

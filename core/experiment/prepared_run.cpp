@@ -20,7 +20,7 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan);
   run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
   if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
-  run.methods = make_methods(spec, *run.session);
+  run.methods = make_methods(spec, *run.session, run.device.device.type());
   run.prompt = prepare_prompt(spec, *run.session);
   for (const Method& method : run.methods.methods) {
     if (run.plans && method.options.name != "dense" && method.options.name != "oracle")

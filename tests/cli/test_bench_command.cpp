@@ -34,8 +34,8 @@ class TestBenchCommand : public QObject {
     QVERIFY(python.open(QIODevice::WriteOnly));
     python.write(
         "#!/bin/sh\nif grep -q probe; then echo '{\"version\": \"0.0.fake\"}'; else\n"
-        "echo '{\"flash_attention\": true, \"ms\": [123456.7]}'\n"
-        "echo '{\"flash_attention\": false, \"ms\": [234567.8]}'\nfi\n");
+        "echo '{\"flash_attention\": true, \"ms\": [12345.6]}'\n"
+        "echo '{\"flash_attention\": false, \"ms\": [23456.7]}'\nfi\n");
     python.setPermissions(QFile::ReadOwner | QFile::ExeOwner);
   }
 
