@@ -40,9 +40,9 @@ class Analyser {
 
   LayerAnalysis run() {
     prepare();
+    // Whole cells of the thumbnails whether they are wanted or not: sums have the same bits with and without a record.
     const std::int64_t cell = targets_.cell;
-    const std::int64_t block =
-        options_.thumbnails ? std::max<std::int64_t>(1, rows_per_block / cell) * cell : rows_per_block;
+    const std::int64_t block = std::max<std::int64_t>(1, rows_per_block / cell) * cell;
     const std::int64_t num_blocks = (length_ + block - 1) / block;
     const std::int64_t wave = 2 * at::get_num_threads();
     for (std::int64_t first = 0; first < num_blocks; first += wave) {
@@ -70,8 +70,8 @@ class Analyser {
     targets_.curve_rows = (length_ + targets_.curve_step - 1) / targets_.curve_step;
     targets_.curve_values.resize(size(heads_ * num_curve_budgets * targets_.curve_rows));
     result_.lse.resize(size((heads_ - 1) * length_));
+    targets_.cell = (length_ + options_.thumbnail_size - 1) / options_.thumbnail_size;
     if (options_.thumbnails) {
-      targets_.cell = (length_ + options_.thumbnail_size - 1) / options_.thumbnail_size;
       const std::size_t places = size(heads_ * options_.thumbnail_size * options_.thumbnail_size);
       result_.thumbnail_max.resize(places);
       result_.thumbnail_mean.resize(places);
@@ -187,7 +187,7 @@ std::vector<std::int64_t> curve_budgets(std::int64_t length) {
 LayerAnalysis analyse_layer(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options,
                             const JobContext& job) {
   check_query(query);
-  if (options.thumbnails && options.thumbnail_size < 1)
+  if (options.thumbnail_size < 1)
     throw Error(ErrorKind::internal, "thumbnails need at least one cell");
   return Analyser(query, std::move(support), options, job).run();
 }
