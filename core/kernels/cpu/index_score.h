@@ -67,7 +67,7 @@ class IndexScorer {
   /// scores[r * stride + s] = q[begin + r].k[s] for s < end, any rows begin < end. stride >= score_stride(end).
   virtual void scores(std::int64_t begin, std::int64_t end, float* scores, std::int64_t stride) const = 0;
   /// For each row t of [begin, end) the keys that top_k_row selects of its history 0 … t, at indices[(t - begin) *
-  /// width]. Threads keep a tile of scores each, at most 16 rows of the longest history seen (32 up to 4096 keys).
+  /// width]. Threads keep a tile of scores each, 16 rows of the longest history seen.
   virtual IndexTime select(std::int64_t begin, std::int64_t end, std::int64_t k, const ForcedRange& forced,
                            std::int32_t* indices, std::int64_t width, std::int32_t* counts) const = 0;
 };
