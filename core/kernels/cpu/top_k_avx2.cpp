@@ -105,21 +105,22 @@ struct Avx2 {
   static std::int32_t* emit(const float* values, const std::int32_t* positions, std::int64_t begin, std::int64_t end,
                             float floor, std::int32_t offset, std::int32_t* out, const std::int32_t* out_end) {
     const __m256 least = _mm256_set1_ps(floor);
-    for (std::int64_t i = begin; i < end; i += 8) {
-      const __m256 x = load(values + i, end - i);
-      const int mask = _mm256_movemask_ps(_mm256_cmp_ps(x, least, _CMP_GE_OQ));
-      __m256i at = taken_lanes(mask);
-      if (positions) {  // whole vectors: the buffer has places behind its values
-        at = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(positions + i)), at);
-        at = _mm256_add_epi32(at, _mm256_set1_epi32(offset));
-      } else {
-        at = _mm256_add_epi32(at, _mm256_set1_epi32(offset + static_cast<std::int32_t>(i)));
-      }
-      const std::int64_t room = out_end - out;
-      if (room >= 8)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), at);
-      else
-        _mm256_maskstore_epi32(out, first(room), at);
+    const auto place = [&](std::int64_t i, int mask) {
+      const __m256i taken = taken_lanes(mask);
+      if (!positions) return _mm256_add_epi32(taken, _mm256_set1_epi32(offset + static_cast<std::int32_t>(i)));
+      // Whole vectors: the buffer has places behind its values.
+      const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(positions + i));
+      return _mm256_add_epi32(_mm256_permutevar8x32_epi32(at, taken), _mm256_set1_epi32(offset));
+    };
+    std::int64_t i = begin;
+    for (; i + 8 <= end && out_end - out >= 8; i += 8) {
+      const int mask = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + i), least, _CMP_GE_OQ));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), place(i, mask));
+      out += __builtin_popcount(static_cast<unsigned>(mask));
+    }
+    for (; i < end && out < out_end; i += 8) {
+      const int mask = _mm256_movemask_ps(_mm256_cmp_ps(load(values + i, end - i), least, _CMP_GE_OQ));
+      _mm256_maskstore_epi32(out, first(out_end - out), place(i, mask));
       out += __builtin_popcount(static_cast<unsigned>(mask));
     }
     return out;

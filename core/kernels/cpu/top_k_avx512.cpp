@@ -58,20 +58,28 @@ struct Avx512 {
     return _mm512_reduce_min_ps(_mm512_min_ps(a, b));
   }
 
+  static __m512i lanes() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+
   /// Compacts what reaches the floor. Whole vectors are stored: compressing to memory is microcoded on some processors.
   static std::int64_t keep(const float* scores, std::int64_t n, float floor, float* values, std::int32_t* positions) {
     const __m512 least = _mm512_set1_ps(floor);
-    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = lanes();
     const __m512i step = _mm512_set1_epi32(16);
     std::int64_t kept = 0;
-    for (std::int64_t i = 0; i < n; i += 16) {
-      const __mmask16 lanes = first(n - i);
-      const __m512 x = _mm512_maskz_loadu_ps(lanes, scores + i);
-      const __mmask16 take = _mm512_mask_cmp_ps_mask(lanes, x, least, _CMP_GE_OQ);
+    const auto store = [&](__m512 x, __mmask16 take) {
       _mm512_storeu_ps(values + kept, _mm512_maskz_compress_ps(take, x));
       _mm512_storeu_si512(positions + kept, _mm512_maskz_compress_epi32(take, at));
       kept += __builtin_popcount(take);
       at = _mm512_add_epi32(at, step);
+    };
+    std::int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+      const __m512 x = _mm512_loadu_ps(scores + i);
+      store(x, _mm512_cmp_ps_mask(x, least, _CMP_GE_OQ));
+    }
+    if (i < n) {
+      const __m512 x = _mm512_maskz_loadu_ps(first(n - i), scores + i);
+      store(x, _mm512_mask_cmp_ps_mask(first(n - i), x, least, _CMP_GE_OQ));
     }
     return kept;
   }
@@ -79,21 +87,34 @@ struct Avx512 {
   /// Writes offset + position of values[begin … end) that reach the floor, nothing behind `out_end`.
   static std::int32_t* emit(const float* values, const std::int32_t* positions, std::int64_t begin, std::int64_t end,
                             float floor, std::int32_t offset, std::int32_t* out, const std::int32_t* out_end) {
+    if (positions) {  // whole vectors: the buffer has places behind its values
+      const __m512i base = _mm512_set1_epi32(offset);
+      const auto place = [&](std::int64_t i) { return _mm512_add_epi32(_mm512_loadu_si512(positions + i), base); };
+      return emit_places(values, begin, end, floor, out, out_end, place);
+    }
+    __m512i next = _mm512_add_epi32(lanes(), _mm512_set1_epi32(offset + static_cast<std::int32_t>(begin)));
+    const auto place = [&](std::int64_t) {
+      const __m512i at = next;
+      next = _mm512_add_epi32(next, _mm512_set1_epi32(16));
+      return at;
+    };
+    return emit_places(values, begin, end, floor, out, out_end, place);
+  }
+
+  template <class Place>
+  static std::int32_t* emit_places(const float* values, std::int64_t begin, std::int64_t end, float floor,
+                                   std::int32_t* out, const std::int32_t* out_end, const Place& place) {
     const __m512 least = _mm512_set1_ps(floor);
-    const __m512i base = _mm512_set1_epi32(offset);
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (std::int64_t i = begin; i < end; i += 16) {
-      const __mmask16 lanes = first(end - i);
-      const __m512 x = _mm512_maskz_loadu_ps(lanes, values + i);
-      const __mmask16 take = _mm512_mask_cmp_ps_mask(lanes, x, least, _CMP_GE_OQ);
-      const __m512i at = positions ? _mm512_maskz_loadu_epi32(lanes, positions + i)
-                                   : _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<std::int32_t>(i)));
-      const __m512i packed = _mm512_maskz_compress_epi32(take, _mm512_add_epi32(at, base));
-      const std::int64_t room = out_end - out;
-      if (room >= 16)
-        _mm512_storeu_si512(out, packed);
-      else
-        _mm512_mask_storeu_epi32(out, first(room), packed);
+    std::int64_t i = begin;
+    for (; i + 16 <= end && out_end - out >= 16; i += 16) {
+      const __mmask16 take = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), least, _CMP_GE_OQ);
+      _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(take, place(i)));
+      out += __builtin_popcount(take);
+    }
+    for (; i < end && out < out_end; i += 16) {
+      const __mmask16 in = first(end - i);
+      const __mmask16 take = _mm512_mask_cmp_ps_mask(in, _mm512_maskz_loadu_ps(in, values + i), least, _CMP_GE_OQ);
+      _mm512_mask_storeu_epi32(out, first(out_end - out), _mm512_maskz_compress_epi32(take, place(i)));
       out += __builtin_popcount(take);
     }
     return out;
