@@ -31,12 +31,22 @@ std::vector<double> scores(const Inputs& in, std::int64_t head, std::int64_t row
   return result;
 }
 
-double log_sum_exp(const std::vector<double>& s, const std::vector<std::int64_t>& keys) {
-  double largest = -std::numeric_limits<double>::infinity();
+/// Log-sum-exp in two parts, so that probabilities of huge scores keep their digits.
+struct LogSum {
+  double largest = 0, log_sum = 0;
+  /// -inf where every score is -inf (or there is none), NaN where one is NaN or +inf.
+  double value() const { return largest + log_sum; }
+  double probability(double score) const { return std::exp(score - largest - log_sum); }
+};
+
+LogSum log_sum_exp(const std::vector<double>& s, const std::vector<std::int64_t>& keys) {
+  constexpr double lowest = -std::numeric_limits<double>::infinity();
+  double largest = lowest;
   for (const std::int64_t key : keys) largest = std::max(largest, s[static_cast<std::size_t>(key)]);
+  if (largest == lowest) largest = 0;
   double sum = 0;
   for (const std::int64_t key : keys) sum += std::exp(s[static_cast<std::size_t>(key)] - largest);
-  return largest + std::log(sum);
+  return {largest, std::log(sum)};
 }
 
 std::vector<std::int64_t> first_keys(std::int64_t count) {
@@ -73,8 +83,8 @@ Inputs inputs_of(const LayerQuery& query) {
 
 std::vector<double> probabilities(const Inputs& in, std::int64_t head, std::int64_t row) {
   std::vector<double> p = scores(in, head, row);
-  const double lse = log_sum_exp(p, first_keys(row + 1));
-  for (double& value : p) value = std::exp(value - lse);
+  const LogSum lse = log_sum_exp(p, first_keys(row + 1));
+  for (double& value : p) value = lse.probability(value);
   return p;
 }
 
@@ -102,11 +112,11 @@ Outputs sparse(const Inputs& in, const Supports& supports) {
     for (std::int64_t row = 0; row < in.length; ++row) {
       const auto& keys = supports[static_cast<std::size_t>(row)];
       const std::vector<double> s = scores(in, head, row);
-      const double lse = log_sum_exp(s, keys);
-      result.lse[static_cast<std::size_t>(head * in.length + row)] = lse;
+      const LogSum lse = log_sum_exp(s, keys);
+      result.lse[static_cast<std::size_t>(head * in.length + row)] = lse.value();
       double* out = result.out.data() + (head * in.length + row) * in.head_dim;
       for (const std::int64_t key : keys) {
-        const double p = std::exp(s[static_cast<std::size_t>(key)] - lse);
+        const double p = lse.probability(s[static_cast<std::size_t>(key)]);
         const double* v = in.v.data() + (kv_head * in.length + key) * in.head_dim;
         for (std::int64_t i = 0; i < in.head_dim; ++i) out[i] += p * v[i];
       }

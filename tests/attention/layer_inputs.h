@@ -5,8 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -90,6 +95,34 @@ inline double max_error(const at::Tensor& out, const std::vector<double>& expect
     error = difference <= error ? error : std::isnan(difference) ? INFINITY : difference;
   }
   return error;
+}
+
+/// [L, L] in `dtype`: 0 where a row attends, -inf elsewhere.
+inline at::Tensor additive_mask(const reference::Supports& supports, c10::ScalarType dtype) {
+  const auto length = static_cast<std::int64_t>(supports.size());
+  const at::Tensor mask =
+      at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions().dtype(at::kFloat));
+  float* values = mask.mutable_data_ptr<float>();
+  for (std::int64_t row = 0; row < length; ++row)
+    for (const std::int64_t key : supports[static_cast<std::size_t>(row)]) values[row * length + key] = 0;
+  return mask.to(dtype);
+}
+
+/// The textbook computation in the query's own dtype, whole rows at once: what an error is held against.
+inline at::Tensor same_precision(const LayerQuery& query, const reference::Supports& supports) {
+  const std::int64_t group = query.num_q_heads() / query.num_kv_heads();
+  const at::Tensor mask = additive_mask(supports, query.q.scalar_type());
+  const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
+  const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask);
+  return at::matmul(at::softmax(scores, -1), v);
+}
+
+/// LibTorch's fused attention in the query's own dtype.
+inline at::Tensor libtorch_kernel(const LayerQuery& query, const reference::Supports& supports) {
+  const std::int64_t group = query.num_q_heads() / query.num_kv_heads();
+  const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
+  return at::scaled_dot_product_attention(query.q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0),
+                                          additive_mask(supports, query.q.scalar_type()), 0.0, false, query.scale)[0];
 }
 
 }  // namespace headroom::attention::testing

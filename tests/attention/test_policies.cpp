@@ -2,7 +2,6 @@
 // Every policy against the fp64 reference: supports, outputs, ties, forced keys, blocks, mass budgets, threads.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softmax.h>
@@ -43,17 +42,6 @@ PolicyOptions options_for(const std::string& name, const std::string& budget, st
   if (!budget.empty()) options.budget = parse_budget(budget);
   options.granularity = granularity;
   return options;
-}
-
-/// The textbook computation in the query's own dtype, whole rows at once: what an error is held against.
-at::Tensor same_precision(const LayerQuery& query, const reference::Supports& supports) {
-  const std::int64_t length = query.length(), group = query.num_q_heads() / query.num_kv_heads();
-  const at::Tensor mask = at::full({length, length}, -std::numeric_limits<double>::infinity(), query.q.options());
-  for (std::int64_t row = 0; row < length; ++row)
-    for (const std::int64_t key : supports[static_cast<std::size_t>(row)]) mask[row][key].fill_(0);
-  const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
-  const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask);
-  return at::matmul(at::softmax(scores, -1), v);
 }
 
 /// Empty, or where the supports differ in more than keys of equal score (1e-5 relative).

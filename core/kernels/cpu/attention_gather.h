@@ -23,12 +23,13 @@ HEADROOM_INLINE float soften_row(float* scores, std::int64_t n, float scale, flo
   // A NaN may hide in the first vectors; it comes out through the sum all the same.
   if (!(top > minus_infinity)) top = 0;
   const float to_log2 = scale * log2_e;
-  const Floats<N> origin = splat<N>(top * to_log2);
+  const float least = -126.0f / to_log2;
+  const Floats<N> origin = splat<N>(top);
   Floats<N> sums[2] = {Floats<N>{}, Floats<N>{}};
   for (std::int64_t i = 0; i < n; i += 2 * N) {
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
-      const Floats<N> p = exp2_below_zero<N>(load<N>(scores + i + j * N) * to_log2 - origin);
+      const Floats<N> p = exp2_below_zero<N>(load<N>(scores + i + j * N) - origin, to_log2, least);
       store<N>(scores + i + j * N, p);
       sums[j] += p;
     }

@@ -117,21 +117,21 @@ HEADROOM_INLINE void gather_scores(const std::uint16_t* key_rows, std::int64_t d
 /// Scores to probabilities relative to the maximum, in pairs; sums[h] before rounding.
 template <int Heads>
 HEADROOM_INLINE void soften_pairs(const GatherWork& work, float scale, const __m512* tops, float* maxima, float* sums) {
-  const float to_log2 = scale * log2_e;
+  const float to_log2 = scale * log2_e, least = -126.0f / to_log2;
   Floats<16> origin[Heads], sum[Heads];
 #pragma GCC unroll 4
   for (int h = 0; h < Heads; ++h) {
     const float top = _mm512_reduce_max_ps(tops[h]);
     maxima[h] = top > minus_infinity ? top : 0.0f;
-    origin[h] = splat<16>(maxima[h] * to_log2);
+    origin[h] = splat<16>(maxima[h]);
     sum[h] = Floats<16>{};
   }
   for (std::int64_t i = 0; i < work.stride; i += 32) {
 #pragma GCC unroll 4
     for (int h = 0; h < Heads; ++h) {
       const float* row = work.scores + h * work.stride + i;
-      const Floats<16> first = exp2_below_zero<16>(load<16>(row) * to_log2 - origin[h]);
-      const Floats<16> second = exp2_below_zero<16>(load<16>(row + 16) * to_log2 - origin[h]);
+      const Floats<16> first = exp2_below_zero<16>(load<16>(row) - origin[h], to_log2, least);
+      const Floats<16> second = exp2_below_zero<16>(load<16>(row + 16) - origin[h], to_log2, least);
       sum[h] += first + second;
       const __m512bh both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first));
       _mm512_storeu_si512(work.p + h * (work.stride / 2) + i / 2, reinterpret_cast<__m512i>(both));

@@ -5,7 +5,7 @@
 // supplies the arithmetic (attention_dot.h).
 #pragma once
 
-constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f;
+constexpr float log2_e = 1.44269504f;
 constexpr float minus_infinity = -__builtin_inff();
 
 /// A tile's memory, carved out of one workspace of floats.
@@ -15,7 +15,7 @@ struct TileWork {
   float* scores;  ///< [block_keys][heads][16]
   float* p;       ///< [block_keys / group units][heads][16]
   float* out;     ///< [d][heads][16]
-  float* row;     ///< [heads][16] origin: the largest score times scale log2(e), then sum relative to it
+  float* row;     ///< [heads][16] origin: the largest raw score, then [heads][16] sum relative to it
   float* keys;    ///< [block_keys] rows of key units: copies for unions and for the layer's last keys
   float* values;  ///< [block_keys / group][d] units
 
@@ -56,33 +56,42 @@ HEADROOM_INLINE void pack_queries(const LayerView& layer, std::int64_t first_hea
   }
 }
 
+/// Products that one accumulator adds up in a row: longer chains would cost fp32 heads of 128 and 256 digits.
+constexpr std::int64_t chained_units = 64;
+
 /// scores[key][head] = q . k for `count` keys (a multiple of 16) that lie `stride` units apart.
 template <typename Dot, int Heads>
 HEADROOM_INLINE void score_block(const float* q, std::int64_t units, const float* keys, std::int64_t stride,
                                  std::int64_t count, float* scores) {
   constexpr int N = Dot::lanes, parts = tile_rows / N, step = Dot::score_keys(Heads);
   for (std::int64_t key = 0; key < count; key += step) {
-    Floats<N> sum[step][Heads * parts];
+    float* to = scores + key * Heads * tile_rows;
+    for (std::int64_t begin = 0; begin < units; begin += chained_units) {
+      const std::int64_t end = units - begin < chained_units ? units : begin + chained_units;
+      Floats<N> sum[step][Heads * parts];
 #pragma GCC unroll 16
-    for (int s = 0; s < step; ++s)
+      for (int s = 0; s < step; ++s)
 #pragma GCC unroll 16
-      for (int part = 0; part < Heads * parts; ++part) sum[s][part] = Floats<N>{};
-    const float* from = keys + key * stride;
-    for (std::int64_t u = 0; u < units; ++u) {
-      const float* row = q + u * Heads * tile_rows;
+        for (int part = 0; part < Heads * parts; ++part) sum[s][part] = Floats<N>{};
+      const float* from = keys + key * stride;
+      for (std::int64_t u = begin; u < end; ++u) {
+        const float* row = q + u * Heads * tile_rows;
 #pragma GCC unroll 16
-      for (int s = 0; s < step; ++s) {
-        const Floats<N> unit = Dot::broadcast(from + s * stride + u);
+        for (int s = 0; s < step; ++s) {
+          const Floats<N> unit = Dot::broadcast(from + s * stride + u);
 #pragma GCC unroll 16
-        for (int part = 0; part < Heads * parts; ++part)
-          sum[s][part] = Dot::add_product(sum[s][part], load<N>(row + part * N), unit);
+          for (int part = 0; part < Heads * parts; ++part)
+            sum[s][part] = Dot::add_product(sum[s][part], load<N>(row + part * N), unit);
+        }
       }
+#pragma GCC unroll 16
+      for (int s = 0; s < step; ++s)
+#pragma GCC unroll 16
+        for (int part = 0; part < Heads * parts; ++part) {
+          float* place = to + s * Heads * tile_rows + part * N;
+          store<N>(place, begin == 0 ? sum[s][part] : load<N>(place) + sum[s][part]);
+        }
     }
-#pragma GCC unroll 16
-    for (int s = 0; s < step; ++s)
-#pragma GCC unroll 16
-      for (int part = 0; part < Heads * parts; ++part)
-        store<N>(scores + (key + s) * Heads * tile_rows + part * N, sum[s][part]);
   }
 }
 
@@ -93,6 +102,7 @@ HEADROOM_INLINE void soften_block(float* scores, std::int64_t count, const std::
                                   float* origins, float* total, float* p, float* rescale) {
   constexpr int N = Dot::lanes, parts = tile_rows / N;
   constexpr std::int64_t row = Heads * tile_rows;
+  const float least = -126.0f / to_log2;
 #pragma GCC unroll 4
   for (int part = 0; part < parts; ++part) {
     float* lane = scores + part * N;
@@ -108,21 +118,21 @@ HEADROOM_INLINE void soften_block(float* scores, std::int64_t count, const std::
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) top[i] = larger<N>(top[i], load<N>(lane + (key + i) * row));
     }
-    // The running origin comes first: it is never NaN, so a NaN score does not become it. It is kept as the rounded
-    // product: where the maximum stays, the factor must be exactly 1.
+    // The running origin comes first: it is never NaN, so a NaN score does not become it. It is subtracted before the
+    // score is scaled: the largest gets exactly 1 however large it is (rounded products would cancel to anything).
     const Floats<N> before = load<N>(origins + part * N);
     Floats<N> now = before;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) now = larger<N>(now, top[i] * to_log2);
+    for (int i = 0; i < 4; ++i) now = larger<N>(now, top[i]);
     store<N>(origins + part * N, now);
     // Lanes that saw no key yet: exp(-inf - 0) is 0, exp(-inf + inf) would be NaN.
     const Floats<N> origin = now > minus_infinity ? now : Floats<N>{};
-    const Floats<N> factor = exp2_below_zero<N>(before - origin);
+    const Floats<N> factor = exp2_below_zero<N>(before - origin, to_log2, least);
     store<N>(rescale + part * N, factor);
     Floats<N> sum[2] = {Floats<N>{}, Floats<N>{}};
     for (std::int64_t key = 0; key < count; key += 2) {
-      const Floats<N> even = exp2_below_zero<N>(load<N>(lane + key * row) * to_log2 - origin);
-      const Floats<N> odd = exp2_below_zero<N>(load<N>(lane + (key + 1) * row) * to_log2 - origin);
+      const Floats<N> even = exp2_below_zero<N>(load<N>(lane + key * row) - origin, to_log2, least);
+      const Floats<N> odd = exp2_below_zero<N>(load<N>(lane + (key + 1) * row) - origin, to_log2, least);
       sum[0] += even;
       sum[1] += odd;
       Dot::store_probabilities(p + part * N, row, key, even, odd);
@@ -208,7 +218,7 @@ HEADROOM_INLINE void end_tile(const LayerView& layer, const Tile& tile, const Ti
       inverse[r] = empty ? 0.0f : 1.0f / total;
       if (output.lse)
         output.lse[head * layer.length + tile.row_begin + r] =
-            empty ? minus_infinity : origin * ln_2 + __builtin_logf(total);
+            empty ? minus_infinity : origin * layer.scale + __builtin_logf(total);
     }
     if (!output.out) continue;
     for (std::int64_t begin = 0; begin < d; begin += tile_rows) {
@@ -300,15 +310,16 @@ HEADROOM_INLINE void add_mass(const LayerView& layer, const float* q, const floa
                               const float* lse, float* scores, float* sums) {
   constexpr int N = Dot::lanes, parts = tile_rows / N;
   score_block<Dot, Heads>(q, layer.head_dim / Dot::group, keys, TileWork<Dot>::key_units(layer), count, scores);
-  const float to_log2 = layer.scale * log2_e;
+  constexpr float least = -126.0f / log2_e;
   for (int part = 0; part < parts; ++part) {
     Floats<N> origin[Heads];
-    for (int h = 0; h < Heads; ++h) origin[h] = load<N>(lse + h * tile_rows + part * N) * log2_e;
+    for (int h = 0; h < Heads; ++h) origin[h] = load<N>(lse + h * tile_rows + part * N);
     for (std::int64_t key = 0; key < count; ++key) {
       Floats<N> sum = load<N>(sums + key * tile_rows + part * N);
 #pragma GCC unroll 4
       for (int h = 0; h < Heads; ++h)
-        sum += exp2_below_zero<N>(load<N>(scores + (key * Heads + h) * tile_rows + part * N) * to_log2 - origin[h]);
+        sum += exp2_below_zero<N>(load<N>(scores + (key * Heads + h) * tile_rows + part * N) * layer.scale - origin[h],
+                                  log2_e, least);
       store<N>(sums + key * tile_rows + part * N, sum);
     }
   }

@@ -47,20 +47,21 @@ HEADROOM_INLINE Floats<N> larger(Floats<N> a, Floats<N> b) {
   return b > a ? b : a;
 }
 
-/// 2^x for x <= 0 to 1e-7; 0 below -126; NaN stays NaN. Polynomial of degree 5 on [-1/2, 1/2], fitted for least relative
-/// error.
+/// 2^(x factor) for x <= 0 and factor > 0 to 1e-7; 0 where x < least = -126 / factor; NaN stays NaN. Polynomial of degree
+/// 5 on [-1/2, 1/2], fitted for least relative error. The product is never rounded by itself where it can be fused, so
+/// the factor costs nothing.
 template <int N>
-HEADROOM_INLINE Floats<N> exp2_below_zero(Floats<N> x) {
+HEADROOM_INLINE Floats<N> exp2_below_zero(Floats<N> x, float factor, float least) {
   constexpr float rounder = 12582912.0f + 127.0f;  // 1.5 * 2^23 + bias: the low bits of the sum are the result's exponent
-  const Floats<N> shifted = x + rounder;
-  const Floats<N> r = x - (shifted - rounder);
+  const Floats<N> shifted = x * factor + rounder;
+  const Floats<N> r = x * factor - (shifted - rounder);
   Floats<N> y = r * 0.0013276471f + 0.009675541f;
   y = y * r + 0.05550713f;
   y = y * r + 0.2402212f;
   y = y * r + 0.69314694f;
   y = y * r + 1.0f;
   const Ints<N> power = reinterpret_cast<Ints<N>>(shifted) << 23;
-  return x < -126.0f ? Floats<N>{} : y * reinterpret_cast<Floats<N>>(power);
+  return x < least ? Floats<N>{} : y * reinterpret_cast<Floats<N>>(power);
 }
 
 /// Lanes whose bit of `bits` (from bit `lane` on) is set keep their value, the others get `other`.
