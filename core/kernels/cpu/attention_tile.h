@@ -56,7 +56,7 @@ HEADROOM_INLINE void pack_queries(const LayerView& layer, std::int64_t first_hea
   }
 }
 
-/// Products that one accumulator adds up in a row: longer chains would cost fp32 heads of 128 and 256 digits.
+/// Products that one accumulator adds up in a row: longer chains would cost fp32 the heads of 128 and 256 digits.
 constexpr std::int64_t chained_units = 64;
 
 /// scores[key][head] = q . k for `count` keys (a multiple of 16) that lie `stride` units apart.
