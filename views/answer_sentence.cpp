@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "views/format.h"
+#include "views/record_queries.h"
 
 namespace headroom::views {
 namespace {
@@ -27,6 +28,11 @@ const char* define_time =
     "Time to first token: from ids on the host to the first token's id on the host; median of the timed passes. Timed "
     "and "
     "recorded passes are separate.";
+
+const char* define_plan =
+    "Layers whose sparse attention takes longer than dense run dense in timed passes. What is recorded and scored is "
+    "the "
+    "method as defined, sparse in every layer.";
 
 QString ordinal(std::int64_t n) {
   const auto tail = n % 100;
@@ -91,6 +97,11 @@ void add_time(Builder& out, const record::MethodSummary& method, const record::M
   } else {
     out.link(format_ms(baseline.ttft.median) + QStringLiteral(" → ") + format_ms(method.ttft.median), "timing#ttft",
              define_time);
+    if (const auto plan = plan_counts(method); plan && plan->timing_only) {
+      out.plain(" (timed with ");
+      out.link(plan_counts_text(method), "timing#plan", define_plan);
+      out.plain(method.timing_plan->source == "automatic" ? ", where sparse takes longer)" : ")");
+    }
   }
 }
 

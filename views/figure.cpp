@@ -112,7 +112,9 @@ void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
   }
   painter_.save();
   painter_.translate(rect.topLeft());
-  painter_.scale(unit_, unit_);
+  // Playing a picture scales it by the target's dots an inch over the picture's own; the painter's unit has that in it.
+  const double dots = static_cast<double>(picture.logicalDpiX()) / painter_.device()->logicalDpiX();
+  painter_.scale(unit_ * dots, unit_ * dots);
   painter_.drawPicture(0, 0, picture);
   painter_.restore();
 }

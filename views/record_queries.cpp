@@ -52,6 +52,24 @@ bool same_prompt(const record::RunRecord& a, const record::RunRecord& b) {
   return same_model && a.tokens().ids == b.tokens().ids;
 }
 
+std::optional<PlanCounts> plan_counts(const record::MethodSummary& method) {
+  if (!method.timing_plan) return std::nullopt;
+  PlanCounts counts;
+  for (const auto& layer : method.timing_plan->layers) {
+    counts.dense += layer.run == record::LayerRun::dense;
+    counts.full += layer.run != record::LayerRun::other;
+  }
+  counts.timing_only = method.timing_plan->density > method.density + 1e-9;
+  return counts;
+}
+
+QString plan_counts_text(const record::MethodSummary& method) {
+  const auto counts = plan_counts(method);
+  if (!counts || method.name == "dense" || counts->dense == 0) return {};
+  if (counts->dense == counts->full) return QObject::tr("dense in all %1 layers").arg(counts->full);
+  return QObject::tr("%1 of %2 layers dense").arg(counts->dense).arg(counts->full);
+}
+
 double density_of(std::int64_t length, double budget) {
   const double l = static_cast<double>(std::max<std::int64_t>(1, length));
   const double k = std::clamp(budget, 1.0, l);

@@ -26,6 +26,16 @@ bool same_prompt(const record::RunRecord& a, const record::RunRecord& b);
 /// Budget of a method in keys a row for this prompt; nullopt for dense and mass budgets.
 std::optional<double> budget_keys(const record::MethodSummary& method);
 
+/// How many full layers the timed passes ran dense (docs/record.md, "timing_plan").
+struct PlanCounts {
+  int dense = 0, full = 0;
+  bool timing_only = false;  ///< the recorded pass ran more layers sparse: times and quality are not of one plan
+};
+/// nullopt for records of versions without plans.
+std::optional<PlanCounts> plan_counts(const record::MethodSummary& method);
+/// "6 of 30 layers dense", "dense in all 30 layers"; empty where the method ran as defined and sparse throughout.
+QString plan_counts_text(const record::MethodSummary& method);
+
 /// Causal pairs attended / all causal pairs where each row of a prompt of `length` tokens keeps min(history, k) keys.
 double density_of(std::int64_t length, double budget);
 /// The k whose density_of() is `density`.

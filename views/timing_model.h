@@ -14,6 +14,11 @@ namespace headroom::views {
 
 /// T_dense / (T_dense - T_attention): what free attention would bring; nullopt where dense was not timed.
 std::optional<double> amdahl_bound(const record::MethodSummary& dense);
+/// The dense method timed through LibTorch's attention in the same run; null where it was not.
+const record::Quartiles* libtorch_dense(const record::MethodSummary& dense);
+/// "2.45x = 1.50x kernel x 1.63x sparsity": over LibTorch's dense, kernel being LibTorch's dense over the fastest
+/// dense. Empty where there is no speedup or LibTorch was not timed.
+QString product_text(const record::MethodSummary& method, const record::MethodSummary& dense);
 /// "1.63x", or why there is none.
 QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline);
 

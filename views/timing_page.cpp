@@ -151,9 +151,13 @@ QString TimingPage::bound_text() const {
   const auto bound = baseline ? amdahl_bound(*baseline) : std::nullopt;
   if (!bound) return tr("No bound can be given: the dense model was not timed.");
   const double attention = baseline->stages[static_cast<std::size_t>(Stage::attention)].median;
-  return tr("Attention takes %1 of the %2 that dense needs (%3). Were it free, the whole would be at most %4x faster.")
-      .arg(format_ms(attention), format_ms(baseline->ttft.median), format_percent(attention / baseline->ttft.median),
-           format_fixed(*bound, 2));
+  QString text =
+      tr("Attention takes %1 of the %2 that dense needs (%3). Were it free, the whole would be at most %4x faster.")
+          .arg(format_ms(attention), format_ms(baseline->ttft.median),
+               format_percent(attention / baseline->ttft.median), format_fixed(*bound, 2));
+  if (const auto* libtorch = libtorch_dense(*baseline))
+    text += ' ' + tr("Dense through LibTorch's attention takes %1 in the same run.").arg(format_ms(libtorch->median));
+  return text;
 }
 
 QString TimingPage::unoptimised_text() const {
@@ -172,6 +176,20 @@ QString TimingPage::unoptimised_text() const {
     sentences << tr("%1: %2; their times are stated, no speedup is.").arg(labelled.join(QStringLiteral("; ")), label);
   if (!oracles.isEmpty())
     sentences << tr("%1: a reference that is not deployable; no speedup.").arg(oracles.join(QStringLiteral("; ")));
+  QStringList planned;
+  for (const MethodPtr method : methods_) {
+    const auto plan = plan_counts(*method);
+    if (!plan || !plan->timing_only) continue;
+    const bool automatic = method->timing_plan->source == "automatic";
+    planned << tr("%1 ran dense in %2 of %3 layers%4")
+                   .arg(method_title(*method))
+                   .arg(plan->dense)
+                   .arg(plan->full)
+                   .arg(automatic ? tr(", where sparse takes longer") : tr(" (plan from a file)"));
+  }
+  if (!planned.isEmpty())
+    sentences
+        << tr("In timed passes %1; what is recorded is the method as defined.").arg(planned.join(QStringLiteral("; ")));
   return sentences.join(' ');
 }
 

@@ -35,6 +35,10 @@ QString stage_title(std::size_t stage) {
   return {};
 }
 
+QString backend_title(const std::string& backend) {
+  return backend == "libtorch" ? QStringLiteral("LibTorch") : QString::fromStdString(backend);
+}
+
 double TimingPlot::Bar::sum() const {
   return std::accumulate(ms.begin(), ms.end(), 0.0);
 }
@@ -60,7 +64,10 @@ void TimingPlot::show_totals(const std::vector<MethodPtr>& methods) {
     bar.title = method_title(*method);
     for (std::size_t stage = 0; stage < num_stages; ++stage) bar.ms[stage] = method->stages[stage].median;
     bar.total = method->ttft;
+    if (const QString plan = plan_counts_text(*method); !plan.isEmpty()) bar.title += '\n' + plan;
     bars_.push_back(bar);
+    for (const auto& baseline : method->baselines)
+      bars_.push_back({tr("Dense, %1's attention").arg(backend_title(baseline.backend)), {}, {}, baseline.ttft});
   }
   rebuild();
 }
@@ -69,7 +76,11 @@ void TimingPlot::show_layers(const record::MethodSummary& method) {
   layers_ = true;
   bars_.clear();
   for (std::size_t layer = 0; layer < method.layer_stages.size(); ++layer)
-    bars_.push_back({tr("Layer %1").arg(layer), method.layer_stages[layer], {}});
+    bars_.push_back({tr("Layer %1").arg(layer), method.layer_stages[layer], {}, {}});
+  const auto plan = plan_counts(method);
+  if (plan && plan->dense > 0 && method.name != "dense")
+    for (std::size_t layer = 0; layer < std::min(bars_.size(), method.timing_plan->layers.size()); ++layer)
+      bars_[layer].run = method.timing_plan->layers[layer].run;
   rebuild();
 }
 
@@ -135,9 +146,12 @@ void TimingPlot::rebuild() {
       text->setClipToAxisRect(false);
     }
   }
+  const bool marked =
+      std::any_of(bars_.begin(), bars_.end(), [](const Bar& bar) { return bar.run != record::LayerRun::other; });
+  if (marked) mark_layers(largest / unit_ * 1.08);
   const QString unit = unit_ == 1000 ? tr("s") : tr("ms");
   values->setLabel(layers_ ? tr("median, %1").arg(unit) : tr("time to first token, %1").arg(unit));
-  values->setRange(0, std::max(1e-9, largest / unit_ * (layers_ ? 1.05 : 1.14)));
+  values->setRange(0, std::max(1e-9, largest / unit_ * (marked ? 1.16 : layers_ ? 1.05 : 1.14)));
   values->setTicker(QSharedPointer<QCPAxisTicker>::create());
   keys->setRange(-0.6, std::max(0.6, count - 0.4));
   values->setRangeReversed(false);
@@ -162,6 +176,25 @@ void TimingPlot::rebuild() {
   replot(QCustomPlot::rpQueuedReplot);
 }
 
+// A row of squares above the bars: filled where the layer ran dense.
+void TimingPlot::mark_layers(double height) {
+  const Theme& theme = Theme::instance();
+  for (const auto run : {record::LayerRun::dense, record::LayerRun::sparse}) {
+    QVector<double> at, heights;
+    for (std::size_t i = 0; i < bars_.size(); ++i) {
+      if (bars_[i].run != run) continue;
+      at << static_cast<double>(i);
+      heights << height;
+    }
+    auto* graph = addGraph(xAxis, yAxis);
+    graph->setLineStyle(QCPGraph::lsNone);
+    const QBrush fill = run == record::LayerRun::dense ? QBrush(theme.text()) : QBrush(Qt::NoBrush);
+    graph->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssSquare, QPen(theme.text(), 1.2), fill, 8));
+    graph->setData(at, heights);
+    graph->setSelectable(QCP::stNone);
+  }
+}
+
 QString TimingPlot::legend_html() const {
   const Theme& theme = Theme::instance();
   QString html;
@@ -172,6 +205,10 @@ QString TimingPlot::legend_html() const {
   for (std::size_t stage = 0; stage < num_stages; ++stage)
     if (std::any_of(bars_.begin(), bars_.end(), [&](const Bar& bar) { return bar.ms[stage] > 0; }))
       entry(QStringLiteral("■"), theme.stage(static_cast<int>(stage)), stage_title(stage));
+  if (std::any_of(bars_.begin(), bars_.end(), [](const Bar& bar) { return bar.run != record::LayerRun::other; })) {
+    entry(QStringLiteral("■"), theme.text(), tr("ran dense"));
+    entry(QStringLiteral("□"), theme.text(), tr("ran sparse"));
+  }
   if (!layers_) entry(QStringLiteral("◆"), theme.text(), tr("whole: median, whiskers at the quartiles"));
   return html;
 }
@@ -189,7 +226,8 @@ QString TimingPlot::read_out(const QPointF& position) const {
     end += bar.ms[stage];
     if (value >= 0 && value < end)
       return tr("%1 · %2: %3 (%4 of the stages' sum)")
-          .arg(bar.title, stage_title(stage), format_ms(bar.ms[stage]), format_percent(bar.ms[stage] / bar.sum()));
+          .arg(QString(bar.title).replace('\n', QStringLiteral(", ")), stage_title(stage), format_ms(bar.ms[stage]),
+               format_percent(bar.ms[stage] / bar.sum()));
   }
   return {};
 }

@@ -6,6 +6,7 @@
 #include <qcustomplot.h>
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "views/record_queries.h"
@@ -14,6 +15,8 @@ namespace headroom::views {
 
 /// Stages by the names that people use.
 QString stage_title(std::size_t stage);
+/// "LibTorch".
+QString backend_title(const std::string& backend);
 
 class TimingPlot : public QCustomPlot {
   Q_OBJECT
@@ -36,10 +39,12 @@ class TimingPlot : public QCustomPlot {
   struct Bar {
     QString title;
     std::array<double, num_stages> ms{};
+    record::LayerRun run = record::LayerRun::other;  ///< of a layer, where it is worth a mark
     record::Quartiles total;
     double sum() const;
   };
   void rebuild();
+  void mark_layers(double height);
 
   std::vector<Bar> bars_;
   bool layers_ = false;

@@ -105,6 +105,19 @@ class TestPagesAnswer : public QObject {
     method.budget_tokens = 5000;
     QVERIFY(sentence(method).contains("5,000 keys a query, shared by 64 queries cover the whole prompt"));
   }
+  void a_plan_is_named_beside_the_time() {
+    auto method = sparse("indexer");
+    method.label.clear();
+    auto& plan = method.timing_plan.emplace();
+    plan.source = "automatic";
+    plan.layers.assign(30, {record::LayerRun::sparse, 1, 1});
+    for (std::size_t i = 0; i < 6; ++i) plan.layers[i].run = record::LayerRun::dense;
+    plan.density = method.density + 0.1;
+    QVERIFY2(sentence(method).contains("(timed with 6 of 30 layers dense, where sparse takes longer)"),
+             qPrintable(sentence(method)));
+    plan.density = method.density;
+    QVERIFY(!sentence(method).contains("timed with"));
+  }
   void every_number_links_to_a_definition() {
     const auto answer = answer_sentence(meta(), 4012, sparse("indexer"), dense());
     int links = 0;

@@ -2,6 +2,7 @@
 // Every page in light and dark at two sizes: something is drawn, follows the theme, and exports to vector files. With
 // HEADROOM_PICTURES=FOLDER the pictures are kept (HEADROOM_PICTURE_RECORD names another record to draw).
 #include <QBuffer>
+#include <QComboBox>
 #include <QPainter>
 #include <QSvgGenerator>
 
@@ -47,6 +48,29 @@ class TestPagesPictures : public QObject {
       QVERIFY(mean_grey(light) > 150);
       QVERIFY(mean_grey(dark) < mean_grey(light) - 50);
     }
+  }
+  void timing_draws_the_layers_of_a_method() {
+    TimingPage page(&selection_);
+    show_page(page, {1280, 720});
+    auto* view = page.findChildren<QComboBox*>().first();
+    view->setCurrentIndex(view->count() - 1);
+    emit view->activated(view->count() - 1);
+    QTest::qWait(100);
+    keep(page.grab().toImage(), "timing", "layers");
+    // A figure has the same parts in the same places at any number of dots an inch.
+    const auto draw = [&](int dots) {
+      QImage image(800, 600, QImage::Format_ARGB32_Premultiplied);
+      image.setDotsPerMeterX(static_cast<int>(dots / 0.0254));
+      image.setDotsPerMeterY(static_cast<int>(dots / 0.0254));
+      QPainter painter(&image);
+      page.render(painter, QRectF(0, 0, 800, 600), {});
+      return image;
+    };
+    const QImage screen = draw(96), fine = draw(288);
+    int differ = 0;
+    for (int y = 0; y < 600; ++y)
+      for (int x = 0; x < 800; ++x) differ += std::abs(qGray(screen.pixel(x, y)) - qGray(fine.pixel(x, y))) > 60;
+    QVERIFY2(differ < 800 * 600 / 50, qPrintable(QString::number(differ)));
   }
   void compare_draws_every_mode() {
     ComparePage page(&selection_);

@@ -198,6 +198,38 @@ class TestPagesViews : public QObject {
     QCOMPARE(page.plot()->num_bars(), 6);
   }
 
+  void plans_and_the_product_over_libtorch() {
+    record::MethodSummary dense, fast, oracle;
+    dense.id = dense.name = "dense";
+    dense.ttft = {400, 400, 400, 3};
+    fast.id = "indexer-k64-g1";
+    fast.name = "indexer";
+    fast.ttft = {200, 200, 200, 3};
+    oracle = fast;
+    oracle.id = "oracle-k64-g1";
+    oracle.name = "oracle";
+    QVERIFY(product_text(fast, dense).isEmpty());  // LibTorch was not timed
+    dense.baselines.push_back({"libtorch", {600, 600, 600, 3}});
+    QCOMPARE(product_text(fast, dense), QStringLiteral("3.00x = 1.50x kernel × 2.00x sparsity"));
+    QCOMPARE(product_text(dense, dense), QString("1.50x"));
+    QCOMPARE(product_text(oracle, dense), QString("takes 33 % of it"));
+    fast.label = "reference path, not optimised";
+    QVERIFY(product_text(fast, dense).isEmpty());
+
+    QVERIFY(!plan_counts(fast) && plan_counts_text(fast).isEmpty());  // a record of an earlier version
+    auto& plan = fast.timing_plan.emplace();
+    plan.layers.assign(6, {record::LayerRun::sparse, 1, 1});
+    plan.layers[5].run = record::LayerRun::other;
+    plan.density = fast.density = 0.25;
+    QVERIFY(plan_counts_text(fast).isEmpty() && !plan_counts(fast)->timing_only);
+    plan.layers[0].run = plan.layers[3].run = record::LayerRun::dense;
+    plan.density = 0.55;
+    QCOMPARE(plan_counts_text(fast), QString("2 of 5 layers dense"));
+    QVERIFY(plan_counts(fast)->timing_only);
+    for (std::size_t i = 0; i < 5; ++i) plan.layers[i].run = record::LayerRun::dense;
+    QCOMPARE(plan_counts_text(fast), QString("dense in all 5 layers"));
+  }
+
   void an_optimised_path_gets_its_speedup() {
     record::MethodSummary dense, fast;
     dense.id = dense.name = "dense";
