@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 
@@ -21,6 +20,7 @@
 #include "base/paths.h"
 #include "experiment/decoder_reference.h"
 #include "experiment/dense_baselines.h"
+#include "experiment/verify_parts.h"
 #include "indexer/indexer.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -103,48 +103,6 @@ std::vector<Input> model_inputs(c10::ScalarType dtype, const JobContext& job) {
 LayerQuery on_device(LayerQuery query, c10::Device device) {
   for (at::Tensor* tensor : {&query.x, &query.q, &query.k, &query.v}) *tensor = tensor->to(device);
   return query;
-}
-
-double largest_difference(const at::Tensor& found, const std::vector<double>& expected) {
-  const at::Tensor values = found.to(at::kCPU).to(at::kDouble).contiguous();
-  if (values.numel() != static_cast<std::int64_t>(expected.size())) return std::numeric_limits<double>::infinity();
-  double largest = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const double difference = std::abs(values.const_data_ptr<double>()[i] - expected[i]);
-    largest = difference <= largest    ? largest
-              : std::isnan(difference) ? std::numeric_limits<double>::infinity()
-                                       : difference;
-  }
-  return largest;
-}
-
-// A few roundings to fp32 of the largest value: where inputs are small the textbook computation may hit by luck.
-double rounding_slack(const std::vector<double>& expected) {
-  double largest = 1;
-  for (const double value : expected) largest = std::max(largest, std::abs(value));
-  return 8 * std::numeric_limits<float>::epsilon() * largest;
-}
-
-// The textbook computation in the query's own precision, on its device.
-at::Tensor textbook(const LayerQuery& query, const reference::Supports& supports) {
-  const std::int64_t length = query.length(), group = query.num_q_heads() / query.num_kv_heads();
-  const at::Tensor mask =
-      at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions().dtype(at::kFloat));
-  for (std::size_t row = 0; row < supports.size(); ++row) {
-    for (const std::int64_t key : supports[row])
-      mask.mutable_data_ptr<float>()[static_cast<std::int64_t>(row) * length + key] = 0;
-  }
-  const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
-  const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask.to(query.q.options()));
-  return at::matmul(at::softmax(scores, -1), v);
-}
-
-reference::Supports all_keys(std::int64_t length) {
-  reference::Supports supports(static_cast<std::size_t>(length));
-  for (std::int64_t row = 0; row < length; ++row) {
-    for (std::int64_t key = 0; key <= row; ++key) supports[static_cast<std::size_t>(row)].push_back(key);
-  }
-  return supports;
 }
 
 reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles) {
@@ -271,6 +229,16 @@ class Verification {
                row.error = largest_difference(out, dense.out);
                row.allowed = 2 * largest_difference(textbook(query, keys), dense.out) + rounding_slack(dense.out);
              });
+    if (device_.is_cpu()) {
+      verify_kernels(input.query, [&](const std::string& path, const std::function<void(VerifyRow&)>& work) {
+        job_.check();
+        VerifyRow row;
+        row.path = path;
+        row.shape = input.shape;
+        row.dtype = dtype_text(dtype);
+        finish(row, work);
+      });
+    }
     const Scores mass = mass_scores(in);
     const auto made = random_indexer(query.x.size(1));
     const Scores learned = indexer_scores(input.query, made->layers.at(query.layer), made->metadata, device_);

@@ -31,7 +31,8 @@ struct VerifyReport {
 };
 
 /// Checked of each policy: its output, its support (equal to the reference's but for keys whose scores differ by less
-/// than 1e-5 relative), and that a second call repeats it bit for bit. Of the decoder: prefill, all positions' logits
+/// than 1e-5 relative), and that a second call repeats it bit for bit. On the CPU the attention kernels of
+/// every instruction set that the machine runs. Of the decoder: prefill, all positions' logits
 /// and decoding over the cache. Inputs are random with structure, and layers of the default model where it is fetched.
 /// Throws device errors.
 VerifyReport verify(const std::string& device, const JobContext& job,

@@ -32,8 +32,10 @@ class TestBenchVerify : public QObject {
       QVERIFY2(row.passed, (row.path + ", " + row.shape + ", " + row.dtype + ": " + row.note).c_str());
       paths.insert(row.path);
     }
-    for (const char* path : {"decoder, prefill", "decoder, cache", "dense, libtorch", "oracle 24",
-                             "oracle p0.9, 16 rows a block", "indexer 20%", "sink_window 24", "random 24"})
+    for (const char* path :
+         {"decoder, prefill", "decoder, cache", "dense, libtorch", "oracle 24", "oracle p0.9, 16 rows a block",
+          "indexer 20%", "sink_window 24", "random 24", "kernels, baseline, dense", "kernels, baseline, mass",
+          "kernels, baseline, gather", "kernels, baseline, union tile"})
       QVERIFY2(paths.contains(path), path);
     QVERIFY(report.passed());
   }
