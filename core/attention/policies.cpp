@@ -27,7 +27,7 @@ namespace headroom::attention {
 namespace {
 
 std::string cpu_backend() {
-  return "Headroom CPU kernels, " + std::string(kernels::cpu::name(kernels::cpu::best_isa()));
+  return "Headroom CPU kernels, " + std::string(kernels::cpu::name(kernels::cpu::preferred_isa()));
 }
 
 class DensePolicy final : public Policy {

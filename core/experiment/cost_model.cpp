@@ -198,7 +198,7 @@ CostModel::CostModel(const checkpoint::ModelConfig& config, c10::ScalarType dtyp
       folder_(std::move(folder)) {}
 
 std::string CostModel::key(const std::string& tag) const {
-  return machine_ + "|" + std::string(kernels::cpu::name(kernels::cpu::best_isa())) + "|" +
+  return machine_ + "|" + std::string(kernels::cpu::name(kernels::cpu::preferred_isa())) + "|" +
          std::to_string(at::get_num_threads()) + " threads|" + dtype_name(dtype_) + "|" +
          std::to_string(config_.num_q_heads) + ":" + std::to_string(config_.num_kv_heads) + " of " +
          std::to_string(config_.head_dim) + ", width " + std::to_string(config_.width) + "|" + tag;
@@ -268,6 +268,13 @@ const MethodCosts& CostModel::costs(const attention::Policy& policy, const std::
 
 bool may_plan(const attention::PolicyInfo& info) {
   return !info.is_dense && info.name != "oracle" && info.budget && info.budget->kind != BudgetKind::mass;
+}
+
+std::string fastest_dense(CostModel& costs, const attention::Policy& dense, std::int64_t length, const JobContext& job) {
+  const auto& measured = costs.costs(dense, "dense", 0, length, job).dense;
+  const auto ms = [&](const auto& entry) { return predict_ms(entry.second, length, causal_pairs); };
+  return std::min_element(measured.begin(), measured.end(), [&](const auto& a, const auto& b) { return ms(a) < ms(b); })
+      ->first;
 }
 
 record::TimingPlan automatic_plan(CostModel& costs, const attention::Policy& policy, const std::string& tag,

@@ -76,6 +76,9 @@ class CostModel {
 /// Whether a method's timed passes may use an automatic plan: not dense, not the oracle (a reference runs as defined),
 /// and not mass budgets, whose keys only the prompt tells.
 bool may_plan(const attention::PolicyInfo& info);
+/// The backend of dense_baselines() that is predicted to take the least at this length.
+std::string fastest_dense(CostModel& costs, const attention::Policy& dense, std::int64_t length, const JobContext& job);
+
 /// Predicts both times of every full layer and chooses (plan.h); dense layers run the backend that is predicted to take
 /// the least. `tag` as in CostModel::costs().
 record::TimingPlan automatic_plan(CostModel& costs, const attention::Policy& policy, const std::string& tag,

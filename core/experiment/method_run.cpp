@@ -169,10 +169,14 @@ record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobCont
   const auto& set = run_.methods;
   if (run_.plans && !info.is_dense && info.name != "oracle")
     return find_plan(*run_.plans, method.id, run_.length(), set.dense_layers, run_.config());
-  if (run_.spec.plan || !run_.device.device.is_cpu() || !may_plan(info))
-    return defined_plan(info.is_dense, set.dense_layers, run_.config());
+  auto defined = defined_plan(info.is_dense, set.dense_layers, run_.config());
+  if (run_.spec.plan || !run_.device.device.is_cpu() || !(info.is_dense || may_plan(info))) return defined;
   if (!costs_) costs_.emplace(run_.config(), run_.dtype, run_.device.description, notice_);
   JobContext context{job.stop, [this](const Progress& progress) { progress_.report(progress.phase); }};
+  if (info.is_dense) {
+    defined.dense_backend = fastest_dense(*costs_, *method.policy, run_.length(), context);
+    return defined;
+  }
   return automatic_plan(*costs_, *method.policy, cost_tag(method, set), run_.length(), set.dense_layers, run_.config(),
                         context);
 }
@@ -194,7 +198,7 @@ void MethodRunner::time_baselines(record::MethodSummary& summary, const JobConte
   for (const DenseBaseline& baseline : baselines_) {
     const auto& wanted = run_.spec.baselines;
     if (std::find(wanted.begin(), wanted.end(), baseline.backend) == wanted.end()) continue;
-    if (baseline.policy->info().backend == dense_policy_->info().backend) continue;  // timed already
+    if (baseline.policy->info().backend == summary.backend) continue;  // timed already
     model::PrefillOptions pass;
     pass.policy = pass.dense_policy = baseline.policy.get();
     pass.job = job;
@@ -213,8 +217,13 @@ void MethodRunner::time_passes(const Method& method, record::MethodSummary& summ
   summary.plan = plan_text(plan, is_dense, run_.methods.dense_layers);
   auto pass = options(method, job);
   pass.dense_layers = dense_layers_of(plan);
-  for (const DenseBaseline& baseline : baselines_)
-    if (baseline.backend == plan.dense_backend) pass.dense_policy = baseline.policy.get();
+  for (const DenseBaseline& baseline : baselines_) {
+    if (baseline.backend != plan.dense_backend) continue;
+    pass.dense_policy = baseline.policy.get();
+    if (!is_dense) continue;
+    pass.policy = pass.dense_policy;  // what everything is compared with is the fastest dense there is
+    summary.backend = baseline.policy->info().backend;
+  }
   {
     // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
     const auto tokens = device.is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();

@@ -76,6 +76,6 @@ inline constexpr std::int64_t mass_rows = 16;
 
 /// Packs k and v. bf16 products are summed in fp32 pairs where the processor has VDPBF16PS, else widened to fp32.
 std::unique_ptr<AttentionLayer> make_attention_layer(const LayerInput& input, const RunTasks& run,
-                                                     Isa at_most = Isa::avx512_bf16);
+                                                     Isa at_most = preferred_isa());
 
 }  // namespace headroom::kernels::cpu

@@ -44,7 +44,7 @@ class IndexProjector {
 /// For x, q and k of `element`. Products of bf16 x are taken by VDPBF16PS where the processor has it and the weights
 /// are bf16 values.
 std::unique_ptr<IndexProjector> make_index_projector(const IndexWeights& weights, Element element,
-                                                     Isa at_most = Isa::avx512_bf16);
+                                                     Isa at_most = preferred_isa());
 
 /// q and k of one layer, [length, dim] contiguous; dim even.
 struct IndexInput {
@@ -79,6 +79,6 @@ constexpr std::int64_t score_stride(std::int64_t keys) {
 
 /// Packs k. bf16 products are taken by VDPBF16PS where the processor has it, else widened to fp32.
 std::unique_ptr<IndexScorer> make_index_scorer(const IndexInput& input, const RunTasks& run,
-                                               Isa at_most = Isa::avx512_bf16);
+                                               Isa at_most = preferred_isa());
 
 }  // namespace headroom::kernels::cpu

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/isa.h"
 
+#include "kernels/cpu/product_rates.h"
+
 namespace headroom::kernels::cpu {
 
 std::string_view name(Isa isa) {
@@ -42,6 +44,16 @@ Isa best_isa(Isa at_most) {
   for (Isa isa = at_most; isa != Isa::baseline; isa = static_cast<Isa>(static_cast<int>(isa) - 1))
     if (supported(isa)) return isa;
   return Isa::baseline;
+}
+
+Isa preferred_isa() {
+  static const Isa preferred = [] {
+    const Isa best = best_isa();
+    if (best != Isa::avx512_bf16) return best;
+    constexpr double least_gain = 1.4;
+    return bf16_product_gain() >= least_gain ? best : Isa::avx512;
+  }();
+  return preferred;
 }
 
 }  // namespace headroom::kernels::cpu

@@ -16,4 +16,9 @@ bool supported(Isa isa);
 /// The widest supported one that is not above `at_most`.
 Isa best_isa(Isa at_most = Isa::avx512_bf16);
 
+/// The set that kernels on bf16 use unless told otherwise: best_isa(), but avx512_bf16 only where a VDPBF16PS does not take
+/// longer than 1.4 fp32 FMAs would for the same products. Some processors run it at a fraction of the FMA's rate. Measured
+/// once, in less than a millisecond; the two kinds differ by more than a factor of two, so that it always comes out the same.
+Isa preferred_isa();
+
 }  // namespace headroom::kernels::cpu
