@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/timing_page.h"
 
+#include <QEvent>
 #include <QComboBox>
 #include <QHBoxLayout>
 #include <QHeaderView>
@@ -64,6 +65,7 @@ void TimingPage::build() {
   style_table(table_);
   table_->setAccessibleName(tr("Times and what they cost in quality"));
   table_->setMinimumHeight(120);
+  table_->installEventFilter(this);
   model_ = new TimingModel(this);
   table_->setModel(model_);
   splitter->addWidget(plot_);
@@ -106,6 +108,11 @@ void TimingPage::fit_columns() {
   // Long values share the width that the field names leave.
   const int methods = static_cast<int>(methods_.size());
   if (methods > 0) fit_table(table_, std::max(190, (table_->width() - table_->columnWidth(0) - 20) / methods));
+}
+
+bool TimingPage::eventFilter(QObject* object, QEvent* event) {
+  if (object == table_ && event->type() == QEvent::Resize) fit_columns();
+  return PageBase::eventFilter(object, event);
 }
 
 void TimingPage::restyle() {

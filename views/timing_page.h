@@ -34,6 +34,7 @@ class TimingPage : public PageBase, public Exportable {
  private:
   void build();
   void fit_columns();
+  bool eventFilter(QObject* object, QEvent* event) override;  ///< the table's columns follow its width
   void show_plot();
   QString context_text() const;
   QString unoptimised_text() const;
