@@ -245,6 +245,24 @@ class TestPlan : public QObject {
     QCOMPARE(measured, expected);
   }
 
+  void dense_is_timed_through_what_is_fastest() {
+    const std::filesystem::path folder = folder_.filePath("dense-costs").toStdString();
+    const auto dense = attention::make_policy({});
+    const auto fastest = [&] {
+      CostModel costs(small_config(), at::kFloat, "this machine", {}, folder);
+      return fastest_dense(costs, *dense, 300, {});
+    };
+    QVERIFY(fastest() == "libtorch" || fastest() == "headroom");
+    const auto file = std::filesystem::directory_iterator(folder)->path();
+    const auto measured = json::parse(std::ifstream(file));
+    for (const std::string wanted : {"libtorch", "headroom"}) {
+      auto edited = measured;
+      for (auto& point : edited["dense"][wanted]) point["attention_ms"] = 1e-6;
+      std::ofstream(file) << edited.dump();
+      QCOMPARE(fastest(), wanted);
+    }
+  }
+
   void a_cache_that_cannot_be_written_is_no_fault() {
     CostModel costs(small_config(), at::kFloat, "m", {}, write("a-file", "x") / "costs");
     attention::PolicyOptions options;

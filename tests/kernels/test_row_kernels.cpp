@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/cpu/product_rates.h"
 #include "kernels/cpu/row_kernels.h"
 
 using namespace headroom::kernels::cpu;
@@ -23,6 +24,14 @@ std::vector<float> random_values(std::int64_t count, std::mt19937& random, float
 class TestRowKernels : public QObject {
   Q_OBJECT
  private slots:
+  void the_preferred_set_runs_and_stays_the_same() {
+    QVERIFY(supported(preferred_isa()) && preferred_isa() <= best_isa());
+    if (!supported(Isa::avx512_bf16)) QSKIP("this processor does not multiply bf16");
+    // What decides is measured: however often, it must fall on the same side.
+    for (int i = 0; i < 20; ++i)
+      QCOMPARE(bf16_product_gain() >= 1.4, preferred_isa() == Isa::avx512_bf16);
+  }
+
   void sets_data() {
     QTest::addColumn<int>("isa");
     QTest::newRow("baseline") << static_cast<int>(Isa::baseline);
