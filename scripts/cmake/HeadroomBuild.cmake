@@ -52,6 +52,7 @@ function(headroom_layer name)
   add_library(headroom::${name} ALIAS ${target})
 endfunction()
 
+# A program that skipped something and failed nothing counts as skipped: CTest lets a match hide a failure.
 # headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder.
 function(headroom_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "LINKS;LABELS" ${ARGN})
@@ -65,6 +66,6 @@ function(headroom_test name)
     set(ARG_TIMEOUT 120)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-    SKIP_REGULAR_EXPRESSION "^SKIP ;[\r\n]SKIP  "
+    SKIP_REGULAR_EXPRESSION "Totals: [0-9]+ passed, 0 failed, [1-9][0-9]* skipped"
     ENVIRONMENT "QT_QPA_PLATFORM=offscreen;OMP_WAIT_POLICY=PASSIVE;ASAN_OPTIONS=detect_leaks=0")
 endfunction()
