@@ -2,8 +2,6 @@
 #include "bench_table.h"
 
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
 
 #include "run_table.h"
 
@@ -11,17 +9,6 @@ namespace headroom::cli {
 namespace {
 
 using experiment::BenchRow;
-
-constexpr const char* nothing = "–";
-
-[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...) {
-  char buffer[512];
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(buffer, sizeof buffer, format, arguments);
-  va_end(arguments);
-  return buffer;
-}
 
 std::string time(double ms) {
   return text(ms < 100 ? "%.1f" : "%.0f", ms);

@@ -8,6 +8,11 @@
 
 namespace headroom::cli {
 
+/// What a cell without a value shows.
+inline constexpr const char* nothing = "–";
+/// As printf writes it, up to 511 bytes.
+[[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
+
 std::string run_table(const experiment::RunOutcome& outcome);
 
 /// Aligned columns, two spaces apart; widths count characters, not bytes. The first row is the head.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_fields.h"
+#include "record/record_json.h"
 
 namespace headroom::protocol {
 namespace {
@@ -63,20 +64,6 @@ Budget budget_from_json(const nlohmann::json& json) {
   return budget;
 }
 
-constexpr std::array run_names = {"other", "dense", "sparse"};
-
-nlohmann::json plan_json(const record::TimingPlan& plan) {
-  auto layers = nlohmann::json::array();
-  for (const auto& layer : plan.layers)
-    layers.push_back({{"run", run_names[static_cast<std::size_t>(layer.run)]},
-                      {"dense_ms", number(layer.dense_ms)},
-                      {"sparse_ms", number(layer.sparse_ms)}});
-  return {{"source", plan.source},           {"times", plan.times},
-          {"machine", plan.machine},         {"dtype", plan.dtype},
-          {"threads", plan.threads},         {"dense_backend", plan.dense_backend},
-          {"density", number(plan.density)}, {"layers", layers}};
-}
-
 /// "dense" or "sparse" a layer, null for layers without full attention; null altogether where no plan is recorded.
 nlohmann::json plan_layers_json(const std::optional<record::TimingPlan>& plan) {
   if (!plan) return nullptr;
@@ -84,7 +71,7 @@ nlohmann::json plan_layers_json(const std::optional<record::TimingPlan>& plan) {
   for (const auto& layer : plan->layers)
     layers.push_back(layer.run == record::LayerRun::other
                          ? nlohmann::json(nullptr)
-                         : nlohmann::json(run_names[static_cast<std::size_t>(layer.run)]));
+                         : nlohmann::json(record::layer_run_names[static_cast<std::size_t>(layer.run)]));
   return layers;
 }
 
@@ -101,9 +88,9 @@ record::TimingPlan plan_from_json(const nlohmann::json& json) {
   for (const auto& item : fields.array("layers", max_layers)) {
     Fields layer(item, "method.timing_plan.layers");
     const auto run = layer.string("run", 16);
-    const auto name = std::find(run_names.begin(), run_names.end(), run);
-    if (name == run_names.end()) layer.fail("run", "dense, sparse or other", run);
-    plan.layers.push_back({static_cast<record::LayerRun>(name - run_names.begin()),
+    const auto name = std::find(record::layer_run_names.begin(), record::layer_run_names.end(), run);
+    if (name == record::layer_run_names.end()) layer.fail("run", "dense, sparse or other", run);
+    plan.layers.push_back({static_cast<record::LayerRun>(name - record::layer_run_names.begin()),
                            layer.number_or("dense_ms", std::nan(""), 0, huge),
                            layer.number_or("sparse_ms", std::nan(""), 0, huge)});
   }
@@ -134,7 +121,7 @@ nlohmann::json to_json(const record::MethodSummary& summary) {
   json["density"] = number(summary.density);
   json["plan"] = summary.plan;
   json["plan_layers"] = plan_layers_json(summary.timing_plan);
-  json["timing_plan"] = summary.timing_plan ? plan_json(*summary.timing_plan) : nlohmann::json(nullptr);
+  json["timing_plan"] = summary.timing_plan ? record::plan_to_json(*summary.timing_plan) : nlohmann::json(nullptr);
   auto& baselines = json["baselines"] = nlohmann::json::array();
   for (const auto& baseline : summary.baselines)
     baselines.push_back({{"backend", baseline.backend}, {"ttft_ms", quartiles_json(baseline.ttft)}});

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "record/record_json.h"
 
 namespace headroom::record {
 namespace {
@@ -222,7 +223,6 @@ void rows(const RunRecord& record, const Selection& selection, Table& table) {
 }
 
 void plan(const RunRecord& record, const Selection& selection, Table& table) {
-  constexpr const char* runs[] = {"other", "dense", "sparse"};
   table.columns = {"method", "budget",   "granularity", "density", "plan",          "source",  "layer",  "kind",
                    "run",    "dense_ms", "sparse_ms",   "times",   "dense_backend", "machine", "threads"};
   for (const auto* m : selection.methods())
@@ -238,8 +238,9 @@ void plan(const RunRecord& record, const Selection& selection, Table& table) {
         const TimingPlan& timing = *m->timing_plan;
         const LayerPlan& entry = timing.layers[index];
         row.insert(row.end(),
-                   {timing.source, whole(layer), kind, std::string(runs[static_cast<int>(entry.run)]), entry.dense_ms,
-                    entry.sparse_ms, timing.times, timing.dense_backend, timing.machine, whole(timing.threads)});
+                   {timing.source, whole(layer), kind,
+                    std::string(layer_run_names[static_cast<std::size_t>(entry.run)]), entry.dense_ms, entry.sparse_ms,
+                    timing.times, timing.dense_backend, timing.machine, whole(timing.threads)});
       }
       table.rows.push_back(std::move(row));
     }

@@ -201,15 +201,10 @@ RunMeta meta_from_json(const std::string& text, std::vector<std::string>& method
   return m;
 }
 
-namespace {
-
-constexpr std::array run_names = {"other", "dense", "sparse"};
-constexpr std::size_t max_baselines = 16;
-
 json plan_to_json(const TimingPlan& plan) {
   json layers = json::array();
   for (const LayerPlan& layer : plan.layers)
-    layers.push_back({{"run", run_names[static_cast<std::size_t>(layer.run)]},
+    layers.push_back({{"run", layer_run_names[static_cast<std::size_t>(layer.run)]},
                       {"dense_ms", number(layer.dense_ms)},
                       {"sparse_ms", number(layer.sparse_ms)}});
   return {{"source", plan.source},           {"times", plan.times},
@@ -217,6 +212,10 @@ json plan_to_json(const TimingPlan& plan) {
           {"threads", plan.threads},         {"dense_backend", plan.dense_backend},
           {"density", number(plan.density)}, {"layers", layers}};
 }
+
+namespace {
+
+constexpr std::size_t max_baselines = 16;
 
 TimingPlan plan_from_json(const json& object, const std::string& place) {
   const Fields f(object, place);
@@ -233,10 +232,10 @@ TimingPlan plan_from_json(const json& object, const std::string& place) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const Fields entry(layers[i], place + ", layer " + std::to_string(i));
     const std::string run = entry.text("run");
-    const auto name = std::find(run_names.begin(), run_names.end(), run);
-    if (name == run_names.end()) entry.wrong("run", "dense, sparse or other");
+    const auto name = std::find(layer_run_names.begin(), layer_run_names.end(), run);
+    if (name == layer_run_names.end()) entry.wrong("run", "dense, sparse or other");
     plan.layers.push_back(
-        {static_cast<LayerRun>(name - run_names.begin()), entry.real("dense_ms"), entry.real("sparse_ms")});
+        {static_cast<LayerRun>(name - layer_run_names.begin()), entry.real("dense_ms"), entry.real("sparse_ms")});
   }
   return plan;
 }

@@ -3,6 +3,8 @@
 // Internal to core/record.
 #pragma once
 
+#include <array>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,11 @@ std::string summary_to_json(const MethodSummary& summary);
 MethodSummary summary_from_json(const std::string& text, const std::string& place);
 
 /// Whether `id` may name a group: 1 to 64 of a-z A-Z 0-9 . _ - and not beginning with a dot.
+/// By LayerRun.
+inline constexpr std::array layer_run_names = {"other", "dense", "sparse"};
+/// A plan as records and messages hold it; null for times that are not known.
+nlohmann::json plan_to_json(const TimingPlan& plan);
+
 bool is_method_id(std::string_view id);
 
 }  // namespace headroom::record
