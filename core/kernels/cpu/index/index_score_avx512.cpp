@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// The indexer's inner loops compiled for AVX-512.
+#include "kernels/cpu/index/index_loops.h"
+
+#if defined(__x86_64__)
+namespace headroom::kernels::cpu {
+
+extern const IndexKernels index_kernels_avx512 = index_kernels<Blocking<FloatProducts<16>, 8, 3>>(Isa::avx512);
+
+}  // namespace headroom::kernels::cpu
+#endif
