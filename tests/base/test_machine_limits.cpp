@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory and processors of made-up machines: containers of both cgroup versions, nested, unlimited, and nonsense.
+#include <QtTest>
+#include <filesystem>
+#include <fstream>
+
+#include "base/machine_limits.h"
+
+using namespace headroom;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t mib = 1 << 20;
+
+/// A machine of 16,000 MiB, 12,000 available, 8 processors, without groups or limits.
+class Machine {
+ public:
+  Machine() {
+    write("proc/meminfo", "MemTotal:       16384000 kB\nMemFree:  1 kB\nMemAvailable:   12288000 kB\n");
+    write("proc/self/status", "Name:\theadroom\nVmSize:\t  102400 kB\nCpus_allowed:\tff\nCpus_allowed_list:\t0-7\n");
+    write("proc/self/limits",
+          "Limit                     Soft Limit           Hard Limit           Units     \n"
+          "Max address space         unlimited            unlimited            bytes     \n");
+  }
+  void write(const std::string& name, const std::string& text) const {
+    const fs::path file = root() / name;
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  /// A group of version 2, mounted where it is today.
+  void unified(const std::string& path) const {
+    write("proc/self/cgroup", "0::" + path + "\n");
+    write("proc/self/mountinfo",
+          "24 1 0:21 / /proc rw shared:1 - proc proc rw\n"
+          "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n");
+  }
+  /// Groups of version 1; `mounted`: which of them the mounts show.
+  void separate(const std::string& path, const std::string& mounted = "/") const {
+    write("proc/self/cgroup", "4:memory:" + path + "\n3:cpuacct,cpu:" + path + "\n0::/\n");
+    write("proc/self/mountinfo", "35 31 0:32 " + mounted +
+                                     " /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+                                     "36 31 0:33 " +
+                                     mounted + " /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n");
+  }
+  MachineLimits limits() const { return machine_limits(root()); }
+  fs::path root() const { return folder_.path().toStdString(); }
+
+ private:
+  QTemporaryDir folder_;
+};
+
+std::string bytes(std::int64_t in_mib) {
+  return std::to_string(in_mib * mib) + "\n";
+}
+
+}  // namespace
+
+class TestMachineLimits : public QObject {
+  Q_OBJECT
+ private slots:
+  void a_machine_without_limits() {
+    const auto limits = Machine().limits();
+    QCOMPARE(limits.total_bytes, 16000 * mib);
+    QCOMPARE(limits.free_bytes, 12000 * mib);
+    QCOMPARE(limits.threads, 8);
+  }
+
+  void a_container_of_version_2() {
+    Machine machine;
+    machine.unified("/");
+    machine.write("sys/fs/cgroup/memory.max", bytes(4000));
+    machine.write("sys/fs/cgroup/memory.current", bytes(3000));
+    machine.write("sys/fs/cgroup/memory.stat", "anon 1\ninactive_file " + bytes(500) + "active_file " + bytes(100));
+    machine.write("sys/fs/cgroup/cpu.max", "250000 100000\n");
+    const auto limits = machine.limits();
+    QCOMPARE(limits.total_bytes, 4000 * mib);
+    QCOMPARE(limits.free_bytes, 1600 * mib);
+    QCOMPARE(limits.threads, 2);
+  }
+
+  void the_tightest_group_above_counts() {
+    Machine machine;
+    machine.unified("/system.slice/job.service/worker");
+    machine.write("sys/fs/cgroup/system.slice/job.service/worker/memory.max", "max\n");
+    machine.write("sys/fs/cgroup/system.slice/job.service/worker/memory.current", bytes(100));
+    machine.write("sys/fs/cgroup/system.slice/job.service/worker/cpu.max", "400000 100000\n");
+    machine.write("sys/fs/cgroup/system.slice/job.service/memory.max", bytes(2000));
+    machine.write("sys/fs/cgroup/system.slice/job.service/memory.current", bytes(500));
+    machine.write("sys/fs/cgroup/system.slice/memory.max", bytes(3000));
+    machine.write("sys/fs/cgroup/system.slice/memory.current", bytes(2900));
+    machine.write("sys/fs/cgroup/system.slice/cpu.max", "300000 100000\n");
+    const auto limits = machine.limits();
+    QCOMPARE(limits.total_bytes, 2000 * mib);
+    QCOMPARE(limits.free_bytes, 100 * mib);
+    QCOMPARE(limits.threads, 3);
+  }
+
+  void max_limits_nothing() {
+    Machine machine;
+    machine.unified("/a");
+    machine.write("sys/fs/cgroup/a/memory.max", "max\n");
+    machine.write("sys/fs/cgroup/a/memory.current", bytes(9000));
+    machine.write("sys/fs/cgroup/a/cpu.max", "max 100000\n");
+    QCOMPARE(machine.limits().free_bytes, 12000 * mib);
+    QCOMPARE(machine.limits().threads, 8);
+  }
+
+  void groups_of_version_1() {
+    Machine machine;
+    machine.separate("/batch/job7");
+    machine.write("sys/fs/cgroup/memory/batch/job7/memory.limit_in_bytes", "9223372036854771712\n");
+    machine.write("sys/fs/cgroup/memory/batch/job7/memory.usage_in_bytes", bytes(700));
+    machine.write("sys/fs/cgroup/memory/batch/memory.limit_in_bytes", bytes(5000));
+    machine.write("sys/fs/cgroup/memory/batch/memory.usage_in_bytes", bytes(1500));
+    machine.write("sys/fs/cgroup/memory/batch/memory.stat",
+                  "inactive_file 1\ntotal_inactive_file " + bytes(200) + "total_active_file " + bytes(300));
+    machine.write("sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_quota_us", "-1\n");
+    machine.write("sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_period_us", "100000\n");
+    machine.write("sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_quota_us", "50000\n");
+    machine.write("sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_period_us", "100000\n");
+    const auto limits = machine.limits();
+    QCOMPARE(limits.total_bytes, 5000 * mib);
+    QCOMPARE(limits.free_bytes, 4000 * mib);
+    QCOMPARE(limits.threads, 1);  // half a processor is one thread
+  }
+
+  // The mount shows the container's own group as its root; /proc names it as the host does.
+  void a_container_that_is_the_root_of_its_mount() {
+    Machine machine;
+    machine.separate("/docker/f00", "/docker/f00");
+    machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", bytes(1000));
+    machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", bytes(400));
+    QCOMPARE(machine.limits().free_bytes, 600 * mib);
+    machine.separate("/docker/f00", "/");  // or does not show it at all
+    QCOMPARE(machine.limits().free_bytes, 600 * mib);
+  }
+
+  void a_full_container_is_known_to_be_full() {
+    Machine machine;
+    machine.unified("/");
+    machine.write("sys/fs/cgroup/memory.max", bytes(1000));
+    machine.write("sys/fs/cgroup/memory.current", bytes(1200));
+    QCOMPARE(machine.limits().free_bytes, std::int64_t{1});
+  }
+
+  void address_space_and_affinity() {
+    Machine machine;
+    machine.write("proc/self/limits",
+                  "Max address space         1048576000           unlimited            bytes     \n");
+    machine.write("proc/self/status", "VmSize:\t  102400 kB\nCpus_allowed_list:\t1,4-6\n");
+    const auto limits = machine.limits();
+    QCOMPARE(limits.total_bytes, 1000 * mib);
+    QCOMPARE(limits.free_bytes, 900 * mib);
+    QCOMPARE(limits.threads, 4);
+  }
+
+  void nonsense_limits_nothing() {
+    Machine machine;
+    machine.unified("/x");
+    for (const char* text : {"", "\n", "many\n", "-5\n", "99999999999999999999999\n", "12 MB\n", "\xff\xfe"}) {
+      machine.write("sys/fs/cgroup/x/memory.max", text);
+      machine.write("sys/fs/cgroup/x/memory.current", text);
+      machine.write("sys/fs/cgroup/x/cpu.max", text);
+      QCOMPARE(machine.limits().total_bytes, 16000 * mib);
+      QCOMPARE(machine.limits().free_bytes, 12000 * mib);
+      QCOMPARE(machine.limits().threads, 8);
+    }
+    machine.write("sys/fs/cgroup/x/cpu.max", "100000 0\n");
+    QCOMPARE(machine.limits().threads, 8);
+    for (const char* file : {"proc/self/cgroup", "proc/self/mountinfo", "proc/self/limits"})
+      machine.write(file, "::-\n- -\n");
+    QCOMPARE(machine.limits().free_bytes, 12000 * mib);
+    machine.write("proc/self/status", "Cpus_allowed_list:\t7-3\n");
+    QVERIFY(machine.limits().threads >= 1);
+  }
+
+  void nothing_there_is_nothing_known() {
+    QTemporaryDir empty;
+    const auto limits = machine_limits(empty.path().toStdString());
+    QCOMPARE(limits.total_bytes, std::int64_t{0});
+    QCOMPARE(limits.free_bytes, std::int64_t{0});
+    QVERIFY(limits.threads >= 1);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestMachineLimits)
+#include "test_machine_limits.moc"
