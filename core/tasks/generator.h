@@ -23,6 +23,8 @@ std::vector<Generator> generators();
 
 /// "brisk-otter": from this project's own lists, which distillation does not share.
 std::string random_key(Random& random);
+/// Every word that random_key() can give.
+std::vector<std::string_view> key_words();
 /// Seven digits, the first not 0.
 std::string random_number(Random& random);
 

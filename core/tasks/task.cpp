@@ -27,7 +27,8 @@ std::vector<std::string> task_names() {
 }
 
 Sample make_sample(const std::string& task, std::int64_t length, std::uint64_t seed,
-                   const tokenizer::Tokenizer& tokenizer, std::int64_t overhead) {
+                   const tokenizer::Tokenizer& tokenizer, std::int64_t overhead,
+                   std::optional<std::int64_t> max_new_tokens) {
   const auto known = generators();
   const auto generator = std::find_if(known.begin(), known.end(), [&](const Generator& g) { return g.name == task; });
   if (generator == known.end()) {
@@ -42,18 +43,21 @@ Sample make_sample(const std::string& task, std::int64_t length, std::uint64_t s
   const auto make = [&](std::int64_t units) {
     Sample sample = generator->make(units, Random(task, seed));
     sample.task = task;
+    if (max_new_tokens) sample.max_new_tokens = *max_new_tokens;
     return sample;
   };
   const auto tokens = [&](const Sample& sample) {
     const auto count = [&](const std::string& text) {
       return static_cast<std::int64_t>(tokenizer.encode(text, {.add_bos = false}).size());
     };
-    return count(sample.prompt) + count(sample.answer_prefix) + overhead;
+    return count(sample.prompt) + count(sample.answer_prefix) + overhead + sample.max_new_tokens;
   };
-  const std::int64_t empty = tokens(make(0));
+  const Sample bare = make(0);
+  const std::int64_t empty = tokens(bare);
   if (empty > length) {
     throw usage_error("a length of " + std::to_string(length) + " tokens is too small for " + task + ": it needs " +
-                      std::to_string(empty) + " without any haystack");
+                      std::to_string(empty) + " without any haystack, " + std::to_string(bare.max_new_tokens) +
+                      " of them for the answer");
   }
   // Guess from the slope, then step to the largest that fits; every unit adds tokens.
   constexpr std::int64_t probe = 20;

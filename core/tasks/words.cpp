@@ -29,6 +29,12 @@ std::string random_key(Random& random) {
   return adjective + "-" + nouns[random.below(nouns.size())];
 }
 
+std::vector<std::string_view> key_words() {
+  std::vector<std::string_view> words(adjectives.begin(), adjectives.end());
+  words.insert(words.end(), nouns.begin(), nouns.end());
+  return words;
+}
+
 std::string random_number(Random& random) {
   return std::to_string(1'000'000 + random.below(9'000'000));
 }

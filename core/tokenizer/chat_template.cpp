@@ -215,9 +215,14 @@ bool has_chat_template(const checkpoint::Checkpoint& checkpoint) {
   return source && read_chatml(*source);
 }
 
-RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::vector<ChatMessage>& messages,
-                           const std::map<std::string, std::string>& arguments) {
-  const std::string place = checkpoint.path().string() + ": key '" + std::string(template_key) + "'";
+std::vector<ByteRange> RenderedPrompt::contents() const {
+  std::vector<ByteRange> ranges;
+  for (const Segment& segment : segments)
+    if (segment.message) ranges.push_back(segment.bytes);
+  return ranges;
+}
+
+RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::vector<ChatMessage>& messages) {
   const auto source = checkpoint.get_string(template_key);
   if (!source) {
     throw input_error(checkpoint.path().string(),
@@ -226,27 +231,43 @@ RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::
   }
   const auto shape = read_chatml(*source);
   if (!shape) {
-    throw input_error(place, "this chat template is not understood",
+    throw input_error(checkpoint.path().string() + ": key '" + std::string(template_key) + "'",
+                      "this chat template is not understood",
                       "ChatML: <|im_start|>role, the content, <|im_end|> for each message",
                       checkpoint::in_quotes(*source));
   }
-  if (!arguments.empty()) {
-    throw input_error(place, "the chat template takes no arguments", "none",
-                      checkpoint::in_quotes(arguments.begin()->first));
-  }
   RenderedPrompt out;
-  if (!messages.empty() && messages.front().role != "system") out.text = shape->default_system;
-  for (const ChatMessage& message : messages) {
+  const auto add = [&out](const std::string& text, std::optional<std::size_t> message) {
+    if (text.empty()) return;
+    const auto begin = static_cast<std::int64_t>(out.text.size());
+    out.text += text;
+    const auto end = static_cast<std::int64_t>(out.text.size());
+    if (!out.segments.empty() && !message && !out.segments.back().message)
+      out.segments.back().bytes.end = end;
+    else
+      out.segments.push_back({{begin, end}, message});
+  };
+  if (!messages.empty() && messages.front().role != "system") add(shape->default_system, {});
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto& [role, content] = messages[i];
+    if (role.empty() || role.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") != std::string::npos)
+      throw input_error("message " + std::to_string(i), "this is no role", "system, user, assistant or another word",
+                        checkpoint::in_quotes(role));
     for (const Part& part : shape->message) {
-      if (part.kind == Part::Kind::literal) out.text += part.literal;
-      if (part.kind == Part::Kind::role) out.text += message.role;
-      if (part.kind != Part::Kind::content) continue;
-      if (message.role == "user") out.user_begin = static_cast<std::int64_t>(out.text.size());
-      out.text += message.content;
-      if (message.role == "user") out.user_end = static_cast<std::int64_t>(out.text.size());
+      switch (part.kind) {
+        case Part::Kind::literal:
+          add(part.literal, {});
+          break;
+        case Part::Kind::role:
+          add(role, {});
+          break;
+        case Part::Kind::content:
+          add(content, i);
+          break;
+      }
     }
   }
-  out.text += shape->generation;
+  add(shape->generation, {});
   return out;
 }
 

@@ -2,11 +2,13 @@
 // Chat messages to the prompt text that the model was trained on.
 #pragma once
 
-#include <map>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "tokenizer/tokenizer.h"
 
 namespace headroom::tokenizer {
 
@@ -16,17 +18,23 @@ struct ChatMessage {
 };
 
 struct RenderedPrompt {
-  std::string text;             ///< to be encoded with parse_special
-  std::int64_t user_begin = 0;  ///< byte range of the last user message in it
-  std::int64_t user_end = 0;
+  struct Segment {
+    ByteRange bytes;
+    std::optional<std::size_t> message;  ///< whose content it is; unset: the template's own text, roles included
+  };
+  std::string text;
+  std::vector<Segment> segments;  ///< cover `text` without gaps, in order; empty contents have none
+
+  /// The bytes of all contents. To be encoded with parse_special and these as `literal`, so that control tokens come
+  /// from the template alone.
+  std::vector<ByteRange> contents() const;
 };
 
 /// Whether the checkpoint carries a chat template that is understood.
 bool has_chat_template(const checkpoint::Checkpoint& checkpoint);
 /// Renders with the generation prompt at the end; without a system message the template's own default is inserted.
-/// Control tokens inside the contents are not protected: callers encode contents apart where that matters.
-/// Throws input errors where the model has no template, or one that is not understood (says so).
-RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::vector<ChatMessage>& messages,
-                           const std::map<std::string, std::string>& arguments = {});
+/// Throws input errors where the model has no template, or one that is not understood (says so), and for a role that is
+/// no word of lower-case letters and underscores (it is the template's text, so it must not hold a control token).
+RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::vector<ChatMessage>& messages);
 
 }  // namespace headroom::tokenizer

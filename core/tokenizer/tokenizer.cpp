@@ -99,11 +99,18 @@ Vocabulary read_vocabulary(const checkpoint::Checkpoint& checkpoint, std::int32_
   return vocabulary;
 }
 
-std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, bool parse_special) {
+std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, const EncodeOptions& options) {
+  const auto is_literal = [&](std::size_t begin, std::size_t end) {
+    return std::any_of(options.literal.begin(), options.literal.end(), [&](const ByteRange& range) {
+      const auto first = std::max(static_cast<std::int64_t>(begin), range.begin);
+      return first < std::min(static_cast<std::int64_t>(end), range.end);
+    });
+  };
   std::vector<Fragment> fragments;
   if (!text.empty()) fragments.push_back({-1, 0, text.size()});
   for (const std::int32_t id : vocabulary.special) {
-    if (!parse_special && vocabulary.type(id) != TokenType::user_defined) continue;
+    const bool always = vocabulary.type(id) == TokenType::user_defined;
+    if (!always && !options.parse_special) continue;
     const std::string& wanted = vocabulary.text(id);
     if (text.find(wanted) == std::string_view::npos) continue;
     std::vector<Fragment> next;
@@ -112,13 +119,17 @@ std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_vi
         next.push_back(fragment);
         continue;
       }
-      std::size_t at = fragment.begin;
+      std::size_t done = fragment.begin, from = done;
       const std::string_view inside = text.substr(0, fragment.end);
-      for (std::size_t hit; (hit = inside.find(wanted, at)) != std::string_view::npos; at = hit + wanted.size()) {
-        if (hit > at) next.push_back({-1, at, hit});
-        next.push_back({id, hit, hit + wanted.size()});
+      for (std::size_t hit; (hit = inside.find(wanted, from)) != std::string_view::npos;) {
+        const std::size_t end = hit + wanted.size();
+        from = hit + 1;
+        if (!always && is_literal(hit, end)) continue;
+        if (hit > done) next.push_back({-1, done, hit});
+        next.push_back({id, hit, end});
+        done = from = end;
       }
-      if (at < fragment.end) next.push_back({-1, at, fragment.end});
+      if (done < fragment.end) next.push_back({-1, done, fragment.end});
     }
     fragments = std::move(next);
   }

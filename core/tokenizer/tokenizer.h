@@ -20,9 +20,16 @@ struct Token {
   std::int64_t end = 0;    ///< past the last byte; tokens that add nothing to the text (BOS) have begin == end
 };
 
+struct ByteRange {
+  std::int64_t begin = 0, end = 0;  ///< [begin, end)
+};
+
 struct EncodeOptions {
   bool parse_special = false;        ///< control tokens written in the text become those tokens
   std::optional<bool> add_bos = {};  ///< unset: as the model's file says
+  /// With parse_special: bytes in which what looks like a control token stays text, e.g. what a user wrote. The text is
+  /// still encoded as one, so ids differ from those without ranges only where such a token would have been parsed.
+  std::vector<ByteRange> literal = {};
 };
 
 class Tokenizer {

@@ -49,7 +49,8 @@ struct Fragment {
   std::int32_t id = -1;
   std::size_t begin = 0, end = 0;  ///< bytes
 };
-/// Cuts out special tokens: user-defined ones always, control and unknown ones only where `parse_special`.
-std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, bool parse_special);
+/// Cuts out special tokens: user-defined ones always, control and unknown ones only where `options.parse_special` and
+/// no byte of them lies in `options.literal`.
+std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, const EncodeOptions& options);
 
 }  // namespace headroom::tokenizer

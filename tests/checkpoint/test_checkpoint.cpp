@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_config.h"
 #include "support/gguf_writer.h"
 #include "support/tiny_model.h"
 
@@ -28,11 +27,6 @@ void expect_refusal(const std::function<void()>& work, const std::vector<std::st
   }
   QFAIL("nothing was refused");
 }
-
-const char* const llama_config = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 1,
-  "intermediate_size": 16, "max_position_embeddings": 64, "num_attention_heads": 2, "vocab_size": 4, "head_dim": null,
-  "rope_parameters": {"rope_theta": 5000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-  "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, "tie_word_embeddings": true})";
 
 std::string safetensors(const std::string& header, const std::string& data) {
   return test::ByteWriter().number<std::uint64_t>(header.size()).raw(header).raw(data).bytes();
@@ -56,12 +50,6 @@ class TestCheckpoint : public QObject {
  private slots:
   void tiny_model_is_read() {
     const auto model = open_checkpoint(test::write_tiny_model(file("tiny.gguf")));
-    const checkpoint::ModelConfig config = checkpoint::read_model_config(*model);
-    QCOMPARE(config.architecture, std::string("llama"));
-    QCOMPARE(config.num_layers, 3);
-    QCOMPARE(config.head_dim, 16);
-    QCOMPARE(config.num_kv_heads, 2);
-    QVERIFY(config.tied_output && config.rope_adjacent_pairs && config.rope_factors.empty());
     const checkpoint::TensorInfo* const info = model->find("blk.2.attn_k.weight");
     QVERIFY(info);
     QCOMPARE(info->shape, (std::vector<std::int64_t>{32, 64}));
@@ -161,26 +149,10 @@ class TestCheckpoint : public QObject {
     }
   }
 
-  void configuration_is_checked() {
-    const auto config_error = [&](const test::GgufWriter& gguf, std::vector<std::string> words) {
-      test::write_file(file("config.gguf"), gguf.bytes() + std::string(64, 'x'));
-      expect_refusal([&] { checkpoint::read_model_config(*open_checkpoint(file("config.gguf"))); }, words);
-    };
-    test::GgufWriter unknown;
-    unknown.add("general.architecture", "rwkv7");
-    config_error(unknown, {"general.architecture", "not supported", "llama", "rwkv7"});
-    config_error(test::GgufWriter(), {"general.architecture"});
-    test::GgufWriter missing;
-    missing.add("general.architecture", "llama");
-    config_error(missing, {"llama.block_count", "missing"});
-    missing.add("llama.block_count", 4000000000u);
-    config_error(missing, {"llama.block_count", "1 to 1024", "4000000000"});
-  }
-
   void safetensors_folder_is_read() {
     const auto folder = file("st");
     std::filesystem::create_directory(folder);
-    test::write_file(folder / "config.json", llama_config);
+    test::write_file(folder / "config.json", R"({"architectures": ["LlamaForCausalLM"], "head_dim": null})");
     std::string data(4 * 8 * 2, '\0');
     data[2] = '\x80', data[3] = '\x3f';  // bf16 1.0 at index 1
     test::write_file(folder / "model.safetensors",
@@ -191,12 +163,7 @@ class TestCheckpoint : public QObject {
     std::vector<float> values(32);
     model->read_f32("model.embed_tokens.weight", values);
     QCOMPARE(values[1], 1.0f);
-    const auto config = checkpoint::read_model_config(*model);
-    QCOMPARE(config.head_dim, 4);
-    QCOMPARE(config.rope_base, 5000.0);
-    QCOMPARE(config.rope_factors.size(), std::size_t{2});
-    QVERIFY(config.rope_factors[0] == 1);
-    QVERIFY(config.tied_output && !config.rope_adjacent_pairs);
+    QVERIFY(!model->get_int("head_dim"));
 
     const auto refuse_weights = [&](const std::string& bytes, std::vector<std::string> words) {
       test::write_file(folder / "model.safetensors", bytes);
@@ -225,48 +192,6 @@ class TestCheckpoint : public QObject {
     refuse_weights(safetensors(R"({"t": )" + std::string(100000, '['), data), {"nested too deeply"});
     std::filesystem::remove(folder / "model.safetensors");
     expect_refusal([&] { open_checkpoint(folder); }, {"no *.safetensors"});
-  }
-
-  void llama3_scaling_equals_transformers() {
-    const auto folder = file("llama3");
-    std::filesystem::create_directory(folder);
-    std::string config = llama_config;
-    config.replace(config.find("\"hidden_size\": 8"), 16, "\"hidden_size\": 128");
-    config.replace(config.find("5000.0"), 6, "500000.0");
-    test::write_file(folder / "config.json", config);
-    test::write_file(folder / "model.safetensors",
-                     safetensors(R"({"model.embed_tokens.weight": {"dtype": "F16", "shape": [4, 128],
-                       "data_offsets": [0, 1024]}})",
-                                 std::string(1024, '\0')));
-    const auto factors = checkpoint::read_model_config(*open_checkpoint(folder)).rope_factors;
-    QCOMPARE(factors.size(), std::size_t{32});
-    QVERIFY(factors[14] == 1 && factors[18] == 8 && factors[31] == 8);
-    // transformers 5.17: ROPE_INIT_FUNCTIONS["llama3"]
-    for (const auto& [i, expected] : {std::pair{15u, 1.55341}, {16u, 2.69453}, {17u, 5.25733}})
-      QVERIFY2(std::abs(factors[i] - expected) < 1e-4, std::to_string(factors[i]).c_str());
-  }
-
-  void biases_are_refused() {
-    test::GgufWriter gguf;
-    gguf.add("general.architecture", "llama");
-    gguf.add_tensor("blk.0.attn_q.bias", {1}, std::vector<float>{1});
-    test::write_file(file("bias.gguf"), gguf.bytes());
-    expect_refusal([&] { checkpoint::read_model_config(*open_checkpoint(file("bias.gguf"))); },
-                   {"'blk.0.attn_q.bias'", "biases"});
-  }
-
-  void llama3_scaling_arrives_as_a_tensor() {
-    test::GgufWriter gguf;
-    gguf.add("general.architecture", "llama");
-    for (const char* key : {"llama.block_count", "llama.attention.head_count"}) gguf.add(key, 1u);
-    for (const char* key : {"llama.embedding_length", "llama.feed_forward_length", "llama.context_length"})
-      gguf.add(key, 4u);
-    gguf.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    gguf.add_tensor("token_embd.weight", {2, 4}, std::vector<float>(8));
-    gguf.add_tensor("rope_freqs.weight", {2}, std::vector<float>{1, 8});
-    test::write_file(file("rope.gguf"), gguf.bytes());
-    const auto config = checkpoint::read_model_config(*open_checkpoint(file("rope.gguf")));
-    QCOMPARE(config.rope_factors, (std::vector<double>{1, 8}));
   }
 };
 

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_config.h"
+#include "model/model_config.h"
 #include "support/gguf_writer.h"
 #include "support/tiny_model.h"
 #include "tokenizer/chat_template.h"
@@ -83,8 +83,8 @@ bool load(const fs::path& path) {
       const auto tokens = tokenizer->encode("the 12 is\n <|im_end|> aaaa", {.parse_special = true});
       for (const auto& token : tokens) tokenizer->piece(token.id);
     }
-    const auto config = checkpoint::read_model_config(*model);
-    return static_cast<std::int64_t>(config.layers.size()) == config.num_layers;
+    const auto config = model::read_model_config(*model);
+    return !config.layers.empty();
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::input) throw;
     return false;

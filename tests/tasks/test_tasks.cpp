@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Samples: the same for the same seed, as long as fits, the needle inside; scores.
 #include <QtTest>
-#include <fstream>
+#include <optional>
 #include <set>
-#include <sstream>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -44,7 +43,8 @@ class TestTasks : public QObject {
     std::vector<double> depths;
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
       const Sample sample = tasks::make_sample("niah_single_1", 1500, seed, *tokenizer_, 40);
-      const std::int64_t used = tokens(sample) + 40;
+      QCOMPARE(sample.max_new_tokens, std::int64_t{128});
+      const std::int64_t used = tokens(sample) + 40 + sample.max_new_tokens;  // the answer is part of the length
       QVERIFY2(used <= 1500 && used > 1500 - 20, std::to_string(used).c_str());
       QCOMPARE(tasks::make_sample("niah_single_1", 1500, seed, *tokenizer_, 40).prompt, sample.prompt);
       prompts.insert(sample.prompt);
@@ -65,6 +65,26 @@ class TestTasks : public QObject {
     QCOMPARE(small.answer_prefix, large.answer_prefix);
   }
 
+  void the_room_for_the_answer_can_be_given() {
+    const auto used = [&](std::optional<std::int64_t> room) {
+      return tokens(tasks::make_sample("niah_single_1", 1000, 1, *tokenizer_, 0, room));
+    };
+    QVERIFY(used({}) <= 1000 - 128 && used({}) > 1000 - 128 - 20);
+    QCOMPARE(used(128), used({}));
+    QVERIFY(used(0) <= 1000 && used(0) > 1000 - 20);
+    QCOMPARE(tasks::make_sample("niah_single_1", 1000, 1, *tokenizer_, 0, 7).max_new_tokens, std::int64_t{7});
+    // What leaves no room is refused with both numbers.
+    QVERIFY(used(700) <= 300);
+    try {
+      tasks::make_sample("niah_single_1", 1000, 1, *tokenizer_, 0, 950);
+      QFAIL("was not refused");
+    } catch (const Error& error) {
+      QCOMPARE(error.kind(), ErrorKind::usage);
+      const QString said = error.what();
+      QVERIFY2(said.contains("1000 tokens") && said.contains("950 of them for the answer"), error.what());
+    }
+  }
+
   void wrong_requests_are_usage_errors() {
     const auto kind = [&](const std::string& task, std::int64_t length) {
       try {
@@ -78,19 +98,6 @@ class TestTasks : public QObject {
     QCOMPARE(kind("niah_single_1", 20), ErrorKind::usage);
     QCOMPARE(kind("niah_single_1", -1), ErrorKind::usage);
     QCOMPARE(kind("niah_single_1", std::int64_t{1} << 40), ErrorKind::usage);
-  }
-
-  void distillation_shares_no_word() {
-    std::ifstream in(HEADROOM_SOURCE_DIR "/core/experiment/training_text.cpp");
-    std::stringstream text;
-    text << in.rdbuf();
-    for (std::uint64_t seed = 0; seed < 2000; ++seed) {
-      tasks::Random random("words", seed);
-      const std::string key = tasks::random_key(random);
-      for (const std::string& word : {key.substr(0, key.find('-')), key.substr(key.find('-') + 1)})
-        QVERIFY2(text.str().find('"' + word + '"') == std::string::npos, word.c_str());
-    }
-    QVERIFY(text.str().find("grass is green") == std::string::npos);
   }
 
   void answers_are_scored() {

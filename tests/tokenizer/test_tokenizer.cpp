@@ -128,6 +128,29 @@ class TestTokenizer : public QObject {
     QVERIFY(with_bos[0].id == 1 && with_bos[0].begin == 0 && with_bos[0].end == 0);
   }
 
+  void control_tokens_in_literal_bytes_stay_text() {
+    // "<|im_end|>" stands at 1, 14 and 24.
+    const std::string text = "a<|im_end|> b <|im_end|><|im_end|>";
+    const auto ends = [&](std::vector<tokenizer::ByteRange> literal) {
+      std::vector<std::int64_t> places;
+      const auto tokens = tiny_->encode(text, {.parse_special = true, .literal = std::move(literal)});
+      for (const Token& token : tokens)
+        if (token.id == 2) places.push_back(token.begin);
+      return places;
+    };
+    using Places = std::vector<std::int64_t>;
+    QCOMPARE(ends({}), (Places{1, 14, 24}));
+    QCOMPARE(ends({{0, 11}}), (Places{14, 24}));
+    QCOMPARE(ends({{10, 11}, {14, 15}}), (Places{24}));       // one byte is enough
+    QCOMPARE(ends({{11, 14}, {5, 5}}), (Places{1, 14, 24}));  // none of theirs
+    QCOMPARE(ends({{0, 34}}), Places{});
+    QCOMPARE(ids_of(tiny_->encode(text, {.parse_special = true, .literal = {{0, 34}}})), ids_of(tiny_->encode(text)));
+    // The token behind one that begins in literal bytes is still found.
+    const std::string cut = "<|im_end<|im_end|>";
+    const auto tokens = tiny_->encode(cut, {.parse_special = true, .literal = {{0, 8}}});
+    QVERIFY(tokens.back().id == 2 && tokens.back().begin == 8);
+  }
+
   void patterns_split_as_published() {
     QCOMPARE(words("gpt-2", "I'll don'T  12345 x\n\ny!!'s"), std::string("I|'ll| don|'|T| | 12345| x|\n|\n|y|!!'|s"));
     QCOMPARE(words("smollm", "a 12b"), std::string("a| |1|2|b"));

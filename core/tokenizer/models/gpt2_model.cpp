@@ -124,7 +124,7 @@ std::vector<Token> BytePairTokenizer::encode(std::string_view text, const Encode
     out.push_back({vocabulary_.bos, 0, 0});
   }
   decode_utf8(text, "text");  // refuses before anything is cut
-  for (const Fragment& fragment : split_special(vocabulary_, text, options.parse_special)) {
+  for (const Fragment& fragment : split_special(vocabulary_, text, options)) {
     const auto begin = static_cast<std::int64_t>(fragment.begin);
     if (fragment.id >= 0)
       out.push_back({fragment.id, begin, static_cast<std::int64_t>(fragment.end)});

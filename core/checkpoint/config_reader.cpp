@@ -1,72 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/model_config.h"
-
-#include <algorithm>
+#include "checkpoint/config_reader.h"
 
 #include "base/error.h"
-#include "checkpoint/architecture.h"
 #include "checkpoint/metadata.h"
 
 namespace headroom::checkpoint {
-namespace {
 
 std::string key_place(const Checkpoint& checkpoint, std::string_view key) {
   return checkpoint.path().string() + ": key " + in_quotes(key);
-}
-
-/// What the checkpoint calls its architecture, and under which key.
-std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpoint) {
-  if (checkpoint.format() == Format::gguf) {
-    const auto name = checkpoint.get_string("general.architecture");
-    if (!name)
-      throw input_error(key_place(checkpoint, "general.architecture"), "the file does not name its architecture");
-    return {*name, "general.architecture"};
-  }
-  const auto names = checkpoint.get_strings("architectures");
-  if (!names || names->size() != 1) {
-    throw input_error(key_place(checkpoint, "architectures"), "config.json does not name its architecture",
-                      "a list of one name", names ? std::to_string(names->size()) + " names" : "none");
-  }
-  return {names->front(), "architectures"};
-}
-
-/// The file's or folder's own name: general.name is often what the training run was called.
-std::string display_name(const Checkpoint& checkpoint) {
-  const auto& path = checkpoint.path();
-  if (checkpoint.format() == Format::gguf) return path.stem().string();
-  return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
-}
-
-}  // namespace
-
-std::string_view to_string(LayerKind kind) {
-  switch (kind) {
-    case LayerKind::full:
-      return "full";
-    case LayerKind::sliding:
-      return "sliding";
-    case LayerKind::linear:
-      return "linear";
-  }
-  return "?";
-}
-
-ModelConfig read_model_config(const Checkpoint& checkpoint) {
-  const auto [name, key] = named_architecture(checkpoint);
-  const bool gguf = checkpoint.format() == Format::gguf;
-  std::string supported;
-  for (const Architecture& architecture : architectures()) {
-    const std::string_view known = gguf ? architecture.gguf : architecture.transformers;
-    if (known == name) {
-      ModelConfig config;
-      config.architecture = architecture.gguf;
-      config.name = display_name(checkpoint);
-      architecture.read(checkpoint, config);
-      return config;
-    }
-    supported += (supported.empty() ? "" : ", ") + std::string(known);
-  }
-  throw input_error(key_place(checkpoint, key), "this architecture is not supported", supported, in_quotes(name));
 }
 
 std::int64_t ConfigReader::require_int(std::string_view key, std::int64_t smallest, std::int64_t largest) const {

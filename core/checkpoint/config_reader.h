@@ -1,25 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// How an architecture's metadata become a ModelConfig. A new architecture is one new file in architectures/ that
-// defines `Architecture entry_<file>()`; the build collects them.
+// Checked reading of a checkpoint's metadata: whole numbers, fractions, flags and the shapes that go with them.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "checkpoint/model_config.h"
+#include "checkpoint/checkpoint.h"
 
 namespace headroom::checkpoint {
 
-struct Architecture {
-  std::string_view gguf;                          ///< general.architecture, also ModelConfig::architecture
-  std::string_view transformers;                  ///< in config.json's "architectures"
-  void (*read)(const Checkpoint&, ModelConfig&);  ///< fills everything but `architecture` and `name`
-};
-
-/// All that are supported.
-std::vector<Architecture> architectures();
+/// "FILE: key 'KEY'", as messages name the place.
+std::string key_place(const Checkpoint& checkpoint, std::string_view key);
 
 /// Reads whole numbers and flags of a checkpoint with range checks; every message names key, expected and found.
 class ConfigReader {
