@@ -5,45 +5,25 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
-#include <cmath>
 #include <new>
+#include <utility>
 
+#include "attention/attend.h"
+#include "attention/registry.h"
 #include "base/error.h"
 #include "kernels/cpu/isa.h"
+#include "model/parts.h"
 #include "model/row_kernels.h"
 #include "model/row_pieces.h"
-#include "model/weights.h"
 
 namespace headroom::model {
 namespace {
 
 using attention::LayerQuery;
-using checkpoint::ModelConfig;
-
-// LibTorch's attention, for the paths that no policy chooses: all positions' logits.
-class PlainAttention final : public attention::Policy {
- public:
-  attention::PolicyInfo info() const override {
-    attention::PolicyInfo info;
-    info.name = "dense";
-    info.is_dense = true;
-    info.backend = "LibTorch SDPA";
-    return info;
-  }
-  at::Tensor attend(const LayerQuery& query, StageClock& clock, const attention::SupportSink&,
-                    const JobContext&) const override {
-    const StageScope scope(clock, Stage::attention, query.layer);
-    return at::scaled_dot_product_attention(query.q.unsqueeze(0), query.k.unsqueeze(0), query.v.unsqueeze(0), {}, 0.0,
-                                            true, query.scale, query.num_q_heads() != query.num_kv_heads())
-        .squeeze(0);
-  }
-};
 
 // LibTorch reports exhausted memory as its own errors; here they get the exit code of a missing device.
 template <typename F>
@@ -61,34 +41,66 @@ auto with_memory_errors(F&& work) {
   }
 }
 
-class LlamaDecoder final : public Decoder {
+struct Layer {
+  std::unique_ptr<Mixer> mixer;
+  std::unique_ptr<Mlp> mlp;
+  at::Tensor mixer_norm, mlp_norm;              // [width]
+  at::Tensor mixer_after_norm, mlp_after_norm;  // [width] or undefined
+};
+
+class LayerDecoder final : public Decoder {
  public:
-  LlamaDecoder(const checkpoint::Checkpoint& file, const ModelConfig& config, const DecoderOptions& options,
-               const JobContext& job)
+  LayerDecoder(const checkpoint::Checkpoint& file, const ModelConfig& config, const Parts& parts,
+               const DecoderOptions& options, const JobContext& job)
       : config_(config), device_(options.device), dtype_(choose_dtype(options)) {
     const std::string place = file.path().string();
-    if (config_.head_dim % 2 != 0 || config_.num_kv_heads < 1 || config_.num_q_heads % config_.num_kv_heads != 0)
-      throw input_error(place, "the attention heads do not fit together",
-                        "an even head size, q heads a multiple of kv heads",
-                        std::to_string(config_.num_q_heads) + " : " + std::to_string(config_.num_kv_heads) +
-                            " heads of " + std::to_string(config_.head_dim));
-    const ModelPlan plan = find_architecture(config_.architecture, place).plan(file, config_);
-    weights_ = load_weights(file, config_, plan, device_, dtype_, job);
+    check_config(config_, place);
+    const std::vector<std::pair<const MixerType*, const MlpType*>> types = find_parts(parts, place);
+    ModelWeights weights = load_weights(file, parts.family.plan(file, config_), device_, dtype_, job);
+    if (weights.layers.size() != types.size())
+      throw Error(ErrorKind::internal, "the family's plan has another number of layers");
+    weight_bytes_ = weights.ends.bytes();
+    for (const TensorSet& layer : weights.layers) weight_bytes_ += layer.bytes();
+    const std::int64_t width = config_.width;
+    embedding_ = weights.ends.take("embedding", {config_.vocabulary, width});
+    output_ = config_.tied_output ? embedding_ : weights.ends.take("output", {config_.vocabulary, width});
+    output_norm_ = weights.ends.take("output_norm", {width});
+    weights.ends.check_all_taken();
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      TensorSet& set = weights.layers[i];
+      Layer& layer = layers_.emplace_back();
+      layer.mixer_norm = set.take("mixer_norm", {width});
+      layer.mlp_norm = set.take("mlp_norm", {width});
+      layer.mixer_after_norm = set.take_if(config_.norm.after, "mixer_after_norm", {width});
+      layer.mlp_after_norm = set.take_if(config_.norm.after, "mlp_after_norm", {width});
+      layer.mixer = types[i].first->make(config_, static_cast<std::int64_t>(i), set);
+      layer.mlp = types[i].second->make(config_, static_cast<std::int64_t>(i), set);
+      set.check_all_taken();
+    }
   }
 
   const ModelConfig& config() const override { return config_; }
   c10::Device device() const override { return device_; }
   c10::ScalarType dtype() const override { return dtype_; }
-  std::int64_t weight_bytes() const override { return weights_.bytes; }
+  std::int64_t weight_bytes() const override { return weight_bytes_; }
 
   PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const override {
+    check_ids(ids, options.allow_past_context);
+    if (!options.policy || !options.backend || !options.dense_backend || options.extra_capacity < 0)
+      throw Error(ErrorKind::internal, "prefill needs a policy, two backends and a capacity that is not negative");
     return with_memory_errors([&] {
       const at::NoGradGuard no_grad;
       const c10::DeviceGuard guard(device_);
       PrefillResult result;
+      result.state.capacity = static_cast<std::int64_t>(ids.size()) + options.extra_capacity;
+      for (const Layer& layer : layers_) result.state.layers.push_back(layer.mixer->make_state(result.state.capacity));
       StageClock untimed;
       StageClock& clock = options.clock ? *options.clock : untimed;
-      const at::Tensor hidden = forward(ids, options, clock, &result.cache, static_cast<bool>(options.hidden_observer));
+      const at::Tensor hidden = forward(ids, {.clock = clock,
+                                              .job = options.job,
+                                              .state = &result.state,
+                                              .options = &options,
+                                              .all_rows = static_cast<bool>(options.hidden_observer)});
       const StageScope scope(clock, Stage::other, -1);
       result.last_logits = head(hidden.narrow(0, hidden.size(0) - 1, 1)).squeeze(0);
       check_finite(result.last_logits);
@@ -97,64 +109,31 @@ class LlamaDecoder final : public Decoder {
   }
 
   at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const override {
+    check_ids(ids, false);
     return with_memory_errors([&] {
       const at::NoGradGuard no_grad;
       const c10::DeviceGuard guard(device_);
-      const PlainAttention dense;
-      PrefillOptions options;
-      options.policy = options.dense_policy = &dense;
-      options.job = job;
       StageClock untimed;
-      const at::Tensor hidden = forward(ids, options, untimed, nullptr, true);
-      const std::int64_t length = hidden.size(0);
-      at::Tensor all = at::empty({length, config_.vocabulary}, at::TensorOptions().dtype(at::kFloat));
-      for (std::int64_t row = 0; row < length; row += output_rows) {
-        job.check();
-        const std::int64_t rows = std::min(output_rows, length - row);
-        all.narrow(0, row, rows).copy_(head(hidden.narrow(0, row, rows)));
-      }
-      return all;
+      return all_logits(forward(ids, {.clock = untimed, .job = job}), at::kCPU, job);
     });
   }
 
-  at::Tensor decode(KvCache& cache, std::int32_t id) const override {
-    if (cache.k.size() != weights_.layers.size() || cache.v.size() != cache.k.size())
-      throw Error(ErrorKind::internal, "this cache belongs to another model");
-    const std::int64_t place = cache.length;
-    if (place >= cache.k.front().size(1)) {
-      throw input_error(
-          "decode", "the cache is full", "room for one more token",
-          std::to_string(cache.k.front().size(1)) + " of " + std::to_string(cache.k.front().size(1)) + " places used");
+  at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids) const override {
+    if (state.layers.size() != layers_.size()) throw Error(ErrorKind::internal, "this state belongs to another model");
+    if (ids.empty()) throw input_error("decode", "there are no tokens", "at least 1", "0");
+    const auto rows = static_cast<std::int64_t>(ids.size());
+    if (state.length + rows > state.capacity) {
+      throw input_error("decode", "the cache is full",
+                        "room for " + (rows == 1 ? "one more token" : std::to_string(rows) + " more tokens"),
+                        std::to_string(state.length) + " of " + std::to_string(state.capacity) + " places used");
     }
-    check_id(id, "the token to decode");
+    for (const std::int32_t id : ids) check_id(id, "the token to decode");
     return with_memory_errors([&] {
       const at::NoGradGuard no_grad;
       const c10::DeviceGuard guard(device_);
-      at::Tensor hidden = embed(std::span(&id, 1));
-      Buffers buffers = make_buffers(1);
-      const RopeTable table =
-          rope_table(place, 1, config_.head_dim, config_.rope_base, weights_.rope_divisors, device_);
-      const std::int64_t d = config_.head_dim, group = config_.num_q_heads / config_.num_kv_heads;
-      const at::Tensor normed = at::empty({1, config_.width}, options());
-      LayerQuery query;
-      query.q = at::empty({config_.num_q_heads, 1, d}, options());
-      query.k = at::empty({config_.num_kv_heads, 1, d}, options());
-      query.v = at::empty({config_.num_kv_heads, 1, d}, options());
-      rms_norm(hidden, weights_.layers.front().attention_norm, config_.rms_epsilon, normed);
-      for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-        const LayerWeights& layer = weights_.layers[i];
-        project(layer, normed, table, 0, query, buffers);
-        cache.k[i].narrow(1, place, 1).copy_(query.k);
-        cache.v[i].narrow(1, place, 1).copy_(query.v);
-        // The query heads of one KV head become the rows of one small attention problem: no copies of k and v.
-        const at::Tensor seen = at::scaled_dot_product_attention(
-            query.q.view({1, config_.num_kv_heads, group, d}), cache.k[i].narrow(1, 0, place + 1).unsqueeze(0),
-            cache.v[i].narrow(1, 0, place + 1).unsqueeze(0), {}, 0.0, false, scale());
-        finish_attention(layer, seen.reshape({1, config_.num_q_heads * d}), hidden, normed, buffers);
-        mlp(i, hidden, normed, buffers);
-      }
-      ++cache.length;
-      at::Tensor result = head(hidden).squeeze(0);
+      StageClock untimed;
+      const JobContext job;
+      at::Tensor result = all_logits(forward(ids, {.clock = untimed, .job = job, .state = &state}), device_, job);
       check_finite(result);
       return result;
     });
@@ -162,9 +141,14 @@ class LlamaDecoder final : public Decoder {
 
  private:
   static constexpr std::int64_t output_rows = 256;  // whose logits of the whole vocabulary are held at a time
+  static constexpr std::int64_t few_rows = 128;     // after a past: products by all threads, one after the other
 
-  struct Buffers {  // [rows, …] of one piece
-    at::Tensor qkv, gate_up, gated, out;
+  struct Request {
+    StageClock& clock;
+    const JobContext& job;
+    DecoderState* state = nullptr;            // of the positions before; takes the new ones in
+    const PrefillOptions* options = nullptr;  // null: dense, nothing observed
+    bool all_rows = true;                     // else of some of the last rows alone
   };
 
   static c10::ScalarType choose_dtype(const DecoderOptions& options) {
@@ -173,13 +157,31 @@ class LlamaDecoder final : public Decoder {
     if (dtype != at::kBFloat16 && dtype != at::kFloat) throw usage_error("the dtype must be bf16 or f32");
     return dtype;
   }
-  at::TensorOptions options() const { return at::TensorOptions().device(device_).dtype(dtype_); }
-  double scale() const { return 1.0 / std::sqrt(static_cast<double>(config_.head_dim)); }
+  at::TensorOptions tensor_options() const { return at::TensorOptions().device(device_).dtype(dtype_); }
 
-  Buffers make_buffers(std::int64_t rows) const {
-    const auto make = [&](std::int64_t columns) { return at::empty({rows, columns}, options()); };
-    return {make((config_.num_q_heads + 2 * config_.num_kv_heads) * config_.head_dim), make(2 * config_.mlp_width),
-            make(config_.mlp_width), make(config_.width)};
+  // The types of each layer's parts, so that what is missing is said before gigabytes are read.
+  std::vector<std::pair<const MixerType*, const MlpType*>> find_parts(const Parts& parts,
+                                                                      const std::string& place) const {
+    std::vector<std::pair<const MixerType*, const MlpType*>> found;
+    for (std::int64_t i = 0; i < config_.num_layers(); ++i) {
+      const LayerSpec& spec = config_.layer(i);
+      const auto mixer = std::find_if(parts.mixers.begin(), parts.mixers.end(),
+                                      [&](const MixerType& type) { return type.kind == spec.kind; });
+      const auto mlp = std::find_if(parts.mlps.begin(), parts.mlps.end(), [&](const MlpType& type) {
+        return std::find(type.kinds.begin(), type.kinds.end(), spec.mlp.kind) != type.kinds.end();
+      });
+      if (mixer == parts.mixers.end()) {
+        std::string known;
+        for (const MixerType& type : parts.mixers)
+          known += (known.empty() ? "" : ", ") + std::string(to_string(type.kind));
+        throw input_error(place + ": layer " + std::to_string(i), "no mixer of this kind is implemented", known,
+                          std::string(to_string(spec.kind)));
+      }
+      if (mlp == parts.mlps.end())
+        throw Error(ErrorKind::internal, "no MLP implements that of layer " + std::to_string(i));
+      found.emplace_back(&*mixer, &*mlp);
+    }
+    return found;
   }
 
   void check_id(std::int32_t id, const std::string& place) const {
@@ -204,162 +206,161 @@ class LlamaDecoder final : public Decoder {
   at::Tensor embed(std::span<const std::int32_t> ids) const {
     const at::Tensor index =
         at::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), at::TensorOptions().dtype(at::kInt));
-    return at::index_select(weights_.embedding, 0, index.to(device_));
+    at::Tensor hidden = at::index_select(embedding_, 0, index.to(device_));
+    if (config_.embedding_scale != 1) hidden.mul_(config_.embedding_scale);
+    return hidden;
   }
   at::Tensor head(const at::Tensor& hidden) const {
-    const at::Tensor normed = at::empty(hidden.sizes(), options());
-    rms_norm(hidden, weights_.output_norm, config_.rms_epsilon, normed);
-    return output_logits(normed, weights_.output);
+    const at::Tensor normed = at::empty(hidden.sizes(), tensor_options());
+    rms_norm(hidden, output_norm_, config_.norm.epsilon, normed);
+    return output_logits(normed, output_);
+  }
+  at::Tensor all_logits(const at::Tensor& hidden, c10::Device to, const JobContext& job) const {
+    const std::int64_t length = hidden.size(0);
+    if (length <= output_rows) return head(hidden).to(to);
+    at::Tensor all = at::empty({length, config_.vocabulary}, at::TensorOptions().dtype(at::kFloat).device(to));
+    for (std::int64_t row = 0; row < length; row += output_rows) {
+      job.check();
+      const std::int64_t rows = std::min(output_rows, length - row);
+      all.narrow(0, row, rows).copy_(head(hidden.narrow(0, row, rows)));
+    }
+    return all;
   }
 
-  // The steps of a layer on some rows; `normed` is the input of the next product, in place of the one before.
-  // Rows first … of q, k, v:
-  void project(const LayerWeights& layer, const at::Tensor& normed, const RopeTable& table, std::int64_t first,
-               const LayerQuery& query, const Buffers& buffers) const {
-    at::Tensor qkv = buffers.qkv.narrow(0, 0, normed.size(0));
-    at::mm_out(qkv, normed, layer.qkv.t());
-    rope_split(qkv, table, first, query.q, query.k, query.v);
-  }
-  void finish_attention(const LayerWeights& layer, const at::Tensor& attended, const at::Tensor& hidden,
-                        const at::Tensor& normed, const Buffers& buffers) const {
-    at::Tensor out = buffers.out.narrow(0, 0, hidden.size(0));
-    at::mm_out(out, attended, layer.attention_output.t());
-    add_rms_norm(hidden, out, layer.mlp_norm, config_.rms_epsilon, normed);
-  }
-  void mlp(std::size_t number, const at::Tensor& hidden, const at::Tensor& normed, const Buffers& buffers) const {
-    const LayerWeights& layer = weights_.layers[number];
-    const std::int64_t rows = hidden.size(0);
-    at::Tensor gate_up = buffers.gate_up.narrow(0, 0, rows), gated = buffers.gated.narrow(0, 0, rows);
-    at::Tensor out = buffers.out.narrow(0, 0, rows);
-    at::mm_out(gate_up, normed, layer.gate_up.t());
-    silu_mul(gate_up, gated);
-    at::mm_out(out, gated, layer.down.t());
-    const bool last = number + 1 == weights_.layers.size();
-    add_rms_norm(hidden, out, last ? at::Tensor() : weights_.layers[number + 1].attention_norm, config_.rms_epsilon,
-                 last ? at::Tensor() : normed);
-  }
-
+  // The one place where a layer meets what selects its keys: full layers alone come here.
   at::Tensor attend(const LayerQuery& query, const PrefillOptions& options, StageClock& clock) const {
-    const bool dense = options.dense_layers.contains(query.layer);
-    const attention::Policy& policy = dense ? *options.dense_policy : *options.policy;
+    const bool listed = options.dense_layers.contains(query.layer);
+    const attention::Policy& policy = listed ? *dense_policy_ : *options.policy;
+    const attention::Backend& backend = listed ? *options.dense_backend : *options.backend;
+    std::unique_ptr<attention::PreparedLayer> layer;
+    {
+      const StageScope scope(clock, Stage::attention, query.layer);
+      layer = backend.prepare(query, options.job);
+    }
     std::vector<attention::SupportTile> tiles;
     attention::SupportSink sink;
     if (options.observer) sink = [&](const attention::SupportTile& tile) { tiles.push_back(tile); };
-    at::Tensor output = policy.attend(query, clock, sink, options.job);
-    if (output.sizes() != query.q.sizes() || output.scalar_type() != dtype_)
-      throw Error(ErrorKind::internal, "policy " + policy.info().name + " returned another shape or type than q's");
-    if (options.observer) options.observer(query, output, tiles);
+    at::Tensor output = attention::attend(policy, *layer, clock, sink, options.job);
+    if (options.observer) options.observer(*layer, output, tiles);
     return output;
   }
 
-  // Hidden states after the last layer, [L, width] or of some of the last rows alone; fills `cache` where it is given.
-  at::Tensor forward(std::span<const std::int32_t> ids, const PrefillOptions& options, StageClock& clock,
-                     KvCache* cache, bool all_rows) const {
-    check_ids(ids, options.allow_past_context);
-    if (!options.policy || !options.dense_policy || options.extra_capacity < 0)
-      throw Error(ErrorKind::internal, "prefill needs two policies and a capacity that is not negative");
+  // hidden += out, normed by `after` where there is such a norm; then normed = norm(hidden), where a norm follows.
+  void join(Workspace& room, std::int64_t worker, const at::Tensor& hidden, const at::Tensor& out,
+            const at::Tensor& after, const at::Tensor& norm, const at::Tensor& normed) const {
+    at::Tensor addend = out;
+    if (after.defined()) {
+      addend = room.piece("after_norm", worker, out.size(0), out.size(1));
+      rms_norm(out, after, config_.norm.epsilon, addend);
+    }
+    add_rms_norm(hidden, addend, norm, config_.norm.epsilon, normed);
+  }
+
+  // Hidden states after the last layer, [rows, width] or of some of the last rows alone.
+  at::Tensor forward(std::span<const std::int32_t> ids, const Request& request) const {
     const auto length = static_cast<std::int64_t>(ids.size());
-    const std::int64_t d = config_.head_dim;
+    const std::int64_t past = request.state ? request.state->length : 0, width = config_.width;
+    StageClock& clock = request.clock;
+    const JobContext& job = request.job;
     at::Tensor hidden;
-    RopeTable table;
     {
       const StageScope scope(clock, Stage::embedding, -1);
       hidden = embed(ids);
-      table = rope_table(0, length, d, config_.rope_base, weights_.rope_divisors, device_);
     }
-    const RowPieces whole(0, length, device_);
-    const std::int64_t tail_rows = std::min(length, RowPieces::least_rows);
-    const RowPieces tail(length - tail_rows, tail_rows, device_);
-    std::vector<Buffers> buffers;
-    for (std::int64_t i = 0; i < whole.workers(); ++i) buffers.push_back(make_buffers(whole.largest()));
-    LayerQuery query;
-    query.scale = scale();
-    query.rope_base = config_.rope_base;
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    const RowPieces whole = past > 0 && length <= few_rows ? RowPieces::one(length) : RowPieces(0, length, device_);
+    const std::int64_t tail_rows = request.all_rows ? length : std::min(length, RowPieces::least_rows);
+    const RowPieces tail = request.all_rows ? whole : RowPieces(length - tail_rows, tail_rows, device_);
+    Workspace room(tensor_options(), whole.workers(), whole.largest());
+    RopeTables ropes(past, length, device_);
+    const FullAttend chosen = [&](const LayerQuery& query) { return attend(query, *request.options, clock); };
+    at::Tensor normed = room.whole("normed", hidden.sizes());  // the input of the next part, in place of the one before
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
       const int number = static_cast<int>(i);
-      const LayerWeights& layer = weights_.layers[i];
-      const bool last = i + 1 == weights_.layers.size();
-      options.job.report({.phase = "prefill", .done = number, .total = config_.num_layers, .layer = number});
-      query.layer = number;
-      if (i == 0) query.x = at::empty(hidden.sizes(), this->options());
-      renew(query.q, {config_.num_q_heads, length, d});
-      renew(query.k, {config_.num_kv_heads, length, d});
-      renew(query.v, {config_.num_kv_heads, length, d});
+      const Layer& layer = layers_[i];
+      const bool last = i + 1 == layers_.size();
+      job.report({.phase = "prefill", .done = number, .total = config_.num_layers(), .layer = number});
+      const Pass pass{past, length, number, clock,
+                      job,  room,   ropes,  request.options && config_.is_full(number) ? &chosen : nullptr};
+      std::unique_ptr<LayerPass> mixing;
       {
         const StageScope scope(clock, Stage::projections, number);
-        whole.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
-          const at::Tensor normed = query.x.narrow(0, first, rows);
-          if (i == 0) rms_norm(hidden.narrow(0, first, rows), layer.attention_norm, config_.rms_epsilon, normed);
-          const RopeTable places = {table.cosine.narrow(0, first, rows), table.sine.narrow(0, first, rows)};
-          project(layer, normed, places, first, query, buffers[static_cast<std::size_t>(worker)]);
+        mixing = layer.mixer->start(pass, request.state ? request.state->layers[i].get() : nullptr);
+        whole.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          const at::Tensor input = normed.narrow(0, first, rows);
+          if (i == 0) rms_norm(hidden.narrow(0, first, rows), layer.mixer_norm, config_.norm.epsilon, input);
+          mixing->project(worker, first, input);
         });
       }
-      if (cache) {
-        const StageScope scope(clock, Stage::other, number);
-        cache->k.push_back(with_room(query.k, options.extra_capacity));
-        cache->v.push_back(with_room(query.v, options.extra_capacity));
-      }
-      at::Tensor attended = attend(query, options, clock).transpose(0, 1);  // [L, Hq, d]
-      // What comes after the last layer's attention concerns a row alone: rows that nobody reads are left out.
-      const RowPieces& pieces = last && !all_rows ? tail : whole;
-      renew(query.x, hidden.sizes());  // from here on the input of the MLP, then of the next layer
+      mixing->mix(normed);
+      // What comes after the last layer's mixing concerns a row alone: rows that nobody reads are left out.
+      const RowPieces& pieces = last ? tail : whole;
+      normed.reset();  // observers may have kept it
+      normed = room.whole("normed", hidden.sizes());
       {
         const StageScope scope(clock, Stage::projections, number);
-        pieces.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
-          finish_attention(layer, attended.narrow(0, first, rows).reshape({rows, config_.num_q_heads * d}),
-                           hidden.narrow(0, first, rows), query.x.narrow(0, first, rows),
-                           buffers[static_cast<std::size_t>(worker)]);
+        pieces.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          const at::Tensor out = room.piece("out", worker, rows, width);
+          mixing->output(worker, first, out);
+          join(room, worker, hidden.narrow(0, first, rows), out, layer.mixer_after_norm, layer.mlp_norm,
+               normed.narrow(0, first, rows));
         });
       }
-      attended.reset();
+      mixing.reset();
       {
         const StageScope scope(clock, Stage::mlp, number);
-        pieces.run(options.job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
-          mlp(i, hidden.narrow(0, first, rows), query.x.narrow(0, first, rows),
-              buffers[static_cast<std::size_t>(worker)]);
+        pieces.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
+          const at::Tensor out = room.piece("out", worker, rows, width), input = normed.narrow(0, first, rows);
+          layer.mlp->forward(room, worker, input, out);
+          join(room, worker, hidden.narrow(0, first, rows), out, layer.mlp_after_norm,
+               last ? at::Tensor() : layers_[i + 1].mixer_norm, last ? at::Tensor() : input);
         });
       }
-      if (options.hidden_observer) options.hidden_observer(number, hidden.clone());
+      if (request.options && request.options->hidden_observer) request.options->hidden_observer(number, hidden.clone());
     }
-    if (cache) cache->length = length;
-    options.job.report({.phase = "prefill", .done = config_.num_layers, .total = config_.num_layers});
-    return all_rows ? hidden : hidden.narrow(0, length - tail_rows, tail_rows);
-  }
-
-  // Room for a layer's tensor: the one before it, unless somebody (the cache, an observer) has kept that.
-  void renew(at::Tensor& tensor, at::IntArrayRef shape) const {
-    if (!tensor.defined() || tensor.use_count() > 1 || tensor.storage().use_count() > 1)
-      tensor = at::empty(shape, options());
-  }
-
-  // The same tensor where nothing will be decoded; policies always see q, k and v without gaps.
-  static at::Tensor with_room(const at::Tensor& heads, std::int64_t extra) {
-    if (extra == 0) return heads;
-    at::Tensor roomy = at::empty({heads.size(0), heads.size(1) + extra, heads.size(2)}, heads.options());
-    roomy.narrow(1, 0, heads.size(1)).copy_(heads);
-    return roomy;
+    if (request.state) request.state->length += length;
+    job.report({.phase = "prefill", .done = config_.num_layers(), .total = config_.num_layers()});
+    return request.all_rows ? hidden : hidden.narrow(0, length - tail_rows, tail_rows);
   }
 
   ModelConfig config_;
+  std::unique_ptr<const attention::Policy> dense_policy_ = attention::make_dense_policy();
   c10::Device device_;
   c10::ScalarType dtype_;
-  ModelWeights weights_;
+  std::int64_t weight_bytes_ = 0;
+  at::Tensor embedding_, output_, output_norm_;  // output_: the embedding where tied
+  std::vector<Layer> layers_;
 };
 
 }  // namespace
 
+DecoderState DecoderState::clone() const {
+  DecoderState copy{{}, length, capacity};
+  for (const auto& layer : layers) copy.layers.push_back(layer->clone());
+  return copy;
+}
+
+at::Tensor Decoder::decode(DecoderState& state, std::int32_t id) const {
+  return decode(state, std::span(&id, 1)).squeeze(0);
+}
+
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,
-                                      const DecoderOptions& options, const JobContext& job) {
+                                      const Parts& parts, const DecoderOptions& options, const JobContext& job) {
   return with_memory_errors([&]() -> std::unique_ptr<Decoder> {
     const at::NoGradGuard no_grad;
     const c10::DeviceGuard guard(options.device);
-    return std::make_unique<LlamaDecoder>(checkpoint, config, options, job);
+    return std::make_unique<LayerDecoder>(checkpoint, config, parts, options, job);
   });
+}
+
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,
+                                      const DecoderOptions& options, const JobContext& job) {
+  return load_decoder(checkpoint, config, Parts{find_family(config.architecture, checkpoint.path().string())}, options,
+                      job);
 }
 
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const DecoderOptions& options,
                                       const JobContext& job) {
-  return load_decoder(checkpoint, checkpoint::read_model_config(checkpoint), options, job);
+  return load_decoder(checkpoint, read_model_config(checkpoint), options, job);
 }
 
 bool cpu_has_bf16() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoder: one loop over layers, each with a mixer and an MLP. It knows no policy by name.
+// The decoder: one loop over layers, each with a mixer and an MLP. It knows no policy by name, and a layer that is not
+// full attention never meets one.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,10 +15,13 @@
 #include <span>
 #include <vector>
 
+#include "attention/backend.h"
 #include "attention/policy.h"
 #include "base/progress.h"
 #include "base/stage_clock.h"
-#include "checkpoint/model_config.h"
+#include "checkpoint/checkpoint.h"
+#include "model/model_config.h"
+#include "model/state.h"
 
 namespace headroom::model {
 
@@ -27,26 +31,23 @@ struct DecoderOptions {
   std::optional<c10::ScalarType> dtype;
 };
 
-/// Keys and values of every layer, [Hkv, capacity, d] in the model's dtype; `length` positions are filled.
-struct KvCache {
-  std::vector<at::Tensor> k;
-  std::vector<at::Tensor> v;
-  std::int64_t length = 0;
-};
+struct Parts;
 
-/// Called in a recorded pass after each full layer. `output` is the policy's [Hq, L, d]; `support` the policy's tiles.
-using LayerObserver = std::function<void(const attention::LayerQuery& query, const at::Tensor& output,
+/// Called in a recorded pass after each full layer, as the backend prepared it. `output`: [Hq, L, d]; `support`: the
+/// policy's tiles, none where the layer ran dense.
+using LayerObserver = std::function<void(const attention::PreparedLayer& layer, const at::Tensor& output,
                                          const std::vector<attention::SupportTile>& support)>;
 
 struct PrefillOptions {
-  const attention::Policy* policy = nullptr;        ///< required
-  const attention::Policy* dense_policy = nullptr;  ///< required: for rows and layers listed as dense
+  const attention::Policy* policy = nullptr;          ///< required: which keys full layers attend to
+  const attention::Backend* backend = nullptr;        ///< required: what executes it
+  const attention::Backend* dense_backend = nullptr;  ///< required: what executes the layers listed as dense
   std::set<int> dense_layers;
   StageClock* clock = nullptr;  ///< null: not timed
   LayerObserver observer;       ///< empty: nothing recorded
   /// Called after the layer's residual with [L, width], a copy: for output_l2_per_layer. Empty: not called.
   std::function<void(int layer, const at::Tensor& hidden)> hidden_observer;
-  std::int64_t extra_capacity = 0;  ///< places in the cache for tokens decoded later
+  std::int64_t extra_capacity = 0;  ///< room in the state for tokens decoded later
   /// For timing alone: prompts longer than the model was trained for are taken. Their attention is not the model's.
   bool allow_past_context = false;
   JobContext job;
@@ -54,13 +55,13 @@ struct PrefillOptions {
 
 struct PrefillResult {
   at::Tensor last_logits;  ///< [vocabulary] fp32, on the device
-  KvCache cache;
+  DecoderState state;
 };
 
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  virtual const checkpoint::ModelConfig& config() const = 0;
+  virtual const ModelConfig& config() const = 0;
   virtual c10::Device device() const = 0;
   virtual c10::ScalarType dtype() const = 0;
   /// Bytes of the weights on the device.
@@ -71,18 +72,26 @@ class Decoder {
   virtual PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const = 0;
   /// Logits of every position, [ids, vocabulary] fp32 on the CPU, dense, in row chunks.
   virtual at::Tensor logits(std::span<const std::int32_t> ids, const JobContext& job) const = 0;
-  /// One dense decoding step over the cache; returns [vocabulary] fp32. Throws where the cache is full.
-  virtual at::Tensor decode(KvCache& cache, std::int32_t id) const = 0;
+  /// The tokens after those of `state`, one or many at a time, dense over all that came before: the logits of each,
+  /// [ids, vocabulary] fp32 on the device. Takes them into the state; input errors where it has no room (the state is
+  /// then as before; after any other error it must not be used again).
+  virtual at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids) const = 0;
+  /// One token: [vocabulary].
+  at::Tensor decode(DecoderState& state, std::int32_t id) const;
 };
 
-/// Builds the decoder of the checkpoint's architecture. Throws input errors (unknown architecture, missing or
-/// mis-shaped tensors, non-finite weights) and device errors.
+/// Builds the decoder of the checkpoint's architecture. Throws input errors (unknown architecture, an option or a kind
+/// of layer that no part implements, missing or mis-shaped tensors, non-finite weights) and device errors.
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const DecoderOptions& options,
                                       const JobContext& job);
 
 /// The same where the configuration is known already (a checkpoint without metadata).
-std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const checkpoint::ModelConfig& config,
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,
                                       const DecoderOptions& options, const JobContext& job);
+
+/// The same from any parts (parts.h), for families and mixers that are not in this library.
+std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,
+                                      const Parts& parts, const DecoderOptions& options, const JobContext& job);
 
 /// Whether this CPU multiplies bf16 natively: AVX-512 BF16, which every CPU with AMX has too. Its products are then
 /// several times as fast as fp32's (4.6 times on a Zen 5); elsewhere bf16 would be emulated, and fp32 is the faster.

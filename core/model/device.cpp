@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/device.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
@@ -9,16 +10,16 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <link.h>
-#include <sched.h>
-#include <sys/sysinfo.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/machine_limits.h"
 
 namespace headroom::model {
 namespace fs = std::filesystem;
@@ -145,6 +146,8 @@ void check_device(c10::Device device) {
 }
 
 DeviceChoice open_cuda(int index) {
+  if (!built_with_cuda())
+    throw device_error("this program was built without CUDA", "a build with HEADROOM_CUDA=ON", "HEADROOM_CUDA=OFF");
   const Driver driver;
   if (index >= driver.count()) {
     throw device_error("there is no GPU " + std::to_string(index),
@@ -163,7 +166,11 @@ DeviceChoice open_cuda(int index) {
     // Of the CUDA runtime that came with LibTorch's CUDA half; the guard above made the device current.
     const auto memory = symbol<int(std::size_t*, std::size_t*)>(RTLD_DEFAULT, "cudaMemGetInfo");
     if (memory && memory(&free_bytes, &total_bytes) == 0) {
-      choice.free_bytes = static_cast<std::int64_t>(free_bytes);
+      // What LibTorch holds and does not use is free for the next run of this process.
+      const auto stats = c10::getDeviceAllocator(choice.device.type())->getDeviceStats(choice.device.index());
+      constexpr auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+      choice.free_bytes = static_cast<std::int64_t>(free_bytes) + stats.reserved_bytes[all].current -
+                          stats.allocated_bytes[all].current;
       choice.total_bytes = static_cast<std::int64_t>(total_bytes);
     }
   } catch (const c10::Error& error) {
@@ -173,19 +180,15 @@ DeviceChoice open_cuda(int index) {
   return choice;
 }
 
-int usable_cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 DeviceChoice open_cpu() {
   DeviceChoice choice;
-  const int cores = usable_cores();
+  const MachineLimits limits = machine_limits();
+  const int cores = limits.threads;
   const std::string name = proc_value("/proc/cpuinfo", "model name");
   choice.description =
       "CPU, " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + (name.empty() ? "" : ": " + name);
-  choice.total_bytes = proc_kilobytes("/proc/meminfo", "MemTotal") * 1024;
-  choice.free_bytes = proc_kilobytes("/proc/meminfo", "MemAvailable") * 1024;
+  choice.total_bytes = limits.total_bytes;
+  choice.free_bytes = limits.free_bytes;
   return choice;
 }
 
@@ -200,6 +203,16 @@ std::optional<int> cuda_index(const std::string& request) {
 }
 
 }  // namespace
+
+bool built_with_cuda() {
+  return HEADROOM_WITH_CUDA;
+}
+
+void use_allowed_threads() {
+  const char* said = std::getenv("OMP_NUM_THREADS");
+  if (said && *said) return;
+  if (const int allowed = machine_limits().threads; allowed < at::get_num_threads()) at::set_num_threads(allowed);
+}
 
 DeviceChoice open_device(const std::string& request) {
   if (request == "cpu") return open_cpu();
@@ -226,6 +239,10 @@ std::int64_t peak_bytes(c10::Device device) {
   if (device.is_cpu()) return proc_kilobytes("/proc/self/status", "VmHWM") * 1024;
   const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
   return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+std::int64_t resident_bytes() {
+  return proc_kilobytes("/proc/self/status", "VmRSS") * 1024;
 }
 
 void reset_peak_bytes(c10::Device device) {

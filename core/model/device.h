@@ -15,15 +15,22 @@ struct DeviceChoice {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   std::string description;       ///< "CPU, 2 cores: AMD EPYC", "NVIDIA H100 80GB HBM3"
   std::string note;              ///< with "auto" on the CPU: why there is no CUDA device; else empty
-  std::int64_t total_bytes = 0;  ///< memory of the device (CPU: of the machine)
-  std::int64_t free_bytes = 0;   ///< when it was opened
+  std::int64_t total_bytes = 0;  ///< memory of the device; CPU: base/machine_limits.h
+  std::int64_t free_bytes = 0;   ///< when it was opened; 0 = not known
 };
 
 /// `request`: "auto" (CUDA where it works, else the CPU, with a note), "cpu", "cuda" or "cuda:i". A CUDA device is
 /// returned only after a small computation on it gave the right answer; never falls back silently. Throws usage errors
 /// for anything else and device errors that name what is missing: GPU driver, a driver of 580 or newer, LibTorch's CUDA
-/// half, other NVIDIA libraries, the index.
+/// half, other NVIDIA libraries, the index; or a build with HEADROOM_CUDA=OFF, which never opens a GPU.
 DeviceChoice open_device(const std::string& request);
+
+/// Whether the CMake option HEADROOM_CUDA was on.
+bool built_with_cuda();
+
+/// LibTorch's threads, for all threads of the process: no more than this process may use (base/machine_limits.h), which
+/// LibTorch does not ask. What OMP_NUM_THREADS says stays. Once, at the start of the program.
+void use_allowed_threads();
 
 /// Waits until the device has done all its work; nothing on the CPU.
 void synchronize(c10::Device device);
@@ -31,5 +38,7 @@ void synchronize(c10::Device device);
 /// Most memory in use since the last reset: on a GPU what LibTorch allocated, on the CPU the process's resident set.
 std::int64_t peak_bytes(c10::Device device);
 void reset_peak_bytes(c10::Device device);
+/// What of this process is in the host's memory now.
+std::int64_t resident_bytes();
 
 }  // namespace headroom::model

@@ -6,26 +6,27 @@
 #include <functional>
 
 #include "base/error.h"
-#include "model/architecture.h"
 
 namespace headroom::model {
 
-RandomCheckpoint::RandomCheckpoint(const checkpoint::ModelConfig& config, std::uint64_t seed)
+RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, std::uint64_t seed)
+    : RandomCheckpoint(config, find_family(config.architecture, config.name), seed) {}
+
+RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, const Family& family, std::uint64_t seed)
     : path_(config.name), seed_(seed) {
-  const ModelPlan plan = find_architecture(config.architecture, config.name).plan(*this, config);
-  const auto norm = [&](const std::string& name) { tensors_.push_back({name, {config.width}}); };
-  const auto matrix = [&](const MatrixPlan& made) {
-    for (const RowBlock& block : made.blocks) tensors_.push_back({block.tensor, {block.rows, made.columns}});
+  const auto add = [&](const TensorPlans& plans) {
+    for (const auto& [role, plan] : plans) {
+      for (const RowBlock& block : plan.blocks) {
+        checkpoint::TensorInfo info{block.tensor, {block.rows}};
+        if (plan.columns > 0) info.shape.push_back(plan.columns);
+        info.bytes = static_cast<std::uint64_t>(info.elements()) * 4;
+        tensors_.push_back(std::move(info));
+      }
+    }
   };
-  matrix(plan.embedding);
-  norm(plan.output_norm);
-  if (plan.output) matrix(*plan.output);
-  for (const LayerPlan& layer : plan.layers) {
-    norm(layer.attention_norm);
-    norm(layer.mlp_norm);
-    for (const MatrixPlan* part : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) matrix(*part);
-  }
-  for (checkpoint::TensorInfo& tensor : tensors_) tensor.bytes = static_cast<std::uint64_t>(tensor.elements()) * 4;
+  const ModelPlan plan = family.plan(*this, config);
+  add(plan.ends);
+  for (const TensorPlans& layer : plan.layers) add(layer);
 }
 
 const checkpoint::TensorInfo* RandomCheckpoint::find(std::string_view name) const {

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint that is nowhere on disk: an architecture's tensors with random values. For timing shapes whose weights
+// A checkpoint that is nowhere on disk: a family's tensors with random values. For timing shapes whose weights
 // are not at hand ("no quality"), and for tests.
 #pragma once
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_config.h"
+#include "model/family.h"
 
 namespace headroom::model {
 
-/// Norms are 1; matrices uniform with standard deviation 1 / sqrt(columns), so that activations keep their size. The
+/// Vectors are 1; matrices uniform with standard deviation 1 / sqrt(columns), so that activations keep their size. The
 /// same seed gives the same values. No metadata. Throws input errors for an unknown architecture.
 class RandomCheckpoint : public checkpoint::Checkpoint {
  public:
-  RandomCheckpoint(const checkpoint::ModelConfig& config, std::uint64_t seed);
+  RandomCheckpoint(const ModelConfig& config, std::uint64_t seed);
+  /// Of a family that is not in families().
+  RandomCheckpoint(const ModelConfig& config, const Family& family, std::uint64_t seed);
 
   checkpoint::Format format() const override { return checkpoint::Format::gguf; }
   const std::filesystem::path& path() const override { return path_; }

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/silu.h>
@@ -11,7 +12,7 @@
 #include <bit>
 #include <cmath>
 
-#include "kernels/cpu/decoder_rows.h"
+#include "kernels/cpu/rows/decoder_rows.h"
 
 namespace headroom::model {
 namespace cpu = kernels::cpu;
@@ -78,13 +79,13 @@ void norm_cpu(const at::Tensor& hidden, const at::Tensor* addend, const at::Tens
                                       .width = hidden.size(1)});
 }
 
-at::Tensor rotate_halves(const at::Tensor& heads, const RopeTable& table) {  // [H, rows, d]
-  const std::int64_t half = heads.size(2) / 2;
+// The first dims of each head rotated, the others as they are; [H, rows, d].
+void rotate_into(const at::Tensor& heads, const RopeTable& table, const at::Tensor& out) {
+  const std::int64_t half = table.cosine.size(1), rest = heads.size(2) - 2 * half;
   const at::Tensor a = heads.narrow(2, 0, half).to(at::kFloat), b = heads.narrow(2, half, half).to(at::kFloat);
-  at::Tensor out = at::empty(heads.sizes(), heads.options());
   out.narrow(2, 0, half).copy_(a.mul(table.cosine).sub_(b.mul(table.sine)));
   out.narrow(2, half, half).copy_(b.mul(table.cosine).add_(a.mul(table.sine)));
-  return out;
+  if (rest > 0) out.narrow(2, 2 * half, rest).copy_(heads.narrow(2, 2 * half, rest));
 }
 
 }  // namespace
@@ -119,15 +120,22 @@ void silu_mul(const at::Tensor& gate_up, at::Tensor gated) {
   gated.mul_(gate_up.narrow(1, width, width));
 }
 
-RopeTable rope_table(std::int64_t first, std::int64_t count, std::int64_t head_dim, double base,
-                     const std::vector<float>& divisors, c10::Device device) {
-  const std::int64_t half = head_dim / 2;
+void gelu_tanh_mul(const at::Tensor& gate_up, at::Tensor gated) {
+  const std::int64_t width = gated.size(1);
+  at::gelu_out(gated, gate_up.narrow(1, 0, width), "tanh");
+  gated.mul_(gate_up.narrow(1, width, width));
+}
+
+namespace {
+
+RopeTable rope_table(std::int64_t first, std::int64_t count, const RopeSpec& spec, c10::Device device) {
+  const std::int64_t half = spec.dims / 2;
   std::vector<float> frequencies(static_cast<std::size_t>(half));
   for (std::int64_t j = 0; j < half; ++j) {
-    const float exponent = static_cast<float>(2 * j) / static_cast<float>(head_dim);
+    const float exponent = static_cast<float>(2 * j) / static_cast<float>(spec.dims);
     float& frequency = frequencies[static_cast<std::size_t>(j)];
-    frequency = 1.0f / static_cast<float>(std::pow(base, static_cast<double>(exponent)));
-    if (!divisors.empty()) frequency /= divisors[static_cast<std::size_t>(j)];
+    frequency = 1.0f / static_cast<float>(std::pow(spec.base, static_cast<double>(exponent)));
+    if (!spec.factors.empty()) frequency /= static_cast<float>(spec.factors[static_cast<std::size_t>(j)]);
   }
   const auto options = at::TensorOptions().dtype(at::kFloat);
   at::Tensor cosine = at::empty({count, half}, options), sine = at::empty({count, half}, options);
@@ -145,14 +153,23 @@ RopeTable rope_table(std::int64_t first, std::int64_t count, std::int64_t head_d
   return {cosine.to(device), sine.to(device)};
 }
 
+}  // namespace
+
+RopeTable RopeTables::table(const RopeSpec& spec) {
+  for (const auto& [known, table] : made_) {
+    if (known == spec) return table;
+  }
+  return made_.emplace_back(spec, rope_table(first_, count_, spec, device_)).second;
+}
+
 void rope_split(const at::Tensor& qkv, const RopeTable& table, std::int64_t first_row, const at::Tensor& q,
                 const at::Tensor& k, const at::Tensor& v) {
   const std::int64_t rows = qkv.size(0), dim = q.size(2);
   const std::int64_t num_q = q.size(0), num_kv = k.size(0);
-  if (!qkv.is_cpu()) {
+  if (!qkv.is_cpu() || 2 * table.cosine.size(1) != dim) {
     const at::Tensor heads = qkv.view({rows, num_q + 2 * num_kv, dim}).transpose(0, 1);
-    q.narrow(1, first_row, rows).copy_(rotate_halves(heads.narrow(0, 0, num_q), table));
-    k.narrow(1, first_row, rows).copy_(rotate_halves(heads.narrow(0, num_q, num_kv), table));
+    rotate_into(heads.narrow(0, 0, num_q), table, q.narrow(1, first_row, rows));
+    rotate_into(heads.narrow(0, num_q, num_kv), table, k.narrow(1, first_row, rows));
     v.narrow(1, first_row, rows).copy_(heads.narrow(0, num_q + num_kv, num_kv));
     return;
   }

@@ -30,10 +30,16 @@ std::int64_t cpu_pieces(std::int64_t rows, std::int64_t threads) {
 }  // namespace
 
 RowPieces::RowPieces(std::int64_t first, std::int64_t rows, c10::Device device)
-    : first_(first), rows_(rows), on_cpu_(device.is_cpu()) {
-  const std::int64_t threads = on_cpu_ ? at::get_num_threads() : 1;
-  count_ = on_cpu_ ? cpu_pieces(rows, threads) : divide_up(rows, gpu_rows);
+    : first_(first), rows_(rows), spread_(device.is_cpu()) {
+  const std::int64_t threads = spread_ ? at::get_num_threads() : 1;
+  count_ = spread_ ? cpu_pieces(rows, threads) : divide_up(rows, gpu_rows);
   workers_ = std::min(count_, threads);
+}
+
+RowPieces RowPieces::one(std::int64_t rows) {
+  RowPieces pieces;
+  pieces.rows_ = rows;
+  return pieces;
 }
 
 void RowPieces::run(const JobContext& job,
@@ -45,7 +51,7 @@ void RowPieces::run(const JobContext& job,
       work(worker, first_ + begin_of(i), begin_of(i + 1) - begin_of(i));
     }
   };
-  if (!on_cpu_) {
+  if (!spread_) {
     take_pieces(0);
     return;
   }

@@ -22,6 +22,9 @@ class RowPieces {
   /// Rows [first, first + rows). On the CPU for as many threads as LibTorch has now.
   RowPieces(std::int64_t first, std::int64_t rows, c10::Device device);
 
+  /// All rows as one piece on the calling thread, where LibTorch's products use every thread: for few rows.
+  static RowPieces one(std::int64_t rows);
+
   std::int64_t count() const { return count_; }
   std::int64_t workers() const { return workers_; }                       ///< pieces at work at one time
   std::int64_t largest() const { return (rows_ + count_ - 1) / count_; }  ///< rows of the largest piece
@@ -34,8 +37,10 @@ class RowPieces {
  private:
   std::int64_t begin_of(std::int64_t piece) const { return piece * rows_ / count_; }
 
-  std::int64_t first_, rows_, count_, workers_;
-  bool on_cpu_;
+  RowPieces() = default;
+
+  std::int64_t first_ = 0, rows_ = 0, count_ = 1, workers_ = 1;
+  bool spread_ = false;  // over threads
 };
 
 }  // namespace headroom::model

@@ -37,10 +37,6 @@ void check_shape(const Checkpoint& file, const std::string& name, const std::vec
                       shape_text(info->shape));
 }
 
-void check_matrix(const Checkpoint& file, const MatrixPlan& matrix) {
-  for (const RowBlock& block : matrix.blocks) check_shape(file, block.tensor, {block.rows, matrix.columns});
-}
-
 // Where row `row` of the stored tensor belongs (RowBlock::interleaved_heads).
 std::int64_t destination_row(const RowBlock& block, std::int64_t row) {
   if (block.interleaved_heads == 0) return row;
@@ -66,28 +62,26 @@ class Loader {
   Loader(const Checkpoint& file, c10::Device device, c10::ScalarType dtype)
       : file_(file), device_(device), dtype_(dtype) {}
 
-  void matrix(at::Tensor& target, const MatrixPlan& plan) {
-    check_matrix(file_, plan);
+  // `target` is filled by run().
+  void add(at::Tensor& target, const TensorPlan& plan) {
+    const bool vector = plan.columns == 0;
     std::int64_t rows = 0;
-    for (const RowBlock& block : plan.blocks) rows += block.rows;
-    add(rows * plan.columns, [this, &target, &plan, rows] {
-      at::Tensor made = at::empty({rows, plan.columns}, at::TensorOptions().dtype(dtype_));
-      std::int64_t row = 0;
-      for (const RowBlock& block : plan.blocks) {
-        fill(made.narrow(0, row, block.rows), block);
-        row += block.rows;
-      }
-      target = made.to(device_);
-    });
-  }
-
-  void norm(at::Tensor& target, const std::string& name, std::int64_t width) {
-    check_shape(file_, name, {width});
-    add(width, [this, &target, &name, width] {
-      const at::Tensor made = at::empty({width}, at::TensorOptions().dtype(at::kFloat));
-      file_.read_f32(name, {made.data_ptr<float>(), static_cast<std::size_t>(width)});
-      target = device_.is_cpu() ? made : made.to(device_, dtype_);
-    });
+    for (const RowBlock& block : plan.blocks) {
+      check_shape(file_, block.tensor, vector ? std::vector{block.rows} : std::vector{block.rows, plan.columns});
+      rows += block.rows;
+    }
+    const std::int64_t columns = vector ? 1 : plan.columns;
+    tasks_.push_back({rows * columns, [this, &target, &plan, vector, rows, columns] {
+                        at::Tensor made = at::empty({rows, columns}, vector ? at::kFloat : dtype_);
+                        std::int64_t row = 0;
+                        for (const RowBlock& block : plan.blocks) {
+                          fill(made.narrow(0, row, block.rows), block);
+                          row += block.rows;
+                        }
+                        if (plan.plus_one) made.add_(1);
+                        if (vector) made = made.view({rows});
+                        target = vector && device_.is_cpu() ? made : made.to(device_, dtype_);
+                      }});
   }
 
   // Largest first, so that the threads end together.
@@ -127,11 +121,11 @@ class Loader {
     std::int64_t elements;
     std::function<void()> work;
   };
-  void add(std::int64_t elements, std::function<void()> work) { tasks_.push_back({elements, std::move(work)}); }
 
   void fill(const at::Tensor& target, const RowBlock& block) const {
     const std::int64_t columns = target.size(1), count = target.numel();
-    if (dtype_ == at::kFloat && block.interleaved_heads == 0) {
+    const bool wide = target.scalar_type() == at::kFloat;
+    if (wide && block.interleaved_heads == 0) {
       file_.read_f32(block.tensor, {target.data_ptr<float>(), static_cast<std::size_t>(count)});
       return;
     }
@@ -140,7 +134,7 @@ class Loader {
     for (std::int64_t row = 0; row < block.rows; ++row) {
       const float* from = values.get() + row * columns;
       const std::int64_t offset = destination_row(block, row) * columns;
-      if (dtype_ == at::kFloat) {
+      if (wide) {
         std::memcpy(target.data_ptr<float>() + offset, from, static_cast<std::size_t>(columns) * sizeof(float));
       } else if (!to_bf16(from, reinterpret_cast<std::uint16_t*>(target.data_ptr<at::BFloat16>()) + offset, columns)) {
         throw input_error(file_.path().string(), "tensor " + block.tensor + " holds a value that bf16 cannot",
@@ -157,35 +151,48 @@ class Loader {
 
 }  // namespace
 
-ModelWeights load_weights(const Checkpoint& file, const checkpoint::ModelConfig& config, const ModelPlan& plan,
-                          c10::Device device, c10::ScalarType dtype, const JobContext& job) {
-  ModelWeights weights;
-  weights.layers.resize(plan.layers.size());
-  weights.rope_divisors = plan.rope_divisors;
+at::Tensor TensorSet::take(const std::string& role, at::IntArrayRef shape) {
+  const auto found = tensors_.find(role);
+  const auto wrong = [&](const std::string& what) {
+    return Error(
+        ErrorKind::internal, "the weights " + role + " " + what,
+        {place_, shape_text(shape.vec()), found == tensors_.end() ? "" : shape_text(found->second.sizes().vec())});
+  };
+  if (found == tensors_.end()) throw wrong("are not in the family's plan");
+  if (found->second.sizes() != shape) throw wrong("have another shape in the family's plan");
+  at::Tensor taken = std::move(found->second);
+  tensors_.erase(found);
+  return taken;
+}
+
+at::Tensor TensorSet::take_if(bool wanted, const std::string& role, at::IntArrayRef shape) {
+  return wanted ? take(role, shape) : at::Tensor();
+}
+
+void TensorSet::check_all_taken() const {
+  if (!tensors_.empty())
+    throw Error(ErrorKind::internal, "no part takes the weights " + tensors_.begin()->first, {place_, {}, {}});
+}
+
+std::int64_t TensorSet::bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& [role, tensor] : tensors_) sum += static_cast<std::int64_t>(tensor.nbytes());
+  return sum;
+}
+
+ModelWeights load_weights(const Checkpoint& file, const ModelPlan& plan, c10::Device device, c10::ScalarType dtype,
+                          const JobContext& job) {
+  const std::string place = file.path().string();
+  ModelWeights weights{TensorSet(place), {}};
   Loader loader(file, device, dtype);
-  loader.matrix(weights.embedding, plan.embedding);
-  if (plan.output) loader.matrix(weights.output, *plan.output);
-  loader.norm(weights.output_norm, plan.output_norm, config.width);
-  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
-    LayerWeights& layer = weights.layers[i];
-    loader.norm(layer.attention_norm, plan.layers[i].attention_norm, config.width);
-    loader.matrix(layer.qkv, plan.layers[i].qkv);
-    loader.matrix(layer.attention_output, plan.layers[i].attention_output);
-    loader.norm(layer.mlp_norm, plan.layers[i].mlp_norm, config.width);
-    loader.matrix(layer.gate_up, plan.layers[i].gate_up);
-    loader.matrix(layer.down, plan.layers[i].down);
-  }
+  const auto add = [&](TensorSet& set, const TensorPlans& plans) {
+    for (const auto& [role, tensor] : plans) loader.add(set.add(role), tensor);
+  };
+  add(weights.ends, plan.ends);
+  for (std::size_t i = 0; i < plan.layers.size(); ++i)
+    weights.layers.emplace_back(place + ": layer " + std::to_string(i));
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) add(weights.layers[i], plan.layers[i]);
   loader.run(job);
-  const auto count = [&](const at::Tensor& tensor) { weights.bytes += static_cast<std::int64_t>(tensor.nbytes()); };
-  count(weights.embedding);
-  if (plan.output) count(weights.output);
-  if (!plan.output) weights.output = weights.embedding;
-  count(weights.output_norm);
-  for (const LayerWeights& layer : weights.layers) {
-    for (const at::Tensor* tensor :
-         {&layer.attention_norm, &layer.qkv, &layer.attention_output, &layer.mlp_norm, &layer.gate_up, &layer.down})
-      count(*tensor);
-  }
   return weights;
 }
 

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // `verify` passes on this machine's CPU, and `bench` reports what the command line's contract names.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+
 #include <QtTest>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
-#include "experiment/bench.h"
-#include "experiment/verify.h"
+#include "experiment/bench/bench.h"
+#include "experiment/verify/indexer_reference.h"
+#include "experiment/verify/verify.h"
 
 using namespace headroom;
 
@@ -33,11 +38,46 @@ class TestBenchVerify : public QObject {
       paths.insert(row.path);
     }
     for (const char* path :
-         {"decoder, prefill", "decoder, cache", "dense, libtorch", "oracle 24", "oracle p0.9, 16 rows a block",
-          "indexer 20%", "sink_window 24", "random 24", "kernels, baseline, dense", "kernels, baseline, mass",
+         {"decoder, prefill", "decoder, cache", "dense, headroom", "dense, libtorch", "oracle 24, headroom",
+          "oracle p0.9, 16 rows a block, headroom", "oracle 24, libtorch", "indexer 20%, headroom",
+          "sink_window 24, headroom", "random 24, headroom", "kernels, baseline, dense", "kernels, baseline, mass",
           "kernels, baseline, gather", "kernels, baseline, union tile"})
       QVERIFY2(paths.contains(path), path);
     QVERIFY(report.passed());
+    // Bounds are what the precision costs.
+    for (const char* path : {"decoder, prefill", "decoder, all logits", "decoder, cache"}) {
+      double allowed[2] = {};  // f32, bf16
+      for (const auto& row : report.rows)
+        if (row.path == path) allowed[row.dtype == "bf16"] = row.allowed;
+      QVERIFY2(allowed[0] > 0 && allowed[0] < 1e-3 && allowed[1] > 10 * allowed[0], path);
+    }
+  }
+
+  // bf16 inputs are exact numbers: as fp32 they are the same ones, and the reference must not tell them apart.
+  void references_round_nothing() {
+    constexpr std::int64_t length = 40, width = 48, dim = 32;
+    attention::LayerQuery stored;
+    stored.rope_base = 10000;
+    const auto generator = at::make_generator<at::CPUGeneratorImpl>(5);
+    stored.x = at::randn({length, width}, generator, at::TensorOptions().dtype(at::kBFloat16));
+    auto widened = stored;
+    widened.x = stored.x.to(at::kFloat);
+    const auto fp32 = at::TensorOptions().dtype(at::kFloat);
+    const indexer::LayerWeights weights{at::randn({dim, width}, generator, fp32),
+                                        at::randn({dim, width}, generator, fp32), at::ones({dim}, fp32)};
+    indexer::Metadata metadata;
+    metadata.index_dim = dim;
+    const auto exact = experiment::indexer_scores(stored, weights, metadata);
+    QVERIFY(exact == experiment::indexer_scores(widened, weights, metadata));
+    const auto error = [&](const attention::LayerQuery& query) {
+      const auto textbook = experiment::textbook_indexer_scores(query, weights, metadata);
+      double largest = 0;
+      for (std::size_t row = 0; row < exact.size(); ++row)
+        for (std::size_t key = 0; key < exact[row].size(); ++key)
+          largest = std::max(largest, std::abs(textbook[row][key] - exact[row][key]));
+      return largest;
+    };
+    QVERIFY(error(widened) < 1e-4 && error(stored) > 10 * error(widened));
   }
 
   void a_failed_row_fails_the_report() {
@@ -62,8 +102,10 @@ class TestBenchVerify : public QObject {
     spec.dense_layers = {0, 29};
     spec.plan = "none";
     const auto report = experiment::bench(spec, {});
-    const auto &dense = report.rows.front(), &sparse = report.rows.back();
-    QCOMPARE(dense.backend, std::string("libtorch"));
+    const auto found = std::find_if(report.rows.begin(), report.rows.end(),
+                                    [](const auto& row) { return row.backend == "libtorch"; });
+    QVERIFY(found != report.rows.end());
+    const auto &dense = *found, &sparse = report.rows.back();
     QVERIFY(dense.ttft.median > 0 && dense.floor_ms > 0 && dense.peak_bytes > 0);
     QVERIFY(dense.ttft.q1 <= dense.ttft.median && dense.ttft.median <= dense.ttft.q3);
     QCOMPARE(*dense.speedup_over.libtorch, 1.0);
@@ -105,7 +147,7 @@ class TestBenchVerify : public QObject {
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {0}}), 3);
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .methods = {"magic"}}), 2);
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .methods = {"indexer"}}), 3);
-    QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .dense_layers = {30}}), 2);
+    QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .dense_layers = {30}}), 3);
   }
 };
 

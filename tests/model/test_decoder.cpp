@@ -12,28 +12,31 @@
 #include <mutex>
 #include <thread>
 
-#include "attention/policy.h"
+#include "attention/registry.h"
 #include "base/error.h"
 #include "model/decoder.h"
+#include "model/kv_state.h"
 #include "model/random_checkpoint.h"
 #include "model/row_pieces.h"
+#include "listening.h"
 
 using namespace headroom;
 using attention::LayerQuery;
 
 namespace {
 
-checkpoint::ModelConfig small_config() {
-  checkpoint::ModelConfig config;
+model::ModelConfig small_config() {
+  model::ModelConfig config;
   config.architecture = "llama";
   config.name = "small random model";
-  config.num_layers = 3;
-  config.layers.assign(3, checkpoint::LayerKind::full);
   config.width = 48;
-  config.num_q_heads = 6;
-  config.num_kv_heads = 2;
-  config.head_dim = 8;
-  config.mlp_width = 80;
+  model::LayerSpec layer;
+  layer.attention.num_q_heads = 6;
+  layer.attention.num_kv_heads = 2;
+  layer.attention.head_dim = layer.attention.rope.dims = 8;
+  layer.attention.scale = 1 / std::sqrt(8.0);
+  layer.mlp.width = 80;
+  config.layers.assign(3, layer);
   config.vocabulary = 97;
   config.context_length = 1300;
   config.tied_output = true;
@@ -50,25 +53,13 @@ std::unique_ptr<model::Decoder> load(const checkpoint::Checkpoint& file, c10::Sc
   return model::load_decoder(file, small_config(), {.dtype = dtype}, {});
 }
 
+const model::KvState& cache_of(const model::PrefillResult& result, std::size_t layer) {
+  return dynamic_cast<const model::KvState&>(*result.state.layers[layer]);
+}
+
 double difference(const at::Tensor& a, const at::Tensor& b) {
   return a.to(at::kDouble).sub(b.to(at::kDouble)).abs().max().item<double>();
 }
-
-// Attends densely through another policy and counts its calls.
-class Counting final : public attention::Policy {
- public:
-  explicit Counting(std::unique_ptr<attention::Policy> inner) : inner_(std::move(inner)) {}
-  attention::PolicyInfo info() const override { return inner_->info(); }
-  at::Tensor attend(const LayerQuery& query, StageClock& clock, const attention::SupportSink& sink,
-                    const JobContext& job) const override {
-    layers.push_back(query.layer);
-    return inner_->attend(query, clock, sink, job);
-  }
-  mutable std::vector<int> layers;
-
- private:
-  std::unique_ptr<attention::Policy> inner_;
-};
 
 class Damaged final : public model::RandomCheckpoint {
  public:
@@ -96,10 +87,12 @@ class TestDecoder : public QObject {
   Q_OBJECT
 
   model::RandomCheckpoint file_{small_config(), 1};
-  std::unique_ptr<attention::Policy> dense_ = attention::make_policy({});
+  std::unique_ptr<attention::Policy> dense_ = attention::make_dense_policy();
+  std::shared_ptr<const attention::Backend> backend_ = attention::make_cpu_backend();
   model::PrefillOptions dense_options() const {
     model::PrefillOptions options;
-    options.policy = options.dense_policy = dense_.get();
+    options.policy = dense_.get();
+    options.backend = options.dense_backend = backend_.get();
     return options;
   }
 
@@ -125,12 +118,33 @@ class TestDecoder : public QObject {
     options.extra_capacity = 10;
     auto result = decoder->prefill(std::span(ids).first(30), options);
     at::Tensor last;
-    for (std::size_t i = 30; i < 40; ++i) last = decoder->decode(result.cache, ids[i]);
-    QCOMPARE(result.cache.length, std::int64_t{40});
+    for (std::size_t i = 30; i < 40; ++i) last = decoder->decode(result.state, ids[i]);
+    QCOMPARE(result.state.length, std::int64_t{40});
     const auto whole = decoder->prefill(ids, dense_options());
     QVERIFY(difference(last, whole.last_logits) < 1e-4);
-    QVERIFY(difference(result.cache.k[2].narrow(1, 0, 40), whole.cache.k[2]) < 1e-4);
-    EXPECT_ERROR(decoder->decode(result.cache, 1), ErrorKind::input, "cache is full");
+    QVERIFY(difference(cache_of(result, 2).k().narrow(1, 0, 40), cache_of(whole, 2).k()) < 1e-4);
+    EXPECT_ERROR(decoder->decode(result.state, 1), ErrorKind::input, "cache is full");
+  }
+
+  // Several continuations of one prefill, several tokens at a time.
+  void a_state_can_be_cloned() {
+    const auto decoder = load(file_);
+    const auto ids = some_ids(40);
+    auto options = dense_options();
+    options.extra_capacity = 10;
+    const auto result = decoder->prefill(std::span(ids).first(30), options);
+    const at::Tensor all = decoder->logits(ids, {});
+    auto first = result.state.clone(), second = result.state.clone();
+    const std::vector<std::int32_t> others = {3, 1, 4, 1};
+    decoder->decode(second, others);
+    const at::Tensor logits = decoder->decode(first, std::span(ids).subspan(30));
+    QCOMPARE(logits.size(0), std::int64_t{10});
+    QVERIFY(difference(logits, all.narrow(0, 30, 10)) < 1e-4);
+    QCOMPARE(result.state.length, std::int64_t{30});
+    EXPECT_ERROR(decoder->decode(second, std::span(ids).first(7)), ErrorKind::input,
+                 "room for 7 more tokens, found 34 of 40");
+    QCOMPARE(second.length, std::int64_t{34});
+    EXPECT_ERROR(decoder->decode(second, std::span<const std::int32_t>()), ErrorKind::input, "no tokens");
   }
 
   void chunks_do_not_show() {
@@ -166,8 +180,8 @@ class TestDecoder : public QObject {
           results.push_back(decoder->prefill(ids, options));
           QVERIFY(results.front().last_logits.equal(results.back().last_logits));
           for (std::size_t layer = 0; layer < 3; ++layer) {
-            QVERIFY(results.front().cache.k[layer].equal(results.back().cache.k[layer]));
-            QVERIFY(results.front().cache.v[layer].equal(results.back().cache.v[layer]));
+            QVERIFY(cache_of(results.front(), layer).k().equal(cache_of(results.back(), layer).k()));
+            QVERIFY(cache_of(results.front(), layer).v().equal(cache_of(results.back(), layer).v()));
           }
         }
         at::set_num_threads(before);
@@ -182,7 +196,8 @@ class TestDecoder : public QObject {
     std::vector<at::Tensor> copies;
     auto options = dense_options();
     options.extra_capacity = 1;
-    options.observer = [&](const LayerQuery& query, const at::Tensor&, const auto&) {
+    options.observer = [&](const attention::PreparedLayer& layer, const at::Tensor&, const auto&) {
+      const LayerQuery& query = layer.query();
       kept.push_back(query);
       for (const at::Tensor* tensor : {&query.x, &query.q, &query.k, &query.v}) copies.push_back(tensor->clone());
     };
@@ -224,23 +239,21 @@ class TestDecoder : public QObject {
   void dense_layers_and_observers() {
     const auto decoder = load(file_);
     const auto ids = some_ids(64);
-    attention::PolicyOptions window;
-    window.name = "sink_window";
-    window.budget = Budget{BudgetKind::tokens, 8};
-    const Counting sparse(attention::make_policy(window));
-    const Counting dense(attention::make_policy({}));
+    const test::ListeningPolicy sparse(test::window_policy(8));
+    const test::ListeningBackend dense;
     auto options = dense_options();
     options.policy = &sparse;
-    options.dense_policy = &dense;
+    options.dense_backend = &dense;
     options.dense_layers = {1};
     std::vector<std::int64_t> covered;
     std::vector<int> hidden_layers;
-    options.observer = [&](const LayerQuery& query, const at::Tensor& output,
+    options.observer = [&](const attention::PreparedLayer& layer, const at::Tensor& output,
                            const std::vector<attention::SupportTile>& tiles) {
+      const LayerQuery& query = layer.query();
       QVERIFY(output.sizes() == query.q.sizes());
       QCOMPARE(query.x.size(1), std::int64_t{48});
       std::int64_t rows = 0;
-      for (const auto& tile : tiles) rows += tile.counts.size(0);
+      for (const auto& tile : tiles) rows += tile.rows();
       covered.push_back(rows);
     };
     at::Tensor first;
@@ -274,7 +287,7 @@ class TestDecoder : public QObject {
                  "expected at most 1300 tokens, found 1301");
     auto past = dense_options();
     past.allow_past_context = true;
-    QCOMPARE(decoder->prefill(some_ids(1301), past).cache.length, std::int64_t{1301});
+    QCOMPARE(decoder->prefill(some_ids(1301), past).state.length, std::int64_t{1301});
     const std::vector<std::int32_t> high = {1, 97}, low = {-1};
     EXPECT_ERROR(decoder->prefill(high, dense_options()), ErrorKind::input, "token 1 of the prompt");
     EXPECT_ERROR(decoder->logits(low, {}), ErrorKind::input, "found -1");

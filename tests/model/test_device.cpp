@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device opening and the stage timers, on the CPU and where there is one on a GPU.
+#include <ATen/Parallel.h>
+
 #include <QtTest>
 #include <chrono>
 #include <thread>
 
 #include "base/error.h"
-#include "experiment/stage_timer.h"
+#include "base/machine_limits.h"
+#include "experiment/passes/stage_timer.h"
 #include "model/device.h"
 
 using namespace headroom;
@@ -31,10 +34,36 @@ class TestDevice : public QObject {
   void cuda_works_or_says_why_not() {
     try {
       QVERIFY(model::open_device("cuda").device.is_cuda());
+      QVERIFY(model::built_with_cuda());
     } catch (const Error& error) {
       QCOMPARE(static_cast<int>(error.kind()), 4);
       QVERIFY(!error.message().empty());
+      const bool says = std::string(error.what()).find("built without CUDA") != std::string::npos;
+      QCOMPARE(says, !model::built_with_cuda());
     }
+  }
+
+  void the_cpu_is_what_the_process_may_use_of_it() {
+    const auto limits = machine_limits();
+    const auto choice = model::open_device("cpu");
+    QCOMPARE(choice.total_bytes, limits.total_bytes);
+    QVERIFY(choice.free_bytes > 0 && choice.free_bytes <= choice.total_bytes);
+    QVERIFY(choice.description.find(", " + std::to_string(limits.threads) + " core") != std::string::npos);
+  }
+
+  void threads_are_those_allowed_unless_the_user_said_otherwise() {
+    const int before = at::get_num_threads(), allowed = machine_limits().threads;
+    at::set_num_threads(allowed + 3);
+    qputenv("OMP_NUM_THREADS", "7");
+    model::use_allowed_threads();
+    QCOMPARE(at::get_num_threads(), allowed + 3);
+    qunsetenv("OMP_NUM_THREADS");
+    model::use_allowed_threads();
+    QCOMPARE(at::get_num_threads(), allowed);
+    int elsewhere = 0;
+    std::thread([&] { elsewhere = at::get_num_threads(); }).join();
+    QCOMPARE(elsewhere, allowed);
+    at::set_num_threads(std::min(before, allowed));
   }
 
   void refuses_other_names() {

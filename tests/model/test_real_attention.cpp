@@ -54,23 +54,26 @@ double mean_error(const at::Tensor& found, const at::Tensor& expected) {
   return found.to(at::kDouble).sub(expected).abs().mean().item<double>();
 }
 
-/// Attends over supports that another run selected, by LibTorch with an additive mask.
+/// Attends over supports that another run selected.
 class Replay final : public Policy {
  public:
-  explicit Replay(const std::map<int, Tiles>& tiles) : tiles_(tiles) {}
-  PolicyInfo info() const override {
-    PolicyInfo info;
-    info.name = "replay";
-    return info;
+  explicit Replay(const std::map<int, Tiles>& tiles) : Policy({.name = "replay"}, {.budget = parse_budget("128")}) {
+    for (const auto& [layer, list] : tiles) supports_[layer] = supports_of(list);
   }
-  at::Tensor attend(const LayerQuery& query, StageClock& clock, const SupportSink&, const JobContext&) const override {
-    const c10::InferenceMode guard;
-    const StageScope scope(clock, Stage::attention, query.layer);
-    return libtorch_kernel(query, supports_of(tiles_.at(query.layer)));
+  Selection select(const PreparedLayer& layer, StageClock&, const JobContext&) const override {
+    const reference::Supports& rows = supports_.at(layer.query().layer);
+    WrittenKeys keys;
+    keys.most = layer.query().length();
+    keys.write = WrittenKeys::by_row([&rows](std::int64_t, std::int64_t row, std::int32_t* out) {
+      const auto& support = rows[static_cast<std::size_t>(row)];
+      std::copy(support.begin(), support.end(), out);
+      return std::ssize(support);
+    });
+    return keys;
   }
 
  private:
-  const std::map<int, Tiles>& tiles_;
+  std::map<int, reference::Supports> supports_;
 };
 
 /// Row pointers of a sink's tiles, as one support for the kernels.
@@ -88,15 +91,11 @@ class TestRealAttention : public QObject {
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
   std::shared_ptr<const indexer::Indexer> indexer_;
   std::vector<std::int32_t> ids_;
+  std::shared_ptr<const Backend> torch_ = make_torch_backend(), kernels_ = make_cpu_backend();
   std::map<c10::ScalarType, std::unique_ptr<model::Decoder>> decoders_;
 
-  std::unique_ptr<Policy> policy(const std::string& name, const std::string& budget,
-                                 DenseBackend backend = DenseBackend::automatic) const {
-    PolicyOptions options;
-    options.name = name;
-    if (!budget.empty()) options.budget = parse_budget(budget);
-    options.dense_backend = backend;
-    return name == "indexer" ? indexer::make_indexer_policy(indexer_, options) : make_policy(options);
+  std::unique_ptr<Policy> policy(const std::string& name, const std::string& budget) const {
+    return policy_of(name, budget, 1, {}, indexer_);
   }
 
   const model::Decoder& decoder(c10::ScalarType dtype) {
@@ -105,11 +104,11 @@ class TestRealAttention : public QObject {
     return *found;
   }
 
-  at::Tensor logits(c10::ScalarType dtype, const Policy& policy, const model::LayerObserver& observer = {}) {
-    const auto dense = this->policy("dense", "", DenseBackend::libtorch);
+  at::Tensor logits(c10::ScalarType dtype, const Policy& policy, const Backend& backend,
+                    const model::LayerObserver& observer = {}) {
     model::PrefillOptions options;
     options.policy = &policy;
-    options.dense_policy = dense.get();
+    options.backend = options.dense_backend = &backend;
     options.observer = observer;
     return decoder(dtype).prefill(ids_, options).last_logits.to(at::kDouble);
   }
@@ -145,8 +144,8 @@ class TestRealAttention : public QObject {
     QFETCH(bool, bf16);
     const c10::ScalarType dtype = bf16 ? at::kBFloat16 : at::kFloat;
     std::vector<LayerQuery> queries;
-    const auto dense = policy("dense", "", DenseBackend::libtorch);
-    logits(dtype, *dense, [&](const LayerQuery& query, const at::Tensor&, const Tiles&) {
+    logits(dtype, *policy("dense", ""), *torch_, [&](const PreparedLayer& layer, const at::Tensor&, const Tiles&) {
+      const LayerQuery& query = layer.query();
       if (query.layer != 0 && query.layer != 7 && query.layer != 18 && query.layer != 29) return;
       queries.push_back(query);
       for (at::Tensor* tensor : {&queries.back().q, &queries.back().k, &queries.back().v, &queries.back().x})
@@ -209,8 +208,8 @@ class TestRealAttention : public QObject {
     std::map<std::string, double> moved;
     for (const std::size_t length : {std::size_t{600}, std::size_t{400}, std::size_t{300}}) {
       ids_.assign(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(length));
-      const auto torch_dense = policy("dense", "", DenseBackend::libtorch);
-      const at::Tensor exact = logits(at::kFloat, *torch_dense), rounded = logits(at::kBFloat16, *torch_dense);
+      const auto dense = policy("dense", "");
+      const at::Tensor exact = logits(at::kFloat, *dense, *torch_), rounded = logits(at::kBFloat16, *dense, *torch_);
       rounding += mean_error(rounded, exact) / 3;
       for (const std::string name : {"dense", "oracle", "indexer"}) {
         for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
@@ -218,13 +217,15 @@ class TestRealAttention : public QObject {
           std::map<int, Tiles> tiles;
           at::Tensor ours, theirs;
           if (name == "dense") {
-            ours = logits(dtype, *policy("dense", ""));
+            ours = logits(dtype, *dense, *kernels_);
             theirs = dtype == at::kFloat ? exact : rounded;
           } else {
             ours = logits(
-                dtype, *policy(name, "128"),
-                [&](const LayerQuery& query, const at::Tensor&, const Tiles& found) { tiles[query.layer] = found; });
-            theirs = logits(dtype, Replay(tiles));
+                dtype, *policy(name, "128"), *kernels_,
+                [&](const PreparedLayer& layer, const at::Tensor&, const Tiles& found) {
+                  tiles[layer.query().layer] = found;
+                });
+            theirs = logits(dtype, Replay(tiles), *torch_);
           }
           const std::string where = name + " at " + std::to_string(length);
           QVERIFY2(ours.argmax().item<std::int64_t>() == theirs.argmax().item<std::int64_t>(), where.c_str());

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// A family: all that one architecture is, in one file of families/ that defines `Family entry_<file>()`. It reads the
+// configuration from a checkpoint's metadata and says which stored tensors make up each part's weights.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "model/model_config.h"
+
+namespace headroom::model {
+
+/// Rows of a matrix, or places of a vector, that come from one stored tensor.
+struct RowBlock {
+  std::string tensor;
+  std::int64_t rows = 0;
+  /// > 0: the rows of that many heads are stored for rotation of adjacent pairs and are put back in the order of
+  /// rotation by halves: place 2i + j of a head goes to j * d/2 + i.
+  std::int64_t interleaved_heads = 0;
+};
+
+/// One tensor of a part: the rows of its blocks, one after the other.
+struct TensorPlan {
+  std::vector<RowBlock> blocks;
+  std::int64_t columns = 0;  ///< 0: a vector [rows]; else a matrix [rows, columns], each row one output feature
+  bool plus_one = false;     ///< of a vector: the file holds w where the model computes with 1 + w
+};
+
+/// By role, as the parts that take them name them: mixers (mixers/*.cpp), MLPs (mlps/*.cpp) and the decoder itself.
+using TensorPlans = std::map<std::string, TensorPlan>;
+
+/// Of the decoder: "mixer_norm", "mlp_norm" (and with NormSpec::after "mixer_after_norm", "mlp_after_norm") a layer;
+/// "embedding" [vocabulary, width], "output_norm" and, unless tied, "output" [vocabulary, width] once.
+struct ModelPlan {
+  TensorPlans ends;
+  std::vector<TensorPlans> layers;
+};
+
+struct Family {
+  std::string_view gguf;          ///< general.architecture, also ModelConfig::architecture
+  std::string_view transformers;  ///< in config.json's "architectures"
+  /// Fills everything but `architecture` and `name`. Throws input errors for what the family does not know.
+  void (*read)(const checkpoint::Checkpoint&, ModelConfig&) = nullptr;
+  ModelPlan (*plan)(const checkpoint::Checkpoint&, const ModelConfig&) = nullptr;
+};
+
+/// All that are supported.
+std::vector<Family> families();
+
+/// By ModelConfig::architecture. Throws an input error that lists the known ones.
+Family find_family(const std::string& name, const std::string& place);
+
+}  // namespace headroom::model

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model_config.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "checkpoint/config_reader.h"
+#include "checkpoint/metadata.h"
+#include "model/family.h"
+
+namespace headroom::model {
+namespace {
+
+using checkpoint::Checkpoint;
+using checkpoint::Format;
+using checkpoint::in_quotes;
+using checkpoint::key_place;
+
+/// What the checkpoint calls its architecture, and under which key.
+std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpoint) {
+  if (checkpoint.format() == Format::gguf) {
+    const auto name = checkpoint.get_string("general.architecture");
+    if (!name)
+      throw input_error(key_place(checkpoint, "general.architecture"), "the file does not name its architecture");
+    return {*name, "general.architecture"};
+  }
+  const auto names = checkpoint.get_strings("architectures");
+  if (!names || names->size() != 1) {
+    throw input_error(key_place(checkpoint, "architectures"), "config.json does not name its architecture",
+                      "a list of one name", names ? std::to_string(names->size()) + " names" : "none");
+  }
+  return {names->front(), "architectures"};
+}
+
+/// The file's or folder's own name: general.name is often what the training run was called.
+std::string display_name(const Checkpoint& checkpoint) {
+  const auto& path = checkpoint.path();
+  if (checkpoint.format() == Format::gguf) return path.stem().string();
+  return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
+}
+
+}  // namespace
+
+std::string_view to_string(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::full:
+      return "full";
+    case LayerKind::sliding:
+      return "sliding";
+    case LayerKind::linear:
+      return "linear";
+  }
+  return "?";
+}
+
+std::int64_t ModelConfig::full_layers() const {
+  return std::count_if(layers.begin(), layers.end(),
+                       [](const LayerSpec& spec) { return spec.kind == LayerKind::full; });
+}
+
+std::int64_t ModelConfig::first_full() const {
+  for (std::int64_t i = 0; i < num_layers(); ++i) {
+    if (is_full(i)) return i;
+  }
+  return 0;
+}
+
+std::int64_t ModelConfig::max_q_heads() const {
+  std::int64_t most = 0;
+  for (const LayerSpec& spec : layers) {
+    if (spec.kind == LayerKind::full) most = std::max(most, spec.attention.num_q_heads);
+  }
+  return most;
+}
+
+ModelConfig read_model_config(const Checkpoint& checkpoint) {
+  const auto [name, key] = named_architecture(checkpoint);
+  const bool gguf = checkpoint.format() == Format::gguf;
+  std::string supported;
+  for (const Family& family : families()) {
+    const std::string_view known = gguf ? family.gguf : family.transformers;
+    if (known == name) {
+      ModelConfig config;
+      config.architecture = family.gguf;
+      config.name = display_name(checkpoint);
+      family.read(checkpoint, config);
+      check_config(config, checkpoint.path().string());
+      return config;
+    }
+    supported += (supported.empty() ? "" : ", ") + std::string(known);
+  }
+  throw input_error(key_place(checkpoint, key), "this architecture is not supported", supported, in_quotes(name));
+}
+
+Family find_family(const std::string& name, const std::string& place) {
+  std::string names;
+  for (const Family& family : families()) {
+    if (family.gguf == name) return family;
+    names += (names.empty() ? "" : ", ") + std::string(family.gguf);
+  }
+  throw input_error(place, "this architecture is not supported", names, name);
+}
+
+void check_config(const ModelConfig& config, const std::string& place) {
+  if (config.layers.empty()) throw input_error(place, "the model has no layers", "at least 1", "0");
+  for (std::int64_t i = 0; i < config.num_layers(); ++i) {
+    const auto& [kind, attention, mlp] = config.layer(i);
+    const std::string here = place + ": layer " + std::to_string(i);
+    if (mlp.width < 1) throw input_error(here, "the MLP has no width", "at least 1", std::to_string(mlp.width));
+    if (kind == LayerKind::linear) continue;  // its sizes are not an AttentionSpec's
+    const std::int64_t d = attention.head_dim;
+    if (d < 2 || d % 2 != 0 || attention.num_kv_heads < 1 || attention.num_q_heads < 1 ||
+        attention.num_q_heads % attention.num_kv_heads != 0)
+      throw input_error(here, "the attention heads do not fit together",
+                        "an even head size, q heads a multiple of kv heads",
+                        std::to_string(attention.num_q_heads) + " : " + std::to_string(attention.num_kv_heads) +
+                            " heads of " + std::to_string(d));
+    if (!(attention.scale > 0))
+      throw input_error(here, "the scale of attention is not positive", "> 0", std::to_string(attention.scale));
+    const RopeSpec& rope = attention.rope;
+    if (rope.dims < 0 || rope.dims > d || rope.dims % 2 != 0)
+      throw input_error(here, "the rotated dimensions do not fit the head", "an even number up to " + std::to_string(d),
+                        std::to_string(rope.dims));
+    if (!rope.factors.empty() && static_cast<std::int64_t>(rope.factors.size()) != rope.dims / 2)
+      throw input_error(here, "the RoPE factors do not fit the rotated dimensions", std::to_string(rope.dims / 2),
+                        std::to_string(rope.factors.size()));
+    if (kind == LayerKind::sliding && attention.window < 1)
+      throw input_error(here, "a sliding layer has no window", "at least 1", std::to_string(attention.window));
+    if (kind == LayerKind::sliding) continue;
+    // Policies and their backends know none of these.
+    const std::pair<const char*, bool> unknown[] = {
+        {"window", attention.window != 0}, {"sinks", attention.sinks}, {"soft_cap", attention.soft_cap != 0}};
+    for (const auto& [option, wanted] : unknown) {
+      if (wanted)
+        throw input_error(here, std::string("the option ") + option + " is not implemented in full layers", "not set",
+                          "set");
+    }
+  }
+}
+
+std::vector<std::int64_t> full_head_dims(const ModelConfig& config) {
+  std::vector<std::int64_t> dims;
+  for (const LayerSpec& layer : config.layers)
+    if (layer.kind == LayerKind::full) dims.push_back(layer.attention.head_dim);
+  return dims;
+}
+
+void require_full_layer(const ModelConfig& config) {
+  if (config.full_layers() > 0) return;
+  throw input_error(config.name, "no layer of this model attends to the whole history: there is nothing to sparsify",
+                    "a full layer", "none among " + std::to_string(config.num_layers()));
+}
+
+}  // namespace headroom::model

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a decoder computes: sizes and options of every layer, read from any checkpoint's metadata by its family. How a
+// file stores the weights (names, order of rows) is the family's and not said here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+
+namespace headroom::model {
+
+/// What mixes a layer's tokens: softmax attention over the whole history, over a window of it, or a recurrence.
+enum class LayerKind { full, sliding, linear };
+std::string_view to_string(LayerKind kind);
+
+/// Rotary embedding by halves of the first `dims` dimensions of a head: frequency i is base^(-2i/dims) / factors[i].
+struct RopeSpec {
+  double base = 10000;
+  std::vector<double> factors;  ///< dims / 2 values (linear or Llama-3 scaling); empty: no scaling
+  std::int64_t dims = 0;        ///< rotated dimensions of a head, even; 0: none
+  bool operator==(const RopeSpec&) const = default;
+};
+
+/// Softmax attention. Softmax(scale * q.k), of the keys s <= t with t - s < window.
+struct AttentionSpec {
+  std::int64_t num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
+  double scale = 0;  ///< of q.k, usually head_dim^-1/2
+  RopeSpec rope;
+  std::int64_t window = 0;   ///< keys that a query sees, its own among them; 0: the whole history
+  bool qk_norm = false;      ///< RMS norm of each head of q and k before the rotation
+  bool qkv_bias = false;     ///< added to q, k and v before norms and rotation
+  bool output_bias = false;  ///< added after the output projection
+  bool output_gate = false;  ///< heads are multiplied by sigmoid(gate); q's projection gives [q | gate] a head
+  bool sinks = false;        ///< a learned logit a query head joins the softmax and takes its share of the mass
+  double soft_cap = 0;       ///< logits become cap * tanh(logit / cap); 0: not capped
+};
+
+/// down(activation(gate(x)) * up(x)), the activation SiLU or GELU in its tanh approximation.
+enum class MlpKind { swiglu, geglu_tanh };
+struct MlpSpec {
+  MlpKind kind = MlpKind::swiglu;
+  std::int64_t width = 0;
+};
+
+/// RMS norms, one before each mixer and MLP.
+struct NormSpec {
+  double epsilon = 1e-5;
+  bool after = false;  ///< one more after each mixer and MLP, before what they give joins the residual stream
+};
+
+struct LayerSpec {
+  LayerKind kind = LayerKind::full;
+  AttentionSpec attention;  ///< of full and sliding layers
+  MlpSpec mlp;
+};
+
+struct ModelConfig {
+  std::string architecture;  ///< the family's name: "llama", …
+  std::string name;          ///< the file's stem or the folder's name
+  std::int64_t width = 0;    ///< of the residual stream
+  std::int64_t vocabulary = 0;
+  std::int64_t context_length = 0;
+  double embedding_scale = 1;  ///< embeddings are multiplied by it, unrounded (as llama.cpp does)
+  bool tied_output = false;    ///< the output matrix is the embedding
+  NormSpec norm;
+  std::vector<LayerSpec> layers;
+
+  std::int64_t num_layers() const { return static_cast<std::int64_t>(layers.size()); }
+  const LayerSpec& layer(std::int64_t number) const { return layers[static_cast<std::size_t>(number)]; }
+  bool is_full(std::int64_t number) const { return layer(number).kind == LayerKind::full; }
+  std::int64_t full_layers() const;
+  /// Number of the first full layer; 0 where none is.
+  std::int64_t first_full() const;
+  /// The layer that stands for the model where one must.
+  const LayerSpec& typical_layer() const { return layer(first_full()); }
+  /// Most query heads of any full layer.
+  std::int64_t max_q_heads() const;
+};
+
+/// Head sizes of the full layers, in order.
+std::vector<std::int64_t> full_head_dims(const ModelConfig& config);
+
+/// Throws input errors that name the key, what was expected and what was found; every size is range-checked.
+ModelConfig read_model_config(const checkpoint::Checkpoint& checkpoint);
+
+/// Throws an input error that names layer and option where sizes do not fit together, or where a layer's kind does not
+/// implement an option. Reading a configuration and loading a decoder both call it.
+void check_config(const ModelConfig& config, const std::string& place);
+
+/// Throws an input error where no layer is full: nothing to sparsify, nothing to compare.
+void require_full_layer(const ModelConfig& config);
+
+}  // namespace headroom::model

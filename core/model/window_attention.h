@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dense attention of some rows over a past, by LibTorch on any device: decoding, chunks of a prompt, sliding windows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "base/progress.h"
+#include "model/model_config.h"
+
+namespace headroom::model {
+
+/// Rows of q [Hq, R, d] are positions past … past + R - 1; k, v [Hkv, at least past + R, d] hold every position's.
+/// Attends as `spec` says (scale, window, soft cap), with `sinks` [Hq] fp32 where it has them, in chunks of rows, each
+/// over the keys that it sees alone. Returns [Hq, R, d] in q's dtype. Polls `job` between chunks.
+at::Tensor attend_over_past(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t past,
+                            const AttentionSpec& spec, const at::Tensor& sinks, const JobContext& job);
+
+}  // namespace headroom::model
