@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "attention/analysis_rows.h"
-#include "attention/sparse_prefill.h"
+#include "base/error.h"
 
 namespace headroom::attention {
 namespace {
@@ -30,11 +30,21 @@ float percentile_10(std::vector<float>& values) {
 
 class Analyser {
  public:
-  Analyser(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options, const JobContext& job)
-      : options_(options), job_(job), rows_(query), length_(query.length()), heads_(query.num_q_heads() + 1) {
-    if (support.length() != 0 && support.length() != length_)
-      throw Error(ErrorKind::internal, "a support of " + std::to_string(support.length()) +
-                                           " rows was given for a prompt of " + std::to_string(length_));
+  Analyser(const LayerQuery& query, std::vector<SupportBitmap> support, const AnalysisOptions& options,
+           const JobContext& job)
+      : options_(options),
+        job_(job),
+        rows_(query),
+        length_(query.length()),
+        heads_(query.num_q_heads() + 1),
+        groups_(std::ssize(support)) {
+    if (groups_ != 0 && groups_ != num_support_groups(options.scope, query.num_q_heads(), query.num_kv_heads()))
+      throw Error(ErrorKind::internal, std::to_string(groups_) + " supports were given for a layer of " +
+                                           std::to_string(query.num_q_heads()) + " heads");
+    for (const SupportBitmap& one : support)
+      if (one.length() != length_)
+        throw Error(ErrorKind::internal, "a support of " + std::to_string(one.length()) +
+                                             " rows was given for a prompt of " + std::to_string(length_));
     result_.support = std::move(support);
   }
 
@@ -76,15 +86,13 @@ class Analyser {
       result_.thumbnail_max.resize(places);
       result_.thumbnail_mean.resize(places);
     }
-    if (result_.support.length() != 0) {
-      result_.target = SupportBitmap(length_);
-      result_.wasted = SupportBitmap(length_);
-    }
+    result_.target.assign(size(groups_), SupportBitmap(length_));
+    result_.wasted.assign(size(groups_), SupportBitmap(length_));
     total_.statistics.resize(size(heads_) * num_head_statistics);
     total_.curve_sums.resize(size(heads_ * num_curve_budgets));
     total_.curve_minima.assign(size(heads_ * num_curve_budgets), 1.0f);
     column_sums_.resize(size(heads_ * length_));
-    column_counts_.resize(size(length_));
+    column_counts_.resize(size(groups_ * length_));
   }
 
   /// In block order: the same rounding for any number of threads.
@@ -102,15 +110,17 @@ class Analyser {
     total_.recall_95_sum += part.recall_95_sum;
     total_.long_rows += part.long_rows;
     total_.attended_pairs += part.attended_pairs;
-    const std::int64_t end = std::ssize(part.column_counts);
+    const std::int64_t end = std::ssize(part.column_sums) / heads_;
     for (std::int64_t head = 0; head < heads_; ++head)
       for (std::int64_t key = 0; key < end; ++key)
         column_sums_[size(head * length_ + key)] += static_cast<double>(part.column_sums[size(head * end + key)]);
-    for (std::int64_t key = 0; key < end; ++key) column_counts_[size(key)] += part.column_counts[size(key)];
+    for (std::int64_t group = 0; group < groups_; ++group)
+      for (std::int64_t key = 0; key < end; ++key)
+        column_counts_[size(group * length_ + key)] += part.column_counts[size(group * end + key)];
   }
 
   void finish() {
-    const bool sparse = result_.support.length() != 0;
+    const bool sparse = groups_ != 0;
     const auto rows = static_cast<double>(length_), long_rows = static_cast<double>(total_.long_rows);
     result_.statistics.resize(total_.statistics.size());
     for (std::size_t i = 0; i < total_.statistics.size(); ++i) {
@@ -129,7 +139,7 @@ class Analyser {
     if (sparse) {
       result_.oracle_recall = total_.long_rows > 0 ? total_.recall_sum / long_rows : 1.0;
       result_.oracle_recall_95 = total_.long_rows > 0 ? total_.recall_95_sum / long_rows : 1.0;
-      result_.selection_frequency.resize(size(length_));
+      result_.selection_frequency.resize(size(groups_ * length_));
     }
     result_.mass_received.resize(size(heads_ * length_));
     for (std::int64_t key = 0; key < length_; ++key) {
@@ -138,7 +148,10 @@ class Analyser {
         const std::size_t place = size(head * length_ + key);
         result_.mass_received[place] = static_cast<float>(column_sums_[place] / seen_by);
       }
-      if (sparse) result_.selection_frequency[size(key)] = static_cast<float>(column_counts_[size(key)] / seen_by);
+      for (std::int64_t group = 0; group < groups_; ++group) {
+        const std::size_t place = size(group * length_ + key);
+        result_.selection_frequency[place] = static_cast<float>(column_counts_[place] / seen_by);
+      }
     }
     finish_curves();
   }
@@ -166,7 +179,7 @@ class Analyser {
   const AnalysisOptions& options_;
   const JobContext& job_;
   const HeadRows rows_;
-  const std::int64_t length_, heads_;
+  const std::int64_t length_, heads_, groups_;
   LayerAnalysis result_;
   AnalysisTargets targets_;
   BlockSums total_;
@@ -184,8 +197,8 @@ std::vector<std::int64_t> curve_budgets(std::int64_t length) {
   return budgets;
 }
 
-LayerAnalysis analyse_layer(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options,
-                            const JobContext& job) {
+LayerAnalysis analyse_layer(const LayerQuery& query, std::vector<SupportBitmap> support,
+                            const AnalysisOptions& options, const JobContext& job) {
   check_query(query);
   if (options.thumbnail_size < 1)
     throw Error(ErrorKind::internal, "thumbnails need at least one cell");

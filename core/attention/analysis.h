@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "attention/policy.h"
+#include "attention/layer_query.h"
+#include "base/method.h"
+#include "base/progress.h"
 #include "base/support_bitmap.h"
 
 namespace headroom::attention {
@@ -21,7 +23,7 @@ enum class HeadStatistic {
   keys_for_99,
   sink_mass,      ///< on the first 4 positions, mean over rows
   local_mass,     ///< on the last 64 positions up to the query, mean over rows
-  captured_mass,  ///< of the head's own probabilities by the support, mean over rows with history > k
+  captured_mass,  ///< of the head's own probabilities by its support, mean over rows with history > k
   missed_mass     ///< 1 - captured_mass
 };
 inline constexpr std::size_t num_head_statistics = 8;
@@ -33,6 +35,7 @@ inline constexpr std::int64_t num_curve_budgets = 64;
 std::vector<std::int64_t> curve_budgets(std::int64_t length);
 
 struct AnalysisOptions {
+  SupportScope scope = SupportScope::layer;  ///< whose supports the bitmaps are
   std::int64_t budget_tokens = 0;  ///< k that T and recall use; 0 for dense
   std::int64_t thumbnail_size = 128;
   bool thumbnails = true;
@@ -42,28 +45,30 @@ struct AnalysisOptions {
 struct LayerAnalysis {
   std::vector<float> statistics;  ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
   std::vector<float> curves;      ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
-  double captured_mass_mean = 1;  ///< of m by the support, over rows with history > k
+  /// Of m by the support, over rows with history > k; where supports differ by head, mean over heads of what each head's
+  /// own support captures of its own probabilities.
+  double captured_mass_mean = 1;
   double captured_mass_min = 1;
-  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|; none for dense
-  std::optional<double> oracle_recall_95;  ///< recall of the fewest keys that hold 95 % of m
-  std::int64_t attended_pairs = 0;         ///< causal pairs in the support
+  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|, mean over head groups; none for dense
+  std::optional<double> oracle_recall_95;  ///< recall of the fewest keys that hold 95 % of a group's mass
+  double attended_pairs = 0;               ///< causal pairs in the support, mean over head groups
   std::vector<float> mass_received;        ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
-  std::vector<float> selection_frequency;  ///< [L] share of the rows t >= s whose support holds s; empty for dense
+  std::vector<float> selection_frequency;  ///< [G, L] share of the rows t >= s whose support holds s; empty for dense
   std::vector<float> lse;                  ///< [Hq, L] log-sum-exp of scale * q.k, causal, from the stored q and k
   std::vector<float> thumbnail_max;        ///< [Hq + 1, T, T] largest p in the cell (last: m); 0 above the diagonal
   std::vector<float> thumbnail_mean;       ///< [Hq + 1, T, T] mean p over the cell's causal pairs
-  SupportBitmap support;                   ///< S; empty for dense
-  SupportBitmap target;                    ///< T: top-k of m; empty for dense
-  SupportBitmap wasted;                    ///< in S, not in T, and m < 0.1 / history; empty for dense
+  std::vector<SupportBitmap> support;      ///< [G] S; empty for dense
+  std::vector<SupportBitmap> target;       ///< [G] T: top-k of the group's mass (of m for the layer); empty for dense
+  std::vector<SupportBitmap> wasted;       ///< [G] in S, not in T, and the mass < 0.1 / history; empty for dense
 };
 
-/// `support` is what the policy's sink collected (empty for dense). T holds the row's own key, as every support does,
+/// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds the row's own key, as every support does,
 /// so the oracle's own recall is 1; without a budget in tokens (mass budgets) each row's T is as large as its support.
 /// Where no row's history exceeds k, captured mass and recall are 1. Curves: means and minima over the rows with
 /// history > budget, 1 where there are none; p10 of prompts beyond 16384 tokens is taken over evenly spaced rows. Cell
 /// (i, j) of a thumbnail covers ceil(L / T) x ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device,
 /// since nothing of it is timed; results do not depend on the number of threads.
-LayerAnalysis analyse_layer(const LayerQuery& query, SupportBitmap support, const AnalysisOptions& options,
-                            const JobContext& job);
+LayerAnalysis analyse_layer(const LayerQuery& query, std::vector<SupportBitmap> support,
+                            const AnalysisOptions& options, const JobContext& job);
 
 }  // namespace headroom::attention

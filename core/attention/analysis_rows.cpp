@@ -6,7 +6,7 @@
 #include <bit>
 #include <limits>
 
-#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/rows/row_kernels.h"
 
 namespace headroom::attention {
 namespace cpu = kernels::cpu;
@@ -43,7 +43,9 @@ BlockAnalysis::BlockAnalysis(const HeadRows& rows, const AnalysisOptions& option
       targets_(targets),
       job_(job),
       length_(rows.length()),
-      heads_(rows.num_q_heads() + 1) {}
+      heads_(rows.num_q_heads() + 1),
+      groups_(std::ssize(targets.result->support)),
+      supports_(static_cast<std::size_t>(groups_)) {}
 
 BlockSums BlockAnalysis::run(std::int64_t begin, std::int64_t end) {
   sums_ = {};
@@ -51,7 +53,7 @@ BlockSums BlockAnalysis::run(std::int64_t begin, std::int64_t end) {
   sums_.curve_sums.resize(static_cast<std::size_t>(heads_ * num_curve_budgets));
   sums_.curve_minima.assign(static_cast<std::size_t>(heads_ * num_curve_budgets), 1.0f);
   sums_.column_sums.resize(static_cast<std::size_t>(heads_ * end));
-  sums_.column_counts.resize(static_cast<std::size_t>(end));
+  sums_.column_counts.resize(static_cast<std::size_t>(groups_ * end));
   block_end_ = end;
   stride_ = HeadRows::stride(end);
   buffer_.resize(static_cast<std::size_t>(heads_ * rows_at_once * stride_));
@@ -101,55 +103,100 @@ void BlockAnalysis::analyse_row(std::int64_t row) {
   cpu::sort_row(mass, history, order_.data(), scratch_);
   add_curves(row);
   if (options_.thumbnails) add_thumbnails(row);
-  if (targets_.result->support.length() != 0)
+  if (groups_ != 0)
     score_support(row);
   else
-    sums_.attended_pairs += history;
+    sums_.attended_pairs += static_cast<double>(history);
 }
 
-void BlockAnalysis::score_support(std::int64_t row) {
-  LayerAnalysis& result = *targets_.result;
+const float* BlockAnalysis::group_mass(std::int64_t row, std::int64_t group) {
+  if (options_.scope == SupportScope::layer) return p(heads_ - 1, row);
+  if (options_.scope == SupportScope::q_head) return p(group, row);
+  const std::int64_t history = row + 1, per_group = (heads_ - 1) / groups_;
+  group_mass_.assign(static_cast<std::size_t>(cpu::padded_keys(history)), 0.0f);
+  for (std::int64_t head = group * per_group; head < (group + 1) * per_group; ++head)
+    cpu::row_kernels().add(group_mass_.data(), p(head, row), history, 1.0f / static_cast<float>(per_group));
+  return group_mass_.data();
+}
+
+GroupScore BlockAnalysis::score_group(std::int64_t row, std::int64_t group) {
   const std::int64_t history = row + 1;
-  const float* mass = p(heads_ - 1, row);
-  decode(result.support.row(row), history, support_);
-  sums_.attended_pairs += static_cast<std::int64_t>(support_.size());
-  for (const std::int32_t key : support_) ++sums_.column_counts[static_cast<std::size_t>(key)];
+  LayerAnalysis& result = *targets_.result;
+  const auto g = static_cast<std::size_t>(group);
+  const SupportBitmap& support = result.support[g];
+  std::vector<std::int32_t>& keys = supports_[g];
+  decode(support.row(row), history, keys);
+  for (const std::int32_t key : keys) ++sums_.column_counts[slot(group, block_end_, key)];
 
   // A mass budget has no k of its own: each row's target is as large as its support.
   const std::int64_t k =
-      options_.budget_tokens > 0 ? options_.budget_tokens : std::max<std::int64_t>(1, std::ssize(support_));
+      options_.budget_tokens > 0 ? options_.budget_tokens : std::max<std::int64_t>(1, std::ssize(keys));
+  const float* mass = group_mass(row, group);
   target_.resize(static_cast<std::size_t>(std::min(k, history)));
   cpu::top_k_row(mass, history, k, {0, 1}, target_.data(), scratch_);
   std::int64_t hits = 0;
   for (const std::int32_t key : target_) {
-    result.target.set(row, key);
-    hits += result.support.test(row, key);
+    result.target[g].set(row, key);
+    hits += support.test(row, key);
   }
   const float small = 0.1f / static_cast<float>(history);
-  for (const std::int32_t key : support_)
-    if (!result.target.test(row, key) && mass[key] < small) result.wasted.set(row, key);
-  if (history <= k) return;
+  for (const std::int32_t key : keys)
+    if (!result.target[g].test(row, key) && mass[key] < small) result.wasted[g].set(row, key);
+  GroupScore score;
+  score.keys = std::ssize(keys);
+  score.is_long = history > k;
+  if (!score.is_long) return score;
 
-  ++sums_.long_rows;
-  for (std::int64_t head = 0; head < heads_; ++head) {
-    const double captured = sum_at(p(head, row), support_);
-    double* statistics = sums_.statistics.data() + slot(head, num_head_statistics, 0);
-    statistics[static_cast<std::size_t>(HeadStatistic::captured_mass)] += captured;
-    statistics[static_cast<std::size_t>(HeadStatistic::missed_mass)] += 1 - captured;
-    if (head + 1 < heads_) continue;
-    sums_.captured_sum += captured;
-    sums_.captured_min = std::min(sums_.captured_min, captured);
+  score.recall = static_cast<double>(hits) / static_cast<double>(target_.size());
+  const std::vector<std::int32_t>* order = &order_;
+  if (options_.scope != SupportScope::layer) {
+    group_order_.resize(static_cast<std::size_t>(history));
+    cpu::sort_row(mass, history, group_order_.data(), scratch_);
+    order = &group_order_;
   }
-  sums_.recall_sum += static_cast<double>(hits) / static_cast<double>(target_.size());
   double total = 0, sum = 0;
   for (std::int64_t key = 0; key < history; ++key) total += static_cast<double>(mass[key]);
   std::int64_t needed = 0, found = 0;
   while (needed < history && (needed == 0 || sum < 0.95 * total)) {
-    const std::int32_t key = order_[static_cast<std::size_t>(needed++)];
+    const std::int32_t key = (*order)[static_cast<std::size_t>(needed++)];
     sum += static_cast<double>(mass[key]);
-    found += result.support.test(row, key);
+    found += support.test(row, key);
   }
-  sums_.recall_95_sum += static_cast<double>(found) / static_cast<double>(needed);
+  score.recall_95 = static_cast<double>(found) / static_cast<double>(needed);
+  return score;
+}
+
+void BlockAnalysis::score_support(std::int64_t row) {
+  bool is_long = false;
+  double recall = 0, recall_95 = 0;
+  for (std::int64_t group = 0; group < groups_; ++group) {
+    const GroupScore score = score_group(row, group);
+    sums_.attended_pairs += static_cast<double>(score.keys) / static_cast<double>(groups_);
+    is_long |= score.is_long;
+    recall += score.recall;
+    recall_95 += score.recall_95;
+  }
+  if (!is_long) return;
+
+  ++sums_.long_rows;
+  const std::int64_t q_heads = heads_ - 1;
+  double of_heads = 0;
+  for (std::int64_t head = 0; head < heads_; ++head) {
+    const bool is_mean = head == q_heads;
+    const std::int64_t group = is_mean || groups_ == 1 ? 0 : head / (q_heads / groups_);
+    // Where supports differ by head there is none for the mean over heads: what the heads capture is averaged.
+    const double captured = is_mean && groups_ > 1 ? of_heads / static_cast<double>(q_heads)
+                                                   : sum_at(p(head, row), supports_[static_cast<std::size_t>(group)]);
+    of_heads += captured;
+    double* statistics = sums_.statistics.data() + slot(head, num_head_statistics, 0);
+    statistics[static_cast<std::size_t>(HeadStatistic::captured_mass)] += captured;
+    statistics[static_cast<std::size_t>(HeadStatistic::missed_mass)] += 1 - captured;
+    if (!is_mean) continue;
+    sums_.captured_sum += captured;
+    sums_.captured_min = std::min(sums_.captured_min, captured);
+  }
+  sums_.recall_sum += recall / static_cast<double>(groups_);
+  sums_.recall_95_sum += recall_95 / static_cast<double>(groups_);
 }
 
 void BlockAnalysis::add_curves(std::int64_t row) {

@@ -8,7 +8,7 @@
 
 #include "attention/analysis.h"
 #include "attention/head_rows.h"
-#include "kernels/cpu/top_k.h"
+#include "kernels/cpu/select/top_k.h"
 
 namespace headroom::attention {
 
@@ -19,9 +19,9 @@ struct BlockSums {
   std::vector<float> curve_minima;  ///< [heads, 64]
   double captured_sum = 0, captured_min = 1, recall_sum = 0, recall_95_sum = 0;
   std::int64_t long_rows = 0;  ///< rows with history > k
-  std::int64_t attended_pairs = 0;
+  double attended_pairs = 0;   ///< mean over head groups
   std::vector<float> column_sums;           ///< [heads, block end]
-  std::vector<std::int32_t> column_counts;  ///< [block end] rows whose support holds the key
+  std::vector<std::int32_t> column_counts;  ///< [groups, block end] rows whose support holds the key
 };
 
 /// Where all blocks write: shared, but each row (and each thumbnail row) by one block alone.
@@ -34,6 +34,13 @@ struct AnalysisTargets {
   std::int64_t cell = 1;              ///< pairs a side of a thumbnail cell
 };
 
+/// How one head group's support of a row does.
+struct GroupScore {
+  std::int64_t keys = 0;      ///< in the support
+  bool is_long = false;       ///< history > k: the figures below count
+  double recall = 1, recall_95 = 1;
+};
+
 /// Analyses rows [begin, end), a whole number of thumbnail cells unless they are the last.
 class BlockAnalysis {
  public:
@@ -43,6 +50,9 @@ class BlockAnalysis {
  private:
   void analyse_row(std::int64_t row);
   void score_support(std::int64_t row);
+  GroupScore score_group(std::int64_t row, std::int64_t group);
+  /// Mass of a head group in a row: m for the layer, one head's own p, or the mean over a KV head's heads.
+  const float* group_mass(std::int64_t row, std::int64_t group);
   void add_curves(std::int64_t row);
   void add_thumbnails(std::int64_t row);
   void finish_thumbnails(std::int64_t begin, std::int64_t end);
@@ -55,12 +65,15 @@ class BlockAnalysis {
   const AnalysisOptions& options_;
   AnalysisTargets& targets_;
   const JobContext& job_;
-  const std::int64_t length_, heads_;
+  const std::int64_t length_, heads_, groups_;
   std::int64_t tile_begin_ = 0, stride_ = 0, block_end_ = 0;
   BlockSums sums_;
   std::vector<float> buffer_;  ///< [heads, rows_at_once, stride]
-  std::vector<float> lse_;
-  std::vector<std::int32_t> order_, support_, target_;
+  std::vector<float> lse_, group_mass_;
+  std::vector<std::int32_t> order_;         ///< keys of the row by descending m
+  std::vector<std::int32_t> group_order_;   ///< by descending mass of a head group
+  std::vector<std::int32_t> target_;
+  std::vector<std::vector<std::int32_t>> supports_;  ///< [groups] keys of the row
   kernels::cpu::SelectScratch scratch_;
 };
 

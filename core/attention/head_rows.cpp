@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/rows/row_kernels.h"
 
 namespace headroom::attention {
 namespace cpu = kernels::cpu;
@@ -58,24 +58,6 @@ void HeadRows::probabilities(std::int64_t head, std::int64_t begin, std::int64_t
   for (std::int64_t row = begin; row < end; ++row) {
     const float row_lse = kernels.softmax(p + (row - begin) * row_stride, row + 1);
     if (lse) lse[row - begin] = row_lse;
-  }
-}
-
-void HeadRows::add_mass(std::int64_t begin, std::int64_t end, float* mass, std::int64_t row_stride,
-                        std::vector<float>& scratch) const {
-  // Few rows at a time, so that they are still in the second-level cache when they are added.
-  constexpr std::int64_t rows_at_once = 16;
-  const cpu::RowKernels& kernels = cpu::row_kernels();
-  const std::int64_t p_stride = stride(end);
-  scratch.resize(static_cast<std::size_t>(rows_at_once * p_stride));
-  const float share = 1.0f / static_cast<float>(num_q_heads_);
-  for (std::int64_t from = begin; from < end; from += rows_at_once) {
-    const std::int64_t to = std::min(from + rows_at_once, end);
-    for (std::int64_t head = 0; head < num_q_heads_; ++head) {
-      probabilities(head, from, to, scratch.data(), p_stride, nullptr);
-      for (std::int64_t row = from; row < to; ++row)
-        kernels.add(mass + (row - begin) * row_stride, scratch.data() + (row - from) * p_stride, row + 1, share);
-    }
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "attention/policy.h"
+#include "attention/layer_query.h"
 
 namespace headroom::attention {
 
@@ -25,9 +25,6 @@ class HeadRows {
   /// own panel, with zeros behind t. `lse`: [rows] log-sum-exp, or null.
   void probabilities(std::int64_t head, std::int64_t begin, std::int64_t end, float* p, std::int64_t row_stride,
                      float* lse) const;
-  /// Mean over heads, added to `mass` [rows, row_stride], which holds zeros. `scratch` is one thread's own.
-  void add_mass(std::int64_t begin, std::int64_t end, float* mass, std::int64_t row_stride,
-                std::vector<float>& scratch) const;
 
  private:
   std::int64_t length_ = 0, num_q_heads_ = 0, num_kv_heads_ = 0, head_dim_ = 0;

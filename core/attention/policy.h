@@ -1,89 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
-// The seam between the decoder and attention: a full layer hands its q, k, v to a policy, the policy selects a support
-// and attends (METHOD.md, "Sparse prefill of one full layer"). Hand-written kernels come in behind this seam.
+// A policy says which keys each query attends to; a backend (backend.h) computes what it asks for and attends. A policy
+// is one file in policies/: traits (its definition, source and parameters as data) and a function from a prepared layer
+// to a Selection. It knows no device and no model. The build collects the files (registry.h).
 #pragma once
-
-#include <ATen/core/Tensor.h>
-#include <c10/core/DeviceType.h>
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
 
+#include "attention/index_source.h"
+#include "attention/layer_query.h"
 #include "base/budget.h"
+#include "base/method.h"
 #include "base/progress.h"
 #include "base/stage_clock.h"
+#include "kernels/cpu/select/supports.h"
 
 namespace headroom::attention {
 
-/// One full layer's attention input during prefill. All on one device, in the model's dtype (bf16 or fp32).
-struct LayerQuery {
-  int layer = 0;
-  at::Tensor x;          ///< [L, width], the layer's normalised input (what the indexer reads)
-  at::Tensor q;          ///< [Hq, L, d], after norms and RoPE
-  at::Tensor k;          ///< [Hkv, L, d], after norms and RoPE
-  at::Tensor v;          ///< [Hkv, L, d]
-  double scale = 0;      ///< of q.k, usually d^-1/2
-  double rope_base = 0;  ///< for the indexer's own RoPE
-
-  std::int64_t length() const { return q.size(1); }
-  std::int64_t num_q_heads() const { return q.size(0); }
-  std::int64_t num_kv_heads() const { return k.size(0); }
-  std::int64_t head_dim() const { return q.size(2); }
-};
-
-/// The support of a run of neighbouring queries, shared by all heads.
-struct SupportTile {
-  std::int64_t row_begin = 0;
-  at::Tensor indices;  ///< [R, K] int32, key positions ascending, -1 behind the row's count
-  at::Tensor counts;   ///< [R] int32
-};
-/// Receives tiles in row order, covering every row once. May be empty.
-using SupportSink = std::function<void(const SupportTile&)>;
-
-struct PolicyInfo {
-  std::string name;              ///< "dense", "oracle", "indexer", "sink_window", "random"
-  std::optional<Budget> budget;  ///< none for dense
-  std::int64_t granularity = 1;
-  bool causal = true;  ///< false where a row's support depends on later tokens (METHOD.md, "No leakage")
-  bool is_dense = false;
-  std::string backend;  ///< what executes it, e.g. "LibTorch SDPA, CPU"
-  std::string label;    ///< e.g. "reference path, not optimised"; empty where there is nothing to say
-};
-
-class Policy {
- public:
-  virtual ~Policy() = default;
-  virtual PolicyInfo info() const = 0;
-  /// Selects and attends for the whole prompt. Returns [Hq, L, d] in q's dtype. Times its work as score, select and
-  /// attention on `clock`; hands supports to `sink` where it is set (dense never calls it). Polls `job` between tiles.
-  virtual at::Tensor attend(const LayerQuery& query, StageClock& clock, const SupportSink& sink,
-                            const JobContext& job) const = 0;
-};
+class PreparedLayer;
 
 struct ForcedKeys {
   std::int64_t sinks = 0;  ///< first n positions, always in the support
   std::int64_t local = 1;  ///< last n positions up to and with the query itself
 };
 
-/// Who computes dense attention. automatic: our kernels on the CPU, LibTorch elsewhere.
-enum class DenseBackend { automatic, libtorch, kernels };
-
-struct PolicyOptions {
-  std::string name = "dense";
-  std::optional<Budget> budget;
-  std::int64_t granularity = 1;
+/// How scores become supports. Every row t gets exactly min(k, t + 1) keys, its own among them: the best of the scores
+/// that its block shares, restricted to keys <= t (METHOD.md leaves open whether a shared set is cut by causality
+/// instead, which would leave rows short of their budget).
+struct SelectionRule {
+  Budget budget;
+  std::int64_t granularity = 1;  ///< B: rows of a block share the sum of their scores
   ForcedKeys forced;
-  std::uint64_t seed = 0;  ///< of "random"
-  DenseBackend dense_backend = DenseBackend::automatic;     ///< of "dense"
-  c10::DeviceType device = c10::DeviceType::CPU;            ///< where it will run: what info() says of its backend
+
+  /// Whether scores are added (blocks, mass budgets), so that they must be probabilities; else any order will do.
+  bool adds_scores() const { return granularity > 1 || budget.kind == BudgetKind::mass; }
+  /// k for a prompt of `length` tokens, at most `length`; 0 for mass budgets.
+  std::int64_t tokens(std::int64_t length) const;
 };
 
-/// dense, oracle, sink_window and random; the indexer's comes from core/indexer. Throws usage errors (unknown name,
-/// budget missing, p-budget where refused, granularity not in {1, 4, 8, 16, 32, 64, 128}).
-std::unique_ptr<Policy> make_policy(const PolicyOptions& options);
+/// Scores of a layer's rows, one set for each head group. Immutable; several threads may ask at once.
+class RowScores {
+ public:
+  virtual ~RowScores() = default;
+  virtual std::int64_t groups() const { return 1; }
+  /// fp32 [groups, end - begin, end] on the layer's device, contiguous; entries with key > row are ignored. Not negative
+  /// where they are added. Must not depend on how rows are tiled.
+  virtual at::Tensor scores(std::int64_t begin, std::int64_t end) const = 0;
+};
+
+/// A Selection is one of these four.
+struct WholeHistory {};  ///< dense
+struct RankedKeys {      ///< the best of each row's scores
+  std::shared_ptr<const RowScores> scores;
+  SelectionRule rule;
+};
+struct WrittenKeys {  ///< keys that are known without scoring them
+  /// Writes the keys of some rows for a head group, ascending, each in 0 … row. Called from several threads at once; must
+  /// not depend on how rows are split into calls.
+  using Writer = std::function<void(std::int64_t group, const kernels::cpu::RowSupports& rows)>;
+  Writer write;
+  std::int64_t most = 0;         ///< keys a row at most
+  std::int64_t whole_rows = 0;   ///< rows 0 … whole_rows - 1 attend to their whole history
+  std::int64_t shared_rows = 1;  ///< SupportTile::shared_rows
+  std::int64_t groups = 1;
+
+  /// A writer that goes row by row: `keys_of` writes a row's keys and returns their number.
+  static Writer by_row(std::function<std::int64_t(std::int64_t group, std::int64_t row, std::int32_t* keys)> keys_of);
+};
+struct BlockPattern {  ///< blocks of keys for blocks of queries, cut by causality
+  std::int64_t block = 64;  ///< rows and keys a block
+  /// The key blocks that a block of queries attends to, in any order. Its own block is always in. Called from several
+  /// threads at once.
+  std::function<std::vector<std::int32_t>(std::int64_t group, std::int64_t query_block)> key_blocks;
+  std::int64_t groups = 1;
+};
+using Selection = std::variant<WholeHistory, RankedKeys, WrittenKeys, BlockPattern>;
+
+/// A number that a policy takes, by name.
+struct PolicyParameter {
+  std::string_view name;
+  double value = 0;  ///< unless told otherwise
+  double least = 0, most = 0;
+  std::string_view meaning;
+};
+
+/// What is known of a policy before it runs.
+struct PolicyTraits {
+  std::string_view name;        ///< in ids and on the command line: "oracle"
+  std::string_view title;       ///< for people: "Oracle"
+  std::string_view definition;  ///< one sentence
+  std::string_view source;      ///< where it comes from
+  MethodRole role = MethodRole::deployable;
+  SupportScope scope = SupportScope::layer;
+  ScoreKind score = ScoreKind::none;
+  int look = num_method_looks - 1;
+  bool takes_mass_budget = false;  ///< p-budgets; all but dense take tokens and percent
+  bool shares_scores = false;      ///< rows of a block add their scores: not causal where granularity > 1
+  bool whole_prompt = false;       ///< looks at the whole layer before rows are attended to: never causal
+  bool needs_index = false;        ///< reads PolicySettings::index
+  bool is_default = false;         ///< runs where no method is named
+  std::vector<PolicyParameter> parameters = {};
+
+  bool is_dense() const { return role == MethodRole::dense; }
+};
+
+/// Values for a policy. Parameters that are not named have their defaults.
+struct PolicySettings {
+  std::optional<Budget> budget;  ///< none for dense
+  std::int64_t granularity = 1;
+  std::map<std::string, double, std::less<>> parameters;
+  std::shared_ptr<const IndexSource> index;
+};
+
+class Policy {
+ public:
+  /// Throws usage errors: budget missing, out of range or of a refused kind; granularity not in {1, 4, 8, 16, 32, 64,
+  /// 128}; a parameter that is unknown or out of range; no index where one is needed.
+  Policy(PolicyTraits traits, PolicySettings settings);
+  virtual ~Policy() = default;
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
+
+  /// Which keys the rows of a layer attend to. May use everything that `layer` offers; times that as score on `clock`
+  /// and polls `job`.
+  virtual Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const = 0;
+
+  const PolicyTraits& traits() const { return traits_; }
+  const PolicySettings& settings() const { return settings_; }
+  bool is_dense() const { return traits_.is_dense(); }
+  /// False where a row's support depends on later tokens (METHOD.md, "No leakage").
+  bool causal() const { return !traits_.whole_prompt && !(traits_.shares_scores && settings_.granularity > 1); }
+  /// The setting or the default; the name must be one of the traits' parameters.
+  double parameter(std::string_view name) const;
+  /// All parameters by name, as text: "4", "0.5".
+  std::map<std::string, std::string> parameter_texts() const;
+  /// "oracle-k512-g1"; parameters that differ from their defaults follow: "sink_window-k512-g1-sinks8".
+  std::string id() const;
+  /// Hexadecimal; equal for equal name, budget, granularity, parameters and index.
+  std::string fingerprint() const;
+
+ protected:
+  /// Budget, granularity and, where the policy has them as parameters, forced keys ("sinks", "local").
+  SelectionRule rule() const;
+
+ private:
+  PolicyTraits traits_;
+  PolicySettings settings_;
+};
+
+/// The parameters that rule() reads.
+PolicyParameter sinks_parameter(double value = 0);
+PolicyParameter local_parameter(double value = 1);
 
 }  // namespace headroom::attention

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/sha256.h"
 #include "checkpoint/safetensors_file.h"
 #include "indexer/indexer.h"
 
@@ -102,9 +103,20 @@ std::string number_text(double value) {
 
 }  // namespace
 
+const LayerWeights* Indexer::find_layer(int layer) const {
+  const auto found = layers.find(layer);
+  return found == layers.end() ? nullptr : &found->second;
+}
+
+std::string Indexer::layers_text() const {
+  return std::to_string(layers.size()) + " layers, the last is " +
+         std::to_string(layers.empty() ? -1 : layers.rbegin()->first);
+}
+
 Indexer load_indexer(const fs::path& path) {
   const auto file = checkpoint::SafetensorsFile::open(path);
   Indexer indexer;
+  indexer.sha256 = sha256_file(path);
   indexer.metadata = read_metadata(*file);
   const std::int64_t dim = indexer.metadata.index_dim;
   if (dim % 2 != 0)

@@ -10,7 +10,6 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rsqrt.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/xlogy.h>
@@ -23,9 +22,13 @@
 #include <random>
 
 #include "base/error.h"
-#include "indexer/rotary.h"
+#include "attention/backends/torch_backend.h"
+#include "attention/rotary.h"
 
 namespace headroom::indexer {
+
+using attention::rotate;
+
 namespace {
 
 constexpr std::array parameter_names = {"q_proj", "k_proj", "k_norm"};
@@ -52,20 +55,6 @@ at::Tensor kl_sum(const at::Tensor& mass, const at::Tensor& log_p) {
 }
 
 }  // namespace
-
-at::Tensor mass_rows(const attention::LayerQuery& query, const at::Tensor& rows) {
-  const std::int64_t length = query.length(), heads = query.num_q_heads();
-  const std::int64_t heads_per_group = heads / query.num_kv_heads();
-  const at::Tensor future = future_mask(rows, length);
-  at::Tensor mass = at::zeros({rows.size(0), length}, query.q.options().dtype(at::kFloat));
-  for (std::int64_t head = 0; head < heads; ++head) {
-    const at::Tensor q = query.q[head].index_select(0, rows).to(at::kFloat);
-    const at::Tensor k = query.k[head / heads_per_group].to(at::kFloat);
-    at::Tensor scores = at::matmul(q, k.t()).mul_(query.scale).masked_fill_(future, minus_infinity);
-    mass.add_(at::softmax(scores, 1));
-  }
-  return mass.div_(static_cast<double>(heads));
-}
 
 LayerTrainer::LayerTrainer(std::int64_t width, std::int64_t index_dim, double norm_epsilon, std::uint64_t seed,
                            c10::Device device)
@@ -104,7 +93,7 @@ LayerTrainer::Scores LayerTrainer::forward(const attention::LayerQuery& query, c
 
 LayerTrainer::Gradients LayerTrainer::gradients(const attention::LayerQuery& query, const at::Tensor& rows) const {
   const Scores s = forward(query, rows, false);
-  const at::Tensor mass = mass_rows(query, rows);
+  const at::Tensor mass = attention::mass_of_rows(query, rows, query.length(), SupportScope::layer).squeeze(0);
   const double num_rows = static_cast<double>(rows.size(0));
   const double score_scale = 1 / std::sqrt(static_cast<double>(parameters_[0].size(0)));
 
@@ -136,20 +125,25 @@ at::Tensor LayerTrainer::step(const attention::LayerQuery& query, const at::Tens
   return g.kl;
 }
 
-LayerScore LayerTrainer::evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const {
+LayerScore LayerTrainer::evaluate(const attention::LayerQuery& query, const at::Tensor& rows,
+                                  std::span<const std::int64_t> budgets) const {
   const Scores s = forward(query, rows, true);
-  const at::Tensor mass = mass_rows(query, rows);
+  const at::Tensor mass = attention::mass_of_rows(query, rows, query.length(), SupportScope::layer).squeeze(0);
   LayerScore score;
   score.kl = kl_sum(mass, s.log_p).item<double>() / static_cast<double>(rows.size(0));
-  const at::Tensor long_rows = rows.ge(k).nonzero().squeeze(1);  // history t + 1 > k
-  if (long_rows.numel() == 0) return score;
-  const at::Tensor m = mass.index_select(0, long_rows), log_p = s.log_p.index_select(0, long_rows);
-  const auto [oracle_values, oracle_keys] = at::topk(m, k, 1);
-  const at::Tensor chosen = std::get<1>(at::topk(log_p, k, 1));
-  const at::Tensor in_oracle = at::zeros_like(m).scatter_(1, oracle_keys, 1.0);
-  score.recall = in_oracle.gather(1, chosen).sum(1).mean().item<double>() / static_cast<double>(k);
-  score.captured_mass = m.gather(1, chosen).sum(1).mean().item<double>();
-  score.oracle_mass = oracle_values.sum(1).mean().item<double>();
+  for (const std::int64_t k : budgets) {
+    auto& found = score.budgets.emplace_back();
+    found.budget = k;
+    const at::Tensor long_rows = rows.ge(k).nonzero().squeeze(1);  // history t + 1 > k
+    if (long_rows.numel() == 0) continue;
+    const at::Tensor m = mass.index_select(0, long_rows), log_p = s.log_p.index_select(0, long_rows);
+    const auto [oracle_values, oracle_keys] = at::topk(m, k, 1);
+    const at::Tensor chosen = std::get<1>(at::topk(log_p, k, 1));
+    const at::Tensor in_oracle = at::zeros_like(m).scatter_(1, oracle_keys, 1.0);
+    found.recall = in_oracle.gather(1, chosen).sum(1).mean().item<double>() / static_cast<double>(k);
+    found.captured_mass = m.gather(1, chosen).sum(1).mean().item<double>();
+    found.oracle_mass = oracle_values.sum(1).mean().item<double>();
+  }
   return score;
 }
 

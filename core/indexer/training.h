@@ -8,10 +8,11 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "attention/policy.h"
+#include "attention/layer_query.h"
 #include "indexer/indexer.h"
 
 namespace headroom::indexer {
@@ -22,16 +23,18 @@ struct AdamSettings {
   double epsilon = 1e-8;
 };
 
-/// How one layer's indexer does on sampled rows; means over rows with history > k.
+/// How one layer's indexer does on sampled rows.
 struct LayerScore {
-  double kl = 0;             ///< KL(m || softmax(I)), nats, over all sampled rows
-  double recall = 1;         ///< |top-k of I ∩ top-k of m| / k
-  double captured_mass = 1;  ///< of m by the top-k of I
-  double oracle_mass = 1;    ///< of m by its own top-k
+  /// Means over rows with history > k.
+  struct AtBudget {
+    std::int64_t budget = 0;   ///< k
+    double recall = 1;         ///< |top-k of I ∩ top-k of m| / k
+    double captured_mass = 1;  ///< of m by the top-k of I
+    double oracle_mass = 1;    ///< of m by its own top-k
+  };
+  double kl = 0;                  ///< KL(m || softmax(I)), nats, over all sampled rows
+  std::vector<AtBudget> budgets;  ///< as asked for, in order
 };
-
-/// m of the given query rows, [R, L] fp32: head-averaged probability, 0 after the row's own position.
-at::Tensor mass_rows(const attention::LayerQuery& query, const at::Tensor& rows);
 
 class LayerTrainer {
  public:
@@ -48,7 +51,8 @@ class LayerTrainer {
   /// as a 0-dim tensor on the device (so that layers need not wait for each other).
   at::Tensor step(const attention::LayerQuery& query, const at::Tensor& rows, double learning_rate,
                   const AdamSettings& adam);
-  LayerScore evaluate(const attention::LayerQuery& query, const at::Tensor& rows, std::int64_t k) const;
+  LayerScore evaluate(const attention::LayerQuery& query, const at::Tensor& rows,
+                      std::span<const std::int64_t> budgets) const;
 
   /// fp32 weights, in use.
   LayerWeights weights() const { return {parameters_[0], parameters_[1], parameters_[2]}; }

@@ -16,7 +16,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/attention/attention.h"
 #include "layer_inputs.h"
 
 namespace headroom::attention::testing {

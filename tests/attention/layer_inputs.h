@@ -7,6 +7,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/nan_to_num.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 
@@ -16,8 +17,11 @@
 #include <string>
 #include <vector>
 
+#include "attention/attend.h"
+#include "attention/backend.h"
 #include "attention/policy.h"
 #include "attention/reference.h"
+#include "attention/registry.h"
 
 namespace headroom::attention::testing {
 
@@ -57,14 +61,15 @@ inline LayerQuery make_query(const Shape& shape, unsigned seed, std::int64_t wid
   return query;
 }
 
-inline reference::Supports supports_of(const std::vector<SupportTile>& tiles) {
+/// Of one head group.
+inline reference::Supports supports_of(const std::vector<SupportTile>& tiles, std::int64_t group = 0) {
   reference::Supports supports;
-  for (const SupportTile& tile : tiles) {
-    const at::Tensor indices = tile.indices.to(at::kCPU).contiguous();
-    const at::Tensor counts = tile.counts.to(at::kCPU).contiguous();
-    for (std::int64_t row = 0; row < counts.size(0); ++row) {
-      const std::int32_t* keys = indices.const_data_ptr<std::int32_t>() + row * indices.size(1);
-      supports.emplace_back(keys, keys + counts.const_data_ptr<std::int32_t>()[row]);
+  for (const SupportTile& any : tiles) {
+    const SupportTile tile = on_host(any);
+    for (std::int64_t row = 0; row < tile.rows(); ++row) {
+      const std::int64_t place = group * tile.rows() + row;
+      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + place * tile.indices.size(2);
+      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[place]);
     }
   }
   return supports;
@@ -73,16 +78,33 @@ inline reference::Supports supports_of(const std::vector<SupportTile>& tiles) {
 struct Attended {
   at::Tensor out;
   std::vector<SupportTile> tiles;
-  reference::Supports supports;
+  reference::Supports supports;  ///< of the first head group
 };
 
-inline Attended attend(const Policy& policy, const LayerQuery& query) {
+inline Attended attend(const Policy& policy, const LayerQuery& query, const Backend& backend) {
   Attended result;
   StageClock clock;
-  result.out = policy.attend(
-      query, clock, [&](const SupportTile& tile) { result.tiles.push_back(tile); }, JobContext{});
+  result.out = attention::attend(
+      policy, backend, query, clock, [&](const SupportTile& tile) { result.tiles.push_back(tile); }, JobContext{});
   result.supports = supports_of(result.tiles);
   return result;
+}
+/// Through our CPU kernels.
+inline Attended attend(const Policy& policy, const LayerQuery& query) {
+  return attend(policy, query, *make_cpu_backend());
+}
+
+/// A registered policy; no budget for dense.
+inline std::unique_ptr<Policy> policy_of(const std::string& name, const std::string& budget = {},
+                                         std::int64_t granularity = 1,
+                                         std::map<std::string, double, std::less<>> parameters = {},
+                                         std::shared_ptr<const IndexSource> index = {}) {
+  PolicySettings settings;
+  if (!budget.empty()) settings.budget = parse_budget(budget);
+  settings.granularity = granularity;
+  settings.parameters = std::move(parameters);
+  settings.index = std::move(index);
+  return make_policy(name, settings);
 }
 
 /// Largest absolute difference of `out` from the fp64 values; infinite where out is not finite.
@@ -114,7 +136,8 @@ inline at::Tensor same_precision(const LayerQuery& query, const reference::Suppo
   const at::Tensor mask = additive_mask(supports, query.q.scalar_type());
   const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
   const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask);
-  return at::matmul(at::softmax(scores, -1), v);
+  // Rows without keys are NaN here and count nowhere; LibTorch's bf16 products with AMX would spread them.
+  return at::matmul(at::nan_to_num(at::softmax(scores, -1)), v);
 }
 
 /// LibTorch's fused attention in the query's own dtype.

@@ -79,18 +79,15 @@ class TestAnalysis : public QObject {
                           {{300, 9, 3, 64, at::kBFloat16}, "", ""}};
     for (const Case& test : cases) {
       const LayerQuery query = make_query(test.shape, 21);
-      PolicyOptions options;
       AnalysisOptions analysis;
       analysis.thumbnail_size = 32;
-      SupportBitmap support;
+      std::vector<SupportBitmap> support;
       reference::Supports supports;
       if (!test.policy.empty()) {
-        options.name = test.policy;
-        options.budget = parse_budget(test.budget);
-        supports = attend(*make_policy(options), query).supports;
-        support = bitmap_of(supports);
-        if (options.budget->kind != BudgetKind::mass)
-          analysis.budget_tokens = options.budget->tokens_for(test.shape.length);
+        const Budget budget = parse_budget(test.budget);
+        supports = attend(*policy_of(test.policy, test.budget), query).supports;
+        support = {bitmap_of(supports)};
+        if (budget.kind != BudgetKind::mass) analysis.budget_tokens = budget.tokens_for(test.shape.length);
       }
       const LayerAnalysis found = analyse_layer(query, support, analysis, {});
       check(test, query, supports, analysis, found);
@@ -99,10 +96,7 @@ class TestAnalysis : public QObject {
 
   void repeats_and_threads_agree_bit_for_bit() {
     const LayerQuery query = make_query({500, 9, 3, 64, at::kBFloat16}, 22);
-    PolicyOptions options;
-    options.name = "oracle";
-    options.budget = parse_budget("32");
-    const SupportBitmap support = bitmap_of(attend(*make_policy(options), query).supports);
+    const std::vector<SupportBitmap> support = {bitmap_of(attend(*policy_of("oracle", "32"), query).supports)};
     AnalysisOptions analysis;
     analysis.budget_tokens = 32;
     const LayerAnalysis two = analyse_layer(query, support, analysis, {});
@@ -117,19 +111,64 @@ class TestAnalysis : public QObject {
     QVERIFY(*one.oracle_recall > 1 - 1e-12);
   }
 
+  void supports_of_head_groups_are_scored_by_their_own_heads() {
+    const LayerQuery query = make_query({150, 6, 2, 16}, 24);
+    const reference::Inputs in = reference::inputs_of(query);
+    for (const SupportScope scope : {SupportScope::kv_head, SupportScope::q_head}) {
+      const std::int64_t groups = num_support_groups(scope, 6, 2), heads = 6 / groups;
+      constexpr std::int64_t k = 12;
+      // The best keys of each group's own mass, but one of them is left out in every row of history > k.
+      std::vector<SupportBitmap> supports(static_cast<std::size_t>(groups), SupportBitmap(150));
+      double captured = 0, pairs = 0;
+      std::vector<double> of_heads(6);
+      for (std::int64_t row = 0; row < 150; ++row) {
+        for (std::int64_t group = 0; group < groups; ++group) {
+          std::vector<double> mass(static_cast<std::size_t>(row + 1));
+          for (std::int64_t head = group * heads; head < (group + 1) * heads; ++head) {
+            const auto p = reference::probabilities(in, head, row);
+            for (std::size_t key = 0; key < p.size(); ++key) mass[key] += p[key] / static_cast<double>(heads);
+          }
+          auto keys = reference::top_k(mass, k);
+          if (row >= k) keys.erase(keys.begin() + (keys.front() == row ? 1 : 0));
+          for (const std::int64_t key : keys) supports[static_cast<std::size_t>(group)].set(row, key);
+          pairs += static_cast<double>(keys.size()) / static_cast<double>(groups);
+          if (row < k) continue;
+          for (std::int64_t head = group * heads; head < (group + 1) * heads; ++head) {
+            const double share = reference::captured_mass(reference::probabilities(in, head, row), keys);
+            of_heads[static_cast<std::size_t>(head)] += share / (150 - k);
+            captured += share / (6.0 * (150 - k));
+          }
+        }
+      }
+      AnalysisOptions analysis;
+      analysis.scope = scope;
+      analysis.budget_tokens = k;
+      const LayerAnalysis found = analyse_layer(query, supports, analysis, {});
+      QCOMPARE(std::ssize(found.target), groups);
+      QVERIFY(std::abs(found.captured_mass_mean - captured) < 1e-5);
+      QVERIFY(std::abs(*found.oracle_recall - (k - 1.0) / k) < 1e-9);
+      QVERIFY(std::abs(found.attended_pairs - pairs) < 1e-6);
+      const auto at = static_cast<std::size_t>(HeadStatistic::captured_mass);
+      for (std::size_t head = 0; head < 6; ++head)
+        QVERIFY(std::abs(static_cast<double>(found.statistics[head * num_head_statistics + at]) - of_heads[head]) < 1e-5);
+      QCOMPARE(std::ssize(found.selection_frequency), groups * 150);
+      QVERIFY_THROWS_EXCEPTION(Error, analyse_layer(query, {supports[0]}, analysis, {}));
+    }
+  }
+
   void a_stop_ends_it_and_odd_values_do_not_crash() {
     LayerQuery query = make_query({200, 3, 1, 16}, 23);
     std::stop_source source;
     source.request_stop();
     QVERIFY_THROWS_EXCEPTION(Error, analyse_layer(query, {}, {}, JobContext{source.get_token(), {}}));
-    QVERIFY_THROWS_EXCEPTION(Error, analyse_layer(query, SupportBitmap(5), {}, {}));
+    QVERIFY_THROWS_EXCEPTION(Error, analyse_layer(query, {SupportBitmap(5)}, {}, {}));
     query.q[0][50].fill_(NAN);
     query.k[0][3].fill_(INFINITY);
     SupportBitmap support(200);
     for (std::int64_t row = 0; row < 200; ++row) support.set(row, row);
     AnalysisOptions analysis;
     analysis.budget_tokens = 1;
-    QCOMPARE(analyse_layer(query, support, analysis, {}).attended_pairs, 200);
+    QCOMPARE(analyse_layer(query, {support}, analysis, {}).attended_pairs, 200.0);
   }
 
   void curve_budgets_ascend_to_the_length() {
@@ -214,7 +253,7 @@ class TestAnalysis : public QObject {
       pairs += supports.empty() ? row + 1 : std::ssize(supports[static_cast<std::size_t>(row)]);
     QCOMPARE(found.attended_pairs, pairs);
     QCOMPARE(found.oracle_recall.has_value(), !supports.empty());
-    QCOMPARE(found.target.length(), supports.empty() ? 0 : length);
+    QCOMPARE(found.target.empty(), supports.empty());
     if (supports.empty()) {
       QCOMPARE(found.captured_mass_min, 1.0);
       QVERIFY(found.selection_frequency.empty());
@@ -241,14 +280,14 @@ class TestAnalysis : public QObject {
     std::size_t different = 0;
     for (std::size_t row = 0; row < mass.size(); ++row) {
       const auto target = reference::top_k(mass[row], k_of(row));
-      QCOMPARE(found.target.count(static_cast<std::int64_t>(row), 0, length), std::ssize(target));
+      QCOMPARE(found.target[0].count(static_cast<std::int64_t>(row), 0, length), std::ssize(target));
       for (std::int64_t key = 0; key <= static_cast<std::int64_t>(row); ++key) {
         const bool in_s = std::binary_search(supports[row].begin(), supports[row].end(), key);
         const bool in_t = std::binary_search(target.begin(), target.end(), key);
         const bool wasted =
             in_s && !in_t && mass[row][static_cast<std::size_t>(key)] < 0.1 / static_cast<double>(row + 1);
-        different += found.target.test(static_cast<std::int64_t>(row), key) != in_t;
-        different += found.wasted.test(static_cast<std::int64_t>(row), key) != wasted;
+        different += found.target[0].test(static_cast<std::int64_t>(row), key) != in_t;
+        different += found.wasted[0].test(static_cast<std::int64_t>(row), key) != wasted;
       }
     }
     QVERIFY2(different <= 4, where.c_str());  // keys of all but equal mass

@@ -13,8 +13,8 @@
 
 #include "attention/policy.h"
 #include "attention/reference.h"
-#include "attention/select.h"
-#include "attention/sparse_prefill.h"
+#include "attention/backends/cpu_backend.h"
+#include "attention/backends/torch_backend.h"
 #include "base/error.h"
 #include "layer_inputs.h"
 
@@ -36,12 +36,10 @@ const std::vector<Shape>& shapes() {
   return all;
 }
 
-PolicyOptions options_for(const std::string& name, const std::string& budget, std::int64_t granularity = 1) {
-  PolicyOptions options;
-  options.name = name;
-  if (!budget.empty()) options.budget = parse_budget(budget);
-  options.granularity = granularity;
-  return options;
+/// Forced keys of a policy that has them as parameters; sinks and a window have the latest keys in any case.
+std::map<std::string, double, std::less<>> forced_of(const std::string& name, double sinks, double local) {
+  if (name == "sink_window") return {{"sinks", sinks}};
+  return {{"sinks", sinks}, {"local", local}};
 }
 
 /// Empty, or where the supports differ in more than keys of equal score (1e-5 relative).
@@ -101,7 +99,7 @@ class TestPolicies : public QObject {
     for (const Shape& shape : shapes()) {
       const LayerQuery query = make_query(shape, 1);
       const reference::Outputs expected = reference::dense(reference::inputs_of(query));
-      const at::Tensor out = attend(*make_policy({}), query).out;
+      const at::Tensor out = attend(*policy_of("dense"), query).out;
       QCOMPARE(out.scalar_type(), shape.dtype);
       reference::Supports all;
       for (std::int64_t row = 0; row < shape.length; ++row) {
@@ -117,7 +115,7 @@ class TestPolicies : public QObject {
     // More work than one call may take: one head a thread, then one head in query chunks.
     for (const Shape& shape : {Shape{4600, 2, 1, 256}, Shape{6300, 1, 1, 256}}) {
       const LayerQuery query = make_query(shape, 2);
-      const at::Tensor out = attend(*make_policy({}), query).out;
+      const at::Tensor out = attend(*policy_of("dense"), query).out;
       const std::int64_t head = shape.num_q_heads - 1;
       for (const std::int64_t row : {std::int64_t{0}, std::int64_t{511}, std::int64_t{1500}, shape.length - 1}) {
         const at::Tensor k = query.k[0].narrow(0, 0, row + 1).to(at::kDouble);
@@ -137,7 +135,7 @@ class TestPolicies : public QObject {
       const auto scores = masses(in);
       for (const std::string budget : {"1", "16", "33%", "1000", "p0.9"}) {
         for (const std::int64_t granularity : {1, 16}) {
-          const auto policy = make_policy(options_for("oracle", budget, granularity));
+          const auto policy = policy_of("oracle", budget, granularity);
           const Attended found = attend(*policy, query);
           const auto expected = reference::select(scores, parse_budget(budget), granularity);
           const std::string where = shape.text() + " budget " + budget + " B " + std::to_string(granularity);
@@ -156,12 +154,12 @@ class TestPolicies : public QObject {
     const auto scores = masses(reference::inputs_of(query));
     for (const std::string name : {"oracle", "sink_window", "random"}) {
       for (const std::string budget : {"3", "12", "40"}) {
-        PolicyOptions options = options_for(name, budget);
-        options.forced = {4, 8};
-        const auto supports = attend(*make_policy(options), query).supports;
+        const auto policy = policy_of(name, budget, 1, forced_of(name, 4, 8));
+        const auto supports = attend(*policy, query).supports;
+        const ForcedKeys forced{4, 8};
         for (std::size_t row = 0; row < supports.size(); ++row) {
           const auto history = static_cast<std::int64_t>(row) + 1;
-          const std::int64_t k = options.budget->tokens_for(150);
+          const std::int64_t k = policy->settings().budget->tokens_for(150);
           QCOMPARE(static_cast<std::int64_t>(supports[row].size()), std::min(k, history));
           QVERIFY(supports[row].back() == history - 1);
           if (k >= 12) {
@@ -171,20 +169,18 @@ class TestPolicies : public QObject {
           }
         }
         if (name == "oracle")
-          QVERIFY(compare(supports, reference::select(scores, *options.budget, 1, options.forced), scores, 1).empty());
+          QVERIFY(compare(supports, reference::select(scores, parse_budget(budget), 1, forced), scores, 1).empty());
       }
     }
-    PolicyOptions options = options_for("oracle", "p0.5", 8);
-    options.forced = {2, 3};
-    QVERIFY(compare(attend(*make_policy(options), query).supports,
-                    reference::select(scores, *options.budget, 8, options.forced), scores, 8)
+    const auto shared = policy_of("oracle", "p0.5", 8, {{"sinks", 2}, {"local", 3}});
+    QVERIFY(compare(attend(*shared, query).supports, reference::select(scores, parse_budget("p0.5"), 8, {2, 3}), scores, 8)
                 .empty());
   }
 
   void equal_scores_go_to_the_lower_position() {
     LayerQuery query = make_query({140, 4, 1, 16}, 5);
     query.q.zero_();  // every mass is 1 / history
-    const auto supports = attend(*make_policy(options_for("oracle", "20")), query).supports;
+    const auto supports = attend(*policy_of("oracle", "20"), query).supports;
     for (std::size_t row = 20; row < supports.size(); ++row) {
       for (std::int64_t i = 0; i < 19; ++i) QCOMPARE(supports[row][static_cast<std::size_t>(i)], i);
       QCOMPARE(supports[row][19], static_cast<std::int64_t>(row));
@@ -192,7 +188,7 @@ class TestPolicies : public QObject {
     // Duplicate keys have equal computed scores too, wherever they stand in a tile.
     query = make_query({140, 4, 1, 64, at::kBFloat16}, 6);
     for (std::int64_t key = 0; key + 1 < 140; key += 2) query.k.select(1, key + 1).copy_(query.k.select(1, key));
-    const auto twins = attend(*make_policy(options_for("oracle", "21")), query).supports;
+    const auto twins = attend(*policy_of("oracle", "21"), query).supports;
     for (std::size_t row = 21; row < twins.size(); ++row)
       for (const std::int64_t key : twins[row])
         if (key % 2 == 1 && key != static_cast<std::int64_t>(row))
@@ -202,7 +198,7 @@ class TestPolicies : public QObject {
   void sink_window_is_sinks_and_the_latest_keys() {
     const LayerQuery query = make_query({100, 2, 1, 16}, 7);
     for (const std::int64_t granularity : {1, 32}) {
-      const auto supports = attend(*make_policy(options_for("sink_window", "10", granularity)), query).supports;
+      const auto supports = attend(*policy_of("sink_window", "10", granularity), query).supports;
       for (std::int64_t row = 10; row < 100; ++row) {
         std::vector<std::int64_t> expected = {0, 1, 2, 3};
         for (std::int64_t key = row - 5; key <= row; ++key) expected.push_back(key);
@@ -213,9 +209,8 @@ class TestPolicies : public QObject {
 
   void random_is_uniform_and_depends_on_seed_and_layer() {
     LayerQuery query = make_query({600, 2, 1, 16}, 8);
-    PolicyOptions options = options_for("random", "60");
-    const auto first = attend(*make_policy(options), query).supports;
-    QCOMPARE(attend(*make_policy(options), query).supports, first);
+    const auto first = attend(*policy_of("random", "60"), query).supports;
+    QCOMPARE(attend(*policy_of("random", "60"), query).supports, first);
     std::vector<int> hits(6);
     for (std::size_t row = 300; row < 600; ++row) {
       QCOMPARE(first[row].size(), std::size_t{60});
@@ -224,13 +219,10 @@ class TestPolicies : public QObject {
         if (key < 300) ++hits[static_cast<std::size_t>(key / 50)];
     }
     for (const int count : hits) QVERIFY2(std::abs(count - hits[0]) < 0.1 * hits[0], std::to_string(count).c_str());
-    options.seed = 1;
-    QVERIFY(attend(*make_policy(options), query).supports != first);
-    options.seed = 0;
+    QVERIFY(attend(*policy_of("random", "60", 1, {{"seed", 1}}), query).supports != first);
     query.layer = 4;
-    QVERIFY(attend(*make_policy(options), query).supports != first);
-    options.granularity = 8;
-    const auto shared = attend(*make_policy(options), query).supports;
+    QVERIFY(attend(*policy_of("random", "60"), query).supports != first);
+    const auto shared = attend(*policy_of("random", "60", 8), query).supports;
     for (std::size_t row = 304; row < 311; ++row) {  // one block: all but the own key and one more are shared
       std::vector<std::int64_t> common;
       std::set_intersection(shared[row].begin(), shared[row].end(), shared[311].begin(), shared[311].end(),
@@ -242,7 +234,7 @@ class TestPolicies : public QObject {
   void results_do_not_depend_on_threads_or_repeats() {
     const LayerQuery query = make_query({700, 9, 3, 64, at::kBFloat16}, 9);
     for (const std::string name : {"dense", "oracle", "random"}) {
-      const auto policy = make_policy(options_for(name, name == "dense" ? "" : "64"));
+      const auto policy = policy_of(name, name == "dense" ? "" : "64");
       const Attended two = attend(*policy, query);
       QVERIFY(attend(*policy, query).out.equal(two.out));
       at::set_num_threads(1);
@@ -259,15 +251,18 @@ class TestPolicies : public QObject {
       for (const std::int64_t granularity : {1, 8}) {
         for (const ForcedKeys forced : {ForcedKeys{0, 1}, ForcedKeys{3, 5}}) {
           SelectionRule rule{parse_budget(budget), granularity, forced};
-          const RowRange rows{64, 128, rule.budget.kind == BudgetKind::mass ? 0 : rule.budget.tokens_for(128)};
-          at::Tensor scores = random_tensor({64, 128}, random).abs_();
-          scores.narrow(1, 20, 40).fill_(0.5);
-          if (granularity == 1) scores[5].narrow(0, 10, 9).fill_(std::numeric_limits<double>::quiet_NaN());
-          const SupportTile mask = tile_from_mask(select_mask(scores, rows, rule), 64);
-          std::vector<at::Tensor> tiles = {scores.narrow(0, 0, 32).narrow(1, 0, 96).contiguous(),
-                                           scores.narrow(0, 32, 32).contiguous()};
-          const SupportTile kernel = select_cpu(tiles, 32, rows, rule);
-          QCOMPARE(supports_of({mask}), supports_of({kernel}));
+          at::Tensor scores = random_tensor({2, 64, 128}, random).abs_();
+          scores[0].narrow(1, 20, 40).fill_(0.5);
+          if (granularity == 1) scores[0][5].narrow(0, 10, 9).fill_(std::numeric_limits<double>::quiet_NaN());
+          SupportTile mask;
+          mask.row_begin = 64;
+          mask.row_end = 128;
+          mask.groups = 2;
+          mask.mask = select_mask(scores, 64, rule, rule.tokens(128));
+          std::vector<at::Tensor> tiles = {scores.narrow(1, 0, 32).narrow(2, 0, 96).contiguous(),
+                                           scores.narrow(1, 32, 32).contiguous()};
+          const SupportTile kernel = select_rows(tiles, 64, 128, 32, rule, rule.tokens(128), {});
+          for (const std::int64_t group : {0, 1}) QCOMPARE(supports_of({mask}, group), supports_of({kernel}, group));
         }
       }
     }
@@ -279,65 +274,27 @@ class TestPolicies : public QObject {
     query.k[0][3].fill_(std::numeric_limits<double>::infinity());
     query.v[0][5].fill_(std::numeric_limits<double>::infinity());
     for (const std::string name : {"dense", "oracle", "sink_window", "random"}) {
-      const Attended found = attend(*make_policy(options_for(name, name == "dense" ? "" : "16")), query);
+      const Attended found = attend(*policy_of(name, name == "dense" ? "" : "16"), query);
       QVERIFY(found.out.sizes() == query.q.sizes());
       for (std::size_t row = 0; row < found.supports.size(); ++row) {
         QCOMPARE(found.supports[row].size(), std::min<std::size_t>(16, row + 1));
         QCOMPARE(found.supports[row].back(), static_cast<std::int64_t>(row));
       }
     }
-    QVERIFY(!attend(*make_policy(options_for("oracle", "p0.9")), query).supports.empty());
+    QVERIFY(!attend(*policy_of("oracle", "p0.9"), query).supports.empty());
   }
 
   void stages_are_timed_one_after_the_other() {
     const LayerQuery query = make_query({400, 2, 1, 16}, 12);
     CountingClock clock;
-    make_policy(options_for("oracle", "40"))->attend(query, clock, {}, {});
+    attention::attend(*policy_of("oracle", "40"), *make_cpu_backend(), query, clock, {}, {});
     QVERIFY(!clock.nested);
     QVERIFY(!clock.open);
     QCOMPARE(clock.seen, (std::set<Stage>{Stage::score, Stage::select, Stage::attention}));
     QCOMPARE(clock.layers, std::set<int>{3});
     CountingClock dense;
-    make_policy({})->attend(query, dense, {}, {});
+    attention::attend(*policy_of("dense"), *make_cpu_backend(), query, dense, {}, {});
     QCOMPARE(dense.seen, std::set<Stage>{Stage::attention});
-  }
-
-  void a_policy_may_select_by_itself() {
-    const LayerQuery query = make_query({330, 2, 1, 16}, 14);
-    const RowScorer scorer = [](std::int64_t begin, std::int64_t end) {
-      std::mt19937 random(static_cast<unsigned>(begin));
-      return random_tensor({end - begin, end}, random).abs_();
-    };
-    for (const char* budget : {"40", "p0.4", "1000"}) {
-      const SelectionRule rule{parse_budget(budget), 1, {2, 3}};
-      const RowSelector selector = [&](std::int64_t begin, std::int64_t end, std::int32_t* indices, std::int64_t width,
-                                       std::int32_t* counts) {
-        std::vector<at::Tensor> scores = {scorer(begin, end)};
-        const SupportTile tile =
-            select_cpu(scores, end - begin, {begin, end, rule.budget.kind == BudgetKind::mass ? 0 : width}, rule);
-        for (std::int64_t row = 0; row < end - begin; ++row) {
-          const std::int64_t columns = tile.indices.size(1);
-          counts[row] = tile.counts.const_data_ptr<std::int32_t>()[row];
-          std::copy_n(tile.indices.const_data_ptr<std::int32_t>() + row * columns, counts[row], indices + row * width);
-        }
-        return SelectorTime{1, 3};
-      };
-      Attended expected, found;
-      StageClock untimed;
-      CountingClock clock;
-      expected.out = sparse_prefill(query, rule, scorer, untimed,
-                                    [&](const SupportTile& tile) { expected.tiles.push_back(tile); }, {});
-      found.out = sparse_prefill(query, rule, selector, clock,
-                                 [&](const SupportTile& tile) { found.tiles.push_back(tile); }, {});
-      QVERIFY(!clock.nested && !clock.open);
-      QCOMPARE(clock.seen.contains(Stage::select), std::string(budget) != "1000");
-      QVERIFY(expected.out.equal(found.out));
-      QCOMPARE(expected.tiles.size(), found.tiles.size());
-      for (std::size_t i = 0; i < expected.tiles.size(); ++i) {
-        QVERIFY(expected.tiles[i].indices.equal(found.tiles[i].indices));
-        QVERIFY(expected.tiles[i].counts.equal(found.tiles[i].counts));
-      }
-    }
   }
 
   void a_stop_ends_it() {
@@ -350,34 +307,51 @@ class TestPolicies : public QObject {
       if (++tiles == 1) source.request_stop();
     };
     try {
-      make_policy(options_for("oracle", "10"))->attend(query, clock, sink, job);
+      attention::attend(*policy_of("oracle", "10"), *make_cpu_backend(), query, clock, sink, job);
       QFAIL("not cancelled");
     } catch (const Error& error) {
       QCOMPARE(error.kind(), ErrorKind::cancelled);
     }
-    QVERIFY_THROWS_EXCEPTION(Error, make_policy({})->attend(query, clock, {}, job));
+    QVERIFY_THROWS_EXCEPTION(Error,
+                             attention::attend(*policy_of("dense"), *make_cpu_backend(), query, clock, {}, job));
   }
 
-  void options_are_checked() {
-    const auto refused = [](PolicyOptions options) {
+  void settings_are_checked() {
+    const auto refused = [](const std::string& name, const std::string& budget, std::int64_t granularity = 1,
+                            std::map<std::string, double, std::less<>> parameters = {}) {
       try {
-        make_policy(options);
+        policy_of(name, budget, granularity, std::move(parameters));
       } catch (const Error& error) {
         return error.kind() == ErrorKind::usage;
       }
       return false;
     };
-    QVERIFY(refused(options_for("nonsense", "5")));
-    QVERIFY(refused(options_for("oracle", "")));
-    QVERIFY(refused(options_for("oracle", "5", 3)));
-    QVERIFY(refused(options_for("sink_window", "p0.9")));
-    QVERIFY(refused(options_for("random", "p0.9")));
-    PolicyOptions options = options_for("oracle", "5");
-    options.forced.local = 0;
-    QVERIFY(refused(options));
-    QVERIFY(make_policy(options_for("oracle", "5", 64))->info().causal == false);
-    QVERIFY(make_policy(options_for("random", "5", 64))->info().causal);
-    QVERIFY(make_policy({})->info().is_dense);
+    QVERIFY(refused("nonsense", "5"));
+    QVERIFY(refused("oracle", ""));
+    QVERIFY(refused("oracle", "5", 3));
+    QVERIFY(refused("dense", "5"));
+    QVERIFY(refused("sink_window", "p0.9"));
+    QVERIFY(refused("random", "p0.9"));
+    QVERIFY(refused("indexer", "5"));
+    QVERIFY(refused("oracle", "5", 1, {{"local", 0}}));
+    QVERIFY(refused("oracle", "5", 1, {{"seed", 1}}));
+    QVERIFY(!policy_of("oracle", "5", 64)->causal());
+    QVERIFY(policy_of("random", "5", 64)->causal());
+    QVERIFY(policy_of("dense")->is_dense());
+  }
+
+  void a_setting_is_part_of_the_id() {
+    QCOMPARE(policy_of("dense")->id(), std::string("dense"));
+    QCOMPARE(policy_of("oracle", "512")->id(), std::string("oracle-k512-g1"));
+    QCOMPARE(policy_of("oracle", "512", 1, {{"sinks", 0}, {"local", 1}})->id(), std::string("oracle-k512-g1"));
+    QCOMPARE(policy_of("sink_window", "10%", 1, {{"sinks", 8}})->id(), std::string("sink_window-f10-g1-sinks8"));
+    QVERIFY(policy_of("oracle", "512")->fingerprint() == policy_of("oracle", "512", 1, {{"local", 1}})->fingerprint());
+    std::set<std::string> fingerprints;
+    for (const auto& policy :
+         {policy_of("oracle", "512"), policy_of("oracle", "513"), policy_of("oracle", "512", 4),
+          policy_of("oracle", "512", 1, {{"sinks", 4}}), policy_of("sink_window", "512"), policy_of("random", "512")})
+      fingerprints.insert(policy->fingerprint());
+    QCOMPARE(fingerprints.size(), std::size_t{6});
   }
 };
 

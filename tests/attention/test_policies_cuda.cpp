@@ -44,14 +44,12 @@ class TestPoliciesCuda : public QObject {
         const LayerQuery query = make_query(shape, 31);
         LayerQuery moved = query;
         for (at::Tensor* tensor : {&moved.x, &moved.q, &moved.k, &moved.v}) *tensor = tensor->to(device_);
-        PolicyOptions options;
-        options.name = name.toStdString();
-        options.granularity = granularity;
-        if (!budget.isEmpty()) options.budget = parse_budget(budget.toStdString());
-        if (granularity == 16) options.forced = {4, 8};
-        const auto policy = make_policy(options);
-        const Attended cpu = attend(*policy, query), cuda = attend(*policy, moved);
-        QVERIFY(attend(*policy, moved).out.equal(cuda.out));
+        std::map<std::string, double, std::less<>> parameters;
+        if (granularity == 16 && name != "dense") parameters["sinks"] = 4;
+        const auto policy = policy_of(name.toStdString(), budget.toStdString(), name == "dense" ? 1 : granularity, parameters);
+        const auto torch = make_torch_backend();
+        const Attended cpu = attend(*policy, query), cuda = attend(*policy, moved, *torch);
+        QVERIFY(attend(*policy, moved, *torch).out.equal(cuda.out));
         QCOMPARE(cuda.supports.size(), cpu.supports.size());
         std::size_t different = 0, all = 0;
         for (std::size_t row = 0; row < cpu.supports.size(); ++row) {

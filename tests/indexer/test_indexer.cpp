@@ -6,8 +6,9 @@
 #include <ATen/ops/matmul.h>
 
 #include "../attention/layer_inputs.h"
+#include "attention/backends/index_projection.h"
 #include "indexer/indexer.h"
-#include "kernels/cpu/index_score.h"
+#include "kernels/cpu/index/index_score.h"
 
 #include <QTemporaryDir>
 #include <QtTest>
@@ -117,11 +118,10 @@ std::vector<std::vector<double>> softmax_rows(std::vector<std::vector<double>> r
   return rows;
 }
 
-PolicyOptions options_for(const std::string& budget, std::int64_t granularity = 1) {
-  PolicyOptions options;
-  options.budget = parse_budget(budget);
-  options.granularity = granularity;
-  return options;
+/// q_I and k_I as the policy uses them on the CPU, fp32.
+IndexProjections project(const std::shared_ptr<Indexer>& indexer, const LayerQuery& query) {
+  IndexPlacements placements;
+  return as_float(placements.project(*indexer, query, {}));
 }
 
 std::string read_text(const fs::path& file) {
@@ -152,7 +152,7 @@ class TestIndexer : public QObject {
     const auto indexer = make_indexer();
     for (const Shape& shape : {Shape{1, 2, 1, 16}, Shape{301, 2, 1, 16}, Shape{77, 2, 1, 16, at::kBFloat16}}) {
       const LayerQuery query = make_query(shape, 1, width);
-      const Projections found = project(indexer->layers.at(3), indexer->metadata, query);
+      const IndexProjections found = project(indexer, query);
       const PlainProjections expected = plain_projections(*indexer, query);
       for (const auto& [tensor, rows] : {std::pair{found.q, expected.q}, std::pair{found.k, expected.k}}) {
         QCOMPARE(tensor.scalar_type(), at::kFloat);
@@ -206,7 +206,7 @@ class TestIndexer : public QObject {
     const auto probabilities = softmax_rows(rows);
     for (const std::string budget : {"1", "24", "20%", "p0.8"}) {
       for (const std::int64_t granularity : {1, 32}) {
-        const Attended found = attend(*make_indexer_policy(indexer, options_for(budget, granularity)), query);
+        const Attended found = attend(*policy_of("indexer", budget, granularity, {}, indexer), query);
         const auto expected = reference::select(probabilities, parse_budget(budget), granularity);
         std::size_t different = 0, all = 0;
         QCOMPARE(found.supports.size(), expected.size());
@@ -230,10 +230,10 @@ class TestIndexer : public QObject {
   void rounded_projections_decide_in_a_bf16_model() {
     const auto indexer = make_indexer();
     const LayerQuery query = make_query({500, 4, 1, 16, at::kBFloat16}, 7, width);
-    const Projections projected = project(indexer->layers.at(3), indexer->metadata, query);
+    const IndexProjections projected = project(indexer, query);
     // Sums of products that are exact: equal to fp64's but for the last bits.
     const auto q = values_of(projected.q), k = values_of(projected.k);
-    const Attended found = attend(*make_indexer_policy(indexer, options_for("40")), query);
+    const Attended found = attend(*policy_of("indexer", "40", 1, {}, indexer), query);
     QCOMPARE(found.supports.size(), std::size_t{500});
     for (std::size_t t = 0; t < found.supports.size(); ++t) {
       std::vector<double> scores;
@@ -257,7 +257,7 @@ class TestIndexer : public QObject {
     const auto indexer = make_indexer();
     for (const auto dtype : {at::kBFloat16, at::kFloat}) {
       const LayerQuery query = make_query({611, 4, 1, 16, dtype}, 3, width);
-      const auto policy = make_indexer_policy(indexer, options_for("50"));
+      const auto policy = policy_of("indexer", "50", 1, {}, indexer);
       const Attended two = attend(*policy, query), again = attend(*policy, query);
       QVERIFY(again.out.equal(two.out));
       QCOMPARE(again.supports, two.supports);
@@ -273,7 +273,7 @@ class TestIndexer : public QObject {
 
   void a_model_that_does_not_fit_is_named() {
     const auto indexer = make_indexer();
-    const auto policy = make_indexer_policy(indexer, options_for("5"));
+    const auto policy = policy_of("indexer", "5", 1, {}, indexer);
     LayerQuery query = make_query({20, 2, 1, 16}, 4, width);
     query.layer = 1;
     QVERIFY_THROWS_EXCEPTION(Error, attend(*policy, query));
@@ -285,9 +285,9 @@ class TestIndexer : public QObject {
       QCOMPARE(error.kind(), ErrorKind::input);
       QVERIFY(std::string(error.what()).find("width 25") != std::string::npos);
     }
-    QVERIFY_THROWS_EXCEPTION(Error, make_indexer_policy(nullptr, options_for("5")));
-    QVERIFY_THROWS_EXCEPTION(Error, make_indexer_policy(indexer, options_for("5", 5)));
-    QVERIFY_THROWS_EXCEPTION(Error, make_indexer_policy(indexer, PolicyOptions{}));
+    QVERIFY_THROWS_EXCEPTION(Error, policy_of("indexer", "5", 1, {}, nullptr));
+    QVERIFY_THROWS_EXCEPTION(Error, policy_of("indexer", "5", 5, {}, indexer));
+    QVERIFY_THROWS_EXCEPTION(Error, policy_of("indexer", "", 1, {}, indexer));
   }
 
   void a_file_round_trips() {

@@ -12,9 +12,10 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "../attention/layer_inputs.h"
+#include "attention/backends/index_projection.h"
+#include "attention/backends/torch_backend.h"
+#include "attention/rotary.h"
 #include "indexer/indexer.h"
-#include "indexer/rotary.h"
-#include "indexer/training.h"
 #include "model/decoder.h"
 
 #include <QtTest>
@@ -32,7 +33,7 @@ using namespace headroom::indexer;
 namespace {
 
 /// METHOD.md's indexer by LibTorch's operators in fp32, nothing rounded.
-Projections unrounded(const LayerWeights& weights, const Metadata& metadata, const LayerQuery& query) {
+IndexProjections unrounded(const LayerWeights& weights, const Metadata& metadata, const LayerQuery& query) {
   const at::Tensor x = query.x.to(at::kFloat), positions = at::arange(query.length());
   const at::Tensor k = at::matmul(x, weights.k_proj.to(at::kFloat).t());
   const at::Tensor normed =
@@ -42,7 +43,7 @@ Projections unrounded(const LayerWeights& weights, const Metadata& metadata, con
 }
 
 /// 0 and 1 [rows, L] for the own key and the best of the history before it, `k` in all.
-at::Tensor best_keys(const Projections& projections, const at::Tensor& rows, std::int64_t k) {
+at::Tensor best_keys(const IndexProjections& projections, const at::Tensor& rows, std::int64_t k) {
   const at::Tensor keys = at::arange(projections.k.size(0)).unsqueeze(0), own = rows.unsqueeze(1);
   at::Tensor scores = at::matmul(projections.q.index_select(0, rows), projections.k.t());
   scores.masked_fill_(keys.gt(own), -INFINITY).masked_fill_(keys.eq(own), INFINITY);
@@ -70,24 +71,25 @@ class TestIndexerModel : public QObject {
         load_indexer(HEADROOM_SOURCE_DIR "/sample_data/indexers/smollm2-135m-instruct-d128.safetensors"));
 
     std::vector<LayerQuery> queries;
-    const auto dense = make_policy({});
+    const auto dense = make_dense_policy();
+    const auto backend = make_cpu_backend();
     model::PrefillOptions prefill;
-    prefill.policy = prefill.dense_policy = dense.get();
-    prefill.observer = [&](const LayerQuery& query, const at::Tensor&, const std::vector<SupportTile>&) {
-      if (query.layer % 7 == 1) queries.push_back(query);
+    prefill.policy = dense.get();
+    prefill.backend = prefill.dense_backend = backend.get();
+    prefill.observer = [&](const PreparedLayer& layer, const at::Tensor&, const std::vector<SupportTile>&) {
+      if (layer.query().layer % 7 == 1) queries.push_back(layer.query());
     };
     model::load_decoder(*checkpoint::open_checkpoint(file), {.dtype = at::kBFloat16}, {})->prefill(ids, prefill);
     QVERIFY(!queries.empty());
 
     constexpr std::int64_t k = 128;
-    PolicyOptions options;
-    options.budget = parse_budget(std::to_string(k));
-    const auto policy = make_indexer_policy(indexer, options);
+    const auto policy = attention::testing::policy_of("indexer", std::to_string(k), 1, {}, indexer);
+    IndexPlacements placements;
     const at::Tensor rows = at::arange(k + 5, static_cast<std::int64_t>(ids.size()), 11);
     for (const LayerQuery& query : queries) {
       const LayerWeights& weights = indexer->layers.at(query.layer);
-      const Projections exact = unrounded(weights, indexer->metadata, query);
-      const Projections rounded = project(weights, indexer->metadata, query);
+      const IndexProjections exact = unrounded(weights, indexer->metadata, query);
+      const IndexProjections rounded = as_float(placements.project(*indexer, query, {}));
       for (const auto& [a, b] : {std::pair{exact.q, rounded.q}, std::pair{exact.k, rounded.k}}) {
         QVERIFY(b.to(at::kBFloat16).to(at::kFloat).equal(b));
         QVERIFY(a.sub(b).abs().sub(a.abs().div(250)).max().item<double>() < 1e-4);
@@ -102,7 +104,8 @@ class TestIndexerModel : public QObject {
       // LibTorch's sums of the same products: another order, so keys of all but equal score may change places.
       const double same = (best_keys(rounded, rows, k) * selected).sum().item<double>();
       QVERIFY(same >= 0.9995 * static_cast<double>(k * rows.size(0)));
-      const at::Tensor as_if_exact = best_keys(exact, rows, k), mass = mass_rows(query, rows);
+      const at::Tensor as_if_exact = best_keys(exact, rows, k), mass =
+                           mass_of_rows(query, rows, query.length(), SupportScope::layer).squeeze(0);
       const double overlap = (as_if_exact * selected).sum(1).mean().item<double>() / k;
       const double captured = (mass * selected).sum(1).mean().item<double>();
       const double captured_exact = (mass * as_if_exact).sum(1).mean().item<double>();

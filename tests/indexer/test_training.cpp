@@ -8,6 +8,9 @@
 #include <QtTest>
 #include <random>
 
+#include "attention/backends/torch_backend.h"
+#include "base/error.h"
+#include "base/method.h"
 #include "indexer/training.h"
 
 using namespace headroom;
@@ -43,7 +46,7 @@ class TestTraining : public QObject {
   void mass_rows_sum_to_one_and_are_causal() {
     const auto query = random_layer(40, 16, 1);
     const at::Tensor rows = at::arange(10, 40, at::kLong);
-    const at::Tensor mass = indexer::mass_rows(query, rows);
+    const at::Tensor mass = attention::mass_of_rows(query, rows, query.length(), SupportScope::layer).squeeze(0);
     QVERIFY((mass.sum(1) - 1).abs().max().item<float>() < 1e-5f);
     for (std::int64_t r = 0; r < rows.size(0); ++r)
       for (std::int64_t s = r + 11; s < 40; ++s) QCOMPARE(mass[r][s].item<float>(), 0.0f);
@@ -82,12 +85,18 @@ class TestTraining : public QObject {
     indexer::LayerTrainer trainer(16, 16, 1e-6, 4, c10::Device(c10::DeviceType::CPU));
     const at::Tensor rows = at::arange(16, 96, at::kLong);
     const auto held_out = random_layer(96, 16, 999);
-    const auto before = trainer.evaluate(held_out, rows, 16);
+    const std::vector<std::int64_t> budgets = {16, 4};
+    const auto before = trainer.evaluate(held_out, rows, budgets);
     for (std::uint64_t step = 0; step < 150; ++step) trainer.step(random_layer(96, 16, 100 + step), rows, 5e-3, {});
-    const auto after = trainer.evaluate(held_out, rows, 16);
+    const auto after = trainer.evaluate(held_out, rows, budgets);
     QVERIFY2(after.kl < 0.6 * before.kl, qPrintable(QString("%1 -> %2").arg(before.kl).arg(after.kl)));
-    QVERIFY2(after.recall > before.recall + 0.1, qPrintable(QString("%1 -> %2").arg(before.recall).arg(after.recall)));
-    QVERIFY(after.captured_mass <= after.oracle_mass + 1e-6);
+    for (std::size_t i = 0; i < budgets.size(); ++i) {
+      const auto &old = before.budgets[i], &now = after.budgets[i];
+      QCOMPARE(now.budget, budgets[i]);
+      QVERIFY2(now.recall > old.recall + 0.1, qPrintable(QString("%1 -> %2").arg(old.recall).arg(now.recall)));
+      QVERIFY(now.captured_mass <= now.oracle_mass + 1e-6);
+    }
+    QVERIFY(after.budgets[1].oracle_mass < after.budgets[0].oracle_mass);
   }
 
   void state_round_trips() {

@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace headroom::indexer {
+namespace headroom::attention {
 
 /// cos and sin of position * base^(-2i/d), [N, d / 2] fp32.
 struct RotaryTable {
@@ -20,4 +20,4 @@ at::Tensor rotate(const at::Tensor& x, const RotaryTable& table, bool inverse = 
 /// turns back, which is also the gradient. Returns fp32 [N, d].
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, double base, bool inverse = false);
 
-}  // namespace headroom::indexer
+}  // namespace headroom::attention

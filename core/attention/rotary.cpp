@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "indexer/rotary.h"
+#include "attention/rotary.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-namespace headroom::indexer {
+namespace headroom::attention {
 
 RotaryTable rotary_table(const at::Tensor& positions, std::int64_t dim, double base) {
   const std::int64_t half = dim / 2;
@@ -33,4 +33,4 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, double base,
   return rotate(x, rotary_table(positions, x.size(1), base), inverse);
 }
 
-}  // namespace headroom::indexer
+}  // namespace headroom::attention

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "attention/sparse_prefill.h"
+#include "attention/backends/torch_backend.h"
 
 namespace headroom::attention {
 namespace {

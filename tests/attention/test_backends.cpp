@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every registered policy on every backend of this machine, through one interface: the same supports (up to keys of all
+// but equal score), outputs as exact as LibTorch's in the same precision, statistics that agree.
+// LibTorch before Qt, whose `slots` is a macro.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include "layer_inputs.h"
+
+#include <QtTest>
+#include <algorithm>
+
+using namespace headroom;
+using namespace headroom::attention;
+using namespace headroom::attention::testing;
+
+namespace {
+
+constexpr std::int64_t width = 24, dim = 16;
+
+class SmallIndex final : public IndexSource {
+ public:
+  SmallIndex() {
+    std::mt19937 random(5);
+    weights_ = {random_tensor({::dim, width}, random, 0.4), random_tensor({::dim, width}, random, 0.4),
+                random_tensor({::dim}, random)};
+  }
+  const IndexWeights* find_layer(int layer) const override { return layer == 3 ? &weights_ : nullptr; }
+  std::int64_t dim() const override { return ::dim; }
+  double norm_epsilon() const override { return 1e-6; }
+  std::string layers_text() const override { return "one layer"; }
+  std::string fingerprint() const override { return "small"; }
+
+ private:
+  IndexWeights weights_;
+};
+
+std::vector<std::int64_t> whole(std::int64_t row) {
+  std::vector<std::int64_t> keys;
+  for (std::int64_t key = 0; key <= row; ++key) keys.push_back(key);
+  return keys;
+}
+
+}  // namespace
+
+class TestBackends : public QObject {
+  Q_OBJECT
+ private slots:
+  void initTestCase() { at::set_num_threads(2); }
+
+  void agree_data() {
+    QTest::addColumn<QString>("name");
+    QTest::addColumn<QString>("budget");
+    QTest::addColumn<int>("granularity");
+    for (const PolicyEntry& entry : policies()) {
+      const PolicyTraits& traits = entry.traits;
+      const QString name = QString::fromStdString(std::string(traits.name));
+      if (traits.is_dense()) QTest::addRow("%s", qPrintable(name)) << name << QString() << 1;
+      for (const char* budget : {"1", "40", "20%", "1000", "p0.9"}) {
+        if (traits.is_dense() || (budget[0] == 'p' && !traits.takes_mass_budget)) continue;
+        for (const int granularity : {1, 16})
+          QTest::addRow("%s %s, %d rows a block", qPrintable(name), budget, granularity)
+              << name << QString(budget) << granularity;
+      }
+    }
+  }
+  void agree() {
+    QFETCH(QString, name);
+    QFETCH(QString, budget);
+    QFETCH(int, granularity);
+    const auto policy =
+        policy_of(name.toStdString(), budget.toStdString(), granularity, {}, std::make_shared<SmallIndex>());
+    for (const Shape& shape : {Shape{1, 3, 3, 16}, Shape{37, 9, 3, 64, at::kBFloat16}, Shape{301, 4, 1, 16},
+                               Shape{190, 6, 2, 128, at::kBFloat16}}) {
+      const LayerQuery query = make_query(shape, 41, width);
+      const reference::Inputs in = reference::inputs_of(query);
+      const Attended ours = attend(*policy, query, *make_cpu_backend());
+      const Attended torch = attend(*policy, query, *make_torch_backend());
+      std::size_t different = 0, all = 0;
+      QCOMPARE(ours.supports.size(), torch.supports.size());
+      for (std::size_t row = 0; row < ours.supports.size(); ++row) {
+        QVERIFY(std::is_sorted(torch.supports[row].begin(), torch.supports[row].end()));
+        if (budget[0] != 'p') QCOMPARE(ours.supports[row].size(), torch.supports[row].size());
+        all += ours.supports[row].size();
+        for (const std::int64_t key : ours.supports[row])
+          different += !std::binary_search(torch.supports[row].begin(), torch.supports[row].end(), key);
+      }
+      const std::string where = policy->id() + " " + shape.text();
+      QVERIFY2(different * 2000 <= all, (where + ": " + std::to_string(different)).c_str());
+      for (const Attended* found : {&ours, &torch}) {
+        reference::Supports supports = found->supports;
+        for (std::int64_t row = 0; policy->is_dense() && row < shape.length; ++row) supports.push_back(whole(row));
+        const auto expected = reference::sparse(in, supports).out;
+        const double allowed = 2 * max_error(same_precision(query, supports), expected) + 1e-6;
+        QVERIFY2(max_error(found->out, expected) <= allowed, where.c_str());
+      }
+    }
+  }
+
+  void offer_the_same_numbers() {
+    const LayerQuery query = make_query({150, 6, 2, 32}, 42, width);
+    const reference::Inputs in = reference::inputs_of(query);
+    const auto dense = reference::dense(in);
+    const SmallIndex index;
+    const auto ours = make_cpu_backend(), torch = make_torch_backend();
+    const auto a = ours->prepare(query, {}), b = torch->prepare(query, {});
+    for (const PreparedLayer* layer : {a.get(), b.get()}) {
+      const at::Tensor lse = at::empty({6, 150}, at::kFloat), out = layer->make_output();
+      layer->dense(150, out, lse, {});
+      QVERIFY(max_error(lse, dense.lse) < 1e-5);
+      QVERIFY(max_error(out, dense.out) < 1e-5);
+      const at::Tensor mass = layer->mass(SupportScope::layer, 0, {})->scores(100, 117);
+      QCOMPARE(mass.sizes().vec(), (std::vector<std::int64_t>{1, 17, 117}));
+      for (std::int64_t row = 100; row < 117; ++row) {
+        std::vector<double> expected = reference::mass(in, row);
+        expected.resize(117);
+        QVERIFY(max_error(mass[0][row - 100], expected) < 1e-6);
+      }
+    }
+    for (const SupportScope scope : {SupportScope::kv_head, SupportScope::q_head}) {
+      const at::Tensor x = a->mass(scope, 0, {})->scores(40, 60), y = b->mass(scope, 0, {})->scores(40, 60);
+      QCOMPARE(x.sizes(), y.sizes());
+      QVERIFY(x.sub(y).abs().max().item<float>() < 1e-6f);
+    }
+    for (const IndexForm form : {IndexForm::raw, IndexForm::probabilities}) {
+      at::Tensor x = a->index(index, form, 0, {})->scores(149, 150), y = b->index(index, form, 0, {})->scores(149, 150);
+      if (form == IndexForm::raw) x = x.div(4);  // any scale will do for ranks: the kernel leaves d_I^-1/2 out
+      QVERIFY(x.sub(y).abs().max().item<float>() < 1e-5f);
+    }
+  }
+
+  void a_label_says_what_runs() {
+    const std::vector<std::int64_t> eights = {64, 64}, odd = {64, 20};
+    const auto kernels = make_backends(c10::Device(c10::DeviceType::CPU), at::kFloat, eights);
+    QCOMPARE(kernels.front()->id(), std::string("headroom"));
+    const auto torch = make_backends(c10::Device(c10::DeviceType::CPU), at::kFloat, odd);
+    QCOMPARE(torch.front()->id(), std::string("libtorch"));
+    QVERIFY(torch.front()->sparse_label().find("LibTorch") != std::string::npos);
+    QVERIFY(!torch.front()->note().empty());
+    const LayerQuery query = make_query({60, 2, 1, 20}, 43);
+    const auto oracle = policy_of("oracle", "12");
+    const Attended found = attend(*oracle, query, *torch.front());
+    QVERIFY(max_error(found.out, reference::sparse(reference::inputs_of(query), found.supports).out) < 1e-5);
+  }
+};
+
+QTEST_APPLESS_MAIN(TestBackends)
+#include "test_backends.moc"
