@@ -5,7 +5,7 @@
 
 #include "protocol/base64.h"
 #include "protocol/json_fields.h"
-#include "protocol/summary_json.h"
+#include "record/record_json.h"
 
 namespace headroom::protocol {
 namespace {
@@ -61,12 +61,21 @@ json to_json(const InitializeResult& result) {
                        {"free_bytes", device.free_bytes}});
   auto models = json::array();
   for (const auto& model : result.models) models.push_back({{"name", model.name}, {"path", model.path}});
+  auto methods = json::array();
+  for (const auto& entry : result.methods)
+    methods.push_back({{"name", entry.name},
+                       {"title", entry.title},
+                       {"definition", entry.definition},
+                       {"needs_index", entry.needs_index},
+                       {"is_default", entry.is_default}});
   return {{"protocol", result.protocol},
           {"record_schema", result.record_schema},
           {"engine_version", result.engine_version},
           {"devices", devices},
           {"models", models},
           {"folders", result.folders},
+          {"device_note", result.device_note},
+          {"methods", methods},
           {"mismatch", result.mismatch}};
 }
 InitializeResult initialize_result_from_json(const json& value) {
@@ -86,6 +95,14 @@ InitializeResult initialize_result_from_json(const json& value) {
     result.models.push_back({model.string("name"), model.string("path")});
   }
   if (fields.has("folders")) result.folders = fields.strings("folders", 256);
+  result.device_note = fields.string_or("device_note", {});
+  if (fields.has("methods")) {  // engines of record schema 1 have none, and a mismatch to tell
+    for (const auto& entry : fields.array("methods", 256)) {
+      Fields known(entry, "initialize.methods");
+      result.methods.push_back({known.string("name", 256), known.string("title", 256), known.string("definition"),
+                                known.boolean_or("needs_index", false), known.boolean_or("is_default", false)});
+    }
+  }
   result.mismatch = fields.string_or("mismatch", {});
   return result;
 }
@@ -131,6 +148,8 @@ json to_json(const Preflight& preflight) {
           {"context", preflight.context},
           {"memory_needed", preflight.memory_needed},
           {"memory_free", preflight.memory_free},
+          {"host_needed", preflight.host_needed},
+          {"host_free", preflight.host_free},
           {"record_bytes", preflight.record_bytes},
           {"disk_free", preflight.disk_free},
           {"seconds", preflight.seconds},
@@ -148,6 +167,8 @@ Preflight preflight_from_json(const json& value) {
   preflight.context = fields.integer("context", 0, any_count);
   preflight.memory_needed = fields.integer_or("memory_needed", 0, 0, any_count);
   preflight.memory_free = fields.integer_or("memory_free", 0, 0, any_count);
+  preflight.host_needed = fields.integer_or("host_needed", 0, 0, any_count);
+  preflight.host_free = fields.integer_or("host_free", 0, 0, any_count);
   preflight.record_bytes = fields.integer_or("record_bytes", 0, 0, any_count);
   preflight.disk_free = fields.integer_or("disk_free", 0, 0, any_count);
   preflight.seconds = fields.number_or("seconds", 0, 0, 1e12);
@@ -177,11 +198,19 @@ RunStartResult run_start_result_from_json(const json& value) {
 }
 
 json to_json(const JobPrepared& message) {
-  return {{"job", message.job}, {"meta", to_json(message.meta)}, {"tokens", message.tokens}};
+  return {{"job", message.job}, {"meta", record::to_json(message.meta)}, {"tokens", message.tokens}};
 }
 JobPrepared job_prepared_from_json(const json& value) {
   Fields fields(value, method::job_prepared);
-  return {job_of(fields), run_meta_from_json(fields.object("meta")), fields.integer("tokens", 0, any_count)};
+  return {job_of(fields), record::run_meta_from_json(fields.object("meta")), fields.integer("tokens", 0, any_count)};
+}
+
+json to_json(const JobNotice& message) {
+  return {{"job", message.job}, {"text", message.text}};
+}
+JobNotice job_notice_from_json(const json& value) {
+  Fields fields(value, method::job_notice);
+  return {job_of(fields), fields.string("text")};
 }
 
 json to_json(const JobProgress& message) {
@@ -205,11 +234,11 @@ JobProgress job_progress_from_json(const json& value) {
 }
 
 json to_json(const JobPartial& message) {
-  return {{"job", message.job}, {"method", to_json(message.method)}};
+  return {{"job", message.job}, {"method", record::to_json(message.method)}};
 }
 JobPartial job_partial_from_json(const json& value) {
   Fields fields(value, method::job_partial);
-  return {job_of(fields), method_summary_from_json(fields.object("method"))};
+  return {job_of(fields), record::method_summary_from_json(fields.object("method"))};
 }
 
 json to_json(const JobDone& message) {

@@ -28,6 +28,7 @@ inline constexpr const char* run_preflight = "run/preflight";  // → the prefli
 inline constexpr const char* run_start = "run/start";          // →
 inline constexpr const char* distill_start = "distill/start";  // →
 inline constexpr const char* job_prepared = "job/prepared";    // ← model and prompt are ready, the first pass begins
+inline constexpr const char* job_notice = "job/notice";        // ← in a sentence, what a user should know
 inline constexpr const char* job_progress = "job/progress";    // ←
 inline constexpr const char* job_partial = "job/partial";      // ←
 inline constexpr const char* job_done = "job/done";            // ←
@@ -53,6 +54,14 @@ struct KnownModel {
   std::string name;  ///< short name
   std::string path;
 };
+/// A method that this engine can run (attention::PolicyTraits).
+struct MethodInfo {
+  std::string name;        ///< as RunSpec::methods has it
+  std::string title;       ///< for people
+  std::string definition;  ///< one sentence
+  bool needs_index = false;
+  bool is_default = false;  ///< runs where no method is named
+};
 struct InitializeResult {
   int protocol = protocol_version;
   int record_schema = record::schema_version;
@@ -61,6 +70,8 @@ struct InitializeResult {
   std::vector<KnownModel> models;
   std::vector<std::string> folders;  ///< where files/list may browse
   std::string mismatch;              ///< empty, or one sentence with the command that mends it
+  std::string device_note;           ///< why "auto" means the CPU here; empty where it does not, or was asked for
+  std::vector<MethodInfo> methods;   ///< in the order that people should see
 };
 
 struct ModelInspectParams {
@@ -85,9 +96,11 @@ struct FilesListResult {
 /// What a run will need and leave, known before it starts.
 struct Preflight {
   std::int64_t tokens = 0, context = 0;
-  std::int64_t memory_needed = 0, memory_free = 0;  ///< bytes on the device; 0 = not known
-  std::int64_t record_bytes = 0, disk_free = 0;     ///< 0 where no record is asked for
-  double seconds = 0;                               ///< rough; 0 = not known
+  /// Bytes on the device (the CPU's are the host's), weights that are loaded already left out; 0 = not known.
+  std::int64_t memory_needed = 0, memory_free = 0;
+  std::int64_t host_needed = 0, host_free = 0;   ///< beside a GPU: bytes on its host; 0 = not known, or no GPU
+  std::int64_t record_bytes = 0, disk_free = 0;  ///< 0 where no record is asked for
+  double seconds = 0;                            ///< rough; 0 = not known
   std::string device, dtype;
   std::vector<std::string> methods;   ///< ids, in the order they run
   std::string keeps;                  ///< in words: what the record will hold
@@ -107,6 +120,10 @@ struct JobPrepared {
   std::int64_t job = 0;
   record::RunMeta meta;
   std::int64_t tokens = 0;
+};
+struct JobNotice {
+  std::int64_t job = 0;
+  std::string text;
 };
 struct JobProgress {
   std::int64_t job = 0;
@@ -172,6 +189,7 @@ nlohmann::json to_json(const Preflight&);          Preflight preflight_from_json
 nlohmann::json to_json(const RunStartParams&);     RunStartParams run_start_params_from_json(const nlohmann::json&);
 nlohmann::json to_json(const RunStartResult&);     RunStartResult run_start_result_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobPrepared&);        JobPrepared job_prepared_from_json(const nlohmann::json&);
+nlohmann::json to_json(const JobNotice&);          JobNotice job_notice_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobProgress&);        JobProgress job_progress_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobPartial&);         JobPartial job_partial_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobDone&);            JobDone job_done_from_json(const nlohmann::json&);

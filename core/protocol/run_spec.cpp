@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char* place = "run specification";
 constexpr std::size_t max_list = 256;
-constexpr std::int64_t max_tokens = 1 << 24;
+constexpr std::int64_t max_tokens = 1 << 24, max_new_tokens = 65536;
 
 template <typename T>
 void put_optional(nlohmann::json& json, const char* name, const std::optional<T>& value) {
@@ -53,20 +53,19 @@ nlohmann::json to_json(const RunSpec& spec) {
   put_optional(json, "task", spec.task);
   json["length"] = spec.length;
   put_optional(json, "system_file", spec.system_file);
-  json["template_arguments"] = spec.template_arguments;
   json["answer_prefix"] = spec.answer_prefix;
   json["methods"] = spec.methods;
   auto& budgets = json["budgets"] = nlohmann::json::array();
   for (const auto& budget : spec.budgets) budgets.push_back(to_string(budget));
   json["granularities"] = spec.granularities;
-  json["sinks"] = spec.sinks;
-  json["local"] = spec.local;
+  put_optional(json, "sinks", spec.sinks);
+  put_optional(json, "local", spec.local);
   put_optional(json, "indexer", spec.indexer);
   json["dense_layers"] = spec.dense_layers;
   json["device"] = spec.device;
   json["dtype"] = spec.dtype;
   json["repeats"] = spec.repeats;
-  json["max_new_tokens"] = spec.max_new_tokens;
+  put_optional(json, "max_new_tokens", spec.max_new_tokens);
   json["keep_layers"] = spec.keep_layers;
   json["keep_queries"] = spec.keep_queries;
   json["record_limit"] = spec.record_limit;
@@ -87,31 +86,30 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   if (fields.has("seed")) spec.seed = fields.unsigned_integer("seed");
   spec.chat = fields.boolean_or("chat", false);
   spec.system_file = fields.optional_string("system_file");
-  if (fields.has("template_arguments")) {
-    const auto& arguments = fields.object("template_arguments");
-    if (arguments.size() > max_list) fields.fail("template_arguments", "at most 256 entries", describe(arguments));
-    for (const auto& [key, value] : arguments.items()) {
-      if (!value.is_string() || key.size() > Fields::short_text ||
-          value.get_ref<const std::string&>().size() > Fields::short_text)
-        fields.fail("template_arguments", "texts of at most 4096 bytes", describe(value));
-      spec.template_arguments[key] = value.get<std::string>();
-    }
-  }
+  // Specifications of earlier versions hold an empty list.
+  if (fields.has("template_arguments"))
+    if (const auto& arguments = fields.object("template_arguments"); !arguments.empty())
+      fields.fail("template_arguments", "none: chat templates take no arguments", describe(arguments));
   spec.answer_prefix = fields.string_or("answer_prefix", {}, 1 << 16);
-  if (fields.has("methods")) spec.methods = fields.strings("methods", max_list, 64);
+  if (fields.has("methods")) spec.methods = fields.strings("methods", max_list, 256);
   if (fields.has("budgets")) {
     spec.budgets.clear();
     for (const auto& budget : fields.strings("budgets", max_list, 32)) spec.budgets.push_back(parse_budget(budget));
   }
   if (fields.has("granularities")) spec.granularities = fields.integers("granularities", max_list, 1, 128);
-  spec.sinks = fields.integer_or("sinks", 0, 0, max_tokens);
-  spec.local = fields.integer_or("local", 1, 1, max_tokens);
+  if (fields.has("sinks")) spec.sinks = fields.integer("sinks", 0, max_tokens);
+  if (fields.has("local")) spec.local = fields.integer("local", 1, max_tokens);
   spec.indexer = fields.optional_string("indexer");
   spec.dense_layers = layer_list(fields, "dense_layers");
   spec.device = fields.string_or("device", "auto", 16);
   spec.dtype = fields.string_or("dtype", "auto", 16);
   spec.repeats = static_cast<int>(fields.integer_or("repeats", 3, 1, 1000));
-  spec.max_new_tokens = static_cast<int>(fields.integer_or("max_new_tokens", 16, 0, 65536));
+  if (fields.has("max_new_tokens")) spec.max_new_tokens = fields.integer("max_new_tokens", 0, max_new_tokens);
+  if (fields.has("template_arguments")) {  // an earlier version, which wrote what its methods did anyway
+    if (spec.sinks == 0) spec.sinks.reset();
+    if (spec.local == 1) spec.local.reset();
+    if (spec.max_new_tokens == 16) spec.max_new_tokens.reset();
+  }
   spec.keep_layers = layer_list(fields, "keep_layers");
   spec.keep_queries = fields.integer_or("keep_queries", 0, 0, max_tokens);
   spec.record_limit = fields.integer_or("record_limit", 256LL << 20, 0, 1LL << 50);
@@ -137,8 +135,6 @@ void validate(const RunSpec& spec) {
   }
   if (!spec.chat && !spec.task && spec.system_file)
     refuse("--system belongs to a chat", "--chat or --task beside it", "a plain prompt");
-  const bool only_dense = spec.methods.size() == 1 && spec.methods.front() == "dense";
-  if (spec.budgets.empty() && !only_dense) refuse("no budget was given", "at least one, e.g. 512", "none");
   for (const Budget& budget : spec.budgets) {
     const bool whole = budget.kind == BudgetKind::tokens;
     if (!(budget.value >= (whole ? 1.0 : 1e-9) && budget.value <= (whole ? 1e9 : 1.0)))
@@ -150,13 +146,13 @@ void validate(const RunSpec& spec) {
     if (std::find(std::begin(allowed), std::end(allowed), granularity) == std::end(allowed))
       refuse("the granularity is not supported", "1, 4, 8, 16, 32, 64 or 128", std::to_string(granularity));
   }
-  check_range("the number of sinks", spec.sinks, 0, max_tokens);
-  check_range("the local tail", spec.local, 1, max_tokens);
+  if (spec.sinks) check_range("the number of sinks", *spec.sinks, 0, max_tokens);
+  if (spec.local) check_range("the local tail", *spec.local, 1, max_tokens);
   if (!valid_device(spec.device)) refuse("the device is not understood", "auto, cpu, cuda or cuda:0", spec.device);
   if (spec.dtype != "auto" && spec.dtype != "bf16" && spec.dtype != "f32")
     refuse("the dtype is not understood", "auto, bf16 or f32", spec.dtype);
   check_range("--repeats", spec.repeats, 1, 1000);
-  check_range("--max-new-tokens", spec.max_new_tokens, 0, 65536);
+  if (spec.max_new_tokens) check_range("--max-new-tokens", *spec.max_new_tokens, 0, max_new_tokens);
   check_range("--keep-queries", spec.keep_queries, 0, max_tokens);
   check_range("--record-limit", spec.record_limit, 0, 1LL << 50);
   for (const std::string& baseline : spec.baselines)

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -19,27 +18,27 @@ struct RunSpec {
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> task;  ///< e.g. "niah_single_1"
-  std::int64_t length = 0;          ///< with task: tokens of the whole prompt
+  std::int64_t length = 0;          ///< with task: tokens of the whole prompt and its answer
   std::uint64_t seed = 0;
   bool chat = false;
   std::optional<std::string> system_file;
-  std::map<std::string, std::string> template_arguments;
   std::string answer_prefix;
-  std::vector<std::string> methods;  ///< empty: dense, oracle, and indexer if a shipped one fits
+  /// "name" or "name:parameter=value:…"; empty: dense, the references, and the indexer if a shipped one fits.
+  std::vector<std::string> methods;
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
   std::vector<std::int64_t> granularities = {1};
-  std::int64_t sinks = 0, local = 1;  ///< forced keys
+  std::optional<std::int64_t> sinks, local;  ///< forced keys; unset: each method's own
   std::optional<std::string> indexer;
   std::vector<int> dense_layers;
   std::string device = "auto";  ///< auto, cpu, cuda, cuda:i
   std::string dtype = "auto";   ///< auto, bf16, f32
   int repeats = 3;
-  int max_new_tokens = 16;
-  std::vector<int> keep_layers;             ///< empty: worst captured mass first until the limit
-  std::int64_t keep_queries = 0;            ///< last n query rows; 0 = all
-  std::int64_t record_limit = 256LL << 20;  ///< bytes
-  std::vector<std::string> baselines;       ///< "libtorch": dense is timed through LibTorch's attention, too
-  std::optional<std::string> plan;          ///< a plan file, or "none": timed passes run as recorded; unset: automatic
+  std::optional<std::int64_t> max_new_tokens;  ///< of an answer; unset: the task's own, 16 without a task
+  std::vector<int> keep_layers;                ///< empty: worst captured mass first until the limit
+  std::int64_t keep_queries = 0;               ///< last n query rows; 0 = all
+  std::int64_t record_limit = 256LL << 20;     ///< bytes
+  std::vector<std::string> baselines;          ///< "libtorch": dense is timed through LibTorch's attention, too
+  std::optional<std::string> plan;  ///< a plan file, or "none": timed passes run as recorded; unset: automatic
   std::optional<std::string> out;
 };
 

@@ -22,8 +22,10 @@ Cell whole(std::int64_t value) {
 Cell at(const std::vector<double>& values, std::int64_t i) {
   return i < static_cast<std::int64_t>(values.size()) ? Cell(values[static_cast<std::size_t>(i)]) : Cell();
 }
-Cell head_cell(std::int64_t head, std::int64_t num_q_heads) {
-  return head == num_q_heads ? Cell(std::string("mean")) : whole(head);
+/// A head of a layer, or nothing for the mean over the layer's heads.
+using Head = std::optional<std::int64_t>;
+Cell head_cell(Head head) {
+  return head ? whole(*head) : Cell(std::string("mean"));
 }
 
 /// What a request selects in a record, checked.
@@ -32,12 +34,16 @@ class Selection {
   Selection(const RunRecord& record, const ExportRequest& request) : record_(record), request_(request) {
     if (!request.method.empty() && !record.find_method(request.method))
       throw usage_error("the record has no method \"" + request.method + "\": it holds " + method_list());
-    if (request.layer && (*request.layer < 0 || *request.layer >= record.meta().num_layers))
+    const RunMeta& meta = record.meta();
+    if (request.layer && !meta.has_layer(*request.layer))
       throw usage_error("layer " + std::to_string(*request.layer) + " is not one of 0 to " +
-                        std::to_string(record.meta().num_layers - 1));
+                        std::to_string(meta.num_layers() - 1));
     if (request.head) {
       const bool group = request.head->kind == HeadSelector::Kind::group;
-      const std::int64_t count = group ? record.meta().num_kv_heads : record.meta().num_q_heads;
+      std::int64_t count = 0;  // layers may differ
+      for (const auto layer : layers())
+        if (meta.is_full(layer))
+          count = std::max(count, group ? meta.layer(layer).num_kv_heads : meta.layer(layer).num_q_heads);
       if (request.head->kind != HeadSelector::Kind::mean && (request.head->index < 0 || request.head->index >= count))
         throw usage_error((group ? "KV head " : "head ") + std::to_string(request.head->index) +
                           " is not one of 0 to " + std::to_string(count - 1));
@@ -55,21 +61,26 @@ class Selection {
   }
   std::vector<std::int64_t> layers() const {
     std::vector<std::int64_t> chosen;
-    for (std::int64_t layer = 0; layer < record_.meta().num_layers; ++layer)
+    for (std::int64_t layer = 0; layer < record_.meta().num_layers(); ++layer)
       if (!request_.layer || *request_.layer == layer) chosen.push_back(layer);
     return chosen;
   }
-  /// Heads 0 … Hq, the last one is the mean.
-  std::vector<std::int64_t> heads() const {
-    std::vector<std::int64_t> chosen;
-    if (!request_.head)
-      for (std::int64_t head = 0; head <= record_.meta().num_q_heads; ++head) chosen.push_back(head);
-    else
-      chosen.push_back(head_or_mean());
+  /// What is asked for of a layer's heads, the mean last. Layers that are not full have no heads to tell apart.
+  std::vector<Head> heads(std::int64_t layer) const {
+    if (!record_.meta().is_full(layer)) return {std::nullopt};
+    const std::int64_t count = record_.meta().layer(layer).num_q_heads;
+    std::vector<Head> chosen;
+    if (request_.head) {
+      const Head head = head_or_mean();
+      if (!head || *head < count) chosen.push_back(head);
+      return chosen;
+    }
+    for (std::int64_t head = 0; head < count; ++head) chosen.emplace_back(head);
+    chosen.emplace_back();
     return chosen;
   }
-  std::int64_t head_or_mean() const {
-    if (!request_.head || request_.head->kind == HeadSelector::Kind::mean) return record_.meta().num_q_heads;
+  Head head_or_mean() const {
+    if (!request_.head || request_.head->kind == HeadSelector::Kind::mean) return std::nullopt;
     if (request_.head->kind == HeadSelector::Kind::group)
       throw usage_error("this view knows single heads and their mean, not groups");
     return request_.head->index;
@@ -88,6 +99,9 @@ class Selection {
 void overview(const Selection& selection, Table& table) {
   table.columns = {"method",
                    "name",
+                   "title",
+                   "role",
+                   "support_scope",
                    "budget",
                    "budget_tokens",
                    "granularity",
@@ -111,6 +125,9 @@ void overview(const Selection& selection, Table& table) {
   for (const auto* m : selection.methods())
     table.rows.push_back({m->id,
                           m->name,
+                          m->title,
+                          std::string(method_role_names[static_cast<std::size_t>(m->role)]),
+                          std::string(support_scope_names[static_cast<std::size_t>(m->scope)]),
                           m->budget ? Cell(to_string(*m->budget)) : Cell(),
                           whole(m->budget_tokens),
                           whole(m->granularity),
@@ -135,8 +152,13 @@ void overview(const Selection& selection, Table& table) {
 
 void compare(const RunRecord& record, const Selection& selection, const std::string& baseline, Table& table) {
   const MethodSummary* base = record.find_method(baseline);
-  if (!base) throw usage_error("the record has no baseline \"" + baseline + "\"");
-  table.facts.emplace_back("baseline", baseline);
+  if (baseline.empty())
+    for (const auto& method : record.methods())
+      if (method.is_dense()) base = &method;
+  if (!base)
+    throw usage_error(baseline.empty() ? "the record has no dense method to compare with"
+                                       : "the record has no baseline \"" + baseline + "\"");
+  table.facts.emplace_back("baseline", base->id);
   table.columns = {"method",        "density",     "ttft_ms",    "ttft_difference_ms",
                    "captured_mass", "kl_to_dense", "task_score", "task_score_difference",
                    "same_answer",   "label"};
@@ -159,10 +181,10 @@ void heads(const RunRecord& record, const Selection& selection, Table& table) {
     if (table.columns.size() != 4 + statistics->names.size())
       throw input_error(record.path().string(), "methods differ in their statistics");
     for (const auto layer : selection.layers())
-      for (const auto head : selection.heads()) {
-        std::vector<Cell> row = {m->id, whole(layer), record.meta().layer_kinds[static_cast<std::size_t>(layer)],
-                                 head_cell(head, record.meta().num_q_heads)};
-        for (std::size_t i = 0; i < statistics->names.size(); ++i) row.emplace_back(statistics->at(layer, head, i));
+      for (const auto head : selection.heads(layer)) {
+        std::vector<Cell> row = {m->id, whole(layer), record.meta().layer(layer).kind, head_cell(head)};
+        for (std::size_t i = 0; i < statistics->names.size(); ++i)
+          row.emplace_back(statistics->at(layer, head.value_or(statistics->heads - 1), i));
         table.rows.push_back(std::move(row));
       }
   }
@@ -175,12 +197,14 @@ void budget(const RunRecord& record, const Selection& selection, Table& table) {
     const auto curves = record.mass_curves(m->id);
     if (!curves) continue;
     for (const auto layer : selection.layers()) {
-      if (record.meta().layer_kinds[static_cast<std::size_t>(layer)] != "full") continue;
-      for (const auto head : selection.heads())
+      if (!record.meta().is_full(layer)) continue;
+      for (const auto head : selection.heads(layer)) {
+        const std::int64_t row = head.value_or(curves->heads - 1);
         for (std::size_t i = 0; i < curves->budgets.size(); ++i)
-          table.rows.push_back({m->id, whole(layer), head_cell(head, record.meta().num_q_heads),
-                                whole(curves->budgets[i]), curves->at(layer, head, 0)[i], curves->at(layer, head, 1)[i],
-                                curves->at(layer, head, 2)[i]});
+          table.rows.push_back({m->id, whole(layer), head_cell(head), whole(curves->budgets[i]),
+                                curves->at(layer, row, 0)[i], curves->at(layer, row, 1)[i],
+                                curves->at(layer, row, 2)[i]});
+      }
     }
   }
 }
@@ -216,9 +240,8 @@ void rows(const RunRecord& record, const Selection& selection, Table& table) {
         for (const double stage : m->layer_stages[static_cast<std::size_t>(layer)]) sum += stage;
         total = sum;
       }
-      table.rows.push_back({m->id, whole(layer), record.meta().layer_kinds[static_cast<std::size_t>(layer)],
-                            at(m->captured_mass_per_layer, layer), at(m->oracle_recall_per_layer, layer),
-                            at(m->output_l2_per_layer, layer), total});
+      table.rows.push_back({m->id, whole(layer), record.meta().layer(layer).kind, at(m->captured_mass_per_layer, layer),
+                            at(m->oracle_recall_per_layer, layer), at(m->output_l2_per_layer, layer), total});
     }
 }
 
@@ -229,7 +252,7 @@ void plan(const RunRecord& record, const Selection& selection, Table& table) {
     for (const auto layer : selection.layers()) {
       std::vector<Cell> row = {m->id, m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->granularity),
                                m->density, m->plan};
-      const auto& kind = record.meta().layer_kinds[static_cast<std::size_t>(layer)];
+      const auto& kind = record.meta().layer(layer).kind;
       const auto index = static_cast<std::size_t>(layer);
       if (!m->timing_plan || index >= m->timing_plan->layers.size()) {
         row.insert(row.end(), {Cell(), whole(layer), kind});
@@ -248,18 +271,23 @@ void plan(const RunRecord& record, const Selection& selection, Table& table) {
 
 void text(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
-  const std::int64_t head = selection.head_or_mean();
+  const Head head = selection.head_or_mean();
   std::vector<float> received;
   int layer = request.layer.value_or(0);
-  for (; layer < record.meta().num_layers; ++layer) {
-    received = record.mass_received(method.id, layer, static_cast<int>(head));
+  for (; layer < record.meta().num_layers(); ++layer) {
+    received =
+        record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
     if (!received.empty() || request.layer) break;
   }
   const bool have = !received.empty();
-  const std::vector<float> frequency = have ? record.selection_frequency(method.id, layer) : std::vector<float>();
+  std::vector<float> frequency;
+  if (have) {
+    const auto group = support_group(method, record.meta().layer(layer), request.head.value_or(HeadSelector{}));
+    if (group) frequency = record.selection_frequency(method.id, layer, *group);
+  }
   table.facts.emplace_back("method", method.id);
   table.facts.emplace_back("layer", have ? std::to_string(layer) : "none recorded");
-  table.facts.emplace_back("head", head == record.meta().num_q_heads ? "mean" : std::to_string(head));
+  table.facts.emplace_back("head", head ? std::to_string(*head) : "mean");
   table.columns = {"position", "id", "begin", "end", "text", "mass_received", "selection_frequency"};
   const TokenTable& tokens = record.tokens();
   for (std::size_t i = 0; i < tokens.ids.size(); ++i)
@@ -274,7 +302,7 @@ void attention(const RunRecord& record, const Selection& selection, const Export
   const MethodSummary& method = selection.method();
   int layer = request.layer.value_or(0);
   if (!request.layer)
-    while (layer + 1 < record.meta().num_layers && !record.availability(method.id, layer).stream) ++layer;
+    while (layer + 1 < record.meta().num_layers() && !record.availability(method.id, layer).stream) ++layer;
   const auto stream = record.layer_stream(method.id, layer);
   if (!stream)
     throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",
@@ -284,10 +312,15 @@ void attention(const RunRecord& record, const Selection& selection, const Export
   const Tile tile = compute_tile(*stream, head, address);
   if (tile.max.empty()) throw usage_error("that tile lies outside the map");
   OverlayTile overlay;
-  const auto support = record.supports(method.id, layer, SupportKind::support);
-  const auto target = record.supports(method.id, layer, SupportKind::target);
-  const auto wasted = record.supports(method.id, layer, SupportKind::wasted);
-  if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address);
+  const auto group = support_group(method, record.meta().layer(layer), head);
+  if (group) {
+    const auto support = record.supports(method.id, layer, SupportKind::support, *group);
+    const auto target = record.supports(method.id, layer, SupportKind::target, *group);
+    const auto wasted = record.supports(method.id, layer, SupportKind::wasted, *group);
+    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address);
+  } else {
+    table.facts.emplace_back("supports", "differ by head: choose a head");
+  }
   const std::int64_t cell = std::int64_t{1} << address.level;
   table.facts.emplace_back("method", method.id);
   table.facts.emplace_back("layer", std::to_string(layer));

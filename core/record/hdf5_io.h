@@ -62,6 +62,9 @@ void write(hid_t file, const std::string& path, const Extent& extent, std::span<
            const std::string& place) {
   write_raw(file, path, ElementOf<T>::value, extent, data.data(), place);
 }
+/// The same from one piece for each index of the first dimension, in order.
+void write_parts(hid_t file, const std::string& path, Element element, const Extent& extent,
+                 std::span<const void* const> parts, const std::string& place);
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place);
 void write_attribute(hid_t file, const std::string& path, const char* name, std::int64_t value,
                      const std::string& place);

@@ -47,6 +47,30 @@ void remove_link(hid_t file, const std::string& path) {
   if (H5Lexists(file, path.c_str(), H5P_DEFAULT) > 0) H5Ldelete(file, path.c_str(), H5P_DEFAULT);
 }
 
+/// A new dataset in the place of an older one, nothing written yet.
+Handle create_dataset(hid_t file, const std::string& path, Element element, const Extent& extent,
+                      const std::string& place) {
+  const std::size_t slash = path.rfind('/');
+  if (slash != 0) make_group(file, path.substr(0, slash), place);
+  remove_link(file, path);
+  const std::vector<hsize_t> dims(extent.begin(), extent.end());
+  const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
+  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation.get(), 0);  // the same run gives the same bytes
+  if (std::find(extent.begin(), extent.end(), 0) == extent.end()) {
+    const std::vector<hsize_t> chunk = chunk_of(extent);
+    H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
+    if (size_of(element) > 1) H5Pset_shuffle(creation.get());
+    H5Pset_deflate(creation.get(), 1);
+    H5Pset_fletcher32(creation.get());
+  }
+  Handle dataset(
+      H5Dcreate2(file, path.c_str(), type_of(element).get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT),
+      H5Dclose);
+  if (!dataset) fail(place, path, "cannot create a dataset");
+  return dataset;
+}
+
 }  // namespace
 
 Handle make_group(hid_t file, const std::string& path, const std::string& place) {
@@ -64,27 +88,25 @@ Handle make_group(hid_t file, const std::string& path, const std::string& place)
 
 void write_raw(hid_t file, const std::string& path, Element element, const Extent& extent, const void* data,
                const std::string& place) {
-  const std::size_t slash = path.rfind('/');
-  if (slash != 0) make_group(file, path.substr(0, slash), place);
-  remove_link(file, path);
-  const std::vector<hsize_t> dims(extent.begin(), extent.end());
-  const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
-  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_obj_track_times(creation.get(), 0);  // the same run gives the same bytes
+  const Handle dataset = create_dataset(file, path, element, extent, place);
   const bool empty = std::find(extent.begin(), extent.end(), 0) != extent.end();
-  if (!empty) {
-    const std::vector<hsize_t> chunk = chunk_of(extent);
-    H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
-    if (size_of(element) > 1) H5Pset_shuffle(creation.get());
-    H5Pset_deflate(creation.get(), 1);
-    H5Pset_fletcher32(creation.get());
-  }
-  const Handle type = type_of(element);
-  const Handle dataset(
-      H5Dcreate2(file, path.c_str(), type.get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT), H5Dclose);
-  if (!dataset) fail(place, path, "cannot create a dataset");
-  if (!empty && H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+  if (!empty && H5Dwrite(dataset.get(), type_of(element).get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
     fail(place, path, "cannot write a dataset");
+}
+
+void write_parts(hid_t file, const std::string& path, Element element, const Extent& extent,
+                 std::span<const void* const> parts, const std::string& place) {
+  const Handle dataset = create_dataset(file, path, element, extent, place);
+  const Handle type = type_of(element), space(H5Dget_space(dataset.get()), H5Sclose);
+  std::vector<hsize_t> begin(extent.size(), 0), count(extent.begin(), extent.end());
+  count[0] = 1;
+  const Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
+  for (const void* part : parts) {
+    if (H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, begin.data(), nullptr, count.data(), nullptr) < 0 ||
+        H5Dwrite(dataset.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, part) < 0)
+      fail(place, path, "cannot write a dataset");
+    ++begin[0];
+  }
 }
 
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place) {

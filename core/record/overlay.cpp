@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of hit, missed and wasted pairs per cell, by population count over the bitmaps' rows.
+// Which support belongs to the selected heads, and counts of hit, missed and wasted pairs per cell, by population count
+// over the bitmaps' rows.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -40,6 +41,18 @@ void add(std::vector<std::uint32_t>& counts, std::int64_t row_offset, std::int64
 }
 
 }  // namespace
+
+std::optional<int> support_group(const MethodSummary& method, const LayerMeta& layer, HeadSelector head) {
+  using Kind = HeadSelector::Kind;
+  if (!layer.is_full()) return std::nullopt;
+  if (num_support_groups(method.scope, layer.num_q_heads, layer.num_kv_heads) == 1) return 0;
+  if (head.kind == Kind::mean) return std::nullopt;
+  const bool group = head.kind == Kind::group;
+  if (head.index < 0 || head.index >= (group ? layer.num_kv_heads : layer.num_q_heads)) return std::nullopt;
+  if (group && method.scope == SupportScope::q_head && layer.group_size() > 1) return std::nullopt;
+  const std::int64_t first = group ? head.index * layer.group_size() : head.index;
+  return static_cast<int>(headroom::support_group(method.scope, first, layer.num_q_heads, layer.num_kv_heads));
+}
 
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
                             TileAddress address) {

@@ -2,120 +2,145 @@
 #include "record/record_json.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "base/error.h"
+#include "base/json_fields.h"
 
 namespace headroom::record {
 namespace {
 
 using nlohmann::json;
 
-json number(double value) {
-  return std::isfinite(value) ? json(value) : json(nullptr);
-}
-json number(const std::optional<double>& value) {
-  return value ? number(*value) : json(nullptr);
-}
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double most = 1e300;  // of a plain number
+constexpr std::int64_t most_whole = 1LL << 53;
+constexpr std::size_t max_layers = 1024;
+constexpr std::int64_t max_heads = 1024;
+constexpr std::size_t max_baselines = 16;
+constexpr std::size_t max_samples = 100'000;
+constexpr std::size_t max_parameters = 64;
+constexpr std::size_t max_answer_bytes = 16u << 20;
+constexpr std::array<std::string_view, 3> budget_kind_names = {"tokens", "fraction", "mass"};
 
-json quartiles(const Quartiles& q) {
-  return {{"median", number(q.median)}, {"q1", number(q.q1)}, {"q3", number(q.q3)}, {"repeats", q.repeats}};
-}
-
-std::string dump(const json& value) {
-  return value.dump(1, ' ', false, json::error_handler_t::replace);
-}
-
-/// Typed access to the fields of one JSON object, with errors that name the field.
-class Fields {
- public:
-  Fields(const json& object, std::string place) : object_(object), place_(std::move(place)) {
-    if (!object.is_object()) throw input_error(place_, "expected a JSON object", "object", object.type_name());
+/// The field's place among `names`.
+template <typename Value, std::size_t N, typename Name>
+Value one_of(Fields& fields, const char* field, const std::array<Name, N>& names) {
+  const std::string found = fields.string(field, 32);
+  std::string expected;
+  for (std::size_t i = 0; i < N; ++i) {
+    if (found == names[i]) return static_cast<Value>(i);
+    expected += (i == 0 ? "" : i + 1 == N ? " or " : ", ") + std::string(names[i]);
   }
-  const json& at(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) throw input_error(place_, std::string("field \"") + key + "\" is missing");
-    return *found;
-  }
-  bool is_null(const char* key) const { return at(key).is_null(); }
-  /// Whether the field is there and not null.
-  bool has(const char* key) const {
-    const auto found = object_.find(key);
-    return found != object_.end() && !found->is_null();
-  }
-  std::string text(const char* key) const {
-    if (!at(key).is_string()) wrong(key, "string");
-    return at(key).get<std::string>();
-  }
-  bool flag(const char* key) const {
-    if (!at(key).is_boolean()) wrong(key, "true or false");
-    return at(key).get<bool>();
-  }
-  double real(const char* key) const {
-    if (at(key).is_null()) return std::numeric_limits<double>::quiet_NaN();
-    if (!at(key).is_number()) wrong(key, "number");
-    return at(key).get<double>();
-  }
-  std::optional<double> optional_real(const char* key) const {
-    if (at(key).is_null()) return std::nullopt;
-    return real(key);
-  }
-  std::int64_t integer(const char* key, std::int64_t least, std::int64_t most) const {
-    const json& value = at(key);
-    const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most) &&
-                                                       static_cast<std::int64_t>(value.get<std::uint64_t>()) >= least
-                                                 : value.is_number_integer() && value.get<std::int64_t>() >= least &&
-                                                       value.get<std::int64_t>() <= most;
-    if (!fits) wrong(key, ("integer from " + std::to_string(least) + " to " + std::to_string(most)).c_str());
-    return value.get<std::int64_t>();
-  }
-  std::vector<std::string> texts(const char* key, std::size_t limit) const {
-    const json& value = at(key);
-    if (!value.is_array() || value.size() > limit) wrong(key, "short array of strings");
-    std::vector<std::string> result;
-    for (const json& item : value) {
-      if (!item.is_string()) wrong(key, "array of strings");
-      result.push_back(item.get<std::string>());
-    }
-    return result;
-  }
-  Quartiles quartiles(const char* key) const {
-    const Fields inner(at(key), place_ + ", field \"" + key + "\"");
-    return {inner.real("median"), inner.real("q1"), inner.real("q3"),
-            static_cast<int>(inner.integer("repeats", 0, 1'000'000))};
-  }
-  [[noreturn]] void wrong(const char* key, const char* expected) const {
-    throw input_error(place_, std::string("field \"") + key + "\" is not valid", expected, short_dump(at(key)));
-  }
-
- private:
-  static std::string short_dump(const json& value) {
-    std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-    return text.size() > 60 ? text.substr(0, 60) + "…" : text;
-  }
-  const json& object_;
-  std::string place_;
-};
-
-json parse(const std::string& text, const std::string& place) {
-  // The callback bounds the nesting: these objects are two levels deep.
-  bool too_deep = false;
-  try {
-    json value = json::parse(text, [&](int depth, json::parse_event_t, json&) {
-      too_deep = too_deep || depth > 8;
-      return depth <= 8;
-    });
-    if (!too_deep) return value;
-  } catch (const json::exception&) {
-  }
-  throw input_error(place, too_deep ? "JSON is nested too deeply" : "not valid JSON");
+  fields.fail(field, expected, "\"" + found + "\"");
 }
 
-constexpr std::int64_t huge = 1LL << 53;
+template <typename Value, typename Name, std::size_t N>
+std::string name_of(Value value, const std::array<Name, N>& names) {
+  return std::string(names[static_cast<std::size_t>(value)]);
+}
+
+Budget budget_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  Budget budget;
+  budget.kind = one_of<BudgetKind>(fields, "kind", budget_kind_names);
+  const bool tokens = budget.kind == BudgetKind::tokens;
+  budget.value = fields.number("value", 0, tokens ? 1e9 : 1);
+  if (!(budget.value > 0) || (tokens && budget.value != std::floor(budget.value)))
+    fields.fail("value", tokens ? "a whole number of keys" : "a share above 0", std::to_string(budget.value));
+  return budget;
+}
+
+Quartiles quartiles_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  return {fields.number_or("median", nan, 0, most), fields.number_or("q1", nan, 0, most),
+          fields.number_or("q3", nan, 0, most), static_cast<int>(fields.integer("repeats", 0, 1'000'000))};
+}
+
+ForcedComparison forced_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  ForcedComparison forced;
+  forced.positions = fields.integer("positions", 0, most_whole);
+  forced.kl_mean = fields.number_or("kl_mean", nan, 0, most);
+  forced.kl_p95 = fields.number_or("kl_p95", nan, 0, most);
+  forced.top1_flips = fields.integer("top1_flips", 0, forced.positions);
+  if (fields.has("first_divergence"))
+    forced.first_divergence = fields.integer("first_divergence", 0, std::max<std::int64_t>(forced.positions - 1, 0));
+  return forced;
+}
+
+TimingPlan plan_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  TimingPlan plan;
+  plan.source = fields.string("source", 32);
+  plan.times = fields.string("times", 32);
+  plan.machine = fields.string("machine");
+  plan.dtype = fields.string("dtype", 16);
+  plan.threads = fields.integer("threads", 0, 1 << 20);
+  plan.dense_backend = fields.string("dense_backend", 64);
+  plan.density = fields.number_or("density", nan, 0, 1.0000001);
+  for (const auto& item : fields.array("layers", max_layers)) {
+    Fields layer(item, place + ".layers");
+    plan.layers.push_back({one_of<LayerRun>(layer, "run", layer_run_names), layer.number_or("dense_ms", nan, 0, most),
+                           layer.number_or("sparse_ms", nan, 0, most)});
+  }
+  return plan;
+}
+
+std::map<std::string, std::string> parameters_from_json(const json& object, Fields& fields) {
+  std::map<std::string, std::string> parameters;
+  if (object.size() > max_parameters) fields.fail("parameters", "at most 64 entries", headroom::describe(object));
+  for (const auto& [name, value] : object.items()) {
+    if (!value.is_string() || name.size() > 64 || value.get_ref<const std::string&>().size() > 1024)
+      fields.fail("parameters", "short texts", headroom::describe(value));
+    parameters.emplace(name, value.get<std::string>());
+  }
+  return parameters;
+}
+
+std::array<double, num_stages> stage_row(const json& row, Fields& fields) {
+  std::array<double, num_stages> values{};
+  if (!row.is_array() || row.size() != num_stages)
+    fields.fail("layer_stages_ms", "lists of 8 numbers", headroom::describe(row));
+  for (std::size_t i = 0; i < num_stages; ++i) {
+    if (!row[i].is_number() && !row[i].is_null())
+      fields.fail("layer_stages_ms", "lists of 8 numbers", headroom::describe(row[i]));
+    values[i] = row[i].is_null() ? nan : row[i].get<double>();
+  }
+  return values;
+}
+
+/// The lists that Arrays::beside leaves out.
+void read_arrays(MethodSummary& s, Fields& fields) {
+  if (fields.has("ttft_samples_ms")) s.ttft_samples = fields.numbers("ttft_samples_ms", max_samples);
+  if (fields.has("layer_stages_ms"))
+    for (const auto& row : fields.array("layer_stages_ms", max_layers))
+      s.layer_stages.push_back(stage_row(row, fields));
+  if (fields.has("output_l2_per_layer")) s.output_l2_per_layer = fields.numbers("output_l2_per_layer", max_layers);
+  if (fields.has("answer_ids"))
+    for (const auto id : fields.integers("answer_ids", 1 << 17, 0, std::numeric_limits<std::int32_t>::max()))
+      s.answer_ids.push_back(static_cast<std::int32_t>(id));
+  s.answer = fields.string_or("text", {}, max_answer_bytes);
+}
+
+LayerMeta layer_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  LayerMeta layer;
+  layer.kind = fields.string("kind", 32);
+  const std::int64_t least = layer.is_full() ? 1 : 0;
+  layer.num_q_heads = fields.integer("num_q_heads", least, max_heads);
+  layer.num_kv_heads = fields.integer("num_kv_heads", least, max_heads);
+  // Both or none: group_size() divides by one and head groups by the other.
+  if (layer.num_kv_heads == 0 ? layer.num_q_heads != 0
+                              : layer.num_q_heads == 0 || layer.num_q_heads % layer.num_kv_heads != 0)
+    fields.fail("num_kv_heads", "a divisor of num_q_heads, " + std::to_string(layer.num_q_heads),
+                std::to_string(layer.num_kv_heads));
+  layer.head_dim = fields.integer("head_dim", least, 1024);
+  layer.window = fields.integer("window", 0, most_whole);
+  layer.scale = fields.number("scale", 0, 1e6);
+  return layer;
+}
 
 }  // namespace
 
@@ -126,214 +151,227 @@ bool is_method_id(std::string_view id) {
   });
 }
 
-std::string meta_to_json(const RunMeta& m, const std::vector<std::string>& methods) {
-  return dump({{"schema_version", schema_version},
-               {"run_id", m.run_id},
-               {"created", m.created},
-               {"program_version", m.program_version},
-               {"spec", m.spec_json},
-               {"model_name", m.model_name},
-               {"model_path", m.model_path},
-               {"model_sha256", m.model_sha256},
-               {"architecture", m.architecture},
-               {"device", m.device},
-               {"dtype", m.dtype},
-               {"context", m.context},
-               {"num_layers", m.num_layers},
-               {"num_q_heads", m.num_q_heads},
-               {"num_kv_heads", m.num_kv_heads},
-               {"head_dim", m.head_dim},
-               {"layer_kinds", m.layer_kinds},
-               {"scale", number(m.scale)},
-               {"indexer_path", m.indexer_path},
-               {"indexer_sha256", m.indexer_sha256},
-               {"indexer_trained_length", m.indexer_trained_length},
-               {"task", m.task},
-               {"task_reference", m.task_reference},
-               {"warmups", m.warmups},
-               {"curve_rows", m.curve_rows},
-               {"kept_note", m.kept_note},
-               {"complete", m.complete},
-               {"methods", methods}});
+json to_json(const Budget& budget) {
+  json object = {{"kind", name_of(budget.kind, budget_kind_names)}};
+  if (budget.kind == BudgetKind::tokens)
+    object["value"] = static_cast<std::int64_t>(budget.value);
+  else
+    object["value"] = budget.value;
+  return object;
 }
 
-RunMeta meta_from_json(const std::string& text, std::vector<std::string>& methods, const std::string& place) {
-  const json object = parse(text, place);
-  const Fields f(object, place);
-  const std::int64_t version = f.integer("schema_version", 0, huge);
-  if (version != schema_version)
-    throw input_error(place, "written by another version of the program", "schema " + std::to_string(schema_version),
-                      std::to_string(version));
-  RunMeta m;
-  m.run_id = f.text("run_id");
-  m.created = f.text("created");
-  m.program_version = f.text("program_version");
-  m.spec_json = f.text("spec");
-  m.model_name = f.text("model_name");
-  m.model_path = f.text("model_path");
-  m.model_sha256 = f.text("model_sha256");
-  m.architecture = f.text("architecture");
-  m.device = f.text("device");
-  m.dtype = f.text("dtype");
-  m.context = f.integer("context", 0, huge);
-  m.num_layers = f.integer("num_layers", 1, 1024);
-  m.num_q_heads = f.integer("num_q_heads", 1, 1024);
-  m.num_kv_heads = f.integer("num_kv_heads", 1, m.num_q_heads);
-  if (m.num_q_heads % m.num_kv_heads != 0) f.wrong("num_kv_heads", "a divisor of num_q_heads");
-  m.head_dim = f.integer("head_dim", 1, 1024);
-  m.layer_kinds = f.texts("layer_kinds", 1024);
-  if (static_cast<std::int64_t>(m.layer_kinds.size()) != m.num_layers) f.wrong("layer_kinds", "one kind a layer");
-  m.scale = f.real("scale");
-  if (!std::isfinite(m.scale)) f.wrong("scale", "finite number");
-  m.indexer_path = f.text("indexer_path");
-  m.indexer_sha256 = f.text("indexer_sha256");
-  m.indexer_trained_length = f.integer("indexer_trained_length", 0, huge);
-  m.task = f.text("task");
-  m.task_reference = f.text("task_reference");
-  m.warmups = f.integer("warmups", 0, huge);
-  m.curve_rows = f.integer("curve_rows", 0, huge);
-  m.kept_note = f.text("kept_note");
-  m.complete = f.flag("complete");
-  methods = f.texts("methods", 256);
-  std::set<std::string> seen;
-  for (const auto& id : methods)
-    if (!is_method_id(id) || !seen.insert(id).second) f.wrong("methods", "distinct method ids");
-  return m;
+json to_json(const Quartiles& quartiles) {
+  return {{"median", json_number(quartiles.median)},
+          {"q1", json_number(quartiles.q1)},
+          {"q3", json_number(quartiles.q3)},
+          {"repeats", quartiles.repeats}};
 }
 
-json plan_to_json(const TimingPlan& plan) {
+json to_json(const TimingPlan& plan) {
   json layers = json::array();
   for (const LayerPlan& layer : plan.layers)
-    layers.push_back({{"run", layer_run_names[static_cast<std::size_t>(layer.run)]},
-                      {"dense_ms", number(layer.dense_ms)},
-                      {"sparse_ms", number(layer.sparse_ms)}});
-  return {{"source", plan.source},           {"times", plan.times},
-          {"machine", plan.machine},         {"dtype", plan.dtype},
-          {"threads", plan.threads},         {"dense_backend", plan.dense_backend},
-          {"density", number(plan.density)}, {"layers", layers}};
+    layers.push_back({{"run", name_of(layer.run, layer_run_names)},
+                      {"dense_ms", json_number(layer.dense_ms)},
+                      {"sparse_ms", json_number(layer.sparse_ms)}});
+  return {{"source", plan.source},
+          {"times", plan.times},
+          {"machine", plan.machine},
+          {"dtype", plan.dtype},
+          {"threads", plan.threads},
+          {"dense_backend", plan.dense_backend},
+          {"density", json_number(plan.density)},
+          {"layers", layers}};
 }
 
-namespace {
+json layer_runs_json(const TimingPlan& plan) {
+  json layers = json::array();
+  for (const LayerPlan& layer : plan.layers)
+    layers.push_back(layer.run == LayerRun::other ? json(nullptr) : json(name_of(layer.run, layer_run_names)));
+  return layers;
+}
 
-constexpr std::size_t max_baselines = 16;
+json to_json(const ForcedComparison& forced) {
+  return {{"positions", forced.positions},
+          {"kl_mean", json_number(forced.kl_mean)},
+          {"kl_p95", json_number(forced.kl_p95)},
+          {"top1_flips", forced.top1_flips},
+          {"first_divergence", forced.first_divergence ? json(*forced.first_divergence) : json(nullptr)}};
+}
 
-TimingPlan plan_from_json(const json& object, const std::string& place) {
-  const Fields f(object, place);
-  TimingPlan plan;
-  plan.source = f.text("source");
-  plan.times = f.text("times");
-  plan.machine = f.text("machine");
-  plan.dtype = f.text("dtype");
-  plan.threads = f.integer("threads", 0, 1 << 20);
-  plan.dense_backend = f.text("dense_backend");
-  plan.density = f.real("density");
-  const json& layers = f.at("layers");
-  if (!layers.is_array() || layers.size() > 1024) f.wrong("layers", "an entry a layer");
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Fields entry(layers[i], place + ", layer " + std::to_string(i));
-    const std::string run = entry.text("run");
-    const auto name = std::find(layer_run_names.begin(), layer_run_names.end(), run);
-    if (name == layer_run_names.end()) entry.wrong("run", "dense, sparse or other");
-    plan.layers.push_back(
-        {static_cast<LayerRun>(name - layer_run_names.begin()), entry.real("dense_ms"), entry.real("sparse_ms")});
+json to_json(const MethodSummary& s, Arrays arrays) {
+  const bool inside = arrays == Arrays::inside;
+  json object = {
+      {"id", s.id},
+      {"name", s.name},
+      {"title", s.title},
+      {"role", name_of(s.role, method_role_names)},
+      {"scope", name_of(s.scope, support_scope_names)},
+      {"score", name_of(s.score, score_kind_names)},
+      {"look", s.look},
+      {"parameters", s.parameters},
+      {"fingerprint", s.fingerprint},
+      {"budget", s.budget ? to_json(*s.budget) : json(nullptr)},
+      {"budget_tokens", s.budget_tokens},
+      {"granularity", s.granularity},
+      {"density", json_number(s.density)},
+      {"plan", s.plan},
+      {"plan_layers", s.timing_plan ? layer_runs_json(*s.timing_plan) : json(nullptr)},
+      {"timing_plan", s.timing_plan ? to_json(*s.timing_plan) : json(nullptr)},
+      {"baselines", json::array()},
+      {"backend", s.backend},
+      {"label", s.label},
+      {"causal", s.causal},
+      {"ttft_ms", to_json(s.ttft)},
+      {"captured_mass", {{"mean", json_number(s.captured_mass_mean)}, {"min", json_number(s.captured_mass_min)}}},
+      {"oracle_recall", nullptr},
+      {"kl_to_dense", json_number(s.kl_to_dense)},
+      {"top1_agrees", s.top1_agrees ? json(*s.top1_agrees) : json(nullptr)},
+      {"forced", s.forced ? to_json(*s.forced) : json(nullptr)},
+       {"answer_cut", s.answer_cut},
+      {"task_score", json_number(s.task_score)},
+      {"peak_bytes", s.peak_bytes},
+      {"complete", s.complete}};
+  for (const auto& baseline : s.baselines)
+    object["baselines"].push_back({{"backend", baseline.backend}, {"ttft_ms", to_json(baseline.ttft)}});
+  for (std::size_t i = 0; i < num_stages; ++i) {
+    const std::string stage(stage_names[i]);
+    object["stages_ms"][stage] = json_number(s.stages[i].median);
+    object["stages_quartiles_ms"][stage] = to_json(s.stages[i]);
   }
-  return plan;
+  if (s.oracle_recall_mean)
+    object["oracle_recall"] = {{"mean", json_number(*s.oracle_recall_mean)},
+                               {"mean_95", json_number(s.oracle_recall_95_mean)}};
+  if (!inside) return object;
+  object["captured_mass"]["per_layer"] = json_numbers(s.captured_mass_per_layer);
+  if (s.oracle_recall_mean) object["oracle_recall"]["per_layer"] = json_numbers(s.oracle_recall_per_layer);
+  object["output_l2_per_layer"] = json_numbers(s.output_l2_per_layer);
+  object["ttft_samples_ms"] = json_numbers(s.ttft_samples);
+  object["layer_stages_ms"] = json::array();
+  for (const auto& row : s.layer_stages) object["layer_stages_ms"].push_back(json_numbers({row.begin(), row.end()}));
+  object["answer_ids"] = s.answer_ids;
+  object["text"] = s.answer;
+  return object;
 }
 
-std::vector<TimedBaseline> baselines_from_json(const json& list, const std::string& place) {
-  if (!list.is_array() || list.size() > max_baselines)
-    throw input_error(place, "not a short list", "at most 16 entries");
-  std::vector<TimedBaseline> baselines;
-  for (const json& item : list) {
-    const Fields f(item, place);
-    baselines.push_back({f.text("backend"), f.quartiles("ttft_ms")});
-  }
-  return baselines;
-}
-
-}  // namespace
-
-std::string summary_to_json(const MethodSummary& s) {
-  json budget = nullptr;
-  if (s.budget) {
-    const char* kinds[] = {"tokens", "fraction", "mass"};
-    budget = {{"kind", kinds[static_cast<int>(s.budget->kind)]}, {"value", number(s.budget->value)}};
-  }
-  json stages = json::object();
-  for (std::size_t i = 0; i < num_stages; ++i) stages[std::string(stage_names[i])] = quartiles(s.stages[i]);
-  json baselines = json::array();
-  for (const auto& b : s.baselines) baselines.push_back({{"backend", b.backend}, {"ttft_ms", quartiles(b.ttft)}});
-  return dump({{"id", s.id},
-               {"name", s.name},
-               {"budget", budget},
-               {"budget_tokens", s.budget_tokens},
-               {"granularity", s.granularity},
-               {"density", number(s.density)},
-               {"backend", s.backend},
-               {"label", s.label},
-               {"plan", s.plan},
-               {"timing_plan", s.timing_plan ? plan_to_json(*s.timing_plan) : json(nullptr)},
-               {"baselines", baselines},
-               {"causal", s.causal},
-               {"ttft_ms", quartiles(s.ttft)},
-               {"stages_ms", stages},
-               {"captured_mass_mean", number(s.captured_mass_mean)},
-               {"captured_mass_min", number(s.captured_mass_min)},
-               {"oracle_recall_mean", number(s.oracle_recall_mean)},
-               {"oracle_recall_95_mean", number(s.oracle_recall_95_mean)},
-               {"kl_to_dense", number(s.kl_to_dense)},
-               {"top1_agrees", s.top1_agrees ? json(*s.top1_agrees) : json(nullptr)},
-               {"task_score", number(s.task_score)},
-               {"peak_bytes", s.peak_bytes},
-               {"complete", s.complete}});
-}
-
-MethodSummary summary_from_json(const std::string& text, const std::string& place) {
-  const json object = parse(text, place);
-  const Fields f(object, place);
+MethodSummary method_summary_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
   MethodSummary s;
-  s.id = f.text("id");
-  s.name = f.text("name");
-  if (!f.is_null("budget")) {
-    const Fields b(f.at("budget"), place + ", field \"budget\"");
-    const std::string kind = b.text("kind");
-    Budget budget;
-    if (kind == "tokens")
-      budget.kind = BudgetKind::tokens;
-    else if (kind == "fraction")
-      budget.kind = BudgetKind::fraction;
-    else if (kind == "mass")
-      budget.kind = BudgetKind::mass;
-    else
-      b.wrong("kind", "tokens, fraction or mass");
-    budget.value = b.real("value");
-    const double most = budget.kind == BudgetKind::tokens ? 1e9 : 1;
-    if (!(budget.value > 0 && budget.value <= most)) b.wrong("value", "a budget in range");
-    s.budget = budget;
+  s.id = fields.string("id", 64);
+  if (!is_method_id(s.id)) fields.fail("id", "a method id", "\"" + s.id + "\"");
+  s.name = fields.string("name", 64);
+  s.title = fields.string("title", 256);
+  s.role = one_of<MethodRole>(fields, "role", method_role_names);
+  s.scope = one_of<SupportScope>(fields, "scope", support_scope_names);
+  s.score = one_of<ScoreKind>(fields, "score", score_kind_names);
+  s.look = static_cast<int>(fields.integer("look", 0, num_method_looks - 1));
+  s.parameters = parameters_from_json(fields.object("parameters"), fields);
+  s.fingerprint = fields.string("fingerprint", 64);
+  if (s.fingerprint.find_first_not_of("0123456789abcdef") != std::string::npos)
+    fields.fail("fingerprint", "hexadecimal digits", "\"" + s.fingerprint + "\"");
+  if (fields.has("budget")) s.budget = budget_from_json(fields.object("budget"), place + ".budget");
+  s.budget_tokens = fields.integer("budget_tokens", 0, most_whole);
+  s.granularity = fields.integer("granularity", 1, 1 << 20);
+  s.density = fields.number_or("density", nan, 0, 1.0000001);
+  s.plan = fields.string("plan");
+  if (fields.has("timing_plan")) s.timing_plan = plan_from_json(fields.object("timing_plan"), place + ".timing_plan");
+  for (const auto& item : fields.array("baselines", max_baselines)) {
+    Fields baseline(item, place + ".baselines");
+    const auto backend = baseline.string("backend", 64);
+    s.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), place + ".baselines.ttft_ms")});
   }
-  s.budget_tokens = f.integer("budget_tokens", 0, huge);
-  s.granularity = f.integer("granularity", 1, 1 << 20);
-  s.density = f.real("density");
-  s.backend = f.text("backend");
-  s.label = f.text("label");
-  s.plan = f.text("plan");
-  s.causal = f.flag("causal");
-  // Both came after the first records of this schema.
-  if (f.has("timing_plan")) s.timing_plan = plan_from_json(f.at("timing_plan"), place + ", field \"timing_plan\"");
-  if (f.has("baselines")) s.baselines = baselines_from_json(f.at("baselines"), place + ", field \"baselines\"");
-  s.ttft = f.quartiles("ttft_ms");
-  const Fields stages(f.at("stages_ms"), place + ", field \"stages_ms\"");
-  for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = stages.quartiles(std::string(stage_names[i]).c_str());
-  s.captured_mass_mean = f.real("captured_mass_mean");
-  s.captured_mass_min = f.real("captured_mass_min");
-  s.oracle_recall_mean = f.optional_real("oracle_recall_mean");
-  s.oracle_recall_95_mean = f.optional_real("oracle_recall_95_mean");
-  s.kl_to_dense = f.optional_real("kl_to_dense");
-  if (!f.is_null("top1_agrees")) s.top1_agrees = f.flag("top1_agrees");
-  s.task_score = f.optional_real("task_score");
-  s.peak_bytes = f.integer("peak_bytes", 0, huge);
-  s.complete = f.flag("complete");
+  s.backend = fields.string("backend");
+  s.label = fields.string("label");
+  s.causal = fields.boolean("causal");
+  s.ttft = quartiles_from_json(fields.object("ttft_ms"), place + ".ttft_ms");
+  Fields stages(fields.object("stages_quartiles_ms"), place + ".stages_quartiles_ms");
+  for (std::size_t i = 0; i < num_stages; ++i) {
+    const std::string stage(stage_names[i]);
+    s.stages[i] = quartiles_from_json(stages.object(stage.c_str()), place + ".stages_quartiles_ms." + stage);
+  }
+  Fields captured(fields.object("captured_mass"), place + ".captured_mass");
+  s.captured_mass_mean = captured.number_or("mean", nan, -most, most);
+  s.captured_mass_min = captured.number_or("min", nan, -most, most);
+  if (captured.has("per_layer")) s.captured_mass_per_layer = captured.numbers("per_layer", max_layers);
+  if (fields.has("oracle_recall")) {
+    Fields recall(fields.object("oracle_recall"), place + ".oracle_recall");
+    s.oracle_recall_mean = recall.number_or("mean", nan, -most, most);
+    s.oracle_recall_95_mean = recall.optional_number("mean_95", -most, most);
+    if (recall.has("per_layer")) s.oracle_recall_per_layer = recall.numbers("per_layer", max_layers);
+  }
+  s.kl_to_dense = fields.optional_number("kl_to_dense", -most, most);
+  if (fields.has("top1_agrees")) s.top1_agrees = fields.boolean("top1_agrees");
+  s.answer_cut = fields.boolean_or("answer_cut", false);
+  if (fields.has("forced")) s.forced = forced_from_json(fields.object("forced"), place + ".forced");
+  s.task_score = fields.optional_number("task_score", 0, 100);
+  s.peak_bytes = fields.integer("peak_bytes", 0, most_whole);
+  s.complete = fields.boolean("complete");
+  read_arrays(s, fields);
   return s;
+}
+
+json to_json(const RunMeta& m) {
+  json layers = json::array();
+  for (const LayerMeta& layer : m.layers)
+    layers.push_back({{"kind", layer.kind},
+                      {"num_q_heads", layer.num_q_heads},
+                      {"num_kv_heads", layer.num_kv_heads},
+                      {"head_dim", layer.head_dim},
+                      {"window", layer.window},
+                      {"scale", json_number(layer.scale)}});
+  json object = {{"model", m.model_name},
+                 {"model_path", m.model_path},
+                 {"model_sha256", m.model_sha256},
+                 {"architecture", m.architecture},
+                 {"device", m.device},
+                 {"dtype", m.dtype},
+                 {"context", m.context},
+                 {"run_id", m.run_id},
+                 {"created", m.created},
+                 {"program_version", m.program_version},
+                 {"layers", layers},
+                 {"warmups", m.warmups},
+                 {"curve_rows", m.curve_rows},
+                 {"kept_note", m.kept_note},
+                 {"complete", m.complete},
+                 {"spec", m.spec_json},
+                 {"task", m.task.empty() ? json(nullptr) : json(m.task)},
+                 {"task_reference", m.task_reference.empty() ? json(nullptr) : json(m.task_reference)},
+                 {"indexer", nullptr}};
+  if (!m.indexer_path.empty())
+    object["indexer"] = {
+        {"path", m.indexer_path}, {"sha256", m.indexer_sha256}, {"trained_length", m.indexer_trained_length}};
+  return object;
+}
+
+RunMeta run_meta_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  RunMeta m;
+  m.model_name = fields.string("model");
+  m.model_path = fields.string("model_path");
+  m.model_sha256 = fields.string("model_sha256", 64);
+  m.architecture = fields.string("architecture");
+  m.device = fields.string("device");
+  m.dtype = fields.string("dtype", 16);
+  m.context = fields.integer("context", 0, most_whole);
+  m.run_id = fields.string("run_id", 64);
+  m.created = fields.string("created", 64);
+  m.program_version = fields.string("program_version", 64);
+  for (const auto& layer : fields.array("layers", max_layers))
+    m.layers.push_back(layer_from_json(layer, place + ".layers[" + std::to_string(m.layers.size()) + "]"));
+  m.warmups = fields.integer("warmups", 0, 1'000'000);
+  m.curve_rows = fields.integer("curve_rows", 0, 1'000'000);
+  m.kept_note = fields.string("kept_note", 1 << 16);
+  m.complete = fields.boolean("complete");
+  m.spec_json = fields.string("spec", Fields::long_text);
+  m.task = fields.string_or("task", {});
+  m.task_reference = fields.string_or("task_reference", {}, 1 << 20);
+  if (fields.has("indexer")) {
+    Fields indexer(fields.object("indexer"), place + ".indexer");
+    m.indexer_path = indexer.string("path");
+    m.indexer_sha256 = indexer.string("sha256", 64);
+    m.indexer_trained_length = indexer.integer("trained_length", 0, most_whole);
+  }
+  return m;
 }
 
 }  // namespace headroom::record

@@ -1,32 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-// The texts of a record: metadata and method summaries as JSON. Arrays live in datasets of their own, not here.
-// Internal to core/record.
+// The one JSON form of what is said of a run and of a method: in records, in messages between window and engine and in
+// `run --json` (docs: command line). No NaN: values that do not exist are null. Readers take hostile input: they check
+// type, size and range of every field and throw input errors that name `place` and the field; fields that they do not
+// know are ignored.
 #pragma once
 
 #include <array>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "record/types.h"
 
 namespace headroom::record {
 
-/// Text of /meta/json. `methods` are the ids in their order.
-std::string meta_to_json(const RunMeta& meta, const std::vector<std::string>& methods);
-/// Throws input errors that name `place` and the field.
-RunMeta meta_from_json(const std::string& text, std::vector<std::string>& methods, const std::string& place);
-
-/// Text of /methods/<id>/summary_json: everything but arrays and the answer.
-std::string summary_to_json(const MethodSummary& summary);
-MethodSummary summary_from_json(const std::string& text, const std::string& place);
-
 /// Whether `id` may name a group: 1 to 64 of a-z A-Z 0-9 . _ - and not beginning with a dot.
+bool is_method_id(std::string_view id);
+
 /// By LayerRun.
 inline constexpr std::array layer_run_names = {"other", "dense", "sparse"};
-/// A plan as records and messages hold it; null for times that are not known.
-nlohmann::json plan_to_json(const TimingPlan& plan);
 
-bool is_method_id(std::string_view id);
+/// {kind: tokens|fraction|mass, value}
+nlohmann::json to_json(const Budget& budget);
+/// {median, q1, q3, repeats}, milliseconds.
+nlohmann::json to_json(const Quartiles& quartiles);
+/// {positions, kl_mean, kl_p95, top1_flips, first_divergence}
+nlohmann::json to_json(const ForcedComparison& forced);
+/// {source, times, machine, dtype, threads, dense_backend, density, layers: [{run, dense_ms, sparse_ms}]}
+nlohmann::json to_json(const TimingPlan& plan);
+/// What ran where in short: "dense" or "sparse" a layer, null for layers without full attention.
+nlohmann::json layer_runs_json(const TimingPlan& plan);
+
+/// Where the long lists and the answer's text are: in the JSON, or beside it in datasets of their own.
+enum class Arrays { inside, beside };
+
+/// One entry of `methods` of `run --json`, with everything else that a summary holds.
+nlohmann::json to_json(const MethodSummary& summary, Arrays arrays = Arrays::inside);
+/// Lists that are beside the JSON stay empty.
+MethodSummary method_summary_from_json(const nlohmann::json& json, const std::string& place = "method");
+
+/// The run's own fields of `run --json`.
+nlohmann::json to_json(const RunMeta& meta);
+RunMeta run_meta_from_json(const nlohmann::json& json, const std::string& place = "run");
 
 }  // namespace headroom::record

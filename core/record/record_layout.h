@@ -26,6 +26,13 @@ inline const char* support_name(SupportKind kind) {
   }
   return "";
 }
+inline std::string supports(std::string_view id, int number, SupportKind kind) {
+  return layer(id, number, std::string("supports/") + support_name(kind));
+}
+/// Attribute of a support's dataset: SHA-256 of the bitmap, or of one head group's.
+inline std::string checksum(SupportScope scope, std::size_t group) {
+  return scope == SupportScope::layer ? "sha256" : "sha256_" + std::to_string(group);
+}
 
 // Plausible limits; anything beyond is refused before it is allocated.
 inline constexpr std::int64_t max_tokens = 4LL << 20;

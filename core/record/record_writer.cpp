@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/error.h"
@@ -44,6 +46,7 @@ struct RecordWriter::Impl {
   RunMeta meta;
   std::int64_t length = 0;
   std::vector<std::string> methods;
+  std::map<std::string, SupportScope, std::less<>> scopes;  ///< by method
   bool created = false, finished = false;
 
   ~Impl() {
@@ -58,7 +61,17 @@ struct RecordWriter::Impl {
   void check_method(std::string_view method) const {
     require(std::find(methods.begin(), methods.end(), method) != methods.end(), "method without a summary");
   }
-  void check_layer(int layer) const { require(layer >= 0 && layer < meta.num_layers, "layer out of range"); }
+  /// The full layer that something of `method` is written for.
+  const LayerMeta& check_layer(std::string_view method, int layer) const {
+    check_method(method);
+    require(meta.is_full(layer), "not one of the model's full layers");
+    return meta.layer(layer);
+  }
+  std::int64_t support_groups(std::string_view method, int layer) const {
+    const LayerMeta& sizes = check_layer(method, layer);
+    return num_support_groups(scopes.find(method)->second, sizes.num_q_heads, sizes.num_kv_heads);
+  }
+  bool shared_by_layer(std::string_view method) const { return scopes.find(method)->second == SupportScope::layer; }
   template <typename T>
   void write(const std::string& path, const Extent& extent, const std::vector<T>& values) {
     std::int64_t count = 1;
@@ -66,7 +79,15 @@ struct RecordWriter::Impl {
     require(count == size_of(values), ("wrong number of values for " + path).c_str());
     hdf5::write<T>(id(), path, extent, values, place);
   }
-  void write_meta() { hdf5::write_text(id(), "/meta/json", meta_to_json(meta, methods), place); }
+  void write_json(const std::string& path, const nlohmann::json& object) {
+    hdf5::write_text(id(), path, object.dump(1, ' ', false, nlohmann::json::error_handler_t::replace), place);
+  }
+  void write_meta() {
+    nlohmann::json object = to_json(meta);
+    object["schema_version"] = schema_version;
+    object["methods"] = methods;
+    write_json("/meta/json", object);
+  }
 };
 
 RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens)
@@ -105,7 +126,8 @@ void RecordWriter::write_summary(const MethodSummary& s) {
   Impl& w = *impl_;
   if (std::find(w.methods.begin(), w.methods.end(), s.id) == w.methods.end()) w.methods.push_back(s.id);
   const auto path = [&](const char* name) { return layout::method(s.id, name); };
-  hdf5::write_text(w.id(), path("summary_json"), summary_to_json(s), w.place);
+  w.scopes[s.id] = s.scope;
+  w.write_json(path("summary_json"), to_json(s, Arrays::beside));
   hdf5::write_text(w.id(), path("answer"), s.answer, w.place);
   w.write(path("answer_ids"), {size_of(s.answer_ids)}, s.answer_ids);
   w.write(path("ttft_samples_ms"), {size_of(s.ttft_samples)}, s.ttft_samples);
@@ -115,7 +137,7 @@ void RecordWriter::write_summary(const MethodSummary& s) {
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
                                      std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
                                      std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {
-    require(values->empty() || size_of(*values) == w.meta.num_layers, "per-layer list is not one value a layer");
+    require(values->empty() || size_of(*values) == w.meta.num_layers(), "per-layer list is not one value a layer");
     w.write(path(name), {size_of(*values)}, *values);
   }
 }
@@ -124,7 +146,8 @@ void RecordWriter::write_head_statistics(std::string_view method, const HeadStat
   hdf5::Library library;
   Impl& w = *impl_;
   w.check_method(method);
-  require(statistics.layers == w.meta.num_layers && statistics.heads == w.meta.num_q_heads + 1, "statistics' shape");
+  require(statistics.layers == w.meta.num_layers() && statistics.heads == w.meta.max_q_heads() + 1,
+          "statistics' shape");
   require(size_of(statistics.names) <= layout::max_statistics, "too many statistics");
   std::vector<std::uint8_t> names(statistics.names.size() * layout::statistic_name_bytes, 0);
   for (std::size_t i = 0; i < statistics.names.size(); ++i) {
@@ -142,7 +165,7 @@ void RecordWriter::write_mass_curves(std::string_view method, const MassCurves& 
   hdf5::Library library;
   Impl& w = *impl_;
   w.check_method(method);
-  require(curves.layers == w.meta.num_layers && curves.heads == w.meta.num_q_heads + 1, "curves' shape");
+  require(curves.layers == w.meta.num_layers() && curves.heads == w.meta.max_q_heads() + 1, "curves' shape");
   w.write(layout::method(method, "mass_curves/budgets"), {size_of(curves.budgets)}, curves.budgets);
   w.write(layout::method(method, "mass_curves/values"), {curves.layers, curves.heads, 3, size_of(curves.budgets)},
           curves.values);
@@ -151,9 +174,8 @@ void RecordWriter::write_mass_curves(std::string_view method, const MassCurves& 
 void RecordWriter::write_thumbnails(std::string_view method, int layer, const std::vector<Thumbnail>& per_head) {
   hdf5::Library library;
   Impl& w = *impl_;
-  w.check_method(method);
-  w.check_layer(layer);
-  require(size_of(per_head) == w.meta.num_q_heads + 1, "one thumbnail a head and one for the mean");
+  const LayerMeta& sizes = w.check_layer(method, layer);
+  require(size_of(per_head) == sizes.num_q_heads + 1, "one thumbnail a head and one for the mean");
   const std::int64_t size = per_head.front().size, cell = per_head.front().cell;
   require(size >= 1 && size <= layout::max_thumbnail && cell >= 1 && size * cell >= w.length, "thumbnail's size");
   std::vector<float> max, mean;
@@ -169,44 +191,52 @@ void RecordWriter::write_thumbnails(std::string_view method, int layer, const st
   hdf5::write_attribute(w.id(), layout::layer(method, layer, "thumbnails"), "cell", cell, w.place);
 }
 
-void RecordWriter::write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap) {
+void RecordWriter::write_supports(std::string_view method, int layer, SupportKind kind,
+                                  std::span<const SupportBitmap> groups) {
   hdf5::Library library;
   Impl& w = *impl_;
-  w.check_method(method);
-  w.check_layer(layer);
-  require(bitmap.length() == w.length, "support's length is not the prompt's");
-  require(first_row_past_query(bitmap) < 0, "support holds keys after the query");
-  const std::string path = layout::layer(method, layer, std::string("supports/") + layout::support_name(kind));
-  hdf5::write<std::uint8_t>(w.id(), path, {bitmap.length(), bitmap.row_bytes()}, bitmap.bytes(), w.place);
-  hdf5::write_attribute(w.id(), path, "sha256", sha256(bitmap.bytes()), w.place);
+  require(size_of(groups) == w.support_groups(method, layer), "supports: one bitmap a head group");
+  std::vector<const void*> parts;
+  for (const SupportBitmap& bitmap : groups) {
+    require(bitmap.length() == w.length, "support's length is not the prompt's");
+    require(first_row_past_query(bitmap) < 0, "support holds keys after the query");
+    parts.push_back(bitmap.bytes().data());
+  }
+  const std::string path = layout::supports(method, layer, kind);
+  const std::int64_t row_bytes = groups.front().row_bytes();
+  if (w.shared_by_layer(method))
+    hdf5::write<std::uint8_t>(w.id(), path, {w.length, row_bytes}, groups.front().bytes(), w.place);
+  else
+    hdf5::write_parts(w.id(), path, Element::u8, {size_of(groups), w.length, row_bytes}, parts, w.place);
+  for (std::size_t group = 0; group < groups.size(); ++group)
+    hdf5::write_attribute(w.id(), path, layout::checksum(w.scopes.find(method)->second, group).c_str(),
+                          sha256(groups[group].bytes()), w.place);
 }
 
 void RecordWriter::write_mass_received(std::string_view method, int layer, std::int64_t heads,
                                        const std::vector<float>& values) {
   hdf5::Library library;
-  impl_->check_method(method);
-  impl_->check_layer(layer);
-  require(heads == impl_->meta.num_q_heads + 1, "mass received: one row a head and one for the mean");
+  require(heads == impl_->check_layer(method, layer).num_q_heads + 1,
+          "mass received: one row a head and one for the mean");
   impl_->write(layout::layer(method, layer, "mass_received"), {heads, impl_->length}, values);
 }
 
 void RecordWriter::write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values) {
   hdf5::Library library;
-  impl_->check_method(method);
-  impl_->check_layer(layer);
-  impl_->write(layout::layer(method, layer, "selection_frequency"), {impl_->length}, values);
+  const std::int64_t groups = impl_->support_groups(method, layer);
+  const std::string path = layout::layer(method, layer, "selection_frequency");
+  impl_->write(path, impl_->shared_by_layer(method) ? Extent{impl_->length} : Extent{groups, impl_->length}, values);
 }
 
 void RecordWriter::write_layer_stream(std::string_view method, int layer, const LayerStream& stream) {
   hdf5::Library library;
   Impl& w = *impl_;
-  w.check_method(method);
-  w.check_layer(layer);
+  const LayerMeta& sizes = w.check_layer(method, layer);
   const std::int64_t rows = stream.length - stream.query_begin;
   require(stream.length == w.length && stream.query_begin >= 0 && rows >= 1, "stream's rows");
-  require(stream.num_q_heads == w.meta.num_q_heads && stream.num_kv_heads == w.meta.num_kv_heads &&
-              stream.head_dim == w.meta.head_dim,
-          "stream's heads are not the model's");
+  require(stream.num_q_heads == sizes.num_q_heads && stream.num_kv_heads == sizes.num_kv_heads &&
+              stream.head_dim == sizes.head_dim,
+          "stream's heads are not the layer's");
   const auto write_halves = [&](const char* name, const Extent& extent, const std::vector<float>& values) {
     const std::string path = layout::layer(method, layer, name);
     const std::vector<std::uint16_t> halves = to_half_lossless(values);
@@ -234,8 +264,7 @@ std::int64_t RecordWriter::bytes_written() {
 void RecordWriter::finish(const RunMeta& meta) {
   {
     hdf5::Library library;
-    require(meta.num_layers == impl_->meta.num_layers && meta.num_q_heads == impl_->meta.num_q_heads,
-            "metadata changed");
+    require(meta.layers == impl_->meta.layers, "metadata changed");
     impl_->meta = meta;
     impl_->write_meta();
     if (!impl_->handle.reset()) throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");

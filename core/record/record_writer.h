@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 
 #include "record/types.h"
 
@@ -25,10 +26,12 @@ class RecordWriter {
   void write_head_statistics(std::string_view method, const HeadStatistics& statistics);
   void write_mass_curves(std::string_view method, const MassCurves& curves);
   void write_thumbnails(std::string_view method, int layer,
-                        const std::vector<Thumbnail>& per_head);  ///< Hq + 1 of them
-  /// Causal pairs only.
-  void write_supports(std::string_view method, int layer, SupportKind kind, const SupportBitmap& bitmap);
+                        const std::vector<Thumbnail>& per_head);  ///< the layer's Hq + 1 of them
+  /// One bitmap a head group of the method's scope (num_support_groups); causal pairs only.
+  void write_supports(std::string_view method, int layer, SupportKind kind, std::span<const SupportBitmap> groups);
+  /// [the layer's Hq + 1, L]
   void write_mass_received(std::string_view method, int layer, std::int64_t heads, const std::vector<float>& values);
+  /// [head groups, L]
   void write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values);
   /// q, k as float16 where every value survives the round trip, else float32.
   void write_layer_stream(std::string_view method, int layer, const LayerStream& stream);

@@ -5,16 +5,22 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "base/error.h"
+#include "base/json_fields.h"
 #include "base/sha256.h"
 #include "record/record_file.h"
 #include "record/record_json.h"
 #include "record/record_layout.h"
+#include "record/record_v1.h"
 #include "record/support_check.h"
 
 namespace headroom::record {
 namespace {
+
+constexpr int max_depth = 8;  // of a record's JSON, which has less
+constexpr std::size_t max_methods = 256;
 
 void check_finite(const std::vector<float>& values, const std::string& place) {
   // A sum of zeros is NaN as soon as one value is not finite; unlike a search it vectorises.
@@ -45,21 +51,42 @@ TokenTable read_tokens(const RecordFile& file) {
   return tokens;
 }
 
-MethodSummary read_summary(const RecordFile& file, const std::string& id, const RunMeta& meta) {
+/// The run's metadata and the ids of its methods; `schema` becomes the version that the record is written in.
+RunMeta read_meta(const RecordFile& file, std::vector<std::string>& methods, int& schema) {
+  const std::string place = file.place() + ":/meta/json";
+  nlohmann::json object = parse_json(file.read_text("/meta/json", layout::max_json_bytes), place, max_depth);
+  Fields fields(object, place);
+  const std::int64_t version = fields.integer("schema_version", 0, std::numeric_limits<std::int64_t>::max());
+  if (version < 1 || version > schema_version)
+    throw input_error(place, "written by another version of the program",
+                      "schema 1 to " + std::to_string(schema_version), std::to_string(version));
+  schema = static_cast<int>(version);
+  methods = fields.strings("methods", max_methods);
+  const std::set<std::string> distinct(methods.begin(), methods.end());
+  if (distinct.size() != methods.size() || !std::all_of(methods.begin(), methods.end(), is_method_id))
+    fields.fail("methods", "distinct method ids", headroom::describe(object["methods"]));
+  RunMeta meta = run_meta_from_json(schema == 1 ? upgrade_meta_v1(object, place) : object, place);
+  if (meta.layers.empty()) fields.fail("layers", "at least one layer", "none");
+  return meta;
+}
+
+MethodSummary read_summary(const RecordFile& file, const std::string& id, const RunMeta& meta, int schema) {
   const auto path = [&](const char* name) { return layout::method(id, name); };
-  MethodSummary s = summary_from_json(file.read_text(path("summary_json"), layout::max_json_bytes),
-                                      file.place() + ":" + path("summary_json"));
-  if (s.id != id) throw input_error(file.place() + ":" + path("summary_json"), "summary of another method", id, s.id);
+  const std::string place = file.place() + ":" + path("summary_json");
+  nlohmann::json object = parse_json(file.read_text(path("summary_json"), layout::max_json_bytes), place, max_depth);
+  if (schema == 1) object = upgrade_summary_v1(object, place);
+  MethodSummary s = method_summary_from_json(object, place);
+  if (s.id != id) throw input_error(place, "summary of another method", id, s.id);
   s.answer = file.read_text(path("answer"), layout::max_json_bytes);
   s.answer_ids = file.read_all<std::int32_t>(path("answer_ids"), {-1}, layout::max_tokens);
   s.ttft_samples = file.read_all<double>(path("ttft_samples_ms"), {-1}, layout::max_samples);
   const auto check_layers = [&](std::int64_t found, const char* name) {
-    if (found != 0 && found != meta.num_layers)
-      throw input_error(file.place() + ":" + path(name), "not one value a layer", std::to_string(meta.num_layers),
+    if (found != 0 && found != meta.num_layers())
+      throw input_error(file.place() + ":" + path(name), "not one value a layer", std::to_string(meta.num_layers()),
                         std::to_string(found));
   };
   const auto stages =
-      file.read_all<double>(path("layer_stages_ms"), {-1, static_cast<std::int64_t>(num_stages)}, meta.num_layers);
+      file.read_all<double>(path("layer_stages_ms"), {-1, static_cast<std::int64_t>(num_stages)}, meta.num_layers());
   s.layer_stages.resize(stages.size() / num_stages);
   for (std::size_t i = 0; i < stages.size(); ++i) s.layer_stages[i / num_stages][i % num_stages] = stages[i];
   check_layers(static_cast<std::int64_t>(s.layer_stages.size()), "layer_stages_ms");
@@ -67,7 +94,7 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
                                      std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
                                      std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {
-    *values = file.read_all<double>(path(name), {-1}, meta.num_layers);
+    *values = file.read_all<double>(path(name), {-1}, meta.num_layers());
     check_layers(static_cast<std::int64_t>(values->size()), name);
   }
   return s;
@@ -112,11 +139,18 @@ struct RunRecord::Impl {
 
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.ids.size()); }
   bool has(std::string_view method, std::string_view name) const {
-    const bool known = std::any_of(methods.begin(), methods.end(), [&](const auto& m) { return m.id == method; });
-    return known && file.has(layout::method(method, name));
+    return find(method) && file.has(layout::method(method, name));
   }
   bool has(std::string_view method, int layer, const char* name) const {
-    return layer >= 0 && layer < meta.num_layers && has(method, "layers/" + std::to_string(layer) + "/" + name);
+    return meta.is_full(layer) && has(method, "layers/" + std::to_string(layer) + "/" + name);
+  }
+  const MethodSummary* find(std::string_view method) const {
+    const auto found = std::find_if(methods.begin(), methods.end(), [&](const auto& m) { return m.id == method; });
+    return found == methods.end() ? nullptr : &*found;
+  }
+  /// Supports of a method in a full layer.
+  std::int64_t groups(const MethodSummary& method, int layer) const {
+    return num_support_groups(method.scope, meta.layer(layer).num_q_heads, meta.layer(layer).num_kv_heads);
   }
   std::string place(const std::string& path_inside) const { return file.place() + ":" + path_inside; }
 };
@@ -128,9 +162,10 @@ std::shared_ptr<const RunRecord> RunRecord::open(const std::filesystem::path& pa
   auto impl = std::make_unique<Impl>(path);
   Impl& r = *impl;
   std::vector<std::string> methods;
-  r.meta = meta_from_json(r.file.read_text("/meta/json", layout::max_json_bytes), methods, r.place("/meta/json"));
+  int schema = 0;
+  r.meta = read_meta(r.file, methods, schema);
   r.tokens = read_tokens(r.file);
-  for (const auto& id : methods) r.methods.push_back(read_summary(r.file, id, r.meta));
+  for (const auto& id : methods) r.methods.push_back(read_summary(r.file, id, r.meta, schema));
   return std::shared_ptr<const RunRecord>(new RunRecord(std::move(impl)));
 }
 
@@ -148,9 +183,7 @@ const std::vector<MethodSummary>& RunRecord::methods() const {
 }
 
 const MethodSummary* RunRecord::find_method(std::string_view id) const {
-  for (const auto& method : impl_->methods)
-    if (method.id == id) return &method;
-  return nullptr;
+  return impl_->find(id);
 }
 
 std::shared_ptr<const HeadStatistics> RunRecord::head_statistics(std::string_view method) const {
@@ -164,8 +197,8 @@ std::shared_ptr<const HeadStatistics> RunRecord::head_statistics(std::string_vie
       const auto begin = names.begin() + static_cast<std::ptrdiff_t>(at);
       result->names.emplace_back(begin, std::find(begin, begin + layout::statistic_name_bytes, 0));
     }
-    result->layers = r.meta.num_layers;
-    result->heads = r.meta.num_q_heads + 1;
+    result->layers = r.meta.num_layers();
+    result->heads = r.meta.max_q_heads() + 1;
     result->values =
         r.file.read_all<float>(layout::method(method, "head_statistics/values"),
                                {result->layers, result->heads, static_cast<std::int64_t>(result->names.size())});
@@ -183,8 +216,8 @@ std::shared_ptr<const MassCurves> RunRecord::mass_curves(std::string_view method
     if (result->budgets.empty() || result->budgets.front() < 1 ||
         !std::is_sorted(result->budgets.begin(), result->budgets.end()))
       throw input_error(r.place(path), "budgets are not positive and ascending");
-    result->layers = r.meta.num_layers;
-    result->heads = r.meta.num_q_heads + 1;
+    result->layers = r.meta.num_layers();
+    result->heads = r.meta.max_q_heads() + 1;
     result->values =
         r.file.read_all<float>(layout::method(method, "mass_curves/values"),
                                {result->layers, result->heads, 3, static_cast<std::int64_t>(result->budgets.size())});
@@ -210,9 +243,10 @@ std::shared_ptr<const LayerStream> RunRecord::layer_stream(std::string_view meth
       throw input_error(r.place(group), "query_begin is out of range", "0 to " + std::to_string(s->length - 1),
                         std::to_string(s->query_begin));
     if (!std::isfinite(s->scale)) throw input_error(r.place(group), "scale is not finite");
-    s->num_q_heads = r.meta.num_q_heads;
-    s->num_kv_heads = r.meta.num_kv_heads;
-    s->head_dim = r.meta.head_dim;
+    const LayerMeta& sizes = r.meta.layer(layer);
+    s->num_q_heads = sizes.num_q_heads;
+    s->num_kv_heads = sizes.num_kv_heads;
+    s->head_dim = sizes.head_dim;
     const std::int64_t rows = s->length - s->query_begin;
     s->q = r.file.read_floats(group + "/q", {s->num_q_heads, rows, s->head_dim});
     s->k = r.file.read_floats(group + "/k", {s->num_kv_heads, s->length, s->head_dim});
@@ -228,33 +262,40 @@ std::shared_ptr<const Thumbnail> RunRecord::thumbnail(std::string_view method, i
   const std::string group = layout::layer(method, layer, "thumbnails");
   return impl_->thumbnails.get(group + "#" + std::to_string(head), [&]() -> std::shared_ptr<const Thumbnail> {
     const Impl& r = *impl_;
-    if (!r.has(method, layer, "thumbnails/mean") || head < 0 || head > r.meta.num_q_heads) return nullptr;
+    if (!r.has(method, layer, "thumbnails/mean") || head < 0 || head > r.meta.layer(layer).num_q_heads) return nullptr;
+    const std::int64_t heads = r.meta.layer(layer).num_q_heads + 1;
     auto result = std::make_shared<Thumbnail>();
     result->cell = r.file.attribute<std::int64_t>(group, "cell");
     const Element element[] = {Element::f32};
-    const auto& mean = r.file.find(group + "/mean", element, {r.meta.num_q_heads + 1, -1, -1}, layout::max_thumbnail);
+    const auto& mean = r.file.find(group + "/mean", element, {heads, -1, -1}, layout::max_thumbnail);
     result->size = mean.extent[1];
     if (result->size < 1 || result->cell < 1 || result->cell > r.length() || result->size * result->cell < r.length())
       throw input_error(r.place(group), "thumbnails do not cover the prompt", std::to_string(r.length()) + " tokens",
                         std::to_string(result->size) + " cells of " + std::to_string(result->cell));
-    const Extent extent = {r.meta.num_q_heads + 1, result->size, result->size};
+    const Extent extent = {heads, result->size, result->size};
     result->max = r.file.read_one<float>(group + "/max", extent, head);
     result->mean = r.file.read_one<float>(group + "/mean", extent, head);
     return result;
   });
 }
 
-std::shared_ptr<const SupportBitmap> RunRecord::supports(std::string_view method, int layer, SupportKind kind) const {
-  const std::string name = std::string("supports/") + layout::support_name(kind);
-  const std::string path = layout::layer(method, layer, name);
-  return impl_->supports.get(path, [&]() -> std::shared_ptr<const SupportBitmap> {
+std::shared_ptr<const SupportBitmap> RunRecord::supports(std::string_view method, int layer, SupportKind kind,
+                                                         int group) const {
+  const std::string path = layout::supports(method, layer, kind);
+  return impl_->supports.get(path + "#" + std::to_string(group), [&]() -> std::shared_ptr<const SupportBitmap> {
     const Impl& r = *impl_;
-    if (!r.has(method, layer, name.c_str())) return nullptr;
-    const Element element[] = {Element::u8};
-    const auto& dataset = r.file.find(path, element, {r.length(), (r.length() + 7) / 8});
-    const auto expected = r.file.attribute<std::string>(path, "sha256");
+    if (!r.has(method, layer, (std::string("supports/") + layout::support_name(kind)).c_str())) return nullptr;
+    const MethodSummary& summary = *r.find(method);
+    const std::int64_t groups = r.groups(summary, layer);
+    if (group < 0 || group >= groups) return nullptr;
+    const bool shared = summary.scope == SupportScope::layer;
     auto bitmap = std::make_shared<SupportBitmap>(r.length());
-    r.file.read(dataset, path, -1, bitmap->bytes().data());
+    const Extent rows = {bitmap->length(), bitmap->row_bytes()};
+    const Element element[] = {Element::u8};
+    const auto& dataset = r.file.find(path, element, shared ? rows : Extent{groups, rows[0], rows[1]});
+    const auto expected =
+        r.file.attribute<std::string>(path, layout::checksum(summary.scope, static_cast<std::size_t>(group)).c_str());
+    r.file.read(dataset, path, shared ? -1 : group, bitmap->bytes().data());
     const std::string found = sha256(bitmap->bytes());
     if (found != expected) throw input_error(r.place(path), "checksum differs", "SHA-256 " + expected, found);
     if (const std::int64_t row = first_row_past_query(*bitmap); row >= 0)
@@ -265,15 +306,20 @@ std::shared_ptr<const SupportBitmap> RunRecord::supports(std::string_view method
 
 std::vector<float> RunRecord::mass_received(std::string_view method, int layer, int head) const {
   const Impl& r = *impl_;
-  if (!r.has(method, layer, "mass_received") || head < 0 || head > r.meta.num_q_heads) return {};
-  return r.file.read_one<float>(layout::layer(method, layer, "mass_received"), {r.meta.num_q_heads + 1, r.length()},
-                                head);
+  if (!r.has(method, layer, "mass_received") || head < 0 || head > r.meta.layer(layer).num_q_heads) return {};
+  return r.file.read_one<float>(layout::layer(method, layer, "mass_received"),
+                                {r.meta.layer(layer).num_q_heads + 1, r.length()}, head);
 }
 
-std::vector<float> RunRecord::selection_frequency(std::string_view method, int layer) const {
+std::vector<float> RunRecord::selection_frequency(std::string_view method, int layer, int group) const {
   const Impl& r = *impl_;
   if (!r.has(method, layer, "selection_frequency")) return {};
-  return r.file.read_all<float>(layout::layer(method, layer, "selection_frequency"), {r.length()});
+  const MethodSummary& summary = *r.find(method);
+  const std::int64_t groups = r.groups(summary, layer);
+  if (group < 0 || group >= groups) return {};
+  const std::string path = layout::layer(method, layer, "selection_frequency");
+  if (summary.scope == SupportScope::layer) return r.file.read_all<float>(path, {r.length()});
+  return r.file.read_one<float>(path, {groups, r.length()}, group);
 }
 
 }  // namespace headroom::record

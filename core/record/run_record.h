@@ -27,16 +27,18 @@ class RunRecord {
   std::int64_t length() const { return static_cast<std::int64_t>(tokens().ids.size()); }
 
   // Lazily read and cached while somebody holds the result; each throws input errors for damaged data. `head` is
-  // 0 … Hq - 1, or Hq for the head mean.
+  // 0 … Hq - 1, or Hq for the head mean, with the layer's own Hq; `group` counts the method's supports in a layer
+  // (support_group in tiles.h).
   std::shared_ptr<const HeadStatistics> head_statistics(std::string_view method) const;
   std::shared_ptr<const MassCurves> mass_curves(std::string_view method) const;
   LayerAvailability availability(std::string_view method, int layer) const;
   /// nullptr where the record does not hold it.
   std::shared_ptr<const LayerStream> layer_stream(std::string_view method, int layer) const;
   std::shared_ptr<const Thumbnail> thumbnail(std::string_view method, int layer, int head) const;
-  std::shared_ptr<const SupportBitmap> supports(std::string_view method, int layer, SupportKind kind) const;
+  std::shared_ptr<const SupportBitmap> supports(std::string_view method, int layer, SupportKind kind,
+                                                int group = 0) const;
   std::vector<float> mass_received(std::string_view method, int layer, int head) const;  ///< [L] or empty
-  std::vector<float> selection_frequency(std::string_view method, int layer) const;      ///< [L] or empty
+  std::vector<float> selection_frequency(std::string_view method, int layer, int group = 0) const;  ///< likewise
 
  private:
   struct Impl;

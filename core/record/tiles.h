@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct HeadSelector {
   int index = 0;  ///< head or KV head
   bool operator==(const HeadSelector&) const = default;
 };
+
+/// Which of a method's supports in a full layer the selected heads attend with; nullopt where they have several.
+std::optional<int> support_group(const MethodSummary& method, const LayerMeta& layer, HeadSelector head);
 
 /// Tile (row, column) at a level: cells of 2^level x 2^level pairs, tile_size x tile_size cells.
 struct TileAddress {

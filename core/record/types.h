@@ -2,6 +2,7 @@
 // What a recorded run holds, as plain data. One stream per method, since on-policy streams differ.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -11,18 +12,32 @@
 #include <vector>
 
 #include "base/budget.h"
+#include "base/method.h"
 #include "base/stage_clock.h"
 #include "base/support_bitmap.h"
 
 namespace headroom::record {
 
-inline constexpr int schema_version = 1;
+inline constexpr int schema_version = 2;
 
 struct Quartiles {  ///< milliseconds
   double median = 0;
   double q1 = 0;
   double q3 = 0;
   int repeats = 0;
+};
+
+/// One layer of the model. Layers that are not full run unchanged in every method and have no statistics, maps or
+/// supports; sizes that their kind does not know are 0.
+struct LayerMeta {
+  std::string kind = "full";  ///< "full", "sliding", "linear"
+  std::int64_t num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
+  std::int64_t window = 0;  ///< keys that a query sees; 0: the whole history
+  double scale = 0;         ///< of q.k
+  bool operator==(const LayerMeta&) const = default;
+  bool is_full() const { return kind == "full"; }
+  /// Query heads that share a KV head.
+  std::int64_t group_size() const { return num_kv_heads > 0 ? num_q_heads / num_kv_heads : 1; }
 };
 
 struct RunMeta {
@@ -35,9 +50,7 @@ struct RunMeta {
   std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
   std::string dtype;         ///< "bf16" or "f32"
   std::int64_t context = 0;  ///< the model's context length
-  std::int64_t num_layers = 0, num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
-  std::vector<std::string> layer_kinds;      ///< "full", "sliding", "linear"
-  double scale = 0;                          ///< of q.k
+  std::vector<LayerMeta> layers;
   std::string indexer_path, indexer_sha256;  ///< file name and hash; empty where no indexer ran
   std::int64_t indexer_trained_length = 0;
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
@@ -45,6 +58,19 @@ struct RunMeta {
   std::int64_t curve_rows = 0;  ///< 64 once curves are there
   std::string kept_note;        ///< in words: what the record limit kept and left out
   bool complete = true;
+
+  std::int64_t num_layers() const { return static_cast<std::int64_t>(layers.size()); }
+  bool has_layer(std::int64_t layer) const { return layer >= 0 && layer < num_layers(); }
+  /// `layer` must be one of the model's.
+  const LayerMeta& layer(std::int64_t layer) const { return layers[static_cast<std::size_t>(layer)]; }
+  bool is_full(std::int64_t layer) const { return has_layer(layer) && this->layer(layer).is_full(); }
+  /// Of the full layer with the most query heads; 0 where no layer is full.
+  std::int64_t max_q_heads() const {
+    std::int64_t most = 0;
+    for (const LayerMeta& one : layers)
+      if (one.is_full()) most = std::max(most, one.num_q_heads);
+    return most;
+  }
 };
 
 struct TokenTable {
@@ -81,15 +107,34 @@ struct TimedBaseline {
   Quartiles ttft;
 };
 
+/// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the prompt's
+/// last, the others follow the answer's tokens.
+struct ForcedComparison {
+  std::int64_t positions = 0;
+  double kl_mean = 0, kl_p95 = 0;                ///< KL(dense || method), nats
+  std::int64_t top1_flips = 0;                   ///< positions whose likeliest token is another
+  std::optional<std::int64_t> first_divergence;  ///< the first of them
+};
+
 /// Everything about one method that the summary line, the tables and `run --json` need.
 struct MethodSummary {
-  std::string id;    ///< "oracle-k512-g1", "dense"
-  std::string name;  ///< "dense", "oracle", "indexer", "sink_window", "random"
+  std::string id;     ///< "oracle-k512-g1", "dense"
+  std::string name;   ///< of the policy, as `--methods` takes it; nothing is decided by it
+  std::string title;  ///< "Oracle top-k"
+  MethodRole role = MethodRole::deployable;
+  SupportScope scope = SupportScope::layer;  ///< who shares a support
+  ScoreKind score = ScoreKind::none;         ///< what it ranks keys by
+  int look = 0;                              ///< colour and mark in pictures, 0 … num_method_looks - 1
+  /// Every parameter of the policy with its value as text, defaults filled in, and their hash (hexadecimal; empty in
+  /// records of schema 1).
+  std::map<std::string, std::string> parameters;
+  std::string fingerprint;
   std::optional<Budget> budget;
   std::int64_t budget_tokens = 0;  ///< k for this prompt; 0 for dense and mass budgets
   std::int64_t granularity = 1;
   double density = 1;  ///< causal pairs attended / all causal pairs, over full layers
-  /// `plan`: how the timed passes ran, in words: "dense in 2 of 30 layers: 0, 1"; label: see attention::PolicyInfo.
+  /// `plan`: how the timed passes ran, in words: "dense in 2 of 30 layers: 0, 1"; label: what to say of it beside every
+  /// time.
   std::string backend, label, plan;
   bool causal = true;
   std::optional<TimingPlan> timing_plan;  ///< none in records of earlier versions, which knew no plans
@@ -104,19 +149,24 @@ struct MethodSummary {
   std::vector<double> oracle_recall_per_layer;  ///< empty for dense
   std::optional<double> kl_to_dense;            ///< nats, last position; none for dense
   std::optional<bool> top1_agrees;
+  std::optional<ForcedComparison> forced;   ///< none for dense
   std::vector<double> output_l2_per_layer;  ///< relative L2 distance of the layer's output to dense's; empty for dense
   std::vector<std::int32_t> answer_ids;
   std::string answer;
+  bool answer_cut = false;           ///< the answer ended at its limit or at the context's end, not by an end token
   std::optional<double> task_score;  ///< 0 to 100
   std::int64_t peak_bytes = 0;
   bool complete = true;
+
+  bool is_dense() const { return role == MethodRole::dense; }
 };
 
-/// Per layer and head, for all layers, of one method's stream.
+/// Per layer and head, for all layers, of one method's stream. Layers may differ in their number of heads: `heads` is
+/// RunMeta::max_q_heads() + 1, the last one is the head mean.
 struct HeadStatistics {
-  std::vector<std::string> names;      ///< e.g. "entropy", "keys_for_95", …
-  std::int64_t layers = 0, heads = 0;  ///< heads = Hq + 1, the last one is the head mean
-  std::vector<float> values;           ///< [layers, heads, names]; NaN for layers that are not full
+  std::vector<std::string> names;  ///< e.g. "entropy", "keys_for_95", …
+  std::int64_t layers = 0, heads = 0;
+  std::vector<float> values;  ///< [layers, heads, names]; NaN for layers that are not full and heads they do not have
   float at(std::int64_t layer, std::int64_t head, std::size_t name) const {
     return values[static_cast<std::size_t>((layer * heads + head) * static_cast<std::int64_t>(names.size())) + name];
   }
@@ -126,14 +176,15 @@ struct HeadStatistics {
 /// of quality).
 struct MassCurves {
   std::vector<std::int64_t> budgets;   ///< [64] ascending
-  std::int64_t layers = 0, heads = 0;  ///< heads = Hq + 1, the last one is the head mean
-  std::vector<float> values;           ///< [layers, heads, 3 (mean, p10, min), budgets]
+  std::int64_t layers = 0, heads = 0;  ///< as in HeadStatistics
+  std::vector<float> values;           ///< [layers, heads, 3 (mean, p10, min), budgets], NaN likewise
   const float* at(std::int64_t layer, std::int64_t head, int statistic) const {
     return values.data() + ((layer * heads + head) * 3 + statistic) * static_cast<std::int64_t>(budgets.size());
   }
 };
 
-/// q, k and log-sum-exp of one layer of one stream: p(t, s) = exp(scale * q_t.k_s - lse_t), exact without the model.
+/// q, k and log-sum-exp of one full layer of one stream: p(t, s) = exp(scale * q_t.k_s - lse_t), exact without the
+/// model.
 struct LayerStream {
   std::int64_t length = 0;       ///< L
   std::int64_t query_begin = 0;  ///< first query row that is kept (--keep-queries)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RunSpec and messages both ways, framing, envelopes, and what is refused with which words.
+#include <QTemporaryDir>
 #include <QtTest>
 #include <cmath>
 #include <limits>
@@ -9,6 +10,9 @@
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
 #include "protocol/summary_json.h"
+#include "record/record_json.h"
+#include "record/record_writer.h"
+#include "record/run_record.h"
 
 using namespace headroom;
 using namespace headroom::protocol;
@@ -24,7 +28,6 @@ RunSpec full_spec() {
   spec.seed = 18446744073709551615u;
   spec.chat = true;
   spec.system_file = "system.txt";
-  spec.template_arguments = {{"enable_thinking", "false"}};
   spec.answer_prefix = "The answer is";
   spec.methods = {"dense", "oracle"};
   spec.budgets = {parse_budget("512"), parse_budget("10%"), parse_budget("p0.95")};
@@ -48,6 +51,13 @@ record::MethodSummary full_summary() {
   record::MethodSummary summary;
   summary.id = "oracle-f10-g1";
   summary.name = "oracle";
+  summary.title = "Oracle top-k";
+  summary.role = MethodRole::reference;
+  summary.scope = SupportScope::q_head;
+  summary.score = ScoreKind::mass;
+  summary.look = 1;
+  summary.parameters = {{"sinks", "4"}, {"local", "1"}};
+  summary.fingerprint = "c0ffee";
   summary.budget = parse_budget("10%");
   summary.budget_tokens = 410;
   summary.density = 0.19;
@@ -69,6 +79,7 @@ record::MethodSummary full_summary() {
   summary.output_l2_per_layer = {0.1, 0.2};
   summary.answer_ids = {1, 2, 3};
   summary.answer = "42 \xE2\x82\xAC";
+  summary.answer_cut = true;
   summary.task_score = 100;
   summary.peak_bytes = 1LL << 33;
   return summary;
@@ -108,6 +119,12 @@ class TestProtocol : public QObject {
                return expected;
              }())));
     validate(spec);
+    QVERIFY(!spec.max_new_tokens);
+    // Those of earlier versions can still be read.
+    const auto old = run_spec_from_json(
+        json{{"model", "m"}, {"prompt", "Hello"}, {"template_arguments", json::object()}, {"max_new_tokens", 16},
+             {"sinks", 0}, {"local", 1}});
+    QVERIFY(!old.max_new_tokens && !old.sinks && !old.local);  // they wrote their defaults, which say nothing
   }
   void bad_run_specs_name_field_expected_and_found_data() {
     QTest::addColumn<QString>("patch");
@@ -124,6 +141,7 @@ class TestProtocol : public QObject {
         {R"({"dense_layers":[-1]})", "dense_layers"},
         {R"({"chat":"yes"})", "true or false"},
         {R"({"template_arguments":{"a":1}})", "template_arguments"},
+        {R"({"template_arguments":{"enable_thinking":"true"}})", "no arguments"},
         {R"({"colour":"red"})", "colour"},
     };
     for (const auto& [patch, word] : rows) QTest::newRow(patch) << patch << word;
@@ -150,7 +168,7 @@ class TestProtocol : public QObject {
     QVERIFY(refused([](RunSpec& spec) { spec.prompt_file = "f"; }));
     QVERIFY(refused([](RunSpec& spec) { spec.prompt.reset(), spec.task = "niah_single_1"; }));
     QVERIFY(refused([](RunSpec& spec) { spec.length = 100; }));
-    QVERIFY(refused([](RunSpec& spec) { spec.budgets.clear(); }));
+    QVERIFY(!refused([](RunSpec& spec) { spec.budgets.clear(); }));  // dense alone needs none
     QVERIFY(refused([](RunSpec& spec) { spec.granularities = {3}; }));
     QVERIFY(refused([](RunSpec& spec) { spec.device = "cuda:x"; }));
     QVERIFY(refused([](RunSpec& spec) { spec.dtype = "f64"; }));
@@ -165,7 +183,11 @@ class TestProtocol : public QObject {
     QCOMPARE(value["ttft_ms"]["repeats"], 3);
     QCOMPARE(value["stages_ms"]["attention"], 5.0);
     QCOMPARE(value["stages_ms"].size(), num_stages);
-    const auto back = method_summary_from_json(value);
+    QCOMPARE(value["role"], "reference");
+    QCOMPARE(value["scope"], "q_head");
+    QCOMPARE(value["score"], "mass");
+    QCOMPARE(value["parameters"], (json{{"sinks", "4"}, {"local", "1"}}));
+    const auto back = record::method_summary_from_json(value);
     QCOMPARE(dump_json(to_json(back)), text);
     QVERIFY(std::isnan(back.captured_mass_per_layer[1]));
   }
@@ -174,21 +196,78 @@ class TestProtocol : public QObject {
     dense.id = dense.name = "dense";
     const auto value = to_json(dense);
     QVERIFY(value["budget"].is_null() && value["oracle_recall"].is_null() && value["kl_to_dense"].is_null());
-    QVERIFY(!method_summary_from_json(value).budget);
+    QVERIFY(!record::method_summary_from_json(value).budget);
   }
   void run_result_has_the_contract_fields() {
     record::RunMeta meta;
     meta.model_name = "M";
     meta.spec_json = "{}";
+    meta.layers = {{"full", 9, 3, 64, 0, 0.125}, {"sliding", 4, 1, 256, 512, 0.0625}};
     const auto value = run_result_json(meta, 12, {full_summary()}, "");
     for (const char* name : {"model", "architecture", "device", "dtype", "tokens", "context", "methods", "record"})
       QVERIFY2(value.contains(name), name);
     QVERIFY(value["record"].is_null());
-    QCOMPARE(dump_json(to_json(run_meta_from_json(value))), dump_json(to_json(meta)));
+    QCOMPARE(value["layers"][1], (json{{"kind", "sliding"},
+                                       {"num_q_heads", 4},
+                                       {"num_kv_heads", 1},
+                                       {"head_dim", 256},
+                                       {"window", 512},
+                                       {"scale", 0.0625}}));
+    QCOMPARE(dump_json(to_json(record::run_meta_from_json(value))), dump_json(to_json(meta)));
     for (const char* name :
          {"id", "name", "budget", "granularity", "density", "plan", "ttft_ms", "stages_ms", "captured_mass",
           "oracle_recall", "kl_to_dense", "top1_agrees", "output_l2_per_layer", "text"})
       QVERIFY2(value["methods"][0].contains(name), name);
+  }
+  void a_record_gives_back_what_run_prints() {
+    QTemporaryDir folder;
+    const std::filesystem::path file = folder.filePath("r.h5").toStdString();
+    record::RunMeta meta;
+    meta.model_name = "M";
+    meta.spec_json = "{}";
+    meta.layers.assign(2, {"full", 4, 2, 8, 0, 0.25});
+    meta.indexer_path = "i.safetensors";
+    auto summary = full_summary();
+    auto& plan = summary.timing_plan.emplace();
+    plan.source = "automatic";
+    plan.layers = {{record::LayerRun::sparse, 2, 1}, {record::LayerRun::other}};
+    summary.baselines = {{"libtorch", {30, 29, 31, 3}}};
+    {
+      record::RecordWriter writer(file, meta, {"ab", {1, 2}, {0, 1}, {1, 2}});
+      writer.write_summary(summary);
+      writer.finish(meta);
+    }
+    const auto record = record::RunRecord::open(file);
+    QCOMPARE(dump_json(run_result_json(record->meta(), record->length(), record->methods(), "r.h5")),
+             dump_json(run_result_json(meta, 2, {summary}, "r.h5")));
+  }
+  void damaged_summaries_name_the_field_data() {
+    QTest::addColumn<QString>("patch");
+    QTest::addColumn<QString>("word");
+    const std::pair<const char*, const char*> rows[] = {
+        {R"({"id":"../meta"})", "method id"},
+        {R"({"role":"king"})", "dense, reference or deployable"},
+        {R"({"scope":"head"})", "scope"},
+        {R"({"score":null})", "score"},
+        {R"({"look":12})", "0 to 11"},
+        {R"({"parameters":{"a":1}})", "short texts"},
+        {R"({"fingerprint":"xyz"})", "hexadecimal"},
+        {R"({"budget":{"kind":"fraction","value":1.5}})", "budget"},
+        {R"({"budget":{"kind":"tokens","value":2.5}})", "whole number"},
+        {R"({"density":7})", "density"},
+        {R"({"granularity":0})", "granularity"},
+        {R"({"ttft_ms":{"median":-1,"q1":0,"q3":0,"repeats":1}})", "ttft_ms"},
+    };
+    for (const auto& [patch, word] : rows) QTest::newRow(patch) << patch << word;
+  }
+  void damaged_summaries_name_the_field() {
+    QFETCH(QString, patch);
+    QFETCH(QString, word);
+    auto value = to_json(full_summary());
+    value.merge_patch(json::parse(patch.toStdString()));
+    const auto error = error_of([&] { record::method_summary_from_json(value); });
+    QCOMPARE(error.kind(), ErrorKind::input);
+    QVERIFY2(QString(error.what()).contains(word), error.what());
   }
   void messages_round_trip() {
     const auto same = [](const json& value, auto read) {
@@ -196,14 +275,22 @@ class TestProtocol : public QObject {
       return dump_json(again) == dump_json(value);
     };
     QVERIFY(same(to_json(InitializeParams{1, 1, "test"}), initialize_params_from_json));
-    QVERIFY(same(to_json(InitializeResult{1, 1, "0.1", {{"cpu", "2 cores", 8, 4}}, {{"a", "/b"}}, {"/"}, "x"}),
-                 initialize_result_from_json));
+    QVERIFY(
+        same(to_json(InitializeResult{1, 1, "0.1", {{"cpu", "2 cores", 8, 4}}, {{"a", "/b"}}, {"/"}, "x", "no GPU",
+                                      {{"some", "Some", "Some keys.", true, false}}}),
+             initialize_result_from_json));
+    auto earlier = to_json(InitializeResult{1, 1, "0.1", {}, {}, {}, "build both from one source"});
+    earlier.erase("methods");  // an engine that did not tell: its mismatch must still be read
+    QCOMPARE(initialize_result_from_json(earlier).mismatch, std::string("build both from one source"));
     QVERIFY(same(to_json(ModelInspectParams{"m"}), model_inspect_params_from_json));
     QVERIFY(same(to_json(FilesListParams{"/x"}), files_list_params_from_json));
     QVERIFY(same(to_json(FilesListResult{"/x", "/", {{"a", true, 0}, {"b", false, 7}}, true}),
                  files_list_result_from_json));
+    QVERIFY(same(to_json(JobNotice{3, "no CUDA device"}), job_notice_from_json));
     Preflight preflight;
     preflight.tokens = 9;
+    preflight.host_needed = 10;
+    preflight.host_free = 11;
     preflight.warnings = {"w"};
     QVERIFY(same(to_json(RunStartParams{full_spec()}), run_start_params_from_json));
     QVERIFY(same(to_json(RunStartResult{3, preflight}), run_start_result_from_json));

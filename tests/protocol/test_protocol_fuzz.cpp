@@ -33,7 +33,7 @@ std::vector<std::pair<json, Reader>> samples() {
   RunSpec spec;
   spec.model = "m";
   spec.prompt = "Hello";
-  spec.template_arguments = {{"a", "b"}};
+  spec.max_new_tokens = 4;
   record::MethodSummary summary;
   summary.id = summary.name = "oracle";
   summary.budget = parse_budget("512");

@@ -2,6 +2,8 @@
 // A record gives back what was written, lives beside the work that reads it, and leaves nothing half-written behind.
 #include <QTemporaryDir>
 #include <QtTest>
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -36,12 +38,7 @@ RunMeta small_meta() {
   m.device = "CPU";
   m.dtype = "bf16";
   m.context = 4096;
-  m.num_layers = 3;
-  m.num_q_heads = 4;
-  m.num_kv_heads = 2;
-  m.head_dim = 5;
-  m.layer_kinds = {"full", "linear", "full"};
-  m.scale = 0.447213595499958;
+  m.layers = {{"full", 4, 2, 5, 0, 0.447213595499958}, {"linear", 0, 0, 0, 0, 0}, {"full", 6, 1, 8, 0, 0.25}};
   m.indexer_path = "i.safetensors";
   m.indexer_sha256 = "bb";
   m.indexer_trained_length = 4096;
@@ -61,6 +58,13 @@ MethodSummary full_summary() {
   MethodSummary s;
   s.id = "oracle-p0.95-g4";
   s.name = "oracle";
+  s.title = "Oracle top-k";
+  s.role = MethodRole::reference;
+  s.scope = SupportScope::kv_head;
+  s.score = ScoreKind::mass;
+  s.look = 11;
+  s.parameters = {{"sinks", "4"}, {"kind", "a \"word\""}};
+  s.fingerprint = "00ff";
   s.budget = Budget{BudgetKind::mass, 0.95};
   s.budget_tokens = 0;
   s.granularity = 4;
@@ -83,6 +87,7 @@ MethodSummary full_summary() {
   s.output_l2_per_layer = {0.1, 0.2, 0.3};
   s.answer_ids = {4, 5};
   s.answer = "cut \xE4\xBD";
+  s.answer_cut = true;
   s.task_score = 33.3;
   s.peak_bytes = 1LL << 40;
   s.complete = false;
@@ -183,8 +188,9 @@ class TestRecord : public QObject {
     QCOMPARE(m.spec_json, meta.spec_json);
     QCOMPARE(m.model_name, meta.model_name);
     QCOMPARE(m.model_path, std::string("/a/b\xEF\xBF\xBD.gguf"));
-    QCOMPARE(m.layer_kinds, meta.layer_kinds);
-    QCOMPARE(m.scale, meta.scale);
+    QVERIFY(m.layers == meta.layers);
+    QCOMPARE(m.max_q_heads(), 6);
+    QVERIFY(m.is_full(0) && !m.is_full(1) && !m.is_full(3) && !m.is_full(-1));
     QCOMPARE(m.task_reference, meta.task_reference);
     QCOMPARE(m.indexer_trained_length, 4096);
     QCOMPARE(m.warmups, 2);
@@ -196,6 +202,10 @@ class TestRecord : public QObject {
     const MethodSummary& s = record->methods()[0];
     QCOMPARE(s.id, summary.id);
     QVERIFY(s.budget == summary.budget);
+    QCOMPARE(s.name + s.title + s.fingerprint, summary.name + summary.title + summary.fingerprint);
+    QVERIFY(s.role == summary.role && s.scope == summary.scope && s.score == summary.score);
+    QCOMPARE(s.look, 11);
+    QVERIFY(s.parameters == summary.parameters);
     QCOMPARE(s.granularity, 4);
     QCOMPARE(s.density, 0.25);
     QCOMPARE(s.backend + s.label + s.plan, summary.backend + summary.label + summary.plan);
@@ -213,10 +223,144 @@ class TestRecord : public QObject {
     QVERIFY(s.top1_agrees.has_value() && !*s.top1_agrees);
     QCOMPARE(s.answer, summary.answer);
     QCOMPARE(s.answer_ids, summary.answer_ids);
+    QVERIFY(s.answer_cut);
     QVERIFY(s.task_score == 33.3);
     QCOMPARE(s.peak_bytes, 1LL << 40);
     QVERIFY(!record->methods()[1].budget && !record->methods()[1].top1_agrees);
     QVERIFY(!record->mass_curves("dense") && record->mass_received("dense", 0, 0).empty());
+  }
+
+  void layers_have_sizes_of_their_own() {
+    test::SyntheticOptions o;
+    o.tokens = 90;
+    o.layers = 4;
+    o.other_layers = {
+        {1, {"linear", 16, 16, 128, 0, 0.1}}, {2, {"full", 4, 4, 16, 0, 0.25}}, {3, {"sliding", 8, 2, 24, 32, 0.2}}};
+    write_synthetic_record(at("sizes.h5"), o);
+    const auto record = RunRecord::open(at("sizes.h5"));
+    const RunMeta& meta = record->meta();
+    QCOMPARE(meta.max_q_heads(), 6);  // of layer 0; the linear layer's heads do not count
+    for (int layer = 0; layer < 4; ++layer) QVERIFY(meta.layer(layer) == test::synthetic_layer(o, layer));
+    const std::string method = "indexer-k64-g1";
+    const auto stream = record->layer_stream(method, 2);
+    QVERIFY(stream && stream->num_q_heads == 4 && stream->num_kv_heads == 4 && stream->head_dim == 16);
+    QCOMPARE(stream->q, test::synthetic_stream(o, method, 2).q);
+    QVERIFY(record->thumbnail(method, 2, 4) && !record->thumbnail(method, 2, 5));
+    QVERIFY(record->mass_received(method, 0, 6).size() == 90 && record->mass_received(method, 2, 5).empty());
+    QVERIFY(!record->availability(method, 1).stream && record->mass_received(method, 3, 0).empty());
+    const auto statistics = record->head_statistics(method);
+    const auto curves = record->mass_curves(method);
+    QCOMPARE(statistics->heads, 7);
+    double sum = 0;
+    for (int head = 0; head < 4; ++head) sum += static_cast<double>(statistics->at(2, head, 4));
+    QVERIFY(std::isnan(statistics->at(2, 4, 4)) && std::isnan(statistics->at(2, 5, 4)));
+    QVERIFY(std::abs(static_cast<double>(statistics->at(2, 6, 4)) - sum / 4) < 1e-5);  // the mean, in the last place
+    QVERIFY(std::isnan(curves->at(2, 5, 0)[3]) && std::isfinite(curves->at(2, 6, 0)[3]));
+    for (int head = 0; head < 7; ++head) QVERIFY(std::isnan(statistics->at(1, head, 0)));
+  }
+
+  void supports_belong_to_head_groups() {
+    test::SyntheticOptions o;
+    o.tokens = 90;
+    o.layers = 2;
+    o.other_layers = {{1, {"full", 4, 1, 16, 0, 0.25}}};
+    o.methods = {"dense", "indexer-k8-g1", "kv_topk-k8-g1", "head_topk-k8-g1"};
+    write_synthetic_record(at("groups.h5"), o);
+    const auto record = RunRecord::open(at("groups.h5"));
+    const std::pair<std::string, std::array<int, 2>> methods[] = {
+        {"indexer-k8-g1", {1, 1}}, {"kv_topk-k8-g1", {2, 1}}, {"head_topk-k8-g1", {6, 4}}};
+    for (const auto& [method, groups] : methods)
+      for (int layer = 0; layer < 2; ++layer) {
+        const int count = groups[static_cast<std::size_t>(layer)];
+        for (int group = 0; group < count; ++group) {
+          const auto support = record->supports(method, layer, SupportKind::support, group);
+          const auto frequency = record->selection_frequency(method, layer, group);
+          QVERIFY(support && record->supports(method, layer, SupportKind::wasted, group));
+          QCOMPARE(frequency.size(), std::size_t{90});
+          for (std::int64_t key = 0; key < 90; ++key) {
+            int rows = 0;
+            for (std::int64_t t = key; t < 90; ++t) rows += support->test(t, key);
+            QVERIFY(std::abs(frequency[static_cast<std::size_t>(key)] -
+                             static_cast<float>(rows) / static_cast<float>(90 - key)) < 1e-5f);
+          }
+          if (group > 0) {
+            const auto first = record->supports(method, layer, SupportKind::support);
+            QVERIFY(!std::ranges::equal(first->bytes(), support->bytes()));
+          }
+        }
+        QVERIFY(!record->supports(method, layer, SupportKind::support, count));
+        QVERIFY(record->selection_frequency(method, layer, count).empty());
+      }
+    // The target of a head is the top-k of its own probabilities.
+    const auto stream = record->layer_stream("head_topk-k8-g1", 0);
+    const auto target = record->supports("head_topk-k8-g1", 0, SupportKind::target, 4);
+    const auto row = probability_row(*stream, {HeadSelector::Kind::head, 4}, 80);
+    std::vector<float> sorted = row;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    for (std::size_t key = 0; key < row.size(); ++key)
+      QCOMPARE(target->test(80, static_cast<std::int64_t>(key)), row[key] >= sorted[7]);
+    // A writer that does not bring one bitmap a group is refused.
+    RecordWriter writer(at("wrong.h5"), record->meta(), record->tokens());
+    writer.write_summary(*record->find_method("kv_topk-k8-g1"));
+    const SupportBitmap one(90);
+    QVERIFY_EXCEPTION_THROWN(writer.write_supports("kv_topk-k8-g1", 0, SupportKind::support, {&one, 1}), Error);
+  }
+
+  void the_selected_heads_choose_a_support() {
+    using Kind = HeadSelector::Kind;
+    const LayerMeta layer{"full", 6, 2, 8, 0, 1};
+    MethodSummary method;
+    const auto group = [&](SupportScope scope, HeadSelector head) {
+      method.scope = scope;
+      return support_group(method, layer, head).value_or(-1);
+    };
+    for (const HeadSelector head :
+         {HeadSelector{Kind::mean, 0}, HeadSelector{Kind::head, 5}, HeadSelector{Kind::group, 1}})
+      QCOMPARE(group(SupportScope::layer, head), 0);
+    QCOMPARE(group(SupportScope::kv_head, {Kind::head, 2}), 0);
+    QCOMPARE(group(SupportScope::kv_head, {Kind::head, 3}), 1);
+    QCOMPARE(group(SupportScope::kv_head, {Kind::group, 1}), 1);
+    QCOMPARE(group(SupportScope::kv_head, {Kind::mean, 0}), -1);
+    QCOMPARE(group(SupportScope::q_head, {Kind::head, 5}), 5);
+    QCOMPARE(group(SupportScope::q_head, {Kind::head, 6}), -1);
+    QCOMPARE(group(SupportScope::q_head, {Kind::group, 1}), -1);
+    QCOMPARE(group(SupportScope::q_head, {Kind::mean, 0}), -1);
+  }
+
+  void records_of_schema_1_open_as_before() {
+    const auto record = RunRecord::open(HEADROOM_SOURCE_DIR "/sample_data/records/smollm2-garden.h5");
+    const RunMeta& meta = record->meta();
+    QCOMPARE(meta.num_layers(), 30);
+    for (const LayerMeta& layer : meta.layers) QVERIFY((layer == LayerMeta{"full", 9, 3, 64, 0, 0.125}));
+    QCOMPARE(meta.model_name, std::string("SmolLM2-135M-Instruct.Q4_1"));
+    const MethodSummary& dense = record->methods()[0];
+    QVERIFY(dense.is_dense() && dense.title == "Dense" && dense.score == ScoreKind::none && dense.look == 0);
+    QVERIFY(dense.baselines.size() == 1 && dense.baselines[0].ttft.median == 711.142837 && dense.timing_plan);
+    QCOMPARE(meta.indexer_path, std::string("smollm2-135m-instruct-d128.safetensors"));
+    for (const MethodSummary& method : record->methods()) {
+      QVERIFY(method.scope == SupportScope::layer && method.fingerprint.empty() && method.parameters.empty());
+      QCOMPARE(method.captured_mass_per_layer.size(), std::size_t{30});
+      QCOMPARE(method.layer_stages.size(), std::size_t{30});
+      QVERIFY(!method.answer.empty() && method.ttft.median > 0 && !method.ttft_samples.empty());
+      if (method.name == "oracle") {
+        QVERIFY(method.role == MethodRole::reference && method.score == ScoreKind::mass && method.look == 1);
+        QVERIFY(method.oracle_recall_mean == 1.0);
+        QCOMPARE(method.title, std::string("Oracle top-k"));
+        QCOMPARE(method.captured_mass_mean, 0.9112810147274918);
+        QCOMPARE(method.captured_mass_per_layer[7], 0.877824386551783);
+        QVERIFY(method.kl_to_dense == 0.2051772877037093);
+        QCOMPARE(method.answer, std::string("The code of the seed bank is 7401926."));
+      }
+      if (method.name == "indexer") {
+        QVERIFY(method.role == MethodRole::deployable && method.score == ScoreKind::index && method.look == 2);
+        QVERIFY(method.oracle_recall_mean == 0.8202713943051686 && method.oracle_recall_95_mean == 0.6891298153909508);
+        QCOMPARE(method.ttft.q3, 366.545622);
+        QCOMPARE(method.density, 0.20108585702194423);
+        QVERIFY(method.top1_agrees == true && method.budget == (Budget{BudgetKind::tokens, 128}));
+        QVERIFY(record->supports(method.id, 18, SupportKind::support) && record->layer_stream(method.id, 18));
+        QCOMPARE(record->selection_frequency(method.id, 18).size(), static_cast<std::size_t>(record->length()));
+      }
+    }
   }
 
   void values_beyond_float16_stay_float32() {

@@ -61,6 +61,16 @@ void replace(hid_t file, const char* path, const std::string& from, const std::s
   put_text(file, path, text.replace(at, from.size(), to));
 }
 
+const std::string full_layer =
+    R"({"head_dim": 8, "kind": "full", "num_kv_heads": 2, "num_q_heads": 4, "scale": 0.35, "window": 0})";
+
+/// Another list of layers in the metadata.
+void replace_layers(hid_t file, const std::string& list) {
+  std::string text = get_text(file, "/meta/json");
+  const std::size_t begin = text.find("\"layers\": ") + 10;
+  put_text(file, "/meta/json", text.replace(begin, text.find(']', begin) + 1 - begin, list));
+}
+
 void set_text_attribute(hid_t file, const char* path, const char* name, const std::string& value) {
   const hid_t object = H5Oopen(file, path, H5P_DEFAULT), space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
   H5Tset_size(type, value.size());
@@ -143,13 +153,35 @@ std::vector<Case> cases() {
       {"variable-length text", [](hid_t f) { put_variable_text(f, "/meta/json"); }, "/meta/json: dataset is missing"},
       {"not JSON", [](hid_t f) { put_text(f, "/meta/json", "{\"a\": "); }, "not valid JSON"},
       {"deep JSON", [deep](hid_t f) { put_text(f, "/meta/json", deep); }, "JSON"},
-      {"another schema", [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 1", "\"schema_version\": 9"); },
+      {"another schema", [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 2", "\"schema_version\": 9"); },
        "another version"},
-      {"layers without end",
-       [](hid_t f) { replace(f, "/meta/json", "\"num_layers\": 2", "\"num_layers\": 9223372036854775807"); },
-       "num_layers"},
-      {"a number past 64 bits", [](hid_t f) { replace(f, "/meta/json", "\"num_layers\": 2", "\"num_layers\": 1e400"); },
+      {"heads without end",
+       [](hid_t f) { replace(f, "/meta/json", "\"num_q_heads\": 4", "\"num_q_heads\": 9223372036854775807"); },
+       "num_q_heads"},
+      {"a layer too many for the lists",
+       [](hid_t f) { replace(f, "/meta/json", "\"layers\": [", "\"layers\": [" + full_layer + ","); },
+       "one value a layer"},
+      {"no layers", [](hid_t f) { replace_layers(f, "[]"); }, "layers"},
+      {"query heads without KV heads",
+       [](hid_t f) {
+         replace(f, "/meta/json", "\"layers\": [",
+                 "\"layers\": [{\"head_dim\": 8, \"kind\": \"sliding\", \"num_kv_heads\": 0, \"num_q_heads\": 4, "
+                 "\"scale\": 0.35, \"window\": 9},");
+       },
+       "num_kv_heads"},
+      {"more KV heads than query heads",
+       [](hid_t f) {
+         replace(f, "/meta/json", "\"layers\": [",
+                 "\"layers\": [{\"head_dim\": 8, \"kind\": \"sliding\", \"num_kv_heads\": 3, \"num_q_heads\": 2, "
+                 "\"scale\": 0.35, \"window\": 9},");
+       },
+       "num_kv_heads"},
+      {"layers that are no objects", [](hid_t f) { replace_layers(f, "[1, 2]"); }, "layers[0]"},
+      {"a layer of no known size", [](hid_t f) { replace_layers(f, "[{\"kind\": \"full\"}]"); }, "num_q_heads"},
+      {"a number past 64 bits", [](hid_t f) { replace(f, "/meta/json", "\"head_dim\": 8", "\"head_dim\": 1e400"); },
        "JSON"},
+      {"schema 1 in words of schema 2",
+       [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 2", "\"schema_version\": 1"); }, "model_name"},
       {"heads that do not divide",
        [](hid_t f) { replace(f, "/meta/json", "\"num_kv_heads\": 2", "\"num_kv_heads\": 3"); }, "num_kv_heads"},
       {"a method outside", [](hid_t f) { replace(f, "/meta/json", "\"dense\"", "\"../meta\""); }, "methods"},
@@ -160,8 +192,17 @@ std::vector<Case> cases() {
        [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"id\": \"dense\"", "\"id\": \"other\""); },
        "another method"},
       {"a budget that is none",
-       [](hid_t f) { replace(f, "/methods/oracle-k8-g1/summary_json", "\"value\": 8.0", "\"value\": -8.0"); },
-       "budget"},
+       [](hid_t f) { replace(f, "/methods/oracle-k8-g1/summary_json", "\"value\": 8", "\"value\": -8"); }, "budget"},
+      {"a role that is none",
+       [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"role\": \"dense\"", "\"role\": \"king\""); },
+       "dense, reference or deployable"},
+      {"a look beyond the last",
+       [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"look\": 0", "\"look\": 12"); }, "look"},
+      {"another scope than its supports'",
+       [](hid_t f) {
+         replace(f, "/methods/oracle-k8-g1/summary_json", "\"scope\": \"layer\"", "\"scope\": \"kv_head\"");
+       },
+       "wrong extent"},
       {"ids as float", [](hid_t f) { put<float>(f, "/tokens/ids", H5T_IEEE_F32LE, {48}, std::vector<float>(48)); },
        "wrong element type"},
       {"ids in big-endian", [](hid_t f) { put<std::int32_t>(f, "/tokens/ids", H5T_STD_I32BE, {48}, {}); },

@@ -16,23 +16,26 @@ std::int64_t touch_everything(const std::filesystem::path& file) {
   for (const MethodSummary& method : record->methods()) {
     if (const auto statistics = record->head_statistics(method.id)) count(statistics->values);
     if (const auto curves = record->mass_curves(method.id)) count(curves->values);
-    for (int layer = 0; layer < record->meta().num_layers; ++layer) {
+    for (int layer = 0; layer < record->meta().num_layers(); ++layer) {
       record->availability(method.id, layer);
-      for (int head = 0; head <= record->meta().num_q_heads; ++head) {
+      for (int head = 0; head <= record->meta().layer(layer).num_q_heads; ++head) {
         if (const auto thumbnail = record->thumbnail(method.id, layer, head)) count(thumbnail->max);
         count(record->mass_received(method.id, layer, head));
       }
-      count(record->selection_frequency(method.id, layer));
       if (const auto stream = record->layer_stream(method.id, layer)) {
         for (const TileAddress address : {TileAddress{0, 0, 0}, TileAddress{top, 0, 0}})
           count(compute_tile(*stream, {}, address).max);
         count(probability_row(*stream, {HeadSelector::Kind::head, 0}, record->length() - 1));
         seen += rank_in_row(*stream, {}, record->length() - 1, 0);
       }
-      const auto support = record->supports(method.id, layer, SupportKind::support);
-      const auto target = record->supports(method.id, layer, SupportKind::target);
-      const auto wasted = record->supports(method.id, layer, SupportKind::wasted);
-      if (support && target && wasted) count(compute_overlay(*support, *target, *wasted, {top, 0, 0}).hit);
+      const LayerMeta& sizes = record->meta().layer(layer);
+      for (int group = 0; group < num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads); ++group) {
+        count(record->selection_frequency(method.id, layer, group));
+        const auto support = record->supports(method.id, layer, SupportKind::support, group);
+        const auto target = record->supports(method.id, layer, SupportKind::target, group);
+        const auto wasted = record->supports(method.id, layer, SupportKind::wasted, group);
+        if (support && target && wasted) count(compute_overlay(*support, *target, *wasted, {top, 0, 0}).hit);
+      }
     }
   }
   return seen;
