@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recorded pass: the method as defined, with everything that a record holds of it. Its time is never reported.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "attention/backend.h"
+#include "experiment/passes/stream_store.h"
+#include "model/decoder.h"
+#include "record/types.h"
+
+namespace headroom::experiment {
+
+/// What a record says about one method beside its maps.
+struct MethodData {
+  record::MethodSummary summary;
+  record::HeadStatistics statistics;
+  record::MassCurves curves;
+  std::vector<std::vector<float>> mass_received;        ///< [layers] of [Hq + 1, L]; empty for layers that are not full
+  std::vector<std::vector<float>> selection_frequency;  ///< [layers] of [head groups, L]; empty for dense
+};
+
+class RecordedPass {
+ public:
+  static constexpr std::int64_t thumbnail_size = 128;
+
+  /// `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is wanted). Dense hidden states go there in
+  /// any case: drift is measured against them. All references must outlive this object.
+  RecordedPass(const model::Decoder& decoder, std::span<const std::int32_t> ids, StreamStore& store, bool keep_maps);
+
+  /// Runs the method that `options` and data.summary (methods.h, describe()) speak of and fills `data`. A dense method's
+  /// hidden states are what later calls are compared with.
+  model::PrefillResult run(model::PrefillOptions options, MethodData& data);
+
+ private:
+  void prepare(MethodData& data) const;
+  void add_layer(const attention::PreparedLayer& layer, const std::vector<attention::SupportTile>& tiles,
+                 MethodData& data, const JobContext& job);
+  void compare_hidden(int layer, const at::Tensor& hidden, record::MethodSummary& summary) const;
+  void finish(record::MethodSummary& summary) const;
+  std::int64_t length() const { return static_cast<std::int64_t>(ids_.size()); }
+
+  const model::Decoder& decoder_;
+  std::span<const std::int32_t> ids_;
+  StreamStore& store_;
+  bool keep_maps_;
+  bool has_reference_ = false;  ///< a dense pass has run
+  double attended_pairs_ = 0;
+  std::vector<double> recalls_95_;
+};
+
+}  // namespace headroom::experiment

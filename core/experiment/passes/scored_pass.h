@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a method does after the prompt: its answer, and how far its predictions are from dense's. No analysis, nothing on
+// disk: a quality figure costs a prefill and a few decoded tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/progress.h"
+#include "model/decoder.h"
+#include "record/types.h"
+
+namespace headroom::experiment {
+
+struct ScoreOptions {
+  std::int64_t max_new_tokens = 16;  ///< of the answer; the prefill's state must have room for them
+  std::vector<std::int32_t> ends;    ///< tokens that end it
+  JobContext job;
+  std::function<void(std::int64_t done)> progress;  ///< tokens answered so far; may be empty
+};
+
+struct ScoredAnswer {
+  std::vector<std::int32_t> ids;  ///< greedy, without the token that ended it
+  bool cut = false;               ///< the limit ended it, no end token
+  /// Beside dense; none for dense itself.
+  std::optional<double> kl_to_dense;  ///< KL(dense || method) at the prompt's last position, nats
+  std::optional<bool> top1_agrees;
+  std::optional<record::ForcedComparison> forced;
+  /// fp32 [1 + answered tokens, vocabulary] on the CPU: what this method predicts before each token of its answer. Kept
+  /// for dense alone, which others are compared with.
+  at::Tensor logits;
+};
+
+/// Scores what a prefill left. `dense`: the dense method's result, null for dense itself. `result` is used up.
+ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& result, const ScoreOptions& options,
+                           const ScoredAnswer* dense);
+
+/// Prefill under `pass` (clock and observers are not used), then the above.
+ScoredAnswer scored_pass(const model::Decoder& decoder, std::span<const std::int32_t> ids, model::PrefillOptions pass,
+                         const ScoreOptions& options, const ScoredAnswer* dense);
+
+}  // namespace headroom::experiment

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/passes/stage_timer.h"
+
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace headroom::experiment {
+namespace {
+
+/// What was begun, and which part of it is another stage's.
+struct Span {
+  Stage stage = Stage::other;
+  int layer = -1;
+  Stage other = Stage::other;
+  double other_share = 0;
+};
+
+void add(StageTimes& times, Stage stage, int layer, double ms) {
+  const auto s = static_cast<std::size_t>(stage);
+  times.total[s] += ms;
+  if (layer >= 0 && static_cast<std::size_t>(layer) < times.layers.size())
+    times.layers[static_cast<std::size_t>(layer)][s] += ms;
+}
+
+void add(StageTimes& times, const Span& span, double ms) {
+  const double share = std::clamp(span.other_share, 0.0, 1.0);
+  add(times, span.stage, span.layer, ms * (1 - share));
+  if (share > 0) add(times, span.other, span.layer, ms * share);
+}
+
+class HostTimer final : public StageTimer {
+ public:
+  explicit HostTimer(std::int64_t num_layers) : num_layers_(static_cast<std::size_t>(num_layers)) { reset(); }
+  void begin(Stage stage, int layer) override {
+    span_ = {stage, layer};
+    start_ = std::chrono::steady_clock::now();
+  }
+  void end() override {
+    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - start_;
+    add(times_, span_, passed.count());
+  }
+  void split(Stage stage, double share) override {
+    span_.other = stage;
+    span_.other_share = share;
+  }
+  StageTimes finish() override {
+    StageTimes result = std::move(times_);
+    reset();
+    return result;
+  }
+
+ private:
+  void reset() {
+    times_ = {};
+    times_.layers.resize(num_layers_);
+  }
+  std::size_t num_layers_;
+  StageTimes times_;
+  Span span_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+// Events cost a microsecond or two and do not make the host wait; they are read once, at the end.
+class DeviceTimer final : public StageTimer {
+ public:
+  DeviceTimer(c10::Device device, std::int64_t num_layers)
+      : device_(device), guard_(device.type()), num_layers_(static_cast<std::size_t>(num_layers)) {}
+  void begin(Stage stage, int layer) override { spans_.push_back({{stage, layer}, record(), {}}); }
+  void end() override { spans_.back().end = record(); }
+  void split(Stage stage, double share) override {
+    spans_.back().span.other = stage;
+    spans_.back().span.other_share = share;
+  }
+  StageTimes finish() override {
+    guard_.synchronizeDevice(device_.index());
+    StageTimes times;
+    times.layers.resize(num_layers_);
+    for (TimedSpan& timed : spans_) {
+      if (!timed.end) continue;
+      add(times, timed.span, timed.begin->elapsedTime(*timed.end));
+      // A pass has some hundreds of events; the pool keeps them for the next one.
+      pool_.push_back(std::move(timed.begin));
+      pool_.push_back(std::move(timed.end));
+    }
+    spans_.clear();
+    return times;
+  }
+
+ private:
+  using EventPtr = std::unique_ptr<c10::Event>;
+  struct TimedSpan {
+    Span span;
+    EventPtr begin, end;
+  };
+  EventPtr record() {
+    EventPtr event;
+    if (pool_.empty()) {
+      // BACKEND_DEFAULT is the flag under which CUDA events carry a time.
+      event = std::make_unique<c10::Event>(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
+    } else {
+      event = std::move(pool_.back());
+      pool_.pop_back();
+    }
+    event->record(guard_.getStream(device_));
+    return event;
+  }
+  c10::Device device_;
+  c10::impl::VirtualGuardImpl guard_;
+  std::size_t num_layers_;
+  std::vector<TimedSpan> spans_;
+  std::vector<EventPtr> pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<StageTimer> make_stage_timer(c10::Device device, std::int64_t num_layers) {
+  if (device.is_cpu()) return std::make_unique<HostTimer>(num_layers);
+  return std::make_unique<DeviceTimer>(device, num_layers);
+}
+
+}  // namespace headroom::experiment

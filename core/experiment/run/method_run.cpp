@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/method_run.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "attention/registry.h"
+#include "base/utf8.h"
+#include "experiment/passes/machine_lock.h"
+#include "experiment/passes/timed_pass.h"
+#include "experiment/plan/plan.h"
+
+namespace headroom::experiment {
+namespace {
+
+constexpr std::int64_t cpu_warmup_tokens = 256;
+
+}  // namespace
+
+MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
+                           ProgressPlan& progress, CostModel::Notice notice)
+    : run_(run),
+      decoder_(decoder),
+      keep_maps_(keep_maps),
+      progress_(progress),
+      notice_(std::move(notice)),
+      recorded_(decoder, run.prompt.table.ids, store, keep_maps),
+      dense_policy_(attention::make_dense_policy()) {}
+
+std::int64_t MethodRunner::new_tokens() const {
+  return std::clamp<std::int64_t>(run_.config().context_length - run_.length(), 0, run_.prompt.max_new_tokens);
+}
+
+model::PrefillOptions MethodRunner::options(const Method& method) const {
+  model::PrefillOptions options;
+  options.policy = method.policy.get();
+  options.backend = options.dense_backend = run_.backends.front().get();
+  options.dense_layers = run_.methods.dense_layers;
+  return options;
+}
+
+MethodData MethodRunner::run(const Method& method, const JobContext& job) {
+  const c10::InferenceMode guard;
+  MethodData data;
+  record::MethodSummary& summary = data.summary;
+  summary = describe(method, *run_.backends.front(), run_.length());
+  if (method.policy->traits().needs_index && run_.length() > run_.methods.indexer->metadata.trained_length) {
+    const auto trained = std::to_string(run_.methods.indexer->metadata.trained_length);
+    summary.label +=
+        (summary.label.empty() ? "" : "; ") + ("indexer trained at " + trained + " tokens, longer is untested");
+  }
+  time_passes(method, summary, job);
+  auto pass = options(method);
+  pass.job = progress_.begin(method.id + " recorded", true);
+  pass.extra_capacity = new_tokens();
+  auto result = recorded_.run(pass, data);
+  progress_.end();
+  auto& plan = *summary.timing_plan;
+  plan.density = method.is_dense() ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
+  score(result, summary, job);
+  return data;
+}
+
+record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobContext& job) {
+  const auto& set = run_.methods;
+  const bool dense = method.is_dense();
+  if (run_.plans && !dense && !method.is_reference())
+    return find_plan(*run_.plans, method.id, run_.length(), set.dense_layers, run_.config());
+  auto defined = defined_plan(dense, set.dense_layers, run_.config());
+  if (run_.spec.plan || !run_.device.device.is_cpu() || !(dense || may_plan(*method.policy))) return defined;
+  if (!costs_) costs_.emplace(run_.config(), run_.dtype, run_.backends, run_.device.description, notice_);
+  JobContext context{job.stop, [this](const Progress& progress) { progress_.report(progress.phase); }};
+  if (dense) {
+    defined.dense_backend = fastest_dense(*costs_, run_.length(), context);
+    return defined;
+  }
+  return automatic_plan(*costs_, method, run_.length(), set.dense_layers, run_.config(), context);
+}
+
+std::vector<TimedPass> MethodRunner::timed(const model::PrefillOptions& options, const std::string& phase,
+                                           const JobContext& job) {
+  const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
+  const std::string of = "/" + std::to_string(run_.spec.repeats);
+  std::vector<TimedPass> passes;
+  for (int repeat = 0; repeat < run_.spec.repeats; ++repeat) {
+    job.check();
+    auto pass = options;
+    pass.job = progress_.begin(phase + " timed " + std::to_string(repeat + 1) + of, true);
+    passes.push_back(timed_pass(decoder_, run_.prompt.table.ids, pass, *timer));
+    progress_.end();
+  }
+  return passes;
+}
+
+void MethodRunner::time_baselines(record::MethodSummary& summary, const JobContext& job) {
+  for (const std::string& wanted : run_.spec.baselines) {
+    const auto backend = attention::find_backend(run_.backends, wanted);
+    if (!backend || backend->dense_label() == summary.backend) continue;  // timed already
+    model::PrefillOptions pass;
+    pass.policy = dense_policy_.get();
+    pass.backend = pass.dense_backend = backend.get();
+    record::MethodSummary timed_alone;
+    summarise(timed(pass, "dense by " + wanted, job), timed_alone);
+    summary.baselines.push_back({wanted, timed_alone.ttft});
+  }
+}
+
+void MethodRunner::time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job) {
+  const std::span<const std::int32_t> ids = run_.prompt.table.ids;
+  auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
+  if (plan.dense_backend.empty()) plan.dense_backend = run_.backends.front()->id();
+  summary.plan = plan_text(plan, method.is_dense(), run_.methods.dense_layers);
+  const auto machine = MachineLock::wait(job);
+  auto pass = options(method);
+  pass.dense_layers = dense_layers_of(plan);
+  if (const auto fastest = attention::find_backend(run_.backends, plan.dense_backend)) {
+    pass.dense_backend = fastest.get();
+    if (method.is_dense()) {  // what everything is compared with is the fastest dense there is
+      pass.backend = fastest.get();
+      summary.backend = fastest->dense_label();
+    }
+  }
+  // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
+  const auto tokens =
+      decoder_.device().is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();
+  auto warm_up = pass;
+  warm_up.job = progress_.begin(method.id + " warm-up", false);
+  decoder_.prefill(ids.first(tokens), warm_up);
+  progress_.end();
+  summarise(timed(pass, method.id, job), summary);
+  if (method.is_dense()) time_baselines(summary, job);
+}
+
+void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job) {
+  const auto& tokenizer = run_.session->tokenizer();
+  ScoreOptions wanted;
+  wanted.max_new_tokens = new_tokens();
+  wanted.ends = tokenizer.end_tokens();
+  wanted.job = job;
+  wanted.progress = [&](std::int64_t done) { progress_.report(summary.id + " answer", done, wanted.max_new_tokens); };
+  ScoredAnswer scored = score_prefill(decoder_, result, wanted, dense_answer_ ? &*dense_answer_ : nullptr);
+  summary.answer_ids = scored.ids;
+  summary.answer_cut = scored.cut || (new_tokens() == 0 && run_.prompt.max_new_tokens > 0);
+  summary.kl_to_dense = scored.kl_to_dense;
+  summary.top1_agrees = scored.top1_agrees;
+  summary.forced = scored.forced;
+  // A character may be cut off in the middle where the answer stops.
+  summary.answer = replace_invalid_utf8(tokenizer.decode(summary.answer_ids));
+  if (run_.prompt.sample && run_.prompt.max_new_tokens > 0)
+    summary.task_score = tasks::score(*run_.prompt.sample, summary.answer);
+  if (summary.is_dense()) dense_answer_ = std::move(scored);
+}
+
+}  // namespace headroom::experiment

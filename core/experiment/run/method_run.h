@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// One method's part of a run: timed passes with nothing recorded, then one recorded pass, then the answer.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "experiment/passes/recorded_pass.h"
+#include "experiment/passes/scored_pass.h"
+#include "experiment/passes/stream_store.h"
+#include "experiment/passes/timed_pass.h"
+#include "experiment/plan/cost_model.h"
+#include "experiment/run/prepared_run.h"
+#include "experiment/run/progress_plan.h"
+#include "model/decoder.h"
+#include "record/types.h"
+
+namespace headroom::experiment {
+
+class MethodRunner {
+ public:
+  /// `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is wanted). All references must outlive
+  /// this object. `notice`: told in words what a user should know.
+  MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
+               ProgressPlan& progress, CostModel::Notice notice = {});
+
+  static constexpr std::int64_t warmups = 1;
+
+  /// The first call with a dense method makes the reference that later ones are compared with.
+  MethodData run(const Method& method, const JobContext& job);
+
+ private:
+  record::TimingPlan timing_plan(const Method& method, const JobContext& job);
+  void time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job);
+  void time_baselines(record::MethodSummary& summary, const JobContext& job);
+  std::vector<TimedPass> timed(const model::PrefillOptions& options, const std::string& phase, const JobContext& job);
+  void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
+  model::PrefillOptions options(const Method& method) const;
+  std::int64_t new_tokens() const;
+
+  const PreparedRun& run_;
+  const model::Decoder& decoder_;
+  bool keep_maps_;
+  ProgressPlan& progress_;
+  CostModel::Notice notice_;
+  RecordedPass recorded_;
+  std::unique_ptr<attention::Policy> dense_policy_;
+  std::optional<CostModel> costs_;           ///< made when a plan is first wanted
+  std::optional<ScoredAnswer> dense_answer_;  ///< what others are scored against; none until dense has run
+};
+
+}  // namespace headroom::experiment

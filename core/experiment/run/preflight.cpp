@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/preflight.h"
+
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
+
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "base/machine_limits.h"
+#include "base/utf8.h"
+#include "experiment/passes/machine_lock.h"
+#include "experiment/run/memory_estimate.h"
+#include "experiment/run/record_builder.h"
+
+namespace headroom::experiment {
+namespace {
+
+// LibTorch's attention on a CPU runs at about a third of its matrix products' rate; the recorded pass and the reference
+// path of sparse methods take a few dense passes (measured on two cores).
+constexpr double attention_slowdown = 3;
+constexpr double recorded_passes = 3;
+constexpr double sparse_passes = 3;
+constexpr std::size_t tail_bytes = 600;
+
+std::int64_t parameters(const PreparedRun& run) {
+  std::int64_t count = 0;
+  for (const auto& tensor : run.session->checkpoint().tensors()) count += tensor.elements();
+  return count;
+}
+
+struct RecordEstimate {
+  std::int64_t bytes = 0, scratch = 0;
+  std::string keeps;
+};
+
+/// Without compression, so that the promise errs on the small side.
+RecordEstimate estimate_record(const PreparedRun& run) {
+  const auto& config = run.config();
+  const auto methods = static_cast<std::int64_t>(run.methods.methods.size());
+  const auto sparse = std::count_if(run.methods.methods.begin(), run.methods.methods.end(),
+                                    [](const Method& method) { return !method.is_dense(); });
+  const auto length = run.length(), full = run.full_layers(), heads = config.max_q_heads() + 1;
+  const auto small = methods * full * heads * (length + 3 * attention::num_curve_budgets + 8) * 4 + length * 40;
+  const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
+  const auto& sizes = config.typical_layer().attention;
+  const auto supports = 3 * length * ((length + 7) / 8) * sparse;
+  const auto rows = run.spec.keep_queries > 0 ? std::min(run.spec.keep_queries, length) : length;
+  const std::int64_t element = run.dtype == c10::ScalarType::Float ? 4 : 2;
+  const auto stream_of = [&](std::int64_t kept) {
+    return methods * (element * sizes.head_dim * (sizes.num_q_heads * kept + sizes.num_kv_heads * length) +
+                      4 * sizes.num_q_heads * kept);
+  };
+  const auto stream = stream_of(rows);
+  const auto limit = run.spec.record_limit;
+  RecordEstimate estimate;
+  auto used = small;
+  const auto take = [&](double share, std::int64_t each, std::int64_t wanted) {
+    const auto room = static_cast<std::int64_t>(share * static_cast<double>(limit)) - used;
+    const auto layers = each > 0 ? std::clamp<std::int64_t>(room / each, 0, wanted) : 0;
+    used += layers * each;
+    return layers;
+  };
+  const auto thumbnail_layers = take(thumbnail_share, thumbnails, full);
+  const auto support_layers = take(support_share, supports, full);
+  const auto asked = run.spec.keep_layers.empty() ? full : static_cast<std::int64_t>(run.spec.keep_layers.size());
+  const auto stream_layers = take(1.0, stream, asked);
+  estimate.bytes = used;
+  const auto of = " of " + std::to_string(full) + " layers";
+  estimate.keeps =
+      "statistics and curves of all layers; at least: thumbnails of " + std::to_string(thumbnail_layers) + of;
+  if (sparse > 0) estimate.keeps += ", supports of " + std::to_string(support_layers) + of;
+  estimate.keeps += ", exact maps of " + std::to_string(stream_layers) + of;
+  const auto held_supports = std::min(supports * full, 4 * limit * std::max<std::int64_t>(sparse, 1));
+  const auto maps = run.spec.out ? full * (stream_of(length) + thumbnails) + held_supports : 0;
+  const bool compared = sparse < methods;  // dense runs, and its hidden states are kept
+  estimate.scratch = maps + (compared ? config.num_layers() * length * config.width * element : 0);
+  return estimate;
+}
+
+/// Multiply-adds a second that this device reaches, from one small product.
+double measure_rate(c10::Device device, c10::ScalarType dtype) {
+  const c10::InferenceMode guard;
+  const auto options = at::TensorOptions().device(device).dtype(dtype);
+  const std::int64_t n = device.is_cpu() ? 512 : 4096;
+  const auto a = at::ones({n, n}, options), b = at::ones({n, n}, options);
+  double best = 0;
+  for (int round = 0; round < 3; ++round) {
+    model::synchronize(device);
+    const auto start = std::chrono::steady_clock::now();
+    at::mm(a, b);
+    model::synchronize(device);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (seconds > 0)
+      best = std::max(best, static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / seconds);
+  }
+  return best;
+}
+
+/// Measured once by a process for each device and dtype, never while a job or another measurement is at work: then 0
+/// where it is not known yet.
+double matmul_rate(c10::Device device, c10::ScalarType dtype, bool busy) {
+  static std::mutex mutex;
+  static std::map<std::pair<std::string, c10::ScalarType>, double> measured;
+  const auto key = std::pair(device.str(), dtype);
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto found = measured.find(key); found != measured.end()) return found->second;
+  }
+  if (busy) return 0;
+  const auto machine = MachineLock::try_now();
+  if (!machine) return 0;
+  const double rate = measure_rate(device, dtype);
+  const std::lock_guard lock(mutex);
+  return measured[key] = rate;
+}
+
+double estimate_seconds(const PreparedRun& run, bool busy) {
+  const auto& config = run.config();
+  const double rate = matmul_rate(run.device.device, run.dtype, busy), length = static_cast<double>(run.length());
+  if (rate <= 0) return 0;
+  const double embedding = static_cast<double>(config.vocabulary * config.width);
+  const double products = length * std::max(0.0, static_cast<double>(parameters(run)) - embedding);
+  const auto& sizes = config.typical_layer().attention;
+  const double attention =
+      static_cast<double>(run.full_layers() * sizes.num_q_heads * sizes.head_dim) * length * length;
+  const double pass = (products + attention_slowdown * attention) / rate;
+  double passes = 0;
+  for (const auto& method : run.methods.methods)
+    passes += (!method.is_dense() ? sparse_passes : 1.0) * run.spec.repeats + recorded_passes;
+  return pass * passes;
+}
+
+MemoryWorkload workload(const PreparedRun& run) {
+  MemoryWorkload work;
+  work.length = run.length();
+  work.new_tokens = run.prompt.max_new_tokens;
+  for (const auto& method : run.methods.methods) work.methods.push_back(method.policy.get());
+  work.supports_kept = work.analysed = true;
+  work.maps_kept = run.spec.out.has_value();
+  if (run.methods.indexer) {
+    for (const auto& [layer, weights] : run.methods.indexer->layers)
+      work.indexer_values += weights.q_proj.numel() + weights.k_proj.numel();
+  }
+  return work;
+}
+
+/// Files there are pages of memory.
+bool lies_in_memory(const std::filesystem::path& folder) {
+  struct statfs found {};
+  return ::statfs(folder.c_str(), &found) == 0 && found.f_type == TMPFS_MAGIC;
+}
+
+void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_t scratch, const EngineLoad& engine) {
+  const auto device = run.device.device;
+  const auto estimate = estimate_memory(run.session->checkpoint(), run.config(), run.dtype, device, workload(run));
+  const bool here = engine.weights && engine.weights->device == device;
+  // The same weights are used again; others give back their room before new ones are loaded.
+  const bool loaded = here && engine.weights->model == run.session->model() && engine.weights->dtype == run.dtype;
+  const auto weights = loaded && !engine.busy ? 0 : estimate.weights;  // the room of a busy engine counts as free below
+  const auto given_back = here && !loaded ? engine.weights->bytes : 0;
+  const auto limits = machine_limits();
+  const auto host = estimate.host + (lies_in_memory(scratch_folder(run)) ? scratch : 0);
+  // What a job at work holds comes back before the next one starts.
+  auto free = engine.busy ? limits.total_bytes : limits.free_bytes;
+  if (free > 0 && !engine.busy) free += resident_program_bytes(device);
+  if (device.is_cpu()) {
+    result.memory_needed = weights + host;
+    result.memory_free = free > 0 && !engine.busy ? free + given_back : free;
+    return;
+  }
+  const auto on_device = engine.busy ? run.device.total_bytes : run.device.free_bytes;
+  result.memory_needed = weights + estimate.device;
+  result.memory_free = on_device > 0 && !engine.busy ? on_device + given_back : on_device;
+  result.host_needed = host;
+  result.host_free = free;
+}
+
+void warn_of_memory(protocol::Preflight& result, std::int64_t needed, std::int64_t free, const std::string& place) {
+  if (free > 0 && needed > free)
+    result.warnings.push_back("needs " + size_text(needed) + ", " + size_text(free) + " free " + place +
+                              ": use a shorter prompt");
+}
+
+}  // namespace
+
+std::filesystem::path scratch_folder(const PreparedRun& run) {
+  if (!run.spec.out) return std::filesystem::temp_directory_path();
+  const auto folder = std::filesystem::path(*run.spec.out).parent_path();
+  return folder.empty() ? std::filesystem::path(".") : folder;
+}
+
+protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) {
+  protocol::Preflight result;
+  result.tokens = run.length();
+  result.context = run.config().context_length;
+  result.device = run.device.description;
+  result.dtype = dtype_name(run.dtype);
+  for (const auto& method : run.methods.methods) result.methods.push_back(method.id);
+  const auto record = estimate_record(run);
+  add_memory(result, run, record.scratch, engine);
+  warn_of_memory(result, result.memory_needed, result.memory_free, "on this device");
+  warn_of_memory(result, result.host_needed, result.host_free, "in this machine's memory");
+  result.prompt_tail = utf8_tail(run.prompt.table.text, tail_bytes);
+  result.seconds = estimate_seconds(run, engine.busy);
+  if (run.spec.out) {
+    result.record_bytes = record.bytes;
+    result.keeps = record.keeps;
+    std::error_code ignored;
+    const auto space = std::filesystem::space(scratch_folder(run), ignored);
+    if (!ignored) result.disk_free = static_cast<std::int64_t>(space.available);
+    const auto needed = record.bytes + record.scratch;
+    if (result.disk_free > 0 && needed > result.disk_free) {
+      result.warnings.push_back("needs " + size_text(needed) + " of disk while it runs, " +
+                                size_text(result.disk_free) + " free: choose another folder or a lower --record-limit");
+    }
+  }
+  if (run.methods.indexer && run.length() > run.methods.indexer->metadata.trained_length) {
+    result.warnings.push_back("the indexer was trained at " +
+                              std::to_string(run.methods.indexer->metadata.trained_length) + " tokens; " +
+                              std::to_string(run.length()) + " is untested");
+  }
+  return result;
+}
+
+void refuse_what_cannot_fit(const protocol::Preflight& result) {
+  refuse_memory(result.device, result.memory_needed, result.memory_free);
+  refuse_memory("this machine", result.host_needed, result.host_free);
+}
+
+}  // namespace headroom::experiment

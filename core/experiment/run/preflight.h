@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run will need and leave, said before it starts: memory, disk, rough time, what the record will keep.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "experiment/run/prepared_run.h"
+#include "experiment/run/session.h"
+#include "protocol/messages.h"
+
+namespace headroom::experiment {
+
+/// What the process holds and does already when a run is looked at; nothing for a program that does one run.
+struct EngineLoad {
+  std::optional<LoadedWeights> weights;  ///< of the session that the run will get: used again, or given back first
+  /// A job is queued or at work: nothing is measured (the time is left out where no rate is known), and what is free is
+  /// what will be once it has ended. Ask again when the run's turn comes.
+  bool busy = false;
+};
+
+/// Where a run's working file lies: beside its record, else with temporary files.
+std::filesystem::path scratch_folder(const PreparedRun& run);
+
+/// Estimates; nothing is loaded onto the device. Warnings say what does not fit and what would.
+protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine = {});
+
+/// The part that is worth refusing: throws device errors where weights and working memory exceed what the device or its
+/// host has free.
+void refuse_what_cannot_fit(const protocol::Preflight& preflight);
+
+}  // namespace headroom::experiment

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/prepared_run.h"
+
+#include "base/paths.h"
+
+namespace headroom::experiment {
+std::int64_t PreparedRun::full_layers() const {
+  return config().full_layers();
+}
+
+PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions,
+                        const std::string& auto_device) {
+  protocol::validate(spec);
+  PreparedRun run;
+  run.spec = spec;
+  run.device = model::open_device(spec.device == "auto" ? auto_device : spec.device);
+  run.dtype = resolve_dtype(spec.dtype, run.device.device);
+  if (spec.out) check_output(*spec.out);
+  if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan);
+  run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
+  if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
+  run.methods = make_methods(spec, *run.session);
+  run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
+  run.prompt = prepare_prompt(spec, *run.session);
+  for (const Method& method : run.methods.methods) {
+    if (run.plans && !method.is_dense() && !method.is_reference())
+      check_dense_backend(
+          *run.plans, find_plan(*run.plans, method.id, run.length(), run.methods.dense_layers, run.config()),
+          run.backends);
+  }
+  return run;
+}
+
+}  // namespace headroom::experiment

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a RunSpec's text, file or task to token ids: rendering, refusal of what cannot be a prompt, tokenising.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "experiment/run/session.h"
+#include "protocol/run_spec.h"
+#include "record/types.h"
+#include "tasks/task.h"
+
+namespace headroom::experiment {
+
+struct PreparedPrompt {
+  record::TokenTable table;             ///< rendered text, ids, byte ranges
+  std::optional<tasks::Sample> sample;  ///< with a task
+  bool chat = false;                    ///< whether a chat template rendered it
+  std::int64_t max_new_tokens = 0;      ///< of the answer: what was asked for, else the task's own, else 16
+
+  std::int64_t length() const { return static_cast<std::int64_t>(table.ids.size()); }
+};
+
+/// Throws input errors for an empty or binary prompt and for one that is longer than the model's context (in tokens).
+PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session);
+
+}  // namespace headroom::experiment

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/record_builder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace headroom::experiment {
+namespace {
+
+// Of a causal map half is empty: until the first layer shows how well it compresses, expect a little more than that.
+constexpr double causal_ratio = 0.6;
+
+/// "5", "5, 11 and 17"
+std::string list_text(std::vector<int> layers) {
+  std::sort(layers.begin(), layers.end());
+  std::string text;
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == layers.size() ? " and " : ", ") + std::to_string(layers[i]);
+  return text;
+}
+
+}  // namespace
+
+RecordBuilder::RecordBuilder(const std::filesystem::path& file, const PreparedRun& run, const record::RunMeta& meta,
+                             const StreamStore& store)
+    : run_(run), store_(store), writer_(file, meta, run.prompt.table) {}
+
+void RecordBuilder::add(const MethodData& method) {
+  const auto& id = method.summary.id;
+  writer_.write_summary(method.summary);
+  writer_.write_head_statistics(id, method.statistics);
+  writer_.write_mass_curves(id, method.curves);
+  for (std::size_t layer = 0; layer < method.mass_received.size(); ++layer) {
+    const auto number = static_cast<int>(layer);
+    if (!method.mass_received[layer].empty())
+      writer_.write_mass_received(id, number, attention(number).num_q_heads + 1, method.mass_received[layer]);
+    if (!method.selection_frequency[layer].empty())
+      writer_.write_selection_frequency(id, number, method.selection_frequency[layer]);
+  }
+  methods_.push_back(method.summary);
+}
+
+const model::AttentionSpec& RecordBuilder::attention(int layer) const {
+  return run_.config().layer(layer).attention;
+}
+
+std::vector<int> RecordBuilder::layer_order() const {
+  // A layer's place is that of its worst sparse stream; every stream then holds the same layers.
+  std::vector<std::pair<double, int>> captured;
+  for (int layer = 0; layer < run_.config().num_layers(); ++layer) {
+    if (!run_.config().is_full(layer)) continue;
+    double worst = 1;
+    for (const auto& method : methods_) {
+      const double mass = method.captured_mass_per_layer[static_cast<std::size_t>(layer)];
+      if (!std::isnan(mass)) worst = std::min(worst, mass);
+    }
+    captured.emplace_back(worst, layer);
+  }
+  std::sort(captured.begin(), captured.end());
+  std::vector<int> order;
+  for (const auto& [mass, layer] : captured) order.push_back(layer);
+  return order;
+}
+
+bool RecordBuilder::out_of_time() const {
+  return job_.stop.stop_requested() || (deadline_ && Clock::now() > *deadline_);
+}
+
+bool RecordBuilder::fits(double share, std::int64_t raw, double ratio) {
+  const double room =
+      share * static_cast<double>(run_.spec.record_limit) - static_cast<double>(writer_.bytes_written());
+  return static_cast<double>(raw) * ratio <= room;
+}
+
+double RecordBuilder::measured_ratio(std::int64_t raw, std::int64_t before) {
+  const double ratio = static_cast<double>(writer_.bytes_written() - before) / static_cast<double>(raw);
+  return std::min(1.05, 1.1 * ratio + 0.01);  // layers differ a little; the limit should hold
+}
+
+void RecordBuilder::write_thumbnails(const std::vector<int>& order, double share) {
+  const auto size = RecordedPass::thumbnail_size;
+  double ratio = causal_ratio;
+  for (int layer : order) {
+    const auto heads = attention(layer).num_q_heads + 1;
+    const auto raw = heads * size * size * 2 * 4 * static_cast<std::int64_t>(methods_.size());
+    if (out_of_time() || !fits(share, raw, ratio)) break;
+    const auto before = writer_.bytes_written();
+    for (const auto& method : methods_) {
+      const auto maps = store_.thumbnails(method.id, layer, heads, size, run_.length());
+      if (!maps.empty()) writer_.write_thumbnails(method.id, layer, maps);
+    }
+    ratio = measured_ratio(raw, before);
+    ++thumbnail_layers_;
+  }
+}
+
+void RecordBuilder::write_supports(const std::vector<int>& order, double share) {
+  const auto sparse =
+      std::count_if(methods_.begin(), methods_.end(), [](const auto& m) { return !m.is_dense(); });
+  if (sparse == 0) return;
+  double ratio = causal_ratio;
+  for (int layer : order) {
+    std::int64_t bitmaps = 0;
+    for (const auto& method : methods_)
+      if (!method.is_dense())
+        bitmaps += 3 * num_support_groups(method.scope, attention(layer).num_q_heads, attention(layer).num_kv_heads);
+    const auto raw = bitmaps * run_.length() * ((run_.length() + 7) / 8);
+    if (out_of_time() || !fits(share, raw, ratio)) break;
+    const auto before = writer_.bytes_written();
+    bool any = false;
+    for (const auto& method : methods_) {
+      const auto supports = store_.supports(method.id, layer);
+      if (!supports) continue;
+      using Kind = record::SupportKind;
+      writer_.write_supports(method.id, layer, Kind::support, supports->support);
+      writer_.write_supports(method.id, layer, Kind::target, supports->target);
+      writer_.write_supports(method.id, layer, Kind::wasted, supports->wasted);
+      any = true;
+    }
+    if (!any) continue;
+    ratio = measured_ratio(raw, before);
+    support_layers_.push_back(layer);
+  }
+}
+
+void RecordBuilder::write_streams(const std::vector<int>& wanted) {
+  const auto& spec = run_.spec;
+  const auto query_begin = spec.keep_queries > 0 ? std::max<std::int64_t>(run_.length() - spec.keep_queries, 0) : 0;
+  const auto rows = run_.length() - query_begin;
+  const auto bytes = run_.dtype == c10::ScalarType::Float ? 4 : 2;
+  // bf16 values that float16 cannot hold are stored as float32: the first layer counts double.
+  double ratio = bytes == 2 ? 2.05 : 1.05;
+  for (int layer : wanted) {
+    if (out_of_time()) break;
+    const model::AttentionSpec& sizes = attention(layer);
+    const auto raw = (bytes * sizes.head_dim * (sizes.num_q_heads * rows + sizes.num_kv_heads * run_.length()) +
+                      4 * sizes.num_q_heads * rows) *
+                     static_cast<std::int64_t>(methods_.size());
+    if (!fits(1.0, raw, ratio)) {
+      if (ratio <= 1.05 || !stream_layers_.empty() || !fits(1.0, raw, 1.05)) break;
+    }
+    const auto before = writer_.bytes_written();
+    for (const auto& method : methods_)
+      if (const auto stream = store_.stream(method.id, layer, query_begin))
+        writer_.write_layer_stream(method.id, layer, *stream);
+    ratio = measured_ratio(raw, before);
+    stream_layers_.push_back(layer);
+  }
+}
+
+std::string RecordBuilder::note() const {
+  const auto full = run_.full_layers();
+  const auto of = " of " + std::to_string(full) + " layers";
+  std::string text = "Statistics, curves and marginals: all " + std::to_string(full) +
+                     " full layers. Thumbnails: " + std::to_string(thumbnail_layers_) + of + ". ";
+  const bool sparse = std::any_of(methods_.begin(), methods_.end(), [](const auto& m) { return m.budget.has_value(); });
+  if (sparse) text += "Supports: " + std::to_string(support_layers_.size()) + of + ". ";
+  if (stream_layers_.empty())
+    text += "Exact maps: none.";
+  else if (static_cast<std::int64_t>(stream_layers_.size()) == full)
+    text += "Exact maps: all layers.";
+  else
+    text += "Exact maps: layers " + list_text(stream_layers_) +
+            (run_.spec.keep_layers.empty() ? ", those with the worst captured mass." : ", as asked for.");
+  if (run_.spec.keep_queries > 0 && run_.spec.keep_queries < run_.length())
+    text += " Exact maps hold the last " + std::to_string(run_.spec.keep_queries) + " queries.";
+  const auto all = static_cast<std::size_t>(full);
+  const auto wanted = run_.spec.keep_layers.empty() ? all : run_.spec.keep_layers.size();
+  const bool left_out =
+      stream_layers_.size() < wanted || thumbnail_layers_ < full || (sparse && support_layers_.size() < all);
+  if (store_.gave_up())
+    text += " The maps were left out because the disk was full.";
+  else if (cut_short_)
+    text += " The rest was left out because the run was cancelled.";
+  else if (left_out)
+    text += " The rest did not fit under the record limit of " + std::to_string(run_.spec.record_limit >> 20) + " MiB.";
+  return text;
+}
+
+void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
+                           std::optional<std::chrono::milliseconds> deadline) {
+  // After a cancel the deadline alone ends the writing: the stop has been asked for already.
+  if (deadline)
+    deadline_ = Clock::now() + *deadline;
+  else
+    job_ = job;
+  progress.report("writing the record", 0, 3);
+  if (!store_.gave_up()) write_maps(progress);
+  cut_short_ = out_of_time();
+  if (cut_short_) meta.complete = false;
+  meta.kept_note = note();
+  progress.report("writing the record", 3, 3);
+  writer_.finish(meta);
+}
+
+void RecordBuilder::write_maps(ProgressPlan& progress) {
+  const auto order = layer_order();
+  const auto& kept = run_.spec.keep_layers;
+  if (kept.empty()) {
+    write_thumbnails(order, thumbnail_share);
+    progress.report("writing the record", 1, 3);
+    write_supports(order, support_share);
+    progress.report("writing the record", 2, 3);
+    write_streams(order);
+  } else {
+    // What was asked for comes first, whole; the other layers share what is left.
+    std::vector<int> others;
+    for (const int layer : order)
+      if (std::find(kept.begin(), kept.end(), layer) == kept.end()) others.push_back(layer);
+    write_supports(kept, 1.0);
+    write_streams(kept);
+    progress.report("writing the record", 1, 3);
+    write_supports(others, 1.0);
+    progress.report("writing the record", 2, 3);
+    write_thumbnails(others, 1.0);
+  }
+}
+
+}  // namespace headroom::experiment

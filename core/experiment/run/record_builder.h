@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Puts a run into its record: what is small at once, then maps under the record's limit, the layers with the worst
+// captured mass first.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "experiment/passes/recorded_pass.h"
+#include "experiment/passes/stream_store.h"
+#include "experiment/run/prepared_run.h"
+#include "experiment/run/progress_plan.h"
+#include "record/record_writer.h"
+#include "record/types.h"
+
+namespace headroom::experiment {
+
+/// Shares of the record's limit that thumbnails, then thumbnails and supports, may fill, so that something of each kind
+/// is kept.
+inline constexpr double thumbnail_share = 0.4;
+inline constexpr double support_share = 0.7;
+
+class RecordBuilder {
+ public:
+  RecordBuilder(const std::filesystem::path& file, const PreparedRun& run, const record::RunMeta& meta,
+                const StreamStore& store);
+
+  /// Summary, statistics, curves and marginals of one method.
+  void add(const MethodData& method);
+  /// Thumbnails, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
+  /// then renames the file. Sets meta.kept_note.
+  void finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
+              std::optional<std::chrono::milliseconds> deadline = {});
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const model::AttentionSpec& attention(int layer) const;
+  std::vector<int> layer_order() const;
+  void write_maps(ProgressPlan& progress);
+  // Layers in order until the record is as large as `share` of its limit.
+  void write_thumbnails(const std::vector<int>& order, double share);
+  void write_supports(const std::vector<int>& order, double share);
+  void write_streams(const std::vector<int>& wanted);
+  /// Whether `raw` more bytes probably fit below `share` of the limit, going by how well this kind compressed so far.
+  bool fits(double share, std::int64_t raw, double ratio);
+  double measured_ratio(std::int64_t raw, std::int64_t before);
+  bool out_of_time() const;
+  std::string note() const;
+
+  const PreparedRun& run_;
+  const StreamStore& store_;
+  record::RecordWriter writer_;
+  std::vector<record::MethodSummary> methods_;
+  JobContext job_;
+  std::optional<Clock::time_point> deadline_;
+  int thumbnail_layers_ = 0;
+  std::vector<int> support_layers_, stream_layers_;
+  bool cut_short_ = false;
+};
+
+}  // namespace headroom::experiment

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/run.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/version.h"
+#include "experiment/run/method_run.h"
+#include "experiment/run/preflight.h"
+#include "experiment/run/prepared_run.h"
+#include "experiment/run/progress_plan.h"
+#include "experiment/run/record_builder.h"
+#include "experiment/passes/stream_store.h"
+#include "protocol/json_fields.h"
+
+namespace headroom::experiment {
+namespace {
+
+// After a cancel the record is written within this time, so that the job stops within a second.
+constexpr std::chrono::milliseconds write_after_cancel{400};
+// Bitmaps shrink in the record: a working file of this many limits holds all that can get there.
+constexpr std::int64_t bitmap_limits = 4;
+
+std::string new_run_id() {
+  std::random_device device;
+  constexpr char digits[] = "0123456789abcdef";
+  std::string id;
+  for (int i = 0; i < 16; ++i) id += digits[device() & 15];
+  return id;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+record::RunMeta make_meta(const PreparedRun& run) {
+  const auto& config = run.config();
+  record::RunMeta meta;
+  meta.run_id = new_run_id();
+  meta.created = utc_now();
+  meta.program_version = program_version();
+  meta.spec_json = protocol::dump_json(protocol::to_json(run.spec));
+  meta.model_name = config.name;
+  // Records are passed on: file names, not the folders of this machine. The specification keeps what was typed.
+  const auto& model = run.session->checkpoint().path();
+  meta.model_path = (model.has_filename() ? model : model.parent_path()).filename().string();
+  meta.model_sha256 = run.session->checkpoint().hash();
+  meta.architecture = config.architecture;
+  meta.device = run.device.description;
+  meta.dtype = dtype_name(run.dtype);
+  meta.context = config.context_length;
+  for (const model::LayerSpec& layer : config.layers) {
+    const model::AttentionSpec& attention = layer.attention;
+    meta.layers.push_back({std::string(model::to_string(layer.kind)), attention.num_q_heads, attention.num_kv_heads,
+                           attention.head_dim, attention.window, attention.scale});
+  }
+  if (run.methods.indexer) {
+    meta.indexer_path = run.methods.indexer_path.filename().string();
+    meta.indexer_sha256 = run.methods.indexer->sha256;
+    meta.indexer_trained_length = run.methods.indexer->metadata.trained_length;
+  }
+  if (run.prompt.sample) {
+    meta.task = run.prompt.sample->task;
+    for (const auto& reference : run.prompt.sample->references)
+      meta.task_reference += (meta.task_reference.empty() ? "" : "\n") + reference;
+  }
+  meta.warmups = MethodRunner::warmups;
+  meta.curve_rows = attention::num_curve_budgets;
+  return meta;
+}
+
+/// LibTorch's own exceptions become ours, with the exit code that fits.
+template <typename Work>
+void translate_errors(Work&& work) {
+  try {
+    work();
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    throw device_error("out of memory on the device", {}, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    throw Error(ErrorKind::internal, std::string("LibTorch: ") + error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    throw device_error("out of memory");
+  }
+}
+
+std::int64_t baseline_passes(const PreparedRun& run) {
+  const auto& methods = run.methods.methods;
+  const bool dense =
+      std::any_of(methods.begin(), methods.end(), [](const auto& m) { return m.is_dense(); });
+  return dense ? static_cast<std::int64_t>(run.spec.baselines.size()) * run.spec.repeats : 0;
+}
+
+class Run {
+ public:
+  Run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks)
+      : prepared_(prepared),
+        job_(job),
+        callbacks_(callbacks),
+        progress_(job, prepared.length(), prepared.config().num_layers(),
+                  static_cast<std::int64_t>(prepared.methods.methods.size()) * (prepared.spec.repeats + 1) +
+                      baseline_passes(prepared)) {}
+
+  RunOutcome operator()() {
+    outcome_.meta = make_meta(prepared_);
+    outcome_.tokens = prepared_.length();
+    store_ = std::make_shared<StreamStore>(scratch_folder(prepared_), bitmap_limits * prepared_.spec.record_limit);
+    try {
+      translate_errors([&] { methods(); });
+    } catch (const Error& error) {
+      // What was finished stays: written quickly, marked incomplete.
+      outcome_.meta.complete = false;
+      if (builder_ && !outcome_.methods.empty()) write(write_after_cancel);
+      throw;
+    }
+    if (builder_) write({});
+    job_.check();
+    return std::move(outcome_);
+  }
+
+ private:
+  void methods() {
+    progress_.report("loading the model");
+    const auto& decoder = prepared_.session->decoder(prepared_.device.device, prepared_.dtype, {job_.stop, {}});
+    job_.check();
+    const bool wanted = prepared_.spec.out.has_value();
+    if (wanted) builder_.emplace(*prepared_.spec.out, prepared_, outcome_.meta, *store_);
+    if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
+    if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
+    MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
+    for (const auto& method : prepared_.methods.methods) {
+      const auto data = runner.run(method, job_);
+      if (builder_) builder_->add(data);
+      outcome_.methods.push_back(data.summary);
+      if (callbacks_.method_finished) callbacks_.method_finished(data.summary);
+    }
+  }
+
+  void write(std::optional<std::chrono::milliseconds> deadline) {
+    builder_->finish(outcome_.meta, progress_, job_, deadline);
+    outcome_.record_path = *prepared_.spec.out;
+    if (callbacks_.record_written) callbacks_.record_written(outcome_.meta, outcome_.record_path);
+  }
+
+  const PreparedRun& prepared_;
+  const JobContext& job_;
+  const RunCallbacks& callbacks_;
+  ProgressPlan progress_;
+  RunOutcome outcome_;
+  std::shared_ptr<StreamStore> store_;
+  std::optional<RecordBuilder> builder_;
+};
+
+}  // namespace
+
+RunOutcome run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks) {
+  return Run(prepared, job, callbacks)();
+}
+
+RunOutcome run(const protocol::RunSpec& spec, const JobContext& job, const RunCallbacks& callbacks) {
+  return run(prepare_run(spec), job, callbacks);
+}
+
+}  // namespace headroom::experiment

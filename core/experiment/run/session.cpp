@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/run/session.h"
+
+#include "base/paths.h"
+
+namespace headroom::experiment {
+
+Session::FileState Session::file_state(const std::filesystem::path& path) {
+  std::error_code ignored;
+  FileState state;
+  state.written = std::filesystem::last_write_time(path, ignored);
+  if (std::filesystem::is_regular_file(path, ignored)) state.bytes = std::filesystem::file_size(path, ignored);
+  return state;
+}
+
+Session::Session(const std::string& model) : model_(model) {
+  const auto path = resolve_model(model);
+  state_ = file_state(path);
+  checkpoint_ = checkpoint::open_checkpoint(path);
+  config_ = model::read_model_config(*checkpoint_);
+}
+
+const tokenizer::Tokenizer& Session::tokenizer() {
+  if (!tokenizer_) tokenizer_ = tokenizer::make_tokenizer(*checkpoint_);
+  return *tokenizer_;
+}
+
+const model::Decoder& Session::decoder(c10::Device device, c10::ScalarType dtype, const JobContext& job) {
+  if (!decoder_ || decoder_->device() != device || decoder_->dtype() != dtype) {
+    const auto say = [this](std::optional<LoadedWeights> weights) {
+      const std::lock_guard lock(mutex_);
+      loaded_ = std::move(weights);
+    };
+    say(std::nullopt);
+    decoder_.reset();  // never two copies of the weights at once
+    decoder_ = model::load_decoder(*checkpoint_, {device, dtype}, job);
+    say(LoadedWeights{model_, device, dtype, decoder_->weight_bytes()});
+  }
+  return *decoder_;
+}
+
+std::optional<LoadedWeights> Session::loaded() const {
+  const std::lock_guard lock(mutex_);
+  return loaded_;
+}
+
+bool Session::is_current() const {
+  return file_state(checkpoint_->path()) == state_;
+}
+
+c10::ScalarType resolve_dtype(const std::string& dtype, c10::Device device) {
+  if (dtype == "bf16") return c10::ScalarType::BFloat16;
+  if (dtype == "f32") return c10::ScalarType::Float;
+  return !device.is_cpu() || model::cpu_has_bf16() ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+}
+
+std::string dtype_name(c10::ScalarType dtype) {
+  return dtype == c10::ScalarType::BFloat16 ? "bf16" : "f32";
+}
+
+}  // namespace headroom::experiment

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model that is open: its file, tokenizer and, once a job needs it, its decoder. An engine keeps it between jobs.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/progress.h"
+#include "checkpoint/checkpoint.h"
+#include "model/decoder.h"
+#include "model/model_config.h"
+#include "tokenizer/tokenizer.h"
+
+namespace headroom::experiment {
+
+/// What a session holds on a device.
+struct LoadedWeights {
+  std::string model;  ///< as Session::model()
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  c10::ScalarType dtype = c10::ScalarType::Float;
+  std::int64_t bytes = 0;
+};
+
+/// Not safe for use from several threads at once, but for loaded().
+class Session {
+ public:
+  /// `model` is a path or a fetched model's short name. Opens the file and reads its configuration; throws input
+  /// errors.
+  explicit Session(const std::string& model);
+
+  const std::string& model() const { return model_; }
+  const checkpoint::Checkpoint& checkpoint() const { return *checkpoint_; }
+  const model::ModelConfig& config() const { return config_; }
+  /// Made at the first call.
+  const tokenizer::Tokenizer& tokenizer();
+  /// Loaded at the first call, and again where device or dtype differ from the last one's.
+  const model::Decoder& decoder(c10::Device device, c10::ScalarType dtype, const JobContext& job);
+  /// None before the first call of decoder(), and while it loads.
+  std::optional<LoadedWeights> loaded() const;
+  /// False where the file on disk has been replaced since it was opened.
+  bool is_current() const;
+
+ private:
+  struct FileState {
+    std::uintmax_t bytes = 0;
+    std::filesystem::file_time_type written{};
+    bool operator==(const FileState&) const = default;
+  };
+  static FileState file_state(const std::filesystem::path& path);
+
+  std::string model_;
+  FileState state_;
+  std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
+  model::ModelConfig config_;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  std::unique_ptr<model::Decoder> decoder_;
+  mutable std::mutex mutex_;  ///< of loaded_
+  std::optional<LoadedWeights> loaded_;
+};
+
+/// "auto": bf16 on a GPU and on CPUs that multiply it natively, else f32.
+c10::ScalarType resolve_dtype(const std::string& dtype, c10::Device device);
+/// "bf16" or "f32".
+std::string dtype_name(c10::ScalarType dtype);
+
+}  // namespace headroom::experiment

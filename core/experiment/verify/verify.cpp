@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experiment/verify/verify.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "attention/attend.h"
+#include "attention/registry.h"
+#include "attention/reference.h"
+#include "base/error.h"
+#include "base/paths.h"
+#include "experiment/verify/decoder_reference.h"
+#include "experiment/verify/indexer_reference.h"
+#include "experiment/verify/verify_parts.h"
+#include "indexer/indexer.h"
+#include "model/decoder.h"
+#include "model/device.h"
+#include "model/random_checkpoint.h"
+
+namespace headroom::experiment {
+namespace {
+
+namespace reference = attention::reference;
+using attention::LayerQuery;
+using Scores = RowScores;
+
+struct Input {
+  std::string shape;
+  LayerQuery query;  ///< on the CPU
+};
+
+std::string shape_text(const LayerQuery& query, const std::string& source) {
+  return source + "L " + std::to_string(query.length()) + ", heads " + std::to_string(query.num_q_heads()) + ":" +
+         std::to_string(query.num_kv_heads()) + " of " + std::to_string(query.head_dim());
+}
+
+const char* dtype_text(c10::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bf16" : "f32";
+}
+
+constexpr std::int64_t index_dim = 32, small_width = 48;
+// Keys whose scores differ by less, relative to what a support captures, are as good as each other.
+constexpr double score_slack = 1e-5;
+
+// Every 13th key is larger than the others, so that supports mean something.
+Input random_input(std::int64_t length, std::int64_t num_q, std::int64_t num_kv, std::int64_t dim,
+                   c10::ScalarType dtype) {
+  std::mt19937 random(static_cast<unsigned>(length * 31 + dim));
+  std::normal_distribution<float> normal;
+  const auto make = [&](std::vector<std::int64_t> sizes, float sigma) {
+    const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
+    for (std::int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data_ptr<float>()[i] = sigma * normal(random);
+    return tensor;
+  };
+  LayerQuery query;
+  query.scale = 1 / std::sqrt(static_cast<double>(dim));
+  query.rope_base = 10000;
+  query.x = make({length, small_width}, 1).to(dtype);
+  query.q = make({num_q, length, dim}, 1.4f).to(dtype);
+  const at::Tensor k = make({num_kv, length, dim}, 1.2f);
+  for (std::int64_t key = 0; key < length; key += 13) k.select(1, key).mul_(2);
+  query.k = k.to(dtype);
+  query.v = make({num_kv, length, dim}, 1).to(dtype);
+  return {shape_text(query, ""), query};
+}
+
+// q, k and v of three layers of the default model on a text of its own vocabulary; none where it is not fetched.
+std::vector<Input> model_inputs(c10::ScalarType dtype, const JobContext& job) {
+  std::filesystem::path file;
+  try {
+    file = resolve_model("smollm2");
+  } catch (const Error&) {
+    return {};
+  }
+  model::DecoderOptions options;
+  options.dtype = dtype;
+  const auto decoder =
+      model::load_decoder(*checkpoint::open_checkpoint(file), options, {.stop = job.stop, .progress = {}});
+  const auto dense = attention::make_dense_policy();
+  const auto backend = attention::make_torch_backend();
+  std::vector<std::int32_t> ids;
+  for (std::int32_t i = 0; i < 320; ++i)
+    ids.push_back((i % 80) * (i % 80) * 7 % 20000 + 300);  // with repeats, to attend to
+  std::vector<Input> inputs;
+  model::PrefillOptions prefill;
+  prefill.policy = dense.get();
+  prefill.backend = prefill.dense_backend = backend.get();
+  prefill.job.stop = job.stop;
+  prefill.observer = [&](const attention::PreparedLayer& layer, const at::Tensor&,
+                         const std::vector<attention::SupportTile>&) {
+    const LayerQuery& query = layer.query();
+    if (query.layer != 0 && query.layer != 14 && query.layer != 29) return;
+    inputs.push_back({shape_text(query, "SmolLM2 layer " + std::to_string(query.layer) + ", "), query});
+  };
+  decoder->prefill(ids, prefill);
+  return inputs;
+}
+
+LayerQuery on_device(LayerQuery query, c10::Device device) {
+  for (at::Tensor* tensor : {&query.x, &query.q, &query.k, &query.v}) *tensor = tensor->to(device);
+  return query;
+}
+
+reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles) {
+  reference::Supports supports;
+  for (const auto& any : tiles) {
+    const attention::SupportTile tile = attention::on_host(any);
+    for (std::int64_t row = 0; row < tile.rows(); ++row) {
+      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + row * tile.indices.size(2);
+      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[row]);
+    }
+  }
+  return supports;
+}
+
+// Empty, or the first row whose support is not the reference's up to keys that are as good. `textbook`: the same scores
+// in the path's precision, or null; a path's scores may be off by twice what that row's are there, so that each
+// exchanged key costs at most twice as much again. A mass budget may take one key more or less.
+std::string compare_supports(const reference::Supports& found, const Scores& scores, const Scores* textbook,
+                             const attention::PolicySettings& settings) {
+  if (found.size() != scores.size()) return "the tiles cover " + std::to_string(found.size()) + " rows";
+  const auto expected = reference::select(scores, *settings.budget, settings.granularity);
+  const bool by_mass = settings.budget->kind == BudgetKind::mass;
+  for (std::size_t row = 0; row < found.size(); ++row) {
+    const auto &got = found[row], &best = expected[row];
+    if (got == best) continue;
+    const std::string where = "row " + std::to_string(row) + ": ";
+    if (!std::is_sorted(got.begin(), got.end()) || got.empty() || got.front() < 0 ||
+        got.back() > static_cast<std::int64_t>(row))
+      return where + "positions out of order or out of range";
+    if (!by_mass && got.size() != best.size()) return where + "wrong number of keys";
+    const auto number = static_cast<std::int64_t>(row);
+    const auto shared = reference::shared_scores(scores, number, settings.granularity);
+    double error = 0;
+    if (textbook) {
+      const auto other = reference::shared_scores(*textbook, number, settings.granularity);
+      for (std::size_t key = 0; key < shared.size(); ++key) error = std::max(error, std::abs(other[key] - shared[key]));
+    }
+    std::vector<std::int64_t> exchanged;
+    std::set_symmetric_difference(got.begin(), got.end(), best.begin(), best.end(), std::back_inserter(exchanged));
+    const double captured = reference::captured_mass(shared, got), most = reference::captured_mass(shared, best);
+    double spare = 0;  // the best support's last key
+    if (by_mass)
+      spare = most - reference::captured_mass(shared, reference::top_k(shared, std::ssize(best) - 1));
+    const double allowed = 4 * error * static_cast<double>(exchanged.size()) + score_slack * std::abs(most) + spare;
+    if (std::abs(captured - most) > allowed)
+      return where + "not the best keys: " + std::to_string(got.size()) + " of " + std::to_string(captured) +
+             " in place of " + std::to_string(best.size()) + " of " + std::to_string(most) + ", allowed " +
+             std::to_string(allowed);
+  }
+  return {};
+}
+
+Scores mass_scores(const reference::Inputs& in) {
+  Scores rows;
+  for (std::int64_t row = 0; row < in.length; ++row) rows.push_back(reference::mass(in, row));
+  return rows;
+}
+
+std::shared_ptr<const indexer::Indexer> random_indexer(std::int64_t width) {
+  auto made = std::make_shared<indexer::Indexer>();
+  made->metadata.index_dim = index_dim;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0, 2 / std::sqrt(static_cast<float>(width)));
+  const auto make = [&](std::vector<std::int64_t> sizes, bool ones) {
+    const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
+    for (std::int64_t i = 0; i < tensor.numel(); ++i)
+      tensor.mutable_data_ptr<float>()[i] = ones ? 1.0f : normal(random);
+    return tensor;
+  };
+  for (const int layer : {0, 14, 29})
+    made->layers[layer] = {make({index_dim, width}, false), make({index_dim, width}, false), make({index_dim}, true)};
+  return made;
+}
+
+class Verification {
+ public:
+  Verification(c10::Device device, const JobContext& job, VerifyReport& report,
+               const std::function<void(const VerifyRow&)>& on_row)
+      : device_(device), job_(job), report_(report), on_row_(on_row) {}
+
+  void input(const Input& input) {
+    const reference::Inputs in = reference::inputs_of(input.query);
+    const LayerQuery query = on_device(input.query, device_);
+    const auto dtype = query.q.scalar_type();
+    const auto keys = all_keys(in.length);
+    const auto dense = reference::dense(in);
+    const std::int64_t head_dims[] = {query.head_dim()};
+    const auto backends = attention::make_backends(device_, dtype, head_dims);
+    const auto unmodified = attention::make_dense_policy();
+    for (const auto& backend : backends)
+      policy("dense, " + backend->id(), input, query, *unmodified, *backend,
+             [&](VerifyRow& row, const at::Tensor& out, const auto&) {
+               row.error = largest_difference(out, dense.out);
+               row.allowed = 2 * largest_difference(textbook(query, keys), dense.out) + rounding_slack(dense.out);
+             });
+    if (device_.is_cpu()) {
+      verify_kernels(input.query, [&](const std::string& path, const std::function<void(VerifyRow&)>& work) {
+        job_.check();
+        VerifyRow row;
+        row.path = path;
+        row.shape = input.shape;
+        row.dtype = dtype_text(dtype);
+        finish(row, work);
+      });
+    }
+    const Scores mass = mass_scores(in);
+    const auto made = random_indexer(query.x.size(1));
+    const auto& weights = made->layers.at(query.layer);
+    const Scores learned = indexer_scores(input.query, weights, made->metadata);
+    const Scores learned_textbook = textbook_indexer_scores(query, weights, made->metadata);
+    for (const auto& backend : backends) {
+      if (!device_.is_cpu() && backend != backends.front()) break;  // the others differ in dense attention alone
+      for (const attention::PolicyEntry& entry : attention::policies()) {
+        const attention::PolicyTraits& traits = entry.traits;
+        if (traits.is_dense() || traits.scope != SupportScope::layer) continue;
+        for (const char* budget : {"24", "20%", "p0.9"}) {
+          attention::PolicySettings settings;
+          settings.budget = parse_budget(budget);
+          settings.index = made;
+          if (settings.budget->kind == BudgetKind::mass && !traits.takes_mass_budget) continue;
+          for (const std::int64_t granularity : {1, 16}) {
+            settings.granularity = granularity;
+            const auto one = entry.make(traits, settings);
+            const bool by_mass = traits.score == ScoreKind::mass, by_index = traits.score == ScoreKind::index;
+            sparse(input, query, in, *one, *backend, by_mass ? &mass : by_index ? &learned : nullptr,
+                   by_index ? &learned_textbook : nullptr);
+          }
+        }
+      }
+    }
+  }
+
+  void decoder(c10::ScalarType dtype) {
+    model::ModelConfig config;
+    config.architecture = "llama";
+    config.name = "a small random model";
+    config.width = 64;
+    model::LayerSpec layer;
+    layer.attention.num_q_heads = 4;
+    layer.attention.num_kv_heads = 2;
+    layer.attention.head_dim = layer.attention.rope.dims = 32;
+    layer.attention.scale = 1 / std::sqrt(32.0);
+    layer.mlp.width = 96;
+    config.layers.assign(2, layer);
+    config.vocabulary = 200;
+    config.context_length = 64;
+    config.tied_output = true;
+    const model::RandomCheckpoint file(config, 3);
+    std::vector<std::int32_t> ids;
+    for (std::int32_t i = 0; i < 40; ++i) ids.push_back(i * i * 11 % 200);
+    const auto expected = reference_logits(file, config, ids);
+    const double allowed =
+        2 * largest_difference(textbook_logits(file, config, ids, dtype, device_), expected) + rounding_slack(expected);
+    const auto check = [&](const char* path, const auto& work) {
+      job_.check();
+      VerifyRow row;
+      row.path = path;
+      row.shape = "L 40, 2 layers of width 64";
+      row.dtype = dtype_text(dtype);
+      row.allowed = allowed;
+      finish(row, work);
+    };
+    const std::vector<double> last(expected.end() - config.vocabulary, expected.end());
+    model::DecoderOptions options;
+    options.device = device_;
+    options.dtype = dtype;
+    const auto decoder = model::load_decoder(file, config, options, {});
+    const auto dense = attention::make_dense_policy();
+    const auto backend = attention::make_backends(device_, dtype, full_head_dims(config)).front();
+    model::PrefillOptions prefill;
+    prefill.policy = dense.get();
+    prefill.backend = prefill.dense_backend = backend.get();
+    prefill.extra_capacity = 10;
+    check("decoder, prefill",
+          [&](VerifyRow& row) { row.error = largest_difference(decoder->prefill(ids, prefill).last_logits, last); });
+    check("decoder, all logits",
+          [&](VerifyRow& row) { row.error = largest_difference(decoder->logits(ids, {}), expected); });
+    check("decoder, cache", [&](VerifyRow& row) {
+      auto result = decoder->prefill(std::span(ids).first(30), prefill);
+      at::Tensor logits;
+      for (std::size_t i = 30; i < ids.size(); ++i) logits = decoder->decode(result.state, ids[i]);
+      row.error = largest_difference(logits, last);
+    });
+  }
+
+ private:
+  // `may_refuse`: a backend of LibTorch's that does not take every shape.
+  void finish(VerifyRow& row, const auto& work, bool may_refuse = false) {
+    try {
+      work(row);
+      if (!(row.error <= row.allowed) && row.note.empty()) row.note = "the error is too large";
+      row.passed = row.note.empty();
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::cancelled) throw;
+      row.note = error.what();
+      row.passed = false;
+    } catch (const c10::Error& error) {
+      const std::string text = error.what_without_backtrace();
+      row.note = text.substr(0, text.find('\n')).substr(0, 200);
+      row.passed = false;
+      row.ran = !may_refuse;
+    }
+    if (on_row_) on_row_(row);
+    report_.rows.push_back(std::move(row));
+  }
+
+  // `judge` fills error and allowed from the output and the tiles.
+  void policy(const std::string& path, const Input& input, const LayerQuery& query, const attention::Policy& policy,
+              const attention::Backend& backend, const auto& judge) {
+    job_.check();
+    VerifyRow row;
+    row.path = path;
+    row.shape = input.shape;
+    row.dtype = dtype_text(query.q.scalar_type());
+    finish(
+        row,
+        [&](VerifyRow& checked) {
+          StageClock clock;
+          std::vector<attention::SupportTile> tiles;
+          const auto keep = [&](const attention::SupportTile& tile) { tiles.push_back(tile); };
+          const at::Tensor out = attention::attend(policy, backend, query, clock, keep, {});
+          judge(checked, out, tiles);
+          if (checked.note.empty() && !at::equal(attention::attend(policy, backend, query, clock, {}, {}), out))
+            checked.note = "a second call gives other bits";
+        },
+        path == "dense, fa2" || path == "dense, cudnn");
+  }
+
+  void sparse(const Input& input, const LayerQuery& query, const reference::Inputs& in, const attention::Policy& made,
+              const attention::Backend& backend, const Scores* scores, const Scores* in_precision) {
+    const attention::PolicySettings& settings = made.settings();
+    std::string path = std::string(made.traits().name) + " " + to_string(*settings.budget);
+    if (settings.granularity > 1) path += ", " + std::to_string(settings.granularity) + " rows a block";
+    path += ", " + backend.id();
+    policy(path, input, query, made, backend,
+           [&](VerifyRow& row, const at::Tensor& out, const std::vector<attention::SupportTile>& tiles) {
+             const auto supports = supports_of(tiles);
+             if (scores) row.note = compare_supports(supports, *scores, in_precision, settings);
+             if (static_cast<std::int64_t>(supports.size()) != in.length)
+               row.note = "the tiles do not cover every row once";
+             if (!row.note.empty()) return;
+             const auto expected = reference::sparse(in, supports);
+             row.error = largest_difference(out, expected.out);
+             row.allowed =
+                 2 * largest_difference(textbook(query, supports), expected.out) + rounding_slack(expected.out);
+           });
+  }
+
+  c10::Device device_;
+  const JobContext& job_;
+  VerifyReport& report_;
+  const std::function<void(const VerifyRow&)>& on_row_;
+};
+
+}  // namespace
+
+bool VerifyReport::passed() const {
+  return std::all_of(rows.begin(), rows.end(), [](const VerifyRow& row) { return row.passed || !row.ran; });
+}
+
+VerifyReport verify(const std::string& device, const JobContext& job,
+                    const std::function<void(const VerifyRow&)>& on_row) {
+  const auto choice = model::open_device(device);
+  const at::NoGradGuard no_grad;
+  VerifyReport report;
+  report.device = choice.description;
+  report.device_note = choice.note;
+  Verification verification(choice.device, job, report, on_row);
+  for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    verification.decoder(dtype);
+    // 300 rows are several tiles; 1 and 33 are odd ones; 128 and 256 are the widest heads.
+    verification.input(random_input(300, 9, 3, 64, dtype));
+    verification.input(random_input(33, 4, 4, 128, dtype));
+    verification.input(random_input(130, 4, 1, 256, dtype));
+    verification.input(random_input(1, 3, 1, 64, dtype));
+    for (const Input& input : model_inputs(dtype, job)) {
+      report.model_used = true;
+      verification.input(input);
+    }
+  }
+  return report;
+}
+
+nlohmann::json to_json(const VerifyReport& report) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const VerifyRow& row : report.rows) {
+    // JSON has no infinity; an error that is not finite is a failed row with null.
+    rows.push_back({{"path", row.path},
+                    {"shape", row.shape},
+                    {"dtype", row.dtype},
+                    {"error", std::isfinite(row.error) ? nlohmann::json(row.error) : nlohmann::json()},
+                    {"allowed", std::isfinite(row.allowed) ? nlohmann::json(row.allowed) : nlohmann::json()},
+                    {"note", row.note},
+                    {"ran", row.ran},
+                    {"passed", row.passed}});
+  }
+  return {{"device", report.device},
+          {"device_note", report.device_note},
+          {"model_used", report.model_used},
+          {"passed", report.passed()},
+          {"rows", rows}};
+}
+
+}  // namespace headroom::experiment

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the checks of `headroom verify` share, and those of the CPU attention kernels. Internal to verify.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "attention/policy.h"
+#include "attention/reference.h"
+#include "experiment/verify/verify.h"
+
+namespace headroom::experiment {
+
+/// Infinity where sizes differ or a value is no number.
+double largest_difference(const at::Tensor& found, const std::vector<double>& expected);
+/// A few roundings to fp32 of the largest value: where inputs are small the textbook computation may hit by luck.
+double rounding_slack(const std::vector<double>& expected);
+/// The textbook computation in the query's own precision, on its device.
+at::Tensor textbook(const attention::LayerQuery& query, const attention::reference::Supports& supports);
+attention::reference::Supports all_keys(std::int64_t length);
+
+/// Runs one check: its name, and what fills error, allowed and, where something else is wrong, the note.
+using RunCheck = std::function<void(const std::string& path, const std::function<void(VerifyRow&)>& work)>;
+/// Dense, mass and sparse (gather, union tile) of core/kernels/cpu/attention/attention.h for every instruction set that this
+/// machine runs. `query` is on the CPU, heads of a multiple of 8.
+void verify_kernels(const attention::LayerQuery& query, const RunCheck& check);
+
+}  // namespace headroom::experiment

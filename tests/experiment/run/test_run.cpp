@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// The main job from inside: what the record keeps under its limit, streams that explain their own maps, cancel, working
+// file, quartiles.
+#include <ATen/ops/full.h>
+#include <ATen/ops/rand.h>
+
+#include <QtTest>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "experiment/passes/timed_pass.h"
+#include "experiment/run/run.h"
+#include "experiment/passes/stream_store.h"
+#include "protocol/summary_json.h"
+#include "record/run_record.h"
+#include "record/tiles.h"
+#include "support/gguf_writer.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+using namespace headroom::experiment;
+
+class TestRun : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  protocol::RunSpec spec_;
+
+  std::string path(const char* name) const { return folder_.filePath(name).toStdString(); }
+  std::shared_ptr<const record::RunRecord> record(const protocol::RunSpec& spec) const {
+    run(spec, {});
+    return record::RunRecord::open(*spec.out);
+  }
+  static int streams(const record::RunRecord& record, const char* method) {
+    int count = 0;
+    for (int layer = 0; layer < record.meta().num_layers(); ++layer) count += record.availability(method, layer).stream;
+    return count;
+  }
+
+ private slots:
+  void initTestCase() {
+    test::TinyModelOptions options;
+    options.layers = 6;
+    test::write_tiny_model(path("tiny.gguf"), options);
+    spec_.model = path("tiny.gguf");
+    spec_.prompt = std::string();
+    for (int i = 0; i < 45; ++i) *spec_.prompt += "item " + std::to_string(i * 7919 % 1000) + "\n";
+    spec_.methods = {"dense", "oracle"};
+    spec_.budgets = {parse_budget("24")};
+    spec_.repeats = 1;
+    spec_.device = "cpu";
+    spec_.dtype = "f32";
+    spec_.max_new_tokens = 4;
+  }
+
+  void quartiles_interpolate() {
+    const auto odd = quartiles({5, 1, 3, 2, 4});
+    QCOMPARE(odd.median, 3.0);
+    QCOMPARE(odd.q1, 2.0);
+    QCOMPARE(odd.q3, 4.0);
+    const auto two = quartiles({10, 20});
+    QCOMPARE(two.median, 15.0);
+    QCOMPARE(two.q1, 12.5);
+    QCOMPARE(quartiles({7}).q3, 7.0);
+  }
+
+  void streams_of_all_methods_are_kept_together_and_explain_their_maps() {
+    auto spec = spec_;
+    spec.out = path("all.h5");
+    const auto opened = record(spec);
+    for (const auto& method : opened->methods()) {
+      QCOMPARE(streams(*opened, method.id.c_str()), 6);
+      const auto stream = opened->layer_stream(method.id, 2);
+      for (std::int64_t row : {std::int64_t{0}, std::int64_t{100}, stream->length - 1}) {
+        double sum = 0;
+        for (float p : record::probability_row(*stream, {record::HeadSelector::Kind::mean, 0}, row)) sum += p;
+        QVERIFY(std::abs(sum - 1) < 1e-4);
+      }
+    }
+    // The support that is stored catches the mass that the summary states, both recomputed from the record alone.
+    const auto& oracle = *opened->find_method("oracle-k24-g1");
+    const auto stream = opened->layer_stream(oracle.id, 3);
+    const auto support = opened->supports(oracle.id, 3, record::SupportKind::support);
+    double sum = 0;
+    std::int64_t rows = 0;
+    for (std::int64_t row = 24; row < stream->length; ++row, ++rows) {
+      const auto p = record::probability_row(*stream, {record::HeadSelector::Kind::mean, 0}, row);
+      for (std::int64_t key = 0; key <= row; ++key)
+        if (support->test(row, key)) sum += p[static_cast<std::size_t>(key)];
+      QCOMPARE(support->count(row, 0, stream->length), std::int64_t{24});
+    }
+    QVERIFY(std::abs(sum / static_cast<double>(rows) - oracle.captured_mass_per_layer[3]) < 1e-4);
+    const auto statistics = opened->head_statistics(oracle.id);
+    QVERIFY(std::abs(statistics->at(3, 4, 6) - oracle.captured_mass_per_layer[3]) < 1e-5);
+    QVERIFY(oracle.output_l2_per_layer[5] > 0 && *oracle.kl_to_dense >= 0);
+  }
+
+  void the_limit_holds_and_the_worst_layers_come_first() {
+    auto spec = spec_;
+    *spec.prompt += *spec_.prompt;  // long enough for q and k to weigh more than thumbnails
+    spec.out = path("unlimited.h5");
+    run(spec, {});
+    const auto whole = std::filesystem::file_size(*spec.out);
+    spec.record_limit = static_cast<std::int64_t>(whole) / 2;
+    spec.out = path("limited.h5");
+    const auto opened = record(spec);
+    QVERIFY(static_cast<std::int64_t>(std::filesystem::file_size(*spec.out)) <= spec.record_limit);
+    const int kept = streams(*opened, "dense");
+    QVERIFY2(kept > 0 && kept < 6, opened->meta().kept_note.c_str());
+    QVERIFY(opened->meta().kept_note.find("record limit") != std::string::npos);
+    const auto& mass = opened->find_method("oracle-k24-g1")->captured_mass_per_layer;
+    double worst_left_out = 1, best_kept = 0;
+    for (int layer = 0; layer < 6; ++layer) {
+      const bool here = opened->availability("dense", layer).stream;
+      QCOMPARE(opened->availability("oracle-k24-g1", layer).stream, here);
+      if (here)
+        best_kept = std::max(best_kept, mass[static_cast<std::size_t>(layer)]);
+      else
+        worst_left_out = std::min(worst_left_out, mass[static_cast<std::size_t>(layer)]);
+    }
+    QVERIFY(best_kept <= worst_left_out);
+  }
+
+  void asked_layers_and_rows_are_kept() {
+    auto spec = spec_;
+    spec.out = path("asked.h5");
+    spec.keep_layers = {1, 4};
+    spec.keep_queries = 64;
+    const auto opened = record(spec);
+    QCOMPARE(streams(*opened, "dense"), 2);
+    QVERIFY(opened->availability("oracle-k24-g1", 4).stream && !opened->availability("oracle-k24-g1", 0).stream);
+    const auto stream = opened->layer_stream("dense", 4);
+    QCOMPARE(stream->query_begin, opened->length() - 64);
+    QVERIFY(!record::probability_row(*stream, {}, opened->length() - 1).empty());
+    QVERIFY(record::probability_row(*stream, {}, 0).empty());
+  }
+
+  void the_same_run_gives_the_same_numbers() {
+    const auto first = run(spec_, {}), second = run(spec_, {});
+    QCOMPARE(first.methods[1].captured_mass_per_layer, second.methods[1].captured_mass_per_layer);
+    QCOMPARE(first.methods[1].output_l2_per_layer, second.methods[1].output_l2_per_layer);
+    QCOMPARE(first.methods[1].answer_ids, second.methods[1].answer_ids);
+    QVERIFY(first.record_path.empty());
+    QVERIFY(first.meta.run_id != second.meta.run_id);
+  }
+
+  void answers_that_reach_their_limit_are_cut() {
+    auto spec = spec_;
+    spec.methods = {"dense"};
+    const auto limited = run(spec, {}).methods[0];
+    QCOMPARE(limited.answer_ids.size(), std::size_t{4});
+    QVERIFY(limited.answer_cut);
+    spec.max_new_tokens = 0;
+    QVERIFY(!run(spec, {}).methods[0].answer_cut);  // none was asked for
+    spec.max_new_tokens.reset();
+    QCOMPARE(run(spec, {}).methods[0].answer_ids.size(), std::size_t{16});
+    // The same model, to which the first token of that answer is the end.
+    auto bytes = test::tiny_model_bytes({.layers = 6});
+    const std::string key = "tokenizer.ggml.eos_token_id";
+    const auto value = bytes.find(key) + key.size() + 4;  // behind the value's type
+    std::memcpy(bytes.data() + value, limited.answer_ids.data(), 4);
+    spec.model = path("ends.gguf");
+    test::write_file(spec.model, bytes);
+    const auto ended = run(spec, {}).methods[0];
+    QVERIFY(ended.answer_ids.empty() && !ended.answer_cut);
+  }
+
+  void a_task_has_room_for_its_answer() {
+    auto spec = spec_;
+    spec.prompt.reset();
+    spec.task = "niah_single_1";
+    spec.length = 2048;  // the model's whole context
+    spec.methods = {"dense"};
+    spec.max_new_tokens.reset();
+    const auto own = run(spec, {});
+    QVERIFY2(own.tokens <= 2048 - 128 && own.tokens > 2048 - 128 - 25, std::to_string(own.tokens).c_str());
+    QCOMPARE(own.methods[0].answer_ids.size() == 128, own.methods[0].answer_cut);
+    QVERIFY(own.methods[0].task_score.has_value());
+    spec.max_new_tokens = 4;
+    const auto given = run(spec, {});
+    QVERIFY2(given.tokens <= 2048 - 4 && given.tokens > 2048 - 4 - 25, std::to_string(given.tokens).c_str());
+  }
+
+  void a_budget_that_covers_everything_equals_dense() {
+    auto spec = spec_;
+    spec.budgets = {parse_budget("100%")};
+    const auto outcome = run(spec, {});
+    const auto& oracle = outcome.methods[1];
+    QCOMPARE(oracle.density, 1.0);
+    QCOMPARE(oracle.captured_mass_mean, 1.0);
+    QVERIFY(*oracle.kl_to_dense < 1e-6);
+    QVERIFY(*oracle.top1_agrees);
+    QCOMPARE(oracle.answer_ids, outcome.methods[0].answer_ids);
+  }
+
+  void two_settings_of_a_method_are_two_methods() {
+    auto spec = spec_;
+    spec.methods = {"dense", "sink_window", "sink_window:sinks=8", "sink_window:sinks=4"};
+    spec.out = path("settings.h5");
+    const auto opened = record(spec);
+    QCOMPARE(opened->methods().size(), std::size_t{3});  // four sinks are what sink_window has anyway
+    const auto &four = opened->methods()[1], &eight = opened->methods()[2];
+    QCOMPARE(four.id, std::string("sink_window-k24-g1"));
+    QCOMPARE(eight.id, std::string("sink_window-k24-g1-sinks8"));
+    QCOMPARE(eight.parameters.at("sinks"), std::string("8"));
+    QVERIFY(!four.fingerprint.empty() && four.fingerprint != eight.fingerprint);
+    const auto few = opened->supports(four.id, 2, record::SupportKind::support);
+    const auto many = opened->supports(eight.id, 2, record::SupportKind::support);
+    const std::int64_t last = opened->length() - 1;
+    QVERIFY(!few->test(last, 7) && many->test(last, 7));
+    QCOMPARE(few->count(last, 0, last + 1), many->count(last, 0, last + 1));
+    QCOMPARE(streams(*opened, eight.id.c_str()), 6);
+  }
+
+  void listed_layers_count_neither_as_captured_nor_as_recalled() {
+    auto spec = spec_;
+    const auto whole = run(spec, {}).methods[1];
+    spec.dense_layers = {0, 3};
+    const auto listed = run(spec, {}).methods[1];
+    double captured = 0, recall = 0;
+    for (const std::size_t layer : {0u, 1u, 2u, 3u, 4u, 5u}) {
+      const bool dense = layer == 0 || layer == 3;
+      QCOMPARE(std::isnan(listed.captured_mass_per_layer[layer]), dense);
+      QCOMPARE(std::isnan(listed.oracle_recall_per_layer[layer]), dense);
+      if (!dense) captured += listed.captured_mass_per_layer[layer] / 4;
+      if (!dense) recall += listed.oracle_recall_per_layer[layer] / 4;
+    }
+    QVERIFY(std::abs(listed.captured_mass_mean - captured) < 1e-12);
+    QVERIFY(std::abs(*listed.oracle_recall_mean - recall) < 1e-12);
+    QVERIFY(listed.density > whole.density);
+  }
+
+  void methods_are_said_as_one_name_and_its_parameters() {
+    auto spec = spec_;
+    for (const char* bad : {"nonsense", "oracle:", "oracle:sinks", "oracle:sinks=", "oracle:sinks=x", "oracle:seed=1",
+                            "random:seed=1:seed=2", "sink_window:sinks=-1"}) {
+      spec.methods = {bad};
+      try {
+        run(spec, {});
+        QFAIL(bad);
+      } catch (const Error& error) {
+        QCOMPARE(error.kind(), ErrorKind::usage);
+        QVERIFY2(std::string(error.what()).find("--methods") != std::string::npos, error.what());
+      }
+    }
+    spec.methods = {"oracle"};
+    spec.budgets.clear();
+    QVERIFY_EXCEPTION_THROWN(run(spec, {}), Error);
+  }
+
+  void cancelled_after_a_method_keeps_it() {
+    auto spec = spec_;
+    spec.out = path("cancelled.h5");
+    std::stop_source stop;
+    RunCallbacks callbacks;
+    callbacks.method_finished = [&](const record::MethodSummary&) { stop.request_stop(); };
+    std::string kept;
+    callbacks.record_written = [&](const record::RunMeta& meta, const std::string& file) {
+      QVERIFY(!meta.complete);
+      kept = file;
+    };
+    try {
+      run(spec, {stop.get_token(), {}}, callbacks);
+      QFAIL("was not cancelled");
+    } catch (const Error& error) {
+      QCOMPARE(error.kind(), ErrorKind::cancelled);
+    }
+    QCOMPARE(kept, *spec.out);
+    const auto opened = record::RunRecord::open(kept);
+    QVERIFY(!opened->meta().complete);
+    QCOMPARE(opened->methods().size(), std::size_t{1});
+  }
+
+  void cancelled_before_a_method_leaves_nothing() {
+    auto spec = spec_;
+    spec.out = path("nothing.h5");
+    std::stop_source stop;
+    RunCallbacks callbacks;
+    callbacks.prepared = [&](const record::RunMeta&, std::int64_t) { stop.request_stop(); };
+    QVERIFY_EXCEPTION_THROWN(run(spec, {stop.get_token(), {}}, callbacks), Error);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path().toStdString()))
+      QVERIFY(entry.path().filename().string().find("nothing") == std::string::npos);
+  }
+
+  void the_working_file_keeps_the_worst_supports() {
+    constexpr std::int64_t length = 40, bitmap = length * 5;
+    StreamStore store(folder_.path().toStdString(), 2 * 3 * bitmap);
+    for (int layer = 0; layer < 5; ++layer) {
+      attention::LayerAnalysis analysis;
+      analysis.support = analysis.target = analysis.wasted = {SupportBitmap(length)};
+      analysis.support[0].set(layer, 0);
+      constexpr double captured[] = {0.9, 0.5, 0.95, 0.4, 0.8};
+      store.put_supports("a", layer, captured[layer], analysis);
+    }
+    for (int layer : {0, 2, 4}) QVERIFY(!store.supports("a", layer));
+    for (int layer : {1, 3}) {
+      const auto supports = store.supports("a", layer);
+      QVERIFY(supports && supports->support[0].test(layer, 0));
+      QCOMPARE(supports->support[0].count_all(), std::int64_t{1});
+    }
+  }
+
+  void the_working_file_gives_back_what_it_got() {
+    StreamStore store(folder_.path().toStdString(), 1 << 20);
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      attention::LayerQuery query;
+      query.layer = dtype == at::kFloat ? 0 : 1;
+      query.q = at::rand({4, 10, 8}).to(dtype);
+      query.k = at::rand({2, 10, 8}).to(dtype);
+      query.scale = 0.5;
+      std::vector<float> lse(40);
+      for (std::size_t i = 0; i < lse.size(); ++i) lse[i] = static_cast<float>(i);
+      store.put_stream("m", query.layer, query, lse);
+      const auto stream = store.stream("m", query.layer, 7);
+      QVERIFY(stream);
+      QCOMPARE(stream->query_begin, std::int64_t{7});
+      QCOMPARE(stream->q.size(), std::size_t{4 * 3 * 8});
+      QCOMPARE(stream->lse[3], 17.0f);  // head 1, row 7
+      const auto q = query.q.to(at::kFloat).contiguous();
+      QCOMPARE(stream->q[(1 * 3 + 2) * 8 + 5], q.const_data_ptr<float>()[(1 * 10 + 9) * 8 + 5]);
+      const auto k = query.k.to(at::kFloat).contiguous();
+      QVERIFY(std::equal(stream->k.begin(), stream->k.end(), k.const_data_ptr<float>()));
+    }
+    const auto hidden = at::full({10, 16}, 3.5, at::TensorOptions().dtype(at::kBFloat16));
+    store.put_hidden(2, hidden);
+    QVERIFY(store.hidden(2).equal(hidden));
+    QVERIFY(!store.hidden(3).defined());
+    QVERIFY(!store.stream("m", 5) && !store.has_stream("n", 0));
+  }
+};
+
+QTEST_GUILESS_MAIN(TestRun)
+#include "test_run.moc"
