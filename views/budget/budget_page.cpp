@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/budget/budget_page.h"
+
+#include <QComboBox>
+#include <QDoubleSpinBox>
+#include <QGridLayout>
+#include <QHeaderView>
+#include <QLabel>
+#include <QPushButton>
+#include <QScrollArea>
+#include <QSignalBlocker>
+#include <QSlider>
+#include <QSortFilterProxyModel>
+#include <QStandardItemModel>
+#include <QTableView>
+#include <cmath>
+
+#include "views/budget/budget_plot.h"
+#include "views/common/format.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Budget;
+constexpr int slider_steps = 2000;
+constexpr double lowest_p = 0.5, highest_p = 0.999;
+const char* all_layers = "all layers";
+
+QString lowered(QString text) {
+  if (!text.isEmpty()) text[0] = text[0].toLower();
+  return text;
+}
+
+QString keys_text(const std::optional<double>& keys) {
+  return keys ? QObject::tr("%1 keys").arg(format_count(std::llround(*keys))) : QObject::tr("not reached");
+}
+
+}  // namespace
+
+BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
+  build();
+
+  connect(unit_, &QComboBox::currentIndexChanged, this, [this] {
+    configure_unit();
+    show_budget();
+  });
+  connect(slider_, &QSlider::valueChanged, this, [this](int position) { set_budget(keys_of(slider_value(position))); });
+  connect(slider_, &QSlider::sliderReleased, this, &BudgetPage::end_drag);
+  connect(spin_, &QDoubleSpinBox::valueChanged, this, [this](double value) { set_budget(keys_of(value)); });
+  connect(spin_, &QDoubleSpinBox::editingFinished, this, &BudgetPage::end_drag);
+  connect(plot_, &BudgetPlot::budget_dragged, this, &BudgetPage::set_budget);
+  connect(plot_, &BudgetPlot::drag_finished, this, &BudgetPage::end_drag);
+  connect(run_, &QPushButton::clicked, this,
+          [this] { emit run_budget_requested(static_cast<int>(std::lround(read_out_.budget))); });
+  connect(stream_, &QComboBox::activated, this, [this] {
+    load_curves();
+    show_budget();
+  });
+  connect(scope_, &QComboBox::activated, this, [this] {
+    load_curves();
+    show_budget();
+  });
+  connect(axis_, &QComboBox::activated, this, [this](int index) { plot_->set_density_axis(index == 1); });
+  connect(target_, &QDoubleSpinBox::valueChanged, this, &BudgetPage::show_suggestions);
+}
+
+BudgetPage::Unit BudgetPage::unit() const {
+  return static_cast<Unit>(unit_->currentIndex());
+}
+
+double BudgetPage::unit_value(double keys) const {
+  const double length = record_ ? static_cast<double>(record_->length()) : 1;
+  switch (unit()) {
+    case Unit::tokens:
+      return std::round(keys);
+    case Unit::percent:
+      return 100 * keys / length;
+    case Unit::mass:
+      return std::clamp(interpolate(curves_.budgets, curves_.mean, keys), lowest_p, highest_p);
+  }
+  return keys;
+}
+
+double BudgetPage::keys_of(double value) const {
+  const double length = record_ ? static_cast<double>(record_->length()) : 1;
+  double keys = value;
+  // A fraction is of the prompt length, rounded up, as everywhere.
+  if (unit() == Unit::percent) keys = std::ceil(value / 100 * length - 1e-9);
+  if (unit() == Unit::mass) keys = budget_for(curves_.budgets, curves_.mean, value).value_or(length);
+  return std::clamp(std::round(keys), 1.0, length);
+}
+
+double BudgetPage::slider_value(int position) const {
+  const double f = static_cast<double>(position) / slider_steps;
+  const double length = record_ ? static_cast<double>(record_->length()) : 1;
+  // Top-p is spaced by the mass that is left out, the others by the logarithm of the budget.
+  if (unit() == Unit::mass) return 1 - (1 - lowest_p) * std::pow((1 - highest_p) / (1 - lowest_p), f);
+  const double keys = std::pow(length, f);
+  return unit() == Unit::percent ? 100 * keys / length : keys;
+}
+
+int BudgetPage::slider_position(double value) const {
+  const double length = record_ ? static_cast<double>(record_->length()) : 1;
+  double f = 0;
+  if (unit() == Unit::mass) {
+    f = std::log((1 - value) / (1 - lowest_p)) / std::log((1 - highest_p) / (1 - lowest_p));
+  } else if (length > 1) {
+    f = std::log(std::max(1.0, unit() == Unit::percent ? value / 100 * length : value)) / std::log(length);
+  }
+  return static_cast<int>(std::lround(std::clamp(f, 0.0, 1.0) * slider_steps));
+}
+
+void BudgetPage::configure_unit() {
+  const QSignalBlocker block_spin(spin_), block_slider(slider_);
+  const double length = record_ ? static_cast<double>(record_->length()) : 1;
+  switch (unit()) {
+    case Unit::tokens:
+      spin_->setDecimals(0);
+      spin_->setRange(1, length);
+      spin_->setSuffix(tr(" keys"));
+      spin_->setSingleStep(1);
+      break;
+    case Unit::percent:
+      spin_->setDecimals(2);
+      spin_->setRange(std::min(100.0, 100 / length), 100);
+      spin_->setSuffix(tr(" %"));
+      spin_->setSingleStep(0.5);
+      break;
+    case Unit::mass:
+      spin_->setDecimals(3);
+      spin_->setRange(lowest_p, highest_p);
+      spin_->setSuffix(QString());
+      spin_->setSingleStep(0.005);
+      break;
+  }
+  spin_->setToolTip(
+      unit() == Unit::mass
+          ? tr("The smallest budget whose mean mass recall reaches p. A p-budget of a run sizes each row apart; this "
+               "is the one k that gets there on average.")
+          : tr("The most keys in a row's support."));
+}
+
+void BudgetPage::set_budget(double keys) {
+  if (!record_) return;
+  keys = std::clamp(std::round(keys), 1.0, static_cast<double>(record_->length()));
+  selection()->change([&](ViewState& state) { state.budget = keys; }, QStringLiteral("budget"));
+  show_budget();  // in the same frame; other views hear of it with the next tick
+}
+
+void BudgetPage::end_drag() {
+  selection()->end_merge();
+}
+
+void BudgetPage::refresh(unsigned mask) {
+  const bool new_run = mask & Selection::Runs;
+  record_ = selection()->record();
+  if (new_run) {
+    fill_choices();
+    load_curves();
+    configure_unit();
+    show_markers();
+    show_suggestions();
+  } else if (mask & Selection::Layer && scope_->currentData().toInt() == -2) {
+    load_curves();
+  }
+  if (mask & (Selection::Runs | Selection::Method))
+    one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
+  show_budget();
+}
+
+void BudgetPage::restyle() {
+  plot_->restyle();
+  legend_->setText(plot_->legend_html());
+  if (record_) one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
+}
+
+void BudgetPage::fill_choices() {
+  const QSignalBlocker block_stream(stream_), block_scope(scope_);
+  const QString before = stream_->currentData().toString();
+  const QVariant scope_before = scope_->currentData();
+  stream_->clear();
+  for (const auto& method : record_->methods())
+    stream_->addItem(tr("%1 stream").arg(method_label(*record_, method)), QString::fromStdString(method.id));
+  int index = stream_->findData(before);
+  if (index < 0) {
+    const auto* baseline = dense_of(*record_);
+    index = baseline ? stream_->findData(QString::fromStdString(baseline->id)) : 0;
+  }
+  stream_->setCurrentIndex(std::max(0, index));
+  scope_->clear();
+  scope_->addItem(tr("All full layers"), -1);
+  scope_->addItem(tr("The selected layer"), -2);
+  for (int layer = 0; layer < record_->meta().num_layers(); ++layer)
+    if (record_->meta().is_full(layer)) scope_->addItem(tr("Layer %1").arg(layer), layer);
+  scope_->setCurrentIndex(std::max(0, scope_->findData(scope_before)));
+}
+
+void BudgetPage::load_curves() {
+  stored_.reset();
+  curves_ = {};
+  problem_.clear();
+  const int scope = scope_->currentData().toInt();
+  const int layer = scope == -2 ? selection()->state().layer : scope;
+  try {
+    stored_ = record_->mass_curves(stream_->currentData().toString().toStdString());
+    if (stored_) curves_ = recall_curves(*record_, *stored_, layer);
+    if (curves_.empty()) problem_ = tr("This record holds no mass curves for this stream.");
+  } catch (const std::exception& error) {
+    problem_ = tr("The mass curves cannot be read: %1").arg(QString::fromUtf8(error.what()));
+  }
+  read_out_.knee = knee(curves_.budgets, curves_.mean);
+  read_out_.for_90 = budget_for(curves_.budgets, curves_.mean, 0.90);
+  read_out_.for_95 = budget_for(curves_.budgets, curves_.mean, 0.95);
+  read_out_.for_99 = budget_for(curves_.budgets, curves_.mean, 0.99);
+  plot_->set_curves(curves_, record_->length(), layer >= 0);
+  legend_->setText(plot_->legend_html());
+  low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
+  const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
+  source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, not a quality.")
+                                            .arg(lowered(stream_->currentText()), where)
+                                      : problem_);
+  knee_.value->setText(keys_text(read_out_.knee));
+  for_90_.value->setText(keys_text(read_out_.for_90));
+  for_95_.value->setText(keys_text(read_out_.for_95));
+  for_99_.value->setText(keys_text(read_out_.for_99));
+  if (curves_.empty())
+    for (const Row& row : {knee_, for_90_, for_95_, for_99_}) row.value->setText(QStringLiteral("–"));
+}
+
+void BudgetPage::show_markers() {
+  std::vector<BudgetMarker> markers;
+  // Runs of the same prompt and model add their points: that is how "Run this budget" fills the plot.
+  for (const RecordPtr& run : selection()->state().runs) {
+    if (run != record_ && !same_prompt(*run, *record_)) continue;
+    for (const auto& method : run->methods()) {
+      const auto keys = budget_keys(method);
+      if (!keys || !std::isfinite(method.captured_mass_mean)) continue;
+      markers.push_back({method.look, method_name(method), method_label(*run, method), *keys, method.density,
+                         method.captured_mass_mean, method.kl_to_dense, run == record_});
+    }
+  }
+  plot_->set_markers(std::move(markers));
+  legend_->setText(plot_->legend_html());
+}
+
+void BudgetPage::show_budget() {
+  if (!record_) return;
+  const double keys = selection()->state().budget;
+  read_out_.budget = keys;
+  read_out_.density = density_of(record_->length(), keys);
+  read_out_.mean = interpolate(curves_.budgets, curves_.mean, keys);
+  read_out_.p10 = interpolate(curves_.budgets, curves_.p10, keys);
+  read_out_.low = interpolate(curves_.budgets, curves_.low, keys);
+  read_out_.worst_head = interpolate(curves_.budgets, curves_.worst_head, keys);
+  plot_->set_budget(keys);
+  {
+    const QSignalBlocker block_spin(spin_), block_slider(slider_);
+    const double value = unit_value(keys);
+    // What one is typing stays as typed while it means this budget.
+    if (keys_of(spin_->value()) != std::round(keys)) spin_->setValue(value);
+    if (!slider_->isSliderDown()) slider_->setValue(slider_position(value));
+  }
+  headline_->setText(
+      tr("%1 keys · %2 of pairs · %3 of prompt")
+          .arg(format_count(std::llround(keys)), format_percent(read_out_.density),
+               format_percent(keys / static_cast<double>(std::max<std::int64_t>(1, record_->length())))));
+  mean_.value->setText(format_percent(read_out_.mean, 1));
+  p10_.value->setText(format_percent(read_out_.p10, 1));
+  low_.value->setText(format_percent(read_out_.low, 1));
+  worst_head_.value->setText(format_percent(read_out_.worst_head, 1));
+  run_->setText(tr("Run %1 keys").arg(format_count(std::llround(keys))));
+}
+
+void BudgetPage::show_suggestions() {
+  model_->removeRows(0, model_->rowCount());
+  total_->clear();
+  if (!record_ || !stored_) return;
+  double density = 0;
+  int count = 0, unreached = 0;
+  for (const LayerBudget& entry : suggested_budgets(*record_, *stored_, target_->value() / 100)) {
+    QList<QStandardItem*> row;
+    const auto add = [&](const QString& text, double sort, Qt::Alignment alignment) {
+      auto* item = new QStandardItem(text);
+      item->setData(sort, Qt::UserRole);
+      item->setTextAlignment(alignment | Qt::AlignVCenter);
+      row << item;
+    };
+    add(QString::number(entry.layer), entry.layer, Qt::AlignRight);
+    add(entry.reached ? format_count(std::llround(entry.budget)) : tr("all"), entry.budget, Qt::AlignRight);
+    add(format_percent(entry.density), entry.density, Qt::AlignRight);
+    add(format_percent(entry.worst_head, 1), entry.worst_head, Qt::AlignRight);
+    model_->appendRow(row);
+    density += entry.density;
+    unreached += entry.reached ? 0 : 1;
+    ++count;
+  }
+  fit_table(table_);
+  if (count)
+    total_->setText(tr("Together %1 of pairs%2")
+                        .arg(format_percent(density / count),
+                             unreached ? tr("; %1 layers need every key").arg(unreached) : QString()));
+}
+
+QString BudgetPage::suggestions_csv() const {
+  QString text = QStringLiteral("layer,keys,density,worst_head_mass_recall\r\n");
+  for (int row = 0; row < sorted_->rowCount(); ++row) {
+    QStringList cells;
+    for (int column = 0; column < sorted_->columnCount(); ++column)
+      cells << QString::number(sorted_->index(row, column).data(Qt::UserRole).toDouble(), 'g', 7);
+    text += cells.join(',') + "\r\n";
+  }
+  return text;
+}
+
+QString BudgetPage::title() const {
+  return tr("Budget");
+}
+
+QString BudgetPage::csv() const {
+  if (curves_.empty()) return {};
+  QString text = QStringLiteral("kind,name,budget,density,mean,p10,low,worst_head,kl_to_dense\r\n");
+  for (std::size_t i = 0; i < curves_.budgets.size(); ++i)
+    text += QStringLiteral("mass recall,%1,%2,%3,%4,%5,%6,%7,\r\n")
+                .arg(csv_cell(stream_->currentText()), QString::number(curves_.budgets[i]),
+                     QString::number(density_of(record_->length(), curves_.budgets[i]), 'g', 7),
+                     QString::number(curves_.mean[i], 'g', 7), QString::number(curves_.p10[i], 'g', 7),
+                     QString::number(curves_.low[i], 'g', 7), QString::number(curves_.worst_head[i], 'g', 7));
+  for (const auto& method : record_->methods()) {
+    const auto keys = budget_keys(method);
+    if (!keys) continue;
+    text +=
+        QStringLiteral("measured captured mass,%1,%2,%3,%4,,%5,,%6\r\n")
+            .arg(QString::fromStdString(method.id), QString::number(*keys), QString::number(method.density, 'g', 7),
+                 QString::number(method.captured_mass_mean, 'g', 7), QString::number(method.captured_mass_min, 'g', 7),
+                 method.kl_to_dense ? QString::number(*method.kl_to_dense, 'g', 7) : QString());
+  }
+  return text;
+}
+
+void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  refresh_now();
+  Figure figure(painter, target, options);
+  if (!record_) return figure.title(title(), tr("No run is open"));
+  figure.title(tr("How much mass does a budget keep?"), run_caption(record_->meta(), record_->length()));
+  figure.html(QStringLiteral("<b>%1</b> &nbsp; %2 %3 · %4 %5 · %6 %7")
+                  .arg(headline_->text(), tr("mass recall"), mean_.value->text(), low_.name->text(), low_.value->text(),
+                       tr("worst head"), worst_head_.value->text()));
+  figure.html(source_->text(), 0.9);
+  figure.html(plot_->legend_html(), 0.9);
+  const QString hints = one_prompt_html(*record_, selection()->state());
+  const QRectF rest = figure.rest();
+  const double below = figure.html_height(hints, 0.9) + 16 * figure.unit();
+  figure.plot(plot_, rest.adjusted(0, 0, 0, -below));
+  figure.take_top(rest.height() - below + 8 * figure.unit());
+  figure.html(hints, 0.9);
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Figures for export: laid out for a target of any size, text drawn as text.
+#include <qcustomplot.h>
+
+#include <QAbstractTextDocumentLayout>
+#include <QPainter>
+#include <QPicture>
+#include <QTableView>
+#include <QTextDocument>
+#include <numeric>
+
+#include "views/common/page_base.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+// A figure is laid out as if it were this many pixels wide on screen, then scaled to the target.
+constexpr double design_width = 1200;
+
+void lay_out(QTextDocument& document, const QString& html, double size_factor, double width) {
+  document.setDocumentMargin(0);
+  QFont base = QGuiApplication::font();
+  base.setPixelSize(static_cast<int>(14 * size_factor + 0.5));
+  document.setDefaultFont(base);
+  document.setTextWidth(width);
+  document.setHtml(html);
+}
+
+}  // namespace
+
+Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& options)
+    : painter_(painter), unit_(target.width() / design_width) {
+  painter_.save();
+  painter_.setRenderHint(QPainter::Antialiasing);
+  const Theme& theme = Theme::instance();
+  painter_.fillRect(target, theme.background());
+  const double margin = 24 * unit_;
+  rest_ = target.adjusted(margin, margin, -margin, -margin);
+  if (!options.provenance.isEmpty()) {
+    painter_.setFont(font(0.75));
+    painter_.setPen(theme.muted_text());
+    const double height = 18 * unit_;
+    painter_.drawText(QRectF(rest_.left(), rest_.bottom() - height, rest_.width(), height),
+                      Qt::AlignLeft | Qt::AlignBottom, options.provenance);
+    rest_.setBottom(rest_.bottom() - height - 8 * unit_);
+  }
+}
+
+Figure::~Figure() {
+  painter_.restore();
+}
+
+QFont Figure::font(double factor, bool bold) const {
+  QFont result = QGuiApplication::font();
+  result.setPixelSize(std::max(1, static_cast<int>(14 * factor * unit_ + 0.5)));
+  if (bold) result.setWeight(QFont::DemiBold);
+  return result;
+}
+
+void Figure::title(const QString& text, const QString& caption) {
+  painter_.setPen(Theme::instance().text());
+  painter_.setFont(font(1.5, true));
+  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 30 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
+                    text);
+  take_top(32 * unit_);
+  painter_.setPen(Theme::instance().muted_text());
+  painter_.setFont(font(0.9));
+  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 18 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
+                    caption);
+  take_top(28 * unit_);
+}
+
+void Figure::heading(const QString& text) {
+  painter_.setPen(Theme::instance().text());
+  painter_.setFont(font(1, true));
+  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 22 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
+                    text);
+  take_top(26 * unit_);
+}
+
+double Figure::html_height(const QString& text, double size_factor) const {
+  QTextDocument document;
+  lay_out(document, text, size_factor, rest_.width() / unit_);
+  return document.size().height() * unit_;
+}
+
+void Figure::html(const QString& text, double size_factor) {
+  QTextDocument document;
+  lay_out(document, text, size_factor, rest_.width() / unit_);
+  painter_.save();
+  painter_.translate(rest_.topLeft());
+  painter_.scale(unit_, unit_);
+  QAbstractTextDocumentLayout::PaintContext context;
+  context.palette.setColor(QPalette::Text, Theme::instance().text());
+  document.documentLayout()->draw(&painter_, context);
+  painter_.restore();
+  take_top(document.size().height() * unit_ + 8 * unit_);
+}
+
+void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
+  // QCustomPlot lays out for a pixel viewport: give it the size on screen that this rectangle stands for, then put it
+  // back.
+  const int width = std::max(50, static_cast<int>(rect.width() / unit_)),
+            height = std::max(50, static_cast<int>(rect.height() / unit_));
+  QPicture picture;
+  {
+    QCPPainter recorder(&picture);
+    recorder.setMode(QCPPainter::pmVectorized);
+    recorder.setMode(QCPPainter::pmNoCaching);
+    plot->toPainter(&recorder, width, height);
+  }
+  painter_.save();
+  painter_.translate(rect.topLeft());
+  // Playing a picture scales it by the target's dots an inch over the picture's own; the painter's unit has that in it.
+  const double dots = static_cast<double>(picture.logicalDpiX()) / painter_.device()->logicalDpiX();
+  painter_.scale(unit_ * dots, unit_ * dots);
+  painter_.drawPicture(0, 0, picture);
+  painter_.restore();
+}
+
+void Figure::table(const QTableView& view, const QRectF& rect, const std::function<bool(int row)>& skip) {
+  const QAbstractItemModel* model = view.model();
+  if (!model) return;
+  const Theme& theme = Theme::instance();
+  const QFont plain = font(0.85), bold = font(0.85, true);
+  const QFontMetricsF metrics(bold);
+  const double row_height = table_row(), gap = 16 * unit_;
+  const auto cell = [&](int row, int column, int role) { return model->index(row, column).data(role); };
+  std::vector<double> widths;
+  for (int column = 0; column < model->columnCount(); ++column) {
+    double width = metrics.horizontalAdvance(model->headerData(column, Qt::Horizontal).toString());
+    for (int row = 0; row < model->rowCount(); ++row)
+      width = std::max(width, metrics.horizontalAdvance(cell(row, column, Qt::DisplayRole).toString()));
+    widths.push_back(view.isColumnHidden(column) ? 0 : width + gap);
+  }
+  const double total = std::accumulate(widths.begin(), widths.end(), 0.0);
+  const double squeeze = total > rect.width() ? rect.width() / total : 1;
+  double y = rect.top();
+  for (int row = -1; row < model->rowCount() && y + row_height <= rect.bottom() + 1; ++row) {
+    if (row >= 0 && skip && skip(row)) continue;
+    double x = rect.left();
+    for (int column = 0; column < model->columnCount(); ++column) {
+      if (view.isColumnHidden(column)) continue;
+      const double width = widths[static_cast<std::size_t>(column)] * squeeze;
+      const QString text = row < 0 ? model->headerData(column, Qt::Horizontal).toString()
+                                   : cell(row, column, Qt::DisplayRole).toString();
+      const QVariant set_font = row < 0 ? QVariant() : cell(row, column, Qt::FontRole);
+      const bool strong = row < 0 || (set_font.isValid() && set_font.value<QFont>().weight() > QFont::Medium);
+      painter_.setFont(strong ? bold : plain);
+      painter_.setPen(row < 0 ? theme.muted_text() : theme.text());
+      const QRectF box(x, y, width - gap * squeeze / 2, row_height);
+      painter_.drawText(box, Qt::AlignLeft | Qt::AlignVCenter,
+                        QFontMetricsF(painter_.font()).elidedText(text, Qt::ElideRight, box.width()));
+      x += width;
+    }
+    painter_.setPen(QPen(theme.grid(), unit_));
+    y += row_height;
+    painter_.drawLine(QPointF(rect.left(), y), QPointF(std::min(x, rect.right()), y));
+  }
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Undo, merging of drags, announcing once per tick, and the defaults that a newly opened record gets.
+#include "views/common/selection.h"
+
+#include <QTimer>
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "views/common/opening.h"
+
+namespace headroom::views {
+namespace {
+
+constexpr std::size_t max_undo_steps = 200;
+
+/// A colour range that shows the first map's structure: from the smallest cell means to the largest maxima of the
+/// thumbnail, widened to 1, 3, 10, 30 … so that its ends are round. Left alone where there is no thumbnail.
+void default_colours(ViewState& state, const record::RunRecord& record) {
+  std::vector<float> low, high;
+  try {
+    if (!record.meta().has_layer(state.layer)) return;
+    const auto map = record.thumbnail(state.method.toStdString(), state.layer,
+                                      static_cast<int>(record.meta().layer(state.layer).num_q_heads));
+    if (!map) return;
+    for (std::int64_t row = 0; row < map->size; ++row) {
+      for (std::int64_t column = 0; column <= row; ++column) {
+        const auto i = static_cast<std::size_t>(row * map->size + column);
+        if (i < map->mean.size() && map->mean[i] > 1e-12f) low.push_back(map->mean[i]);
+        if (i < map->max.size() && map->max[i] > 1e-12f) high.push_back(map->max[i]);
+      }
+    }
+  } catch (const std::exception&) {
+    return;  // the map itself will say what is wrong with the record
+  }
+  if (low.size() < 16 || high.size() < 16) return;
+  std::sort(low.begin(), low.end());
+  std::sort(high.begin(), high.end());
+  const auto round_down = [](double value) {
+    const double power = std::pow(10.0, std::floor(std::log10(value)));
+    return value >= 3 * power ? 3 * power : power;
+  };
+  const double from = round_down(static_cast<double>(low[low.size() / 50]));
+  const double to = std::min(1.0, round_down(static_cast<double>(high[high.size() - 1 - high.size() / 100])) * 3.34);
+  if (!(to >= 10 * from)) return;
+  state.colour_min = from;
+  state.colour_max = to;
+}
+
+/// Keeps what fits the current record and replaces the rest by good defaults.
+void fit_to_record(ViewState& state, bool fresh, std::optional<int> layer = {}) {
+  if (state.runs.empty())
+    state.current = -1;
+  else
+    state.current = std::clamp(state.current, 0, static_cast<int>(state.runs.size()) - 1);
+  if (state.current < 0) return;
+  const record::RunRecord& record = *state.runs[static_cast<std::size_t>(state.current)];
+  const std::int64_t length = record.length();
+
+  if (!record.find_method(state.baseline.toStdString())) {
+    const auto& methods = record.methods();
+    const auto dense = std::find_if(methods.begin(), methods.end(), [](const auto& m) { return m.is_dense(); });
+    const auto& chosen = dense != methods.end() ? dense : methods.begin();
+    state.baseline = methods.empty() ? QString() : QString::fromStdString(chosen->id);
+  }
+  const record::MethodSummary* method = record.find_method(state.method.toStdString());
+  if (fresh || !method) {
+    state.method = opening_method(record);
+    method = record.find_method(state.method.toStdString());
+    state.layer = layer && record.meta().has_layer(*layer) ? *layer : opening_layer(record, method);
+    if (method && method->budget_tokens > 0) state.budget = static_cast<double>(method->budget_tokens);
+  }
+  if (fresh) default_colours(state, record);
+  state.budget = std::clamp(state.budget, 1.0, std::max(1.0, static_cast<double>(length)));
+  if (!record.meta().has_layer(state.layer)) state.layer = opening_layer(record, method);
+
+  using Kind = record::HeadSelector::Kind;
+  const record::LayerMeta& sizes = record.meta().layer(state.layer);
+  const std::int64_t heads = state.head.kind == Kind::group ? sizes.num_kv_heads : sizes.num_q_heads;
+  if (fresh || (state.head.kind != Kind::mean && (state.head.index < 0 || state.head.index >= heads))) state.head = {};
+
+  const auto inside = [length](std::int64_t position) { return position >= 0 && position < length; };
+  if (fresh || state.query_begin < 0 || state.query_end > length || state.query_begin > state.query_end) {
+    // The last token decides the answer: what it reads is what there is to see first.
+    state.query_begin = std::max<std::int64_t>(0, length - 1);
+    state.query_end = length;
+  }
+  std::erase_if(state.keys, [&](std::int64_t key) { return fresh || !inside(key); });
+  std::erase_if(state.pins, [&](const MapPoint& pin) { return fresh || !inside(pin.query) || !inside(pin.key); });
+  const double edge = static_cast<double>(length);
+  const Viewport& view = state.viewport;
+  if (fresh || !(view.query_end > view.query_begin) || !(view.key_end > view.key_begin) ||
+      view.query_end > edge * 1.5 || view.key_end > edge * 1.5)
+    state.viewport = {0, edge, 0, edge};
+}
+
+/// A remembered state with the runs that are open now besides its own: going back closes nothing.
+ViewState with_open_runs(ViewState state, const std::vector<RecordPtr>& open) {
+  const RecordPtr shown = state.current >= 0 && state.current < static_cast<int>(state.runs.size())
+                              ? state.runs[static_cast<std::size_t>(state.current)]
+                              : nullptr;
+  std::vector<RecordPtr> runs = open;
+  for (const RecordPtr& run : state.runs)
+    if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
+  state.runs = std::move(runs);
+  const auto at = std::find(state.runs.begin(), state.runs.end(), shown);
+  state.current = at == state.runs.end() ? -1 : static_cast<int>(at - state.runs.begin());
+  return state;
+}
+
+unsigned difference(const ViewState& a, const ViewState& b) {
+  unsigned mask = 0;
+  if (a.runs != b.runs || a.current != b.current) mask |= Selection::Runs;
+  if (a.method != b.method || a.baseline != b.baseline) mask |= Selection::Method;
+  if (a.layer != b.layer) mask |= Selection::Layer;
+  if (!(a.head == b.head)) mask |= Selection::Head;
+  if (a.query_begin != b.query_begin || a.query_end != b.query_end) mask |= Selection::Queries;
+  if (a.keys != b.keys) mask |= Selection::Keys;
+  if (a.pins != b.pins) mask |= Selection::Pins;
+  if (a.budget != b.budget) mask |= Selection::Budget;
+  if (!(a.viewport == b.viewport)) mask |= Selection::View;
+  if (a.colour_min != b.colour_min || a.colour_max != b.colour_max) mask |= Selection::Colours;
+  return mask;
+}
+
+}  // namespace
+
+Selection::Selection(QObject* parent) : QObject(parent) {}
+
+RecordPtr Selection::record() const {
+  if (state_.current < 0 || state_.current >= static_cast<int>(state_.runs.size())) return nullptr;
+  return state_.runs[static_cast<std::size_t>(state_.current)];
+}
+
+void Selection::set_hover(MapPoint point) {
+  if (point == hover_) return;
+  hover_ = point;
+  emit hover_changed();
+}
+
+void Selection::open_record(RecordPtr record, std::optional<int> layer) {
+  if (!record) return;
+  ViewState next = state_;
+  const auto known = std::find(next.runs.begin(), next.runs.end(), record);
+  next.current = static_cast<int>(known - next.runs.begin());
+  if (known == next.runs.end()) next.runs.push_back(std::move(record));
+  // Another recording of the same tokens keeps the place that one is looking at.
+  const RecordPtr before = this->record();
+  const bool same_text =
+      before && before->tokens().ids == next.runs[static_cast<std::size_t>(next.current)]->tokens().ids;
+  fit_to_record(next, !same_text, layer);
+  const bool first = !before;
+  apply(std::move(next), {});
+  if (first) past_.clear();  // there is nothing to go back to before the first record
+}
+
+bool Selection::can_undo() const {
+  return !past_.empty();
+}
+bool Selection::can_redo() const {
+  return !future_.empty();
+}
+
+void Selection::undo() {
+  if (past_.empty()) return;
+  future_.push_back(std::exchange(state_, with_open_runs(std::move(past_.back()), state_.runs)));
+  past_.pop_back();
+  end_merge();
+  schedule();
+}
+
+void Selection::redo() {
+  if (future_.empty()) return;
+  past_.push_back(std::exchange(state_, with_open_runs(std::move(future_.back()), state_.runs)));
+  future_.pop_back();
+  end_merge();
+  schedule();
+}
+
+void Selection::end_merge() {
+  last_merge_key_.clear();
+}
+
+void Selection::apply(ViewState next, const QString& merge_key) {
+  if (next.runs != state_.runs || next.current != state_.current || next.method != state_.method ||
+      next.layer != state_.layer)
+    fit_to_record(next, false);
+  if (next == state_) return;
+  const bool merges = !merge_key.isEmpty() && merge_key == last_merge_key_ && !past_.empty();
+  if (!merges) {
+    past_.push_back(state_);
+    if (past_.size() > max_undo_steps) past_.erase(past_.begin());
+  }
+  future_.clear();
+  last_merge_key_ = merge_key;
+  state_ = std::move(next);
+  schedule();
+}
+
+void Selection::schedule() {
+  if (std::exchange(pending_, true)) return;
+  QTimer::singleShot(0, this, &Selection::announce);
+}
+
+void Selection::announce() {
+  pending_ = false;
+  const unsigned mask = difference(announced_, state_);
+  announced_ = state_;
+  if (mask) emit changed(mask);
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/compare/compare_chart.h"
+
+#include <QMouseEvent>
+#include <QToolTip>
+#include <algorithm>
+#include <cmath>
+
+#include "views/common/format.h"
+#include "views/common/page_base.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+/// Tick labels in the quantity's own unit.
+class QuantityTicker : public QCPAxisTicker {
+ public:
+  explicit QuantityTicker(CompareQuantity quantity) : quantity_(quantity) { setTickCount(5); }
+
+ protected:
+  QString getTickLabel(double tick, const QLocale&, QChar, int) override {
+    const bool share = quantity_.kind == CompareQuantity::Kind::heads
+                           ? quantity_.statistic->unit == GridStatistic::Unit::share
+                           : quantity_.kind != CompareQuantity::Kind::output_drift;
+    if (!share) return std::abs(tick) < 1e-9 ? QStringLiteral("0") : format_number(tick);
+    const double percent = tick * 100;
+    return format_fixed(percent, std::abs(percent - std::round(percent)) > 0.01 ? 1 : 0) + " %";
+  }
+
+ private:
+  CompareQuantity quantity_;
+};
+
+}  // namespace
+
+CompareChart::CompareChart(QWidget* parent) : QCustomPlot(parent) {
+  setAccessibleName(tr("Baseline against candidate"));
+  setMouseTracking(true);
+  setAutoAddPlottableToLegend(false);
+  axisRect()->setMinimumMargins(QMargins(8, 8, 16, 4));
+  restyle();
+}
+
+void CompareChart::set_points(std::vector<ComparePoint> points, const CompareQuantity& quantity,
+                              const QString& baseline, const QString& candidate, int candidate_look) {
+  points_ = std::move(points);
+  quantity_ = quantity;
+  baseline_ = baseline;
+  candidate_ = candidate;
+  look_ = candidate_look;
+  rebuild();
+}
+
+void CompareChart::set_current(int layer, int head) {
+  if (layer == layer_ && head == head_) return;
+  layer_ = layer;
+  head_ = head;
+  rebuild();
+}
+
+void CompareChart::restyle() {
+  style_plot(this);
+  rebuild();
+}
+
+void CompareChart::rebuild() {
+  clearPlottables();
+  clearItems();
+  const bool scatter = quantity_.kind == CompareQuantity::Kind::heads;
+  yAxis->setTicker(QSharedPointer<QuantityTicker>::create(quantity_));
+  if (scatter) {
+    rebuild_scatter();
+  } else {
+    rebuild_lines();
+  }
+  replot(QCustomPlot::rpQueuedReplot);
+}
+
+void CompareChart::rebuild_lines() {
+  const Theme& theme = Theme::instance();
+  double low = 1e300, high = -1e300, last = 0;
+  const auto add = [&](bool candidate) {
+    QVector<double> x, y;
+    for (const auto& point : points_) {
+      const double value = candidate ? point.candidate : point.baseline;
+      last = std::max<double>(last, point.layer);
+      // A gap where a layer has no number (sliding, linear) rather than a line across it.
+      while (!x.isEmpty() && x.back() < point.layer - 1) {
+        x << x.back() + 1;
+        y << qQNaN();
+      }
+      x << point.layer;
+      y << value;
+      if (!std::isfinite(value)) continue;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+    if (std::none_of(y.begin(), y.end(), [](double v) { return std::isfinite(v); })) return;
+    auto* graph = addGraph(xAxis, yAxis);
+    const QColor colour = candidate ? theme.method(look_) : theme.muted_text();
+    graph->setPen(QPen(colour, 2, candidate ? Qt::SolidLine : Qt::DashLine));
+    graph->setScatterStyle(candidate
+                               ? QCPScatterStyle(QCPScatterStyle::ssDisc, colour, colour, 6)
+                               : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1.5), theme.background(), 6));
+    graph->setData(x, y, true);
+    graph->setSelectable(QCP::stNone);
+  };
+  add(false);
+  add(true);
+  auto ticker = QSharedPointer<QCPAxisTickerFixed>::create();
+  ticker->setTickStep(std::max(1.0, std::ceil(last / 16)));
+  xAxis->setTicker(ticker);
+  xAxis->setNumberFormat("f");
+  xAxis->setNumberPrecision(0);
+  xAxis->setLabel(tr("layer"));
+  yAxis->setLabel(quantity_.kind == CompareQuantity::Kind::output_drift ? tr("relative L2 to dense") : QString());
+  xAxis->setRange(-0.5, std::max(0.5, last + 0.5));
+  if (low > high) {
+    low = 0;
+    high = 1;
+  }
+  const double pad = std::max(1e-6, (high - low) * 0.12);
+  yAxis->setRange(quantity_.kind == CompareQuantity::Kind::output_drift ? std::min(0.0, low) : low - pad, high + pad);
+  if (layer_ < 0) return;
+  auto* line = new QCPItemStraightLine(this);
+  line->setLayer("grid");
+  line->point1->setCoords(layer_, 0);
+  line->point2->setCoords(layer_, 1);
+  QColor mark = theme.accent();
+  mark.setAlpha(70);
+  line->setPen(QPen(mark, 6));
+}
+
+void CompareChart::rebuild_scatter() {
+  const Theme& theme = Theme::instance();
+  double low = 1e300, high = -1e300;
+  QVector<double> x, y, sx, sy;
+  for (const auto& point : points_) {
+    low = std::min({low, point.baseline, point.candidate});
+    high = std::max({high, point.baseline, point.candidate});
+    const bool current = point.layer == layer_ && (head_ < 0 || point.head == head_);
+    (current ? sx : x) << point.baseline;
+    (current ? sy : y) << point.candidate;
+  }
+  if (low > high) {
+    low = 0;
+    high = 1;
+  }
+  const double pad = std::max(1e-6, (high - low) * 0.06);
+  xAxis->setTicker(QSharedPointer<QuantityTicker>::create(quantity_));
+  xAxis->setRange(low - pad, high + pad);
+  yAxis->setRange(low - pad, high + pad);
+  xAxis->setLabel(tr("baseline: %1").arg(baseline_));
+  yAxis->setLabel(tr("candidate: %1").arg(candidate_));
+  auto* diagonal = new QCPItemStraightLine(this);
+  diagonal->setLayer("grid");
+  diagonal->point1->setCoords(low - pad, low - pad);
+  diagonal->point2->setCoords(high + pad, high + pad);
+  diagonal->setPen(QPen(theme.muted_text(), 1, Qt::DashLine));
+  const auto add = [&](const QVector<double>& at, const QVector<double>& values, const QColor& colour, double size) {
+    if (at.isEmpty()) return;
+    auto* graph = addGraph(xAxis, yAxis);
+    graph->setLineStyle(QCPGraph::lsNone);
+    QColor fill = colour;
+    fill.setAlpha(150);
+    graph->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
+    graph->setData(at, values);
+    graph->setSelectable(QCP::stNone);
+  };
+  add(x, y, theme.method(look_), 6);
+  add(sx, sy, theme.missed(), 9);
+}
+
+QString CompareChart::legend_html() const {
+  const Theme& theme = Theme::instance();
+  QString html;
+  const auto entry = [&](const char* mark, const QColor& colour, const QString& name) {
+    html += QStringLiteral("<span style=\"color:%1\">%2</span>&nbsp;<span style=\"color:%3\">%4</span>&nbsp;&nbsp; ")
+                .arg(colour.name(), QString::fromUtf8(mark), theme.text().name(), name.toHtmlEscaped());
+  };
+  if (quantity_.kind == CompareQuantity::Kind::heads) {
+    entry("●", theme.method(look_), tr("one head"));
+    entry("●", theme.missed(), head_ < 0 ? tr("of the selected layer") : tr("the selected head"));
+    return html;
+  }
+  const auto has = [&](double ComparePoint::*side) {
+    return std::any_of(points_.begin(), points_.end(), [&](const auto& point) { return std::isfinite(point.*side); });
+  };
+  if (has(&ComparePoint::baseline)) entry("○", theme.muted_text(), baseline_);
+  if (has(&ComparePoint::candidate)) entry("●", theme.method(look_), candidate_);
+  return html;
+}
+
+QPointF CompareChart::pixel_of(const ComparePoint& point) const {
+  if (quantity_.kind == CompareQuantity::Kind::heads)
+    return {xAxis->coordToPixel(point.baseline), yAxis->coordToPixel(point.candidate)};
+  return {xAxis->coordToPixel(point.layer), 0};
+}
+
+const ComparePoint* CompareChart::nearest(const QPointF& position) const {
+  if (!axisRect()->rect().contains(position.toPoint())) return nullptr;
+  const bool scatter = quantity_.kind == CompareQuantity::Kind::heads;
+  const ComparePoint* best = nullptr;
+  double best_distance = scatter ? 14 : 40;
+  for (const auto& point : points_) {
+    const QPointF at = pixel_of(point);
+    const double distance =
+        scatter ? std::hypot(at.x() - position.x(), at.y() - position.y()) : std::abs(at.x() - position.x());
+    if (distance >= best_distance) continue;
+    best_distance = distance;
+    best = &point;
+  }
+  return best;
+}
+
+void CompareChart::mousePressEvent(QMouseEvent* event) {
+  if (event->button() != Qt::LeftButton) return;
+  if (const ComparePoint* point = nearest(event->position())) emit chosen(point->layer, point->head);
+}
+
+void CompareChart::mouseMoveEvent(QMouseEvent* event) {
+  const ComparePoint* point = nearest(event->position());
+  if (!point) return QToolTip::hideText();
+  const QString place =
+      point->head < 0 ? tr("Layer %1").arg(point->layer) : tr("Layer %1, head %2").arg(point->layer).arg(point->head);
+  QToolTip::showText(
+      event->globalPosition().toPoint(),
+      tr("%1\n%2: %3\n%4: %5")
+          .arg(place, baseline_, quantity_.format(point->baseline), candidate_, quantity_.format(point->candidate)),
+      this);
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Baseline against candidate: two lines over the layers, or one point a head. A click chooses the layer or head.
+#pragma once
+
+#include <qcustomplot.h>
+
+#include <vector>
+
+#include "views/compare/compare_data.h"
+
+namespace headroom::views {
+
+class CompareChart : public QCustomPlot {
+  Q_OBJECT
+ public:
+  explicit CompareChart(QWidget* parent = nullptr);
+
+  void set_points(std::vector<ComparePoint> points, const CompareQuantity& quantity, const QString& baseline,
+                  const QString& candidate, int candidate_look);
+  void set_current(int layer, int head);
+  void restyle();
+  /// Which mark is whose, as rich text.
+  QString legend_html() const;
+  const std::vector<ComparePoint>& points() const { return points_; }
+
+ signals:
+  void chosen(int layer, int head);  ///< head -1: only a layer was chosen
+
+ protected:
+  void mousePressEvent(QMouseEvent* event) override;
+  void mouseMoveEvent(QMouseEvent* event) override;
+
+ private:
+  const ComparePoint* nearest(const QPointF& position) const;
+  QPointF pixel_of(const ComparePoint& point) const;
+  void rebuild();
+  void rebuild_lines();
+  void rebuild_scatter();
+
+  std::vector<ComparePoint> points_;
+  CompareQuantity quantity_;
+  QString baseline_, candidate_;
+  int look_ = 0;
+  int layer_ = -1, head_ = -1;
+};
+
+}  // namespace headroom::views

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The control rows of the attention page.
+#include "views/map/attention_controls.h"
+
+#include <QCheckBox>
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QPainter>
+#include <QPixmap>
+#include <QSignalBlocker>
+#include <QToolButton>
+#include <cmath>
+
+#include "views/common/flow_layout.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+using Kind = record::HeadSelector::Kind;
+
+/// A caption and its control, kept together when the row wraps.
+QWidget* labelled(const QString& caption, QWidget* control) {
+  auto* box = new QWidget;
+  auto* row = new QHBoxLayout(box);
+  row->setContentsMargins(0, 0, 0, 0);
+  row->setSpacing(5);
+  auto* label = new QLabel(caption);
+  label->setBuddy(control);
+  row->addWidget(label);
+  row->addWidget(control);
+  return box;
+}
+
+QToolButton* overlay_button(const QString& caption, const QString& tip) {
+  auto* button = new QToolButton;
+  button->setText(caption);
+  button->setCheckable(true);
+  button->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+  button->setIconSize(QSize(16, 16));
+  button->setAccessibleName(QObject::tr("Overlay: %1").arg(caption));
+  button->setToolTip(tip);
+  return button;
+}
+
+/// The class as it is drawn on the map, on a piece of the map's own colour.
+QIcon overlay_icon(int kind) {
+  const Theme& theme = Theme::instance();
+  QPixmap pixmap(32, 32);
+  pixmap.setDevicePixelRatio(2);
+  pixmap.fill(QColor(cividis()[70]));
+  QPainter painter(&pixmap);
+  const QRectF box(3.5, 3.5, 9, 9);
+  if (kind == 0) {
+    painter.setPen(QPen(theme.map_outline(), 1.5));
+    painter.drawRect(box);
+  } else if (kind == 1) {
+    painter.fillRect(box, theme.missed());
+  } else {
+    painter.setClipRect(box);
+    painter.setPen(QPen(theme.wasted().lighter(130), 1.6));
+    for (int i = -16; i < 32; i += 4) painter.drawLine(QPointF(i, 16), QPointF(i + 16, 0));
+  }
+  return pixmap;
+}
+
+}  // namespace
+
+AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
+    : QWidget(parent),
+      selection_(selection),
+      method_(new QComboBox),
+      layer_(new QComboBox),
+      head_(new QComboBox),
+      mode_(new QComboBox),
+      cell_(new QComboBox) {
+  auto* flow = new FlowLayout(this, 14, 5);
+  flow->setContentsMargins(8, 6, 8, 6);
+  method_->setAccessibleName(tr("Method whose map is shown"));
+  method_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  layer_->setAccessibleName(tr("Layer"));
+  layer_->setToolTip(tr("●: kept exactly · ◐: thumbnail only · ○: not in the record. Shift+[ and Shift+] step."));
+  layer_->setMaxVisibleItems(24);
+  layer_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  head_->setAccessibleName(tr("Heads"));
+  head_->setToolTip(tr("One head, the mean over all, or one GQA group. [ and ] step."));
+  head_->setMaxVisibleItems(24);
+  head_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  mode_->setAccessibleName(tr("Colour shows"));
+  mode_->addItem(tr("probability (log)"), static_cast<int>(MapMode::probability));
+  mode_->addItem(tr("lift over uniform"), static_cast<int>(MapMode::lift));
+  mode_->setItemData(1, tr("p times the number of visible keys: 1 = as if spread evenly"), Qt::ToolTipRole);
+  cell_->setAccessibleName(tr("Zoomed out, a cell shows"));
+  cell_->addItem(tr("max"));
+  cell_->addItem(tr("mean"));
+  cell_->setToolTip(
+      tr("What a cell shows where it covers more than one pair. The maximum keeps single pairs visible."));
+  hit_ = overlay_button(tr("hit"), tr("Outlined: selected, and among the true top-k"));
+  missed_ = overlay_button(tr("missed"), tr("Orange: among the true top-k of this stream, but not selected"));
+  wasted_ = overlay_button(tr("wasted"), tr("Hatched: selected, but with almost no mass"));
+  hide_ = new QCheckBox(tr("hide sinks + local band"));
+  hide_->setToolTip(tr("Hides cells that touch the first 4 keys or the last 64 before the query"));
+  hidden_mass_ = new QLabel;
+  minimap_ = new QCheckBox(tr("minimap"));
+  minimap_->setChecked(true);
+  minimap_->setToolTip(tr("Shown in the corner while only a part of the map is visible"));
+  fit_ = new QToolButton;
+  fit_->setText(tr("Fit"));
+  fit_->setToolTip(tr("Show the whole context (F)"));
+  fit_colours_ = new QToolButton;
+  fit_colours_->setText(tr("Fit colours"));
+  fit_colours_->setToolTip(tr("Colour range from what is visible; double-click the scale to reset"));
+
+  auto* overlay = new QWidget;
+  auto* overlay_row = new QHBoxLayout(overlay);
+  overlay_row->setContentsMargins(0, 0, 0, 0);
+  overlay_row->setSpacing(3);
+  for (auto* button : {hit_, missed_, wasted_}) overlay_row->addWidget(button);
+  auto* hide = new QWidget;
+  auto* hide_row = new QHBoxLayout(hide);
+  hide_row->setContentsMargins(0, 0, 0, 0);
+  hide_row->setSpacing(5);
+  hide_row->addWidget(hide_);
+  hide_row->addWidget(hidden_mass_);
+  for (QWidget* item :
+       {labelled(tr("Method"), method_), labelled(tr("Layer"), layer_), labelled(tr("Heads"), head_),
+        labelled(tr("Colour"), mode_), labelled(tr("Cell"), cell_), labelled(tr("Overlay"), overlay), hide,
+        static_cast<QWidget*>(minimap_), static_cast<QWidget*>(fit_), static_cast<QWidget*>(fit_colours_)})
+    flow->addWidget(item);
+
+  connect(method_, &QComboBox::activated, this, [this] {
+    selection_->change([this](ViewState& state) { state.method = method_->currentData().toString(); });
+  });
+  connect(layer_, &QComboBox::activated, this,
+          [this] { selection_->change([this](ViewState& state) { state.layer = layer_->currentData().toInt(); }); });
+  connect(head_, &QComboBox::activated, this, [this] {
+    const QPoint head = head_->currentData().toPoint();
+    selection_->change([head](ViewState& state) { state.head = {static_cast<Kind>(head.x()), head.y()}; });
+  });
+  connect(mode_, &QComboBox::activated, this,
+          [this] { emit mode_changed(static_cast<MapMode>(mode_->currentData().toInt())); });
+  connect(cell_, &QComboBox::activated, this, [this](int index) { emit mean_changed(index == 1); });
+  for (auto* button : {hit_, missed_, wasted_})
+    connect(button, &QToolButton::toggled, this, &AttentionControls::overlay_changed);
+  connect(hide_, &QCheckBox::toggled, this, &AttentionControls::hide_bands_changed);
+  connect(minimap_, &QCheckBox::toggled, this, &AttentionControls::minimap_changed);
+  connect(fit_, &QToolButton::clicked, this, &AttentionControls::fit_asked);
+  connect(fit_colours_, &QToolButton::clicked, this, &AttentionControls::fit_colours_asked);
+  connect(selection_, &Selection::changed, this, [this](unsigned mask) {
+    if (mask & (Selection::Runs | Selection::Method))
+      fill_all();
+    else if (mask & (Selection::Layer | Selection::Head))
+      show_state();
+  });
+  connect(&Theme::instance(), &Theme::changed, this, &AttentionControls::apply_theme);
+  missed_->setChecked(true);
+  apply_theme();
+  fill_all();
+  set_map_facts(false, false, {}, -1);
+}
+
+void AttentionControls::apply_theme() {
+  hit_->setIcon(overlay_icon(0));
+  missed_->setIcon(overlay_icon(1));
+  wasted_->setIcon(overlay_icon(2));
+  QPalette muted = palette();
+  muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
+  hidden_mass_->setPalette(muted);
+}
+
+OverlayFlags AttentionControls::overlay() const {
+  return {hit_->isEnabled() && hit_->isChecked(), missed_->isEnabled() && missed_->isChecked(),
+          wasted_->isEnabled() && wasted_->isChecked()};
+}
+
+void AttentionControls::set_map_facts(bool has_overlay, bool has_wasted, const QString& overlay_note,
+                                      double hidden_mass) {
+  const QString why = !overlay_note.isEmpty() ? overlay_note
+                                              : tr("This map has no support to compare: it is dense, or the record "
+                                                   "does not hold the support of this layer.");
+  const auto set = [&](QToolButton* button, bool enabled, const QString& tip) {
+    button->setEnabled(enabled);
+    button->setToolTip(enabled ? tip : why);
+  };
+  set(hit_, has_overlay, tr("Outlined: selected, and among the true top-k"));
+  set(missed_, has_overlay, tr("Orange: among the true top-k of this stream, but not selected"));
+  set(wasted_, has_overlay && has_wasted, tr("Hatched: selected, but with almost no mass"));
+  hidden_mass_->setText(hidden_mass < 0 ? QString() : tr("(%1 % of the mass)").arg(100 * hidden_mass, 0, 'f', 1));
+  hidden_mass_->setVisible(hidden_mass >= 0);
+}
+
+void AttentionControls::fill_all() {
+  const RecordPtr record = selection_->record();
+  setEnabled(record != nullptr);
+  if (record != filled_) {
+    const QSignalBlocker block_method(method_);
+    method_->clear();
+    if (record)
+      for (const auto& method : record->methods())
+        method_->addItem(QString::fromStdString(method.id), QString::fromStdString(method.id));
+  }
+  if (record != filled_ || filled_method_ != selection_->state().method) fill_layers();
+  filled_ = record;
+  filled_method_ = selection_->state().method;
+  show_state();
+  updateGeometry();
+}
+
+void AttentionControls::fill_heads() {
+  const RecordPtr record = selection_->record();
+  const int number = selection_->state().layer;
+  const record::LayerMeta layer =
+      record && record->meta().has_layer(number) ? record->meta().layer(number) : record::LayerMeta{};
+  if (head_->count() > 0 && layer == filled_heads_) return;
+  filled_heads_ = layer;
+  const QSignalBlocker block(head_);
+  head_->clear();
+  head_->addItem(tr("mean of %1").arg(layer.num_q_heads), QPoint(static_cast<int>(Kind::mean), 0));
+  for (int i = 0; i < layer.num_q_heads; ++i)
+    head_->addItem(tr("head %1").arg(i), QPoint(static_cast<int>(Kind::head), i));
+  if (layer.num_kv_heads > 1 && layer.group_size() > 1)
+    for (int i = 0; i < layer.num_kv_heads; ++i)
+      head_->addItem(head_name(layer, {Kind::group, i}), QPoint(static_cast<int>(Kind::group), i));
+}
+
+void AttentionControls::fill_layers() {
+  const QSignalBlocker block(layer_);
+  layer_->clear();
+  const RecordPtr record = selection_->record();
+  if (!record) return;
+  const std::string id = selection_->state().method.toStdString();
+  const auto* method = record->find_method(id);
+  for (int layer = 0; layer < record->meta().num_layers(); ++layer) {
+    const auto index = static_cast<std::size_t>(layer);
+    if (!record->meta().is_full(layer)) {
+      layer_->addItem(tr("–  %1 · %2").arg(layer).arg(QString::fromStdString(record->meta().layer(layer).kind)), layer);
+      continue;
+    }
+    const auto available = record->availability(id, layer);
+    QString text = QStringLiteral("%1  %2")
+                       .arg(available.stream       ? QStringLiteral("●")
+                            : available.thumbnails ? QStringLiteral("◐")
+                                                   : QStringLiteral("○"))
+                       .arg(layer);
+    if (method && !method->is_dense() && index < method->captured_mass_per_layer.size() &&
+        std::isfinite(method->captured_mass_per_layer[index]))
+      text += tr(" · captures %1 %").arg(100 * method->captured_mass_per_layer[index], 0, 'f', 1);
+    layer_->addItem(text, layer);
+  }
+}
+
+void AttentionControls::show_state() {
+  fill_heads();
+  const ViewState& state = selection_->state();
+  const QSignalBlocker block_method(method_), block_layer(layer_), block_head(head_);
+  method_->setCurrentIndex(method_->findData(state.method));
+  layer_->setCurrentIndex(layer_->findData(state.layer));
+  for (int i = 0; i < head_->count(); ++i) {
+    const QPoint head = head_->itemData(i).toPoint();
+    if (head.x() == static_cast<int>(state.head.kind) &&
+        (state.head.kind == Kind::mean || head.y() == state.head.index))
+      head_->setCurrentIndex(i);
+  }
+}
+
+void AttentionControls::step_layer(int direction) {
+  const RecordPtr record = selection_->record();
+  if (!record) return;
+  const int count = static_cast<int>(record->meta().num_layers());
+  selection_->change([&](ViewState& state) {
+    for (int i = 0; i < count; ++i) {
+      state.layer = (state.layer + direction + count) % count;
+      if (record->meta().is_full(state.layer)) return;
+    }
+  });
+}
+
+void AttentionControls::step_head(int direction) {
+  if (head_->count() == 0) return;
+  const int index = (head_->currentIndex() + direction + head_->count()) % head_->count();
+  const QPoint head = head_->itemData(index).toPoint();
+  selection_->change([head](ViewState& state) { state.head = {static_cast<Kind>(head.x()), head.y()}; });
+}
+
+}  // namespace headroom::views

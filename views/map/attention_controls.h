@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The controls above the map: method, layer, heads, colours, overlay. They change the Selection or tell the page.
+#pragma once
+
+#include <QWidget>
+
+#include "views/map/map_composer.h"
+
+class QCheckBox;
+class QComboBox;
+class QLabel;
+class QToolButton;
+
+namespace headroom::views {
+
+class AttentionControls : public QWidget {
+  Q_OBJECT
+ public:
+  explicit AttentionControls(Selection* selection, QWidget* parent = nullptr);
+
+  OverlayFlags overlay() const;
+  /// Which overlay classes the shown map has, or why it has none; the number beside "hide" (negative: unknown).
+  void set_map_facts(bool has_overlay, bool has_wasted, const QString& overlay_note, double hidden_mass);
+  /// To the neighbouring layer of full attention, or to the next head; wraps around.
+  void step_layer(int direction);
+  void step_head(int direction);
+
+ signals:
+  void overlay_changed();
+  void mode_changed(headroom::views::MapMode mode);
+  void mean_changed(bool mean);
+  void hide_bands_changed(bool hide);
+  void minimap_changed(bool visible);
+  void fit_asked();
+  void fit_colours_asked();
+
+ private:
+  void fill_all();
+  void fill_layers();
+  void fill_heads();
+  void show_state();
+  void apply_theme();
+
+  Selection* selection_;
+  QComboBox *method_, *layer_, *head_, *mode_, *cell_;
+  QToolButton *hit_, *missed_, *wasted_;
+  QCheckBox *hide_, *minimap_;
+  QLabel* hidden_mass_;
+  QToolButton *fit_, *fit_colours_;
+  RecordPtr filled_;
+  QString filled_method_;
+  record::LayerMeta filled_heads_;  ///< whose heads the list holds
+};
+
+}  // namespace headroom::views

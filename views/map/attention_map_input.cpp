@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Mouse and keys of the map widget: pan, zoom, select, step, pin.
+#include <QKeyEvent>
+#include <QMouseEvent>
+#include <QWheelEvent>
+#include <algorithm>
+#include <cmath>
+
+#include "views/map/attention_map_widget.h"
+
+namespace headroom::views {
+namespace {
+
+constexpr double smallest_view = 8;     // tokens
+constexpr std::int64_t snap_cell = 32;  // largest cell in which a click looks for the strongest pair
+
+}  // namespace
+
+bool AttentionMapWidget::eventFilter(QObject* watched, QEvent* event) {
+  if (watched != plot_) return QWidget::eventFilter(watched, event);
+  switch (event->type()) {
+    case QEvent::MouseButtonPress:
+      mouse_press(static_cast<QMouseEvent*>(event));
+      return true;
+    case QEvent::MouseMove:
+      mouse_move(static_cast<QMouseEvent*>(event));
+      return true;
+    case QEvent::MouseButtonRelease:
+      mouse_release(static_cast<QMouseEvent*>(event));
+      return true;
+    case QEvent::Wheel:
+      mouse_wheel(static_cast<QWheelEvent*>(event));
+      return true;
+    case QEvent::Leave:
+      selection_->set_hover({});
+      return false;
+    case QEvent::Resize:
+      QMetaObject::invokeMethod(
+          this, [this] { place_overlays(); }, Qt::QueuedConnection);
+      return false;
+    default:
+      return false;
+  }
+}
+
+void AttentionMapWidget::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  place_overlays();
+}
+
+MapPoint AttentionMapWidget::pair_at(QPointF position, bool* mirrored) const {
+  if (mirrored) *mirrored = false;
+  if (!primary_ || !map_->keyAxis()->axisRect()->rect().contains(position.toPoint())) return {};
+  const double key = std::floor(map_->keyAxis()->pixelToCoord(position.x()));
+  const double query = std::floor(map_->query_at(position.y()));
+  const double length = static_cast<double>(primary_->length);
+  if (key < 0 || query < 0 || key >= length || query >= length) return {};
+  MapPoint point{static_cast<std::int64_t>(query), static_cast<std::int64_t>(key)};
+  if (point.key > point.query && map_->style().layout == MapLayout::diagonal_split) {
+    std::swap(point.query, point.key);
+    if (mirrored) *mirrored = true;
+  }
+  return point;
+}
+
+MapPoint AttentionMapWidget::cursor() const {
+  const MapPoint hover = selection_->hover();
+  if (hover.query >= 0 && hover.key >= 0 && hover.key <= hover.query) return hover;
+  const ViewState& state = selection_->state();
+  if (state.query_end <= state.query_begin) return {};
+  return {state.query_begin, state.keys.empty() ? state.query_begin : *state.keys.begin()};
+}
+
+MapPoint AttentionMapWidget::strongest_in_cell(MapPoint point) const {
+  const std::int64_t cell = std::int64_t{1} << map_->composition().level;
+  const auto& stream = primary_->stream;
+  if (!stream || cell == 1 || cell > snap_cell || point.key > point.query) return point;
+  MapPoint best = point;
+  float largest = -1;
+  const std::int64_t row0 = std::max(point.query / cell * cell, stream->query_begin), key0 = point.key / cell * cell;
+  for (std::int64_t query = row0; query < std::min(row0 + cell, primary_->length); ++query) {
+    for (std::int64_t key = key0; key < std::min(key0 + cell, query + 1); ++key) {
+      const float p = record::probability(*stream, primary_->source.head, query, key);
+      if (p > largest) largest = p, best = {query, key};
+    }
+  }
+  return best;
+}
+
+void AttentionMapWidget::mouse_press(QMouseEvent* event) {
+  setFocus(Qt::MouseFocusReason);
+  if (event->button() != Qt::LeftButton || !primary_) return;
+  pressed_ = true;
+  dragging_ = false;
+  selecting_rows_ = event->modifiers() & Qt::ShiftModifier;
+  press_position_ = event->position();
+  press_pair_ = pair_at(event->position());
+  press_view_ = selection_->state().viewport;
+  ++drag_number_;
+}
+
+void AttentionMapWidget::mouse_move(QMouseEvent* event) {
+  if (!pressed_) {
+    const MapPoint point = pair_at(event->position(), &hover_mirrored_);
+    marks_->set_mirrored_hover(hover_mirrored_);
+    // Above the diagonal nothing is visible to the query: only the positions are of interest.
+    selection_->set_hover(point);
+    return;
+  }
+  const QPointF moved = event->position() - press_position_;
+  if (!dragging_ && moved.manhattanLength() < 5) return;
+  dragging_ = true;
+  const QString merge_key = QStringLiteral("drag %1").arg(drag_number_);
+  if (selecting_rows_) {
+    const double query = map_->query_at(event->position().y());
+    const auto end =
+        static_cast<std::int64_t>(std::clamp(std::floor(query), 0.0, static_cast<double>(primary_->length - 1)));
+    if (press_pair_.query < 0) return;
+    selection_->change(
+        [&](ViewState& state) {
+          state.query_begin = std::min(press_pair_.query, end);
+          state.query_end = std::max(press_pair_.query, end) + 1;
+        },
+        merge_key);
+    return;
+  }
+  plot_->setCursor(Qt::ClosedHandCursor);
+  const QRect area = map_->keyAxis()->axisRect()->rect();
+  const double keys = -moved.x() / area.width() * (press_view_.key_end - press_view_.key_begin);
+  const double queries = -moved.y() / area.height() * (press_view_.query_end - press_view_.query_begin);
+  Viewport view = press_view_;
+  view.key_begin += keys, view.key_end += keys, view.query_begin += queries, view.query_end += queries;
+  set_view(view, merge_key);
+}
+
+void AttentionMapWidget::mouse_release(QMouseEvent* event) {
+  if (!pressed_ || event->button() != Qt::LeftButton) return;
+  pressed_ = false;
+  plot_->unsetCursor();
+  selection_->end_merge();
+  if (dragging_) return;
+  bool mirrored = false;
+  MapPoint point = pair_at(event->position(), &mirrored);
+  if (point.query < 0) return;
+  if (!mirrored) point = strongest_in_cell(point);
+  const bool shift = event->modifiers() & Qt::ShiftModifier, add = event->modifiers() & Qt::ControlModifier;
+  selection_->change([&](ViewState& state) {
+    if (shift && state.query_end > state.query_begin) {  // extends the rows up to here
+      state.query_end = std::max(state.query_end, point.query + 1);
+      state.query_begin = std::min(state.query_begin, point.query);
+      return;
+    }
+    state.query_begin = point.query;
+    state.query_end = point.query + 1;
+    if (!add) state.keys.clear();
+    if (point.key <= point.query) state.keys.insert(point.key);
+  });
+}
+
+void AttentionMapWidget::mouse_wheel(QWheelEvent* event) {
+  if (!primary_) return;
+  const QPoint delta = event->angleDelta();
+  const double steps = delta.y() / 120.0;
+  const QString merge_key = QStringLiteral("wheel");
+  if (!last_wheel_.isValid() || last_wheel_.elapsed() > 800) selection_->end_merge();  // a pause ends the step
+  last_wheel_.start();
+  if (event->modifiers() & Qt::ShiftModifier) {
+    const Viewport& view = selection_->state().viewport;
+    move_view(-(steps + delta.x() / 120.0) * 0.1 * (view.key_end - view.key_begin), 0, merge_key);
+  } else if (steps != 0) {
+    zoom(std::pow(1.25, -steps),
+         {map_->keyAxis()->pixelToCoord(event->position().x()), map_->query_at(event->position().y())}, merge_key);
+  }
+  event->accept();
+}
+
+void AttentionMapWidget::zoom(double factor, QPointF centre, const QString& merge_key) {
+  const Viewport& view = selection_->state().viewport;
+  const double keys = view.key_end - view.key_begin, queries = view.query_end - view.query_begin;
+  if (keys <= 0 || queries <= 0) return;
+  factor = std::max(factor, smallest_view / std::max(keys, queries));
+  Viewport next;
+  next.key_begin = centre.x() - (centre.x() - view.key_begin) * factor;
+  next.key_end = next.key_begin + keys * factor;
+  next.query_begin = centre.y() - (centre.y() - view.query_begin) * factor;
+  next.query_end = next.query_begin + queries * factor;
+  set_view(next, merge_key);
+}
+
+void AttentionMapWidget::move_view(double key_tokens, double query_tokens, const QString& merge_key) {
+  Viewport view = selection_->state().viewport;
+  view.key_begin += key_tokens, view.key_end += key_tokens;
+  view.query_begin += query_tokens, view.query_end += query_tokens;
+  set_view(view, merge_key);
+}
+
+void AttentionMapWidget::set_view(Viewport view, const QString& merge_key) {
+  if (!primary_) return;
+  const double length = static_cast<double>(primary_->length);
+  const auto fit = [length](double& begin, double& end) {
+    const double span = std::min(end - begin, length);
+    begin = std::clamp(begin, 0.0, length - span);
+    end = begin + span;
+  };
+  fit(view.key_begin, view.key_end);
+  fit(view.query_begin, view.query_end);
+  selection_->change([&](ViewState& state) { state.viewport = view; }, merge_key);
+}
+
+void AttentionMapWidget::fit_view() {
+  if (!primary_) return;
+  const double length = static_cast<double>(primary_->length);
+  set_view({0, length, 0, length}, {});
+}
+
+void AttentionMapWidget::show_pair(MapPoint point) {
+  if (!primary_ || point.query < 0 || point.query >= primary_->length) return;
+  selection_->change(
+      [&](ViewState& state) {
+        state.query_begin = point.query;
+        state.query_end = point.query + 1;
+        state.keys.clear();
+        if (point.key >= 0) state.keys.insert(point.key);
+        const double length = static_cast<double>(primary_->length);
+        const auto reveal = [length](double& begin, double& end, double at) {
+          const double span = end - begin;
+          if (at >= begin && at + 1 <= end) return;
+          begin = std::clamp(at + 0.5 - span / 2, 0.0, std::max(0.0, length - span));
+          end = begin + span;
+        };
+        reveal(state.viewport.query_begin, state.viewport.query_end, static_cast<double>(point.query));
+        if (point.key >= 0) reveal(state.viewport.key_begin, state.viewport.key_end, static_cast<double>(point.key));
+      },
+      QStringLiteral("step"));
+}
+
+void AttentionMapWidget::step_cursor(int rows, int keys) {
+  if (!primary_) return;
+  const ViewState& state = selection_->state();
+  const std::int64_t cell = std::int64_t{1} << map_->composition().level;
+  MapPoint point{state.query_begin, state.keys.empty() ? 0 : *state.keys.begin()};
+  if (state.query_end <= state.query_begin) {
+    const Viewport& view = state.viewport;
+    point = {static_cast<std::int64_t>((view.query_begin + view.query_end) / 2),
+             static_cast<std::int64_t>(view.key_begin)};
+  } else {
+    point.query += rows * cell;
+    point.key += keys * cell;
+  }
+  point.query = std::clamp<std::int64_t>(point.query, 0, primary_->length - 1);
+  point.key = std::clamp<std::int64_t>(point.key, 0, point.query);
+  show_pair(point);
+}
+
+void AttentionMapWidget::step_selected_key(int direction) {
+  if (!primary_ || !primary_->support) return;
+  const ViewState& state = selection_->state();
+  if (state.query_end <= state.query_begin) return;
+  const std::int64_t query = state.query_begin;
+  std::int64_t key = state.keys.empty() ? (direction > 0 ? -1 : query + 1) : *state.keys.begin();
+  do key += direction;
+  while (key >= 0 && key <= query && !primary_->support->test(query, key));
+  if (key >= 0 && key <= query) show_pair({query, key});
+}
+
+void AttentionMapWidget::next_missed() {
+  if (!primary_ || !primary_->has_overlay()) return;
+  const ViewState& state = selection_->state();
+  const bool chosen = state.query_end > state.query_begin;
+  std::int64_t query =
+      chosen ? state.query_begin : static_cast<std::int64_t>(std::max(0.0, state.viewport.query_begin));
+  std::int64_t key = chosen && !state.keys.empty() ? *state.keys.begin() : -1;
+  for (; query < primary_->length; ++query, key = -1) {
+    const auto target = primary_->target->row(query), support = primary_->support->row(query);
+    for (++key; key <= query; ++key) {
+      const auto byte = static_cast<std::size_t>(key >> 3);
+      const auto bits = static_cast<std::uint8_t>(target[byte] & ~support[byte]);
+      if (!bits) {
+        key |= 7;  // none among these eight
+        continue;
+      }
+      if (bits >> (key & 7) & 1) return show_pair({query, key});
+    }
+  }
+}
+
+void AttentionMapWidget::toggle_pin() {
+  const MapPoint point = cursor();
+  if (point.query < 0 || point.key < 0 || point.key > point.query) return;
+  selection_->change([&](ViewState& state) {
+    const auto at = std::find(state.pins.begin(), state.pins.end(), point);
+    if (at == state.pins.end())
+      state.pins.push_back(point);
+    else
+      state.pins.erase(at);
+  });
+}
+
+void AttentionMapWidget::keyPressEvent(QKeyEvent* event) {
+  const Viewport view = selection_->state().viewport;
+  const double keys = 0.15 * (view.key_end - view.key_begin), queries = 0.15 * (view.query_end - view.query_begin);
+  const QPointF centre((view.key_begin + view.key_end) / 2, (view.query_begin + view.query_end) / 2);
+  if (event->modifiers() & (Qt::ControlModifier | Qt::AltModifier | Qt::MetaModifier))
+    return QWidget::keyPressEvent(event);
+  switch (event->key()) {
+    case Qt::Key_W:
+      move_view(0, -queries, QStringLiteral("pan"));
+      break;
+    case Qt::Key_S:
+      move_view(0, queries, QStringLiteral("pan"));
+      break;
+    case Qt::Key_A:
+      move_view(-keys, 0, QStringLiteral("pan"));
+      break;
+    case Qt::Key_D:
+      move_view(keys, 0, QStringLiteral("pan"));
+      break;
+    case Qt::Key_Plus:
+    case Qt::Key_Equal:
+      zoom(0.8, centre, QStringLiteral("zoom"));
+      break;
+    case Qt::Key_Minus:
+      zoom(1.25, centre, QStringLiteral("zoom"));
+      break;
+    case Qt::Key_F:
+      fit_view();
+      break;
+    case Qt::Key_Up:
+      step_cursor(-1, 0);
+      break;
+    case Qt::Key_Down:
+      step_cursor(1, 0);
+      break;
+    case Qt::Key_Left:
+      step_cursor(0, -1);
+      break;
+    case Qt::Key_Right:
+      step_cursor(0, 1);
+      break;
+    case Qt::Key_Comma:
+      step_selected_key(-1);
+      break;
+    case Qt::Key_Period:
+      step_selected_key(1);
+      break;
+    case Qt::Key_M:
+      next_missed();
+      break;
+    case Qt::Key_P:
+      toggle_pin();
+      break;
+    default:
+      QWidget::keyPressEvent(event);
+      return;
+  }
+  event->accept();
+}
+
+}  // namespace headroom::views

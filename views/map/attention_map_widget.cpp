@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Building, sources, style and notices of the map widget. Mouse and keys: attention_map_input.cpp.
+#include "views/map/attention_map_widget.h"
+
+#include <QHBoxLayout>
+#include <QLabel>
+#include <algorithm>
+#include <cmath>
+
+#include "views/common/colour_bar.h"
+#include "views/map/map_figure.h"
+#include "views/map/map_marginal.h"
+#include "views/map/minimap.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+constexpr int strip_height = 44, strip_label = 17;
+
+/// Whole positions only, with grouped digits, no more of them than there is room for.
+class PositionTicker : public QCPAxisTicker {
+ public:
+  void set_room(int labels) { setTickCount(std::clamp(labels, 1, 6)); }
+
+ protected:
+  double getTickStep(const QCPRange& range) override {
+    const double least = range.size() / tickCount(), power = std::pow(10.0, std::floor(std::log10(least)));
+    for (const double step : {1.0, 2.0, 5.0})
+      if (step * power >= least) return std::max(1.0, step * power);
+    return std::max(1.0, 10 * power);
+  }
+  int getSubTickCount(double step) override { return step < 5 ? 0 : QCPAxisTicker::getSubTickCount(step); }
+  QString getTickLabel(double tick, const QLocale&, QChar, int) override { return grouped(std::llround(tick)); }
+};
+
+}  // namespace
+
+AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, QWidget* parent)
+    : QWidget(parent), selection_(selection), cache_(cache ? cache : new TileCache(std::size_t{192} << 20, this)) {
+  setFocusPolicy(Qt::StrongFocus);
+  setAccessibleName(tr("Attention map, queries down, keys right"));
+  plot_ = new QCustomPlot(this);
+  plot_->setFocusProxy(this);
+  plot_->setAccessibleName(tr("Attention map"));
+  plot_->setMinimumSize(220, 180);
+  colour_bar_ = new ColourBar(this);
+  auto* row = new QHBoxLayout(this);
+  row->setContentsMargins(0, 0, 0, 0);
+  row->setSpacing(2);
+  row->addWidget(plot_, 1);
+  row->addWidget(colour_bar_);
+  minimap_ = new Minimap(selection, plot_);
+  minimap_->hide();
+  notice_ = new QLabel(plot_);
+  notice_->setWordWrap(true);
+  notice_->setAlignment(Qt::AlignCenter);
+  notice_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  build_plot();
+  plot_->installEventFilter(this);
+  plot_->setMouseTracking(true);
+
+  connect(selection_, &Selection::changed, this, &AttentionMapWidget::selection_changed);
+  connect(selection_, &Selection::hover_changed, this, [this] { marks_layer_->replot(); });
+  connect(cache_, &TileCache::ready, this, [this] {
+    map_->invalidate();
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+  });
+  connect(cache_, &TileCache::idle, this, [this] {
+    update_minimap();
+    emit drawn();
+  });
+  connect(plot_, &QCustomPlot::beforeReplot, this, &AttentionMapWidget::fit_ticks);
+  connect(plot_, &QCustomPlot::afterReplot, this, [this] {
+    place_overlays();
+    emit drawn();
+  });
+  connect(&Theme::instance(), &Theme::changed, this, &AttentionMapWidget::apply_theme);
+  connect(colour_bar_, &ColourBar::range_dragged, this, [this](double low, double high) {
+    if (map_->style().mode == MapMode::lift) {
+      lift_min_ = low;
+      lift_max_ = high;
+      apply_style(map_->style());
+      return;
+    }
+    selection_->change([=](ViewState& state) { state.colour_min = low, state.colour_max = high; },
+                       QStringLiteral("colours"));
+  });
+  connect(colour_bar_, &ColourBar::drag_finished, selection_, &Selection::end_merge);
+  connect(colour_bar_, &ColourBar::reset_asked, this, [this] {
+    lift_min_ = 0.1, lift_max_ = 1000;
+    const ViewState standard;
+    selection_->change(
+        [&](ViewState& state) { state.colour_min = standard.colour_min, state.colour_max = standard.colour_max; });
+    apply_style(map_->style());
+  });
+  apply_theme();
+  apply_ranges();
+  update_notice();
+}
+
+AttentionMapWidget::~AttentionMapWidget() = default;
+
+void AttentionMapWidget::build_plot() {
+  plot_->plotLayout()->clear();
+  plot_->setNoAntialiasingOnDrag(true);
+  plot_->setInteractions(QCP::Interactions());
+  marginal_rect_ = new QCPAxisRect(plot_);
+  auto* main = new QCPAxisRect(plot_);
+  plot_->plotLayout()->addElement(0, 0, marginal_rect_);
+  plot_->plotLayout()->addElement(1, 0, main);
+  plot_->plotLayout()->setRowSpacing(4);
+  marginal_rect_->setMinimumSize(0, strip_height);
+  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, strip_height);
+  auto* group = new QCPMarginGroup(plot_);
+  for (auto* rect : {marginal_rect_, main}) {
+    rect->setMarginGroup(QCP::msLeft | QCP::msRight, group);
+    rect->setRangeDrag(Qt::Orientations());
+    rect->setRangeZoom(Qt::Orientations());
+  }
+  main->setAutoMargins(QCP::msLeft | QCP::msBottom);
+  main->setMargins(QMargins(0, 0, 6, 0));
+  marginal_rect_->setAutoMargins(QCP::msLeft);
+  marginal_rect_->setMargins(QMargins(0, strip_label, 6, 0));
+
+  QCPAxis* keys = main->axis(QCPAxis::atBottom);
+  QCPAxis* queries = main->axis(QCPAxis::atLeft);
+  queries->setRangeReversed(true);
+  keys->setLabel(tr("key position"));
+  queries->setLabel(tr("query position"));
+  for (auto* axis : {keys, queries}) {
+    axis->setTicker(QSharedPointer<QCPAxisTicker>(new PositionTicker));
+    axis->grid()->setVisible(false);
+    axis->setLabelPadding(3);
+  }
+  for (auto* axis : {marginal_rect_->axis(QCPAxis::atBottom), marginal_rect_->axis(QCPAxis::atLeft)}) {
+    axis->setTicks(false);
+    axis->setTickLabels(false);
+    axis->grid()->setVisible(false);
+  }
+  marginal_rect_->axis(QCPAxis::atLeft)->setRange(0, 1);
+
+  map_ = new AttentionMap(keys, queries, cache_);
+  marginal_ = new MapMarginal(marginal_rect_->axis(QCPAxis::atBottom), marginal_rect_->axis(QCPAxis::atLeft));
+  plot_->addLayer(QStringLiteral("marks"), plot_->layer(QStringLiteral("overlay")), QCustomPlot::limBelow);
+  marks_layer_ = plot_->layer(QStringLiteral("marks"));
+  marks_layer_->setMode(QCPLayer::lmBuffered);
+  marks_ = new MapMarks(keys, queries, selection_);
+  marks_->setLayer(marks_layer_);
+}
+
+void AttentionMapWidget::apply_theme() {
+  const Theme& theme = Theme::instance();
+  plot_->setBackground(theme.panel());
+  for (auto* rect : plot_->axisRects()) {
+    rect->setBackground(QBrush(theme.background()));
+    for (auto* axis : rect->axes()) {
+      axis->setBasePen(QPen(theme.border()));
+      axis->setTickPen(QPen(theme.border()));
+      axis->setSubTickPen(QPen(theme.border()));
+      axis->setTickLabelColor(theme.text());
+      axis->setLabelColor(theme.muted_text());
+      axis->setTickLabelFont(font());
+      axis->setLabelFont(font());
+    }
+  }
+  notice_->setStyleSheet(
+      QStringLiteral("QLabel { color: %1; background: transparent; padding: 12px; }").arg(theme.text().name()));
+  map_->forget_colours();
+  update_minimap();
+  plot_->replot(QCustomPlot::rpQueuedReplot);
+}
+
+void AttentionMapWidget::fit_ticks() {
+  const QFontMetrics metrics(font());
+  const auto room = [&](const QCPAxis* axis, int length, int label) {
+    static_cast<PositionTicker*>(axis->ticker().data())->set_room(length / std::max(1, label));
+  };
+  const int label = metrics.horizontalAdvance(grouped(std::llround(map_->keyAxis()->range().upper)));
+  room(map_->keyAxis(), plot_->width() - 2 * label, label + 2 * metrics.averageCharWidth() + 8);
+  room(map_->valueAxis(), plot_->height(), 4 * metrics.height());
+}
+
+void AttentionMapWidget::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange && map_) apply_theme();
+}
+
+void AttentionMapWidget::set_source(const MapSource& source) {
+  if (wanted_ == source && (primary_ || loading_)) return;
+  wanted_ = source;
+  if (!source.record) {
+    loading_ = false;
+    set_data(nullptr, secondary_);
+    return;
+  }
+  loading_ = true;
+  load_map_data_async(source, this, [this, source](MapDataPtr data) {
+    if (!(source == wanted_)) return;  // something else was asked for meanwhile
+    loading_ = false;
+    set_data(std::move(data), secondary_);
+  });
+  update_notice();
+}
+
+void AttentionMapWidget::set_second_source(const MapSource& source, MapLayout layout) {
+  layout_ = layout;
+  if (second_wanted_ == source && secondary_) return set_data(primary_, secondary_);
+  second_wanted_ = source;
+  load_map_data_async(source, this, [this, source](MapDataPtr data) {
+    if (source == second_wanted_) set_data(primary_, std::move(data));
+  });
+}
+
+void AttentionMapWidget::set_layout(MapLayout layout) {
+  layout_ = layout;
+  set_data(primary_, secondary_);
+}
+
+void AttentionMapWidget::clear_second_source() {
+  second_wanted_ = {};
+  layout_ = MapLayout::single;
+  set_data(primary_, nullptr);
+}
+
+void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
+  primary_ = std::move(primary);
+  secondary_ = std::move(secondary);
+  refusal_.clear();
+  if (primary_ && secondary_) {
+    const auto &a = primary_->source.record, &b = secondary_->source.record;
+    if (primary_->length != secondary_->length || (a && b && a->tokens().ids != b->tokens().ids))
+      refusal_ =
+          tr("The two runs have different tokens: a pair in one is not the same pair in the other, so the maps cannot "
+             "be combined. Show them side by side.");
+  }
+  const MapDataPtr second = refusal_.isEmpty() ? secondary_ : nullptr;
+  map_->set_data(primary_, second);
+  marginal_->set_data(primary_);
+  apply_style(map_->style());
+  apply_ranges();
+  update_minimap();
+  update_notice();
+  plot_->replot(QCustomPlot::rpQueuedReplot);
+  emit data_changed();
+}
+
+void AttentionMapWidget::apply_style(MapStyle style) {
+  const bool second = secondary_ && refusal_.isEmpty();
+  style.layout = second ? layout_ : MapLayout::single;
+  const bool lift = style.mode == MapMode::lift && style.layout != MapLayout::difference;
+  style.colour_min = lift ? lift_min_ : selection_->state().colour_min;
+  style.colour_max = lift ? lift_max_ : selection_->state().colour_max;
+  map_->set_style(style);
+  colour_bar_->set_symmetric(style.layout == MapLayout::difference);
+  colour_bar_->set_range(style.colour_min, style.colour_max);
+  colour_bar_->set_caption(style.layout == MapLayout::difference ? tr("difference of p")
+                           : lift                                ? tr("p × visible keys")
+                                                                 : tr("probability p"));
+  plot_->replot(QCustomPlot::rpQueuedReplot);
+}
+
+void AttentionMapWidget::set_mode(MapMode mode) {
+  MapStyle style = map_->style();
+  style.mode = mode;
+  apply_style(style);
+  update_minimap();
+}
+
+void AttentionMapWidget::set_show_mean(bool mean) {
+  MapStyle style = map_->style();
+  style.show_mean = mean;
+  apply_style(style);
+  update_minimap();
+}
+
+void AttentionMapWidget::set_hide_bands(bool hide) {
+  MapStyle style = map_->style();
+  style.hide_bands = hide;
+  apply_style(style);
+}
+
+void AttentionMapWidget::set_overlay(OverlayFlags flags) {
+  MapStyle style = map_->style();
+  style.overlay = flags;
+  apply_style(style);
+}
+
+void AttentionMapWidget::set_marginals_visible(bool visible) {
+  marginal_rect_->setVisible(visible);
+  marginal_rect_->setMinimumSize(0, visible ? strip_height : 0);
+  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, visible ? strip_height : 0);
+  plot_->replot(QCustomPlot::rpQueuedReplot);
+}
+
+void AttentionMapWidget::set_colour_bar_visible(bool visible) {
+  colour_bar_->setVisible(visible);
+}
+
+void AttentionMapWidget::set_minimap_enabled(bool enabled) {
+  minimap_enabled_ = enabled;
+  place_overlays();
+}
+
+void AttentionMapWidget::fit_colours() {
+  if (!primary_ || map_->style().layout == MapLayout::difference) return;
+  const Viewport& view = selection_->state().viewport;
+  std::vector<double> values;
+  const double step_q = (view.query_end - view.query_begin) / 160, step_k = (view.key_end - view.key_begin) / 160;
+  const bool lift = map_->style().mode == MapMode::lift;
+  for (int i = 0; i < 160; ++i) {
+    for (int j = 0; j < 160; ++j) {
+      const MapPoint point{static_cast<std::int64_t>(view.query_begin + (i + 0.5) * step_q),
+                           static_cast<std::int64_t>(view.key_begin + (j + 0.5) * step_k)};
+      const CellValue cell = map_->value_at(primary_, point);
+      const double p = map_->style().show_mean ? cell.mean : cell.max;
+      if (cell.found && p > 1e-12) values.push_back(lift ? p * static_cast<double>(point.query + 1) : p);
+    }
+  }
+  if (values.size() < 16) return;
+  std::sort(values.begin(), values.end());
+  const double low = values[values.size() / 20];
+  const double high = std::max(values[values.size() - 1 - values.size() / 500], low * 10);
+  if (lift) {
+    lift_min_ = low;
+    lift_max_ = high;
+    apply_style(map_->style());
+  } else {
+    selection_->change([=](ViewState& state) { state.colour_min = low, state.colour_max = high; });
+  }
+}
+
+void AttentionMapWidget::apply_ranges() {
+  const Viewport& view = selection_->state().viewport;
+  if (!(view.key_end > view.key_begin) || !(view.query_end > view.query_begin)) return;
+  map_->keyAxis()->setRange(view.key_begin, view.key_end);
+  map_->valueAxis()->setRange(view.query_begin, view.query_end);
+  marginal_->keyAxis()->setRange(view.key_begin, view.key_end);
+}
+
+void AttentionMapWidget::selection_changed(unsigned mask) {
+  if (mask & Selection::Colours) {
+    apply_style(map_->style());
+    update_minimap();
+  }
+  if (mask & (Selection::View | Selection::Runs)) {
+    apply_ranges();
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+  } else if (mask & (Selection::Queries | Selection::Keys | Selection::Pins)) {
+    marks_layer_->replot();
+  }
+  if (mask & Selection::View) minimap_->update();
+}
+
+void AttentionMapWidget::update_minimap() {
+  if (!primary_ || primary_->length <= 0) {
+    minimap_->set_image({}, 0);
+    return;
+  }
+  const double length = static_cast<double>(primary_->length), ratio = devicePixelRatioF();
+  const int side = static_cast<int>(std::lround(126 * ratio));
+  // Composed at 256 cells a side or more, since a cell below one pixel would lose columns, then shrunk.
+  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}).image;
+  minimap_->set_image(image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation), primary_->length);
+}
+
+QString AttentionMapWidget::notice() const {
+  if (!wanted_.record && !primary_) return tr("No run is open.\n\nOpen a recorded run (Ctrl+O) or start a new one.");
+  if (!primary_) return loading_ ? tr("Reading layer %1 …").arg(wanted_.layer) : QString();
+  const MapData& data = *primary_;
+  if (!data.problem.isEmpty())
+    return tr("This map could not be read.\n\n%1\n\nAnother layer may still be readable; a damaged record has to be "
+              "recorded again.")
+        .arg(data.problem);
+  if (data.layer_kind != QStringLiteral("full"))
+    return tr("Layer %1 is a %2-attention layer: it is not sparsified and has no map.\n\nChoose a layer marked ● in "
+              "the layer list.")
+        .arg(data.source.layer)
+        .arg(data.layer_kind);
+  if (!refusal_.isEmpty() && layout_ != MapLayout::single) return refusal_;
+  if (data.stream || data.thumbnail || cache_->can_provide(data)) return {};
+  const QString note = data.source.record ? QString::fromStdString(data.source.record->meta().kept_note) : QString();
+  return tr("The map of layer %1 is not in this record%2\n\nChoose a layer marked ● in the layer list, load the model "
+            "to have it computed, or record again with --keep-layers %1.")
+      .arg(data.source.layer)
+      .arg(note.isEmpty() ? QStringLiteral(".") : QStringLiteral(":\n%1").arg(note));
+}
+
+void AttentionMapWidget::update_notice() {
+  notice_->setText(notice());
+  notice_->setVisible(!notice_->text().isEmpty());
+  place_overlays();
+}
+
+void AttentionMapWidget::place_overlays() {
+  const QRect area = map_->keyAxis()->axisRect()->rect();
+  notice_->setGeometry(area.adjusted(8, 8, -8, -8));
+  minimap_->move(area.right() - minimap_->width() - 7, area.top() + 8);
+  const Viewport& view = selection_->state().viewport;
+  const double length = primary_ ? static_cast<double>(primary_->length) : 0;
+  const bool part =
+      length > 0 && (view.key_end - view.key_begin < 0.9 * length || view.query_end - view.query_begin < 0.9 * length);
+  minimap_->setVisible(minimap_enabled_ && part && notice_->text().isEmpty() && area.width() > 360 &&
+                       area.height() > 260);
+}
+
+bool AttentionMapWidget::settled() const {
+  return !loading_ && !cache_->busy() && (!isVisible() || !primary_ || !map_->stale());
+}
+
+QString AttentionMapWidget::badge() const {
+  if (!primary_ || !notice().isEmpty()) return {};
+  const Composition& shown = map_->composition();
+  const QString what = map_->style().show_mean ? tr("mean") : tr("max");
+  const auto cells = [&](std::int64_t side) {
+    return side == 1 ? tr("one pair per cell") : tr("%1 of %2×%2 pairs per cell").arg(what, grouped(side));
+  };
+  if (shown.thumbnail && !primary_->stream && !cache_->can_provide(*primary_))
+    return tr("thumbnail: this layer's q and k are not in the record (%1)")
+        .arg(primary_->thumbnail ? cells(primary_->thumbnail->cell) : QString());
+  if (shown.thumbnail && !cache_->busy() && shown.missing.empty())
+    return tr("thumbnail (%1): zoom in for exact values")
+        .arg(primary_->thumbnail ? cells(primary_->thumbnail->cell) : QString());
+  QString cell = cells(std::int64_t{1} << shown.level);
+  if (const QString note = primary_->overlay_note(); !note.isEmpty()) cell += QStringLiteral("  ·  ") + note;
+  return shown.coarse || !shown.missing.empty() ? tr("%1 · refining …").arg(cell) : cell;
+}
+
+void AttentionMapWidget::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  draw_map_figure(painter, target, options, {map_, primary_, secondary_, selection_, title(), badge(), notice()});
+}
+
+QString AttentionMapWidget::csv() const {
+  return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
+}
+
+QString AttentionMapWidget::title() const {
+  if (!primary_) return tr("Attention");
+  const auto& source = primary_->source;
+  const QString head = head_name(source);
+  const QString model =
+      source.record ? QString::fromStdString(source.record->meta().model_name) + QStringLiteral(", ") : QString();
+  return tr("%1%2, layer %3, %4").arg(model, source.method).arg(source.layer).arg(head);
+}
+
+}  // namespace headroom::views

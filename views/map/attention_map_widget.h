@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The map with its axes, marginals, colour scale and minimap. Usable on its own: the attention page shows one map, the
+// compare page several. All that share a Selection look at the same region with the same colours.
+#pragma once
+
+#include <QElapsedTimer>
+#include <QWidget>
+
+#include "views/map/attention_map.h"
+#include "views/common/exportable.h"
+
+class QLabel;
+
+namespace headroom::views {
+
+class ColourBar;
+class MapMarginal;
+class Minimap;
+
+class AttentionMapWidget : public QWidget, public Exportable {
+  Q_OBJECT
+ public:
+  /// `cache` is shared between maps that show the same records; null: one of its own.
+  explicit AttentionMapWidget(Selection* selection, TileCache* cache = nullptr, QWidget* parent = nullptr);
+  ~AttentionMapWidget() override;
+
+  /// Loads in the background and shows it; the old map stays until then.
+  void set_source(const MapSource& source);
+  /// A second map for difference (second minus first) or for the upper triangle. Both must be of the same tokens; where
+  /// they are not, only the first is shown and the notice says why.
+  void set_second_source(const MapSource& source, MapLayout layout);
+  void clear_second_source();
+  void set_layout(MapLayout layout);  ///< of the two maps that are there
+  /// Shows data that is already there.
+  void set_data(MapDataPtr primary, MapDataPtr secondary = nullptr);
+  const MapDataPtr& data() const { return primary_; }
+  const MapDataPtr& second_data() const { return secondary_; }
+
+  const MapStyle& style_now() const { return map_->style(); }
+  /// Changes how it is drawn. Colour range and viewport come from the Selection; lift has a range of its own.
+  void set_mode(MapMode mode);
+  void set_show_mean(bool mean);
+  void set_hide_bands(bool hide);
+  void set_overlay(OverlayFlags flags);
+  void set_marginals_visible(bool visible);
+  void set_colour_bar_visible(bool visible);  ///< off where a neighbour has the same one
+  void set_minimap_enabled(bool enabled);
+  /// Colours from the 1st percentile to the maximum of what is visible.
+  void fit_colours();
+  void fit_view();  ///< the whole context
+
+  TileCache* cache() const { return cache_; }
+  /// Everything that was asked for is drawn.
+  bool settled() const;  ///< what is visible is drawn as sharp as it gets
+  QCustomPlot* plot() const { return plot_; }
+  /// What a pixel is: "one pair a cell", "max of 32x32 pairs", "thumbnail: …".
+  QString badge() const;
+  /// Why there is no map; empty where there is one.
+  QString notice() const;
+  /// The pair under a position of the plot, keys <= query; {-1, -1} outside.
+  MapPoint pair_at(QPointF position, bool* mirrored = nullptr) const;
+  CellValue value_at(MapPoint point, bool second = false) {
+    return map_->value_at(second ? secondary_ : primary_, point);
+  }
+  bool hover_is_mirrored() const { return hover_mirrored_; }
+  /// The pair that keys act on: hovered, else selected; {-1, -1} where there is none.
+  MapPoint cursor() const;
+
+  void step_cursor(int rows, int keys);   ///< in visible cells
+  void step_selected_key(int direction);  ///< to the previous or next key in the support of the row
+  void next_missed();
+  void toggle_pin();
+  void show_pair(MapPoint point);  ///< selects it and moves the view there where needed
+
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  QString csv() const override;
+  QString title() const override;
+
+ signals:
+  void data_changed();
+  void drawn();  ///< badge or values may have changed
+
+ protected:
+  void keyPressEvent(QKeyEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
+  void changeEvent(QEvent* event) override;
+  bool eventFilter(QObject* watched, QEvent* event) override;
+
+ private:
+  void build_plot();
+  void apply_theme();
+  void apply_style(MapStyle style);
+  void apply_ranges();
+  void selection_changed(unsigned mask);
+  void update_notice();
+  void update_minimap();
+  void place_overlays();
+  void fit_ticks();  ///< position labels that do not touch
+  void zoom(double factor, QPointF centre_key_query, const QString& merge_key);
+  void move_view(double key_tokens, double query_tokens, const QString& merge_key);
+  void set_view(Viewport view, const QString& merge_key);
+  MapPoint strongest_in_cell(MapPoint point) const;
+  void mouse_press(QMouseEvent* event);
+  void mouse_move(QMouseEvent* event);
+  void mouse_release(QMouseEvent* event);
+  void mouse_wheel(QWheelEvent* event);
+
+  Selection* selection_;
+  TileCache* cache_;
+  QCustomPlot* plot_;
+  AttentionMap* map_ = nullptr;
+  MapMarks* marks_ = nullptr;
+  QCPAxisRect* marginal_rect_ = nullptr;
+  MapMarginal* marginal_ = nullptr;
+  QCPLayer* marks_layer_ = nullptr;
+  ColourBar* colour_bar_;
+  Minimap* minimap_;
+  QLabel* notice_;
+  MapSource wanted_, second_wanted_;
+  MapDataPtr primary_, secondary_;
+  MapLayout layout_ = MapLayout::single;
+  double lift_min_ = 0.1, lift_max_ = 1000;
+  bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
+  QString refusal_;  ///< why the second map is not shown
+  // Drag state.
+  bool pressed_ = false, dragging_ = false, selecting_rows_ = false;
+  QPointF press_position_;
+  MapPoint press_pair_;
+  Viewport press_view_;
+  quint64 drag_number_ = 0;
+  QElapsedTimer last_wheel_;
+};
+
+}  // namespace headroom::views

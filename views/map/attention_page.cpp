@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Wiring of the attention page.
+#include "views/map/attention_page.h"
+
+#include <QKeyEvent>
+#include <QShortcut>
+#include <QSplitter>
+#include <QVBoxLayout>
+
+#include "views/map/attention_controls.h"
+#include "views/map/attention_map_widget.h"
+#include "views/map/map_readout.h"
+#include "views/prompt/prompt_panel.h"
+#include "views/prompt/prompt_text.h"
+
+namespace headroom::views {
+
+AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
+    : QWidget(parent),
+      selection_(selection),
+      controls_(new AttentionControls(selection)),
+      map_(new AttentionMapWidget(selection)),
+      readout_(new MapReadout(map_, selection)),
+      prompt_(new PromptPanel(selection)),
+      splitter_(new QSplitter(Qt::Horizontal)) {
+  auto* map_side = new QWidget;
+  auto* map_column = new QVBoxLayout(map_side);
+  map_column->setContentsMargins(0, 0, 0, 0);
+  map_column->setSpacing(0);
+  map_column->addWidget(map_, 1);
+  map_column->addWidget(readout_);
+  splitter_->addWidget(map_side);
+  splitter_->addWidget(prompt_);
+  splitter_->setChildrenCollapsible(false);
+  splitter_->setStretchFactor(0, 3);
+  splitter_->setStretchFactor(1, 2);
+  splitter_->setHandleWidth(5);
+  splitter_->setAccessibleName(tr("Map and prompt text"));
+  auto* column = new QVBoxLayout(this);
+  column->setContentsMargins(0, 0, 0, 0);
+  column->setSpacing(0);
+  column->addWidget(controls_);
+  column->addWidget(splitter_, 1);
+  setAccessibleName(tr("Attention"));
+
+  connect(controls_, &AttentionControls::overlay_changed, this, [this] { map_->set_overlay(controls_->overlay()); });
+  connect(controls_, &AttentionControls::mode_changed, map_, &AttentionMapWidget::set_mode);
+  connect(controls_, &AttentionControls::mean_changed, map_, &AttentionMapWidget::set_show_mean);
+  connect(controls_, &AttentionControls::hide_bands_changed, map_, &AttentionMapWidget::set_hide_bands);
+  connect(controls_, &AttentionControls::minimap_changed, map_, &AttentionMapWidget::set_minimap_enabled);
+  connect(controls_, &AttentionControls::fit_asked, map_, &AttentionMapWidget::fit_view);
+  connect(controls_, &AttentionControls::fit_colours_asked, map_, &AttentionMapWidget::fit_colours);
+  connect(map_, &AttentionMapWidget::data_changed, this, &AttentionPage::map_data_changed);
+  connect(prompt_, &PromptPanel::token_chosen, this, [this](qint64 token, Qt::KeyboardModifiers modifiers) {
+    // Plain: the token becomes the query. Ctrl: it is added to the selected keys. Shift: the queries reach to it.
+    if (modifiers & Qt::ControlModifier) {
+      selection_->change([token](ViewState& state) {
+        if (!state.keys.erase(token)) state.keys.insert(token);
+      });
+    } else if ((modifiers & Qt::ShiftModifier) && selection_->state().query_end > selection_->state().query_begin) {
+      selection_->change([token](ViewState& state) {
+        state.query_begin = std::min<std::int64_t>(state.query_begin, token);
+        state.query_end = std::max<std::int64_t>(state.query_end, token + 1);
+      });
+    } else {
+      map_->show_pair({token, -1});
+      selection_->end_merge();
+    }
+  });
+  connect(selection_, &Selection::changed, this, &AttentionPage::selection_changed);
+  const auto shortcut = [this](const QKeySequence& keys, auto action) {
+    auto* result = new QShortcut(keys, this);
+    result->setContext(Qt::WidgetWithChildrenShortcut);
+    connect(result, &QShortcut::activated, this, action);
+  };
+  shortcut(QKeySequence::Find, [this] { focus_find(); });
+  shortcut(QKeySequence(Qt::CTRL | Qt::Key_G), [this] { focus_go_to(); });
+  map_->set_overlay(controls_->overlay());
+  setFocusProxy(map_);
+}
+
+AttentionPage::~AttentionPage() = default;
+
+void AttentionPage::set_tile_provider(TileProvider* provider) {
+  map_->cache()->set_provider(provider);
+  if (map_->data()) map_->set_data(map_->data(), map_->second_data());
+}
+
+bool AttentionPage::settled() const { return !source_stale_ && map_->settled() && prompt_->settled(); }
+
+void AttentionPage::focus_find() {
+  prompt_->focus_find();
+}
+void AttentionPage::focus_go_to() {
+  prompt_->focus_go_to();
+}
+
+void AttentionPage::selection_changed(unsigned mask) {
+  if (mask & (Selection::Runs | Selection::Method | Selection::Layer | Selection::Head)) {
+    source_stale_ = true;
+    if (isVisible()) update_source();
+  }
+}
+
+void AttentionPage::update_source() {
+  source_stale_ = false;
+  const ViewState& state = selection_->state();
+  map_->set_source({selection_->record(), state.method, state.layer, state.head});
+}
+
+void AttentionPage::map_data_changed() {
+  const MapDataPtr& shown = map_->data();
+  controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted,
+                           shown ? shown->overlay_note() : QString(), shown ? sink_and_local_mass(shown->source) : -1);
+  map_->set_overlay(controls_->overlay());
+  prompt_->set_data(shown);
+}
+
+void AttentionPage::showEvent(QShowEvent* event) {
+  QWidget::showEvent(event);
+  if (source_stale_) update_source();
+}
+
+void AttentionPage::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  const Qt::Orientation wanted = width() >= 900 ? Qt::Horizontal : Qt::Vertical;
+  if (splitter_->orientation() == wanted && event->oldSize().isValid()) return;
+  splitter_->setOrientation(wanted);
+  splitter_->setSizes(wanted == Qt::Horizontal ? QList<int>{width() * 61 / 100, width() * 39 / 100}
+                                               : QList<int>{height() * 66 / 100, height() * 34 / 100});
+}
+
+void AttentionPage::keyPressEvent(QKeyEvent* event) {
+  // Keyboards differ in what Shift makes of a bracket: both the shifted character and the modifier count.
+  const bool shift = event->modifiers() & Qt::ShiftModifier;
+  switch (event->key()) {
+    case Qt::Key_BracketLeft:
+      shift ? controls_->step_layer(-1) : controls_->step_head(-1);
+      break;
+    case Qt::Key_BracketRight:
+      shift ? controls_->step_layer(1) : controls_->step_head(1);
+      break;
+    case Qt::Key_BraceLeft:
+      controls_->step_layer(-1);
+      break;
+    case Qt::Key_BraceRight:
+      controls_->step_layer(1);
+      break;
+    case Qt::Key_Comma:
+      map_->step_selected_key(-1);
+      break;
+    case Qt::Key_Period:
+      map_->step_selected_key(1);
+      break;
+    case Qt::Key_M:
+      map_->next_missed();
+      break;
+    case Qt::Key_P:
+      map_->toggle_pin();
+      break;
+    case Qt::Key_F:
+      map_->fit_view();
+      break;
+    default:
+      QWidget::keyPressEvent(event);
+      return;
+  }
+  event->accept();
+}
+
+void AttentionPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  // The map takes the left part, the text beside it what it needs; on narrow figures the map stands alone.
+  if (target.width() < target.height() * 1.25) {
+    map_->render(painter, target, options);
+    return;
+  }
+  const double map_width = target.width() * 0.62;
+  map_->render(painter, QRectF(target.left(), target.top(), map_width, target.height()), options);
+  ExportOptions plain = options;
+  plain.provenance.clear();
+  prompt_->render(
+      painter, QRectF(target.left() + map_width + 16, target.top(), target.width() - map_width - 16, target.height()),
+      plain);
+}
+
+QString AttentionPage::csv() const {
+  return map_->csv();
+}
+QString AttentionPage::title() const {
+  return map_->title();
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The Attention page: controls, map with read-out, and the prompt text beside or below it.
+#pragma once
+
+#include <QWidget>
+
+#include "views/common/exportable.h"
+#include "views/common/selection.h"
+
+class QSplitter;
+
+namespace headroom::views {
+
+class AttentionControls;
+class AttentionMapWidget;
+class MapReadout;
+class PromptPanel;
+class TileProvider;
+
+class AttentionPage : public QWidget, public Exportable {
+  Q_OBJECT
+ public:
+  explicit AttentionPage(Selection* selection, QWidget* parent = nullptr);
+  ~AttentionPage() override;
+
+  /// Answers for layers that the record does not hold; null: none. Must outlive the page or be reset.
+  void set_tile_provider(TileProvider* provider);
+
+  AttentionMapWidget* map() const { return map_; }
+  PromptPanel* prompt() const { return prompt_; }
+  MapReadout* readout() const { return readout_; }
+  AttentionControls* controls() const { return controls_; }
+
+  bool settled() const;  ///< map, overlay and text are drawn
+  void focus_find();   ///< Ctrl+F
+  void focus_go_to();  ///< Ctrl+G
+
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  QString csv() const override;
+  QString title() const override;
+
+ protected:
+  void keyPressEvent(QKeyEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
+  void showEvent(QShowEvent* event) override;
+
+ private:
+  void selection_changed(unsigned mask);
+  void update_source();
+  void map_data_changed();
+
+  Selection* selection_;
+  AttentionControls* controls_;
+  AttentionMapWidget* map_;
+  MapReadout* readout_;
+  PromptPanel* prompt_;
+  QSplitter* splitter_;
+  bool source_stale_ = true;  ///< hidden pages load nothing
+};
+
+}  // namespace headroom::views

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What one attention map is drawn from: a layer of a method of a record, and the heads that are shown. Loaded once, in
+// the background, then shared by map, overlay, marginals, read-out and text.
+#pragma once
+
+#include <QString>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/support_bitmap.h"
+#include "views/common/selection.h"
+
+class QObject;
+
+namespace headroom::views {
+
+struct MapSource {
+  RecordPtr record;  ///< null: no map (or data that a test made by hand)
+  QString method;
+  int layer = 0;
+  record::HeadSelector head;
+  bool operator==(const MapSource&) const = default;
+};
+
+struct MapData {
+  MapSource source;
+  std::int64_t length = 0;
+  QString layer_kind = QStringLiteral("full");
+  std::shared_ptr<const record::LayerStream> stream;             ///< null: not in the record
+  std::shared_ptr<const SupportBitmap> support, target, wasted;  ///< null: dense, or not in the record
+  std::shared_ptr<const record::Thumbnail> thumbnail;            ///< of the shown heads; null: not in the record
+  /// Whose supports these are: a head group of the method's scope; none where the shown heads have several.
+  std::optional<int> support_group = 0;
+  bool dense = false;                                            ///< the method attends to every key
+  std::vector<float> mass_received;                              ///< [L] or empty
+  std::vector<float> selection_frequency;                        ///< [L] or empty
+  QString problem;                                               ///< why reading failed; empty where it did not
+
+  bool has_overlay() const { return support && target; }
+  /// Why there is no overlay though the record holds supports; empty where there is no such reason.
+  QString overlay_note() const;
+  bool missed(std::int64_t query, std::int64_t key) const;
+  bool selected(std::int64_t query, std::int64_t key) const;
+};
+using MapDataPtr = std::shared_ptr<const MapData>;
+
+/// Reads what the record holds. Never throws: failures are in `problem`.
+MapDataPtr load_map_data(const MapSource& source);
+/// The same on a background thread; `done` runs on `receiver`'s thread unless that is gone.
+void load_map_data_async(const MapSource& source, QObject* receiver, std::function<void(MapDataPtr)> done);
+
+/// Positions of a layer's thumbnails and marginals of `head`: one head, the Hq of the mean, or the query heads of a
+/// group.
+std::vector<int> head_indices(const record::LayerMeta& layer, record::HeadSelector head);
+/// "head mean", "head 5", "group 1 (heads 3–5)".
+QString head_name(const record::LayerMeta& layer, record::HeadSelector head);
+/// Empty where there is no record, or no such layer in it.
+QString head_name(const MapSource& source);
+/// Mean share of mass on the first 4 and the last 64 keys (HeadStatistics); negative where the record does not say.
+double sink_and_local_mass(const MapSource& source);
+
+/// Positions that the "hide sinks and local band" switch hides; the same that the record's statistics count.
+inline constexpr std::int64_t num_sinks = 4, num_local = 64;
+
+/// 4012 -> "4,012", the same in every locale, as the documents print it.
+QString grouped(std::int64_t value);
+/// 0.0123 -> "1.23e-2" below 0.01, "0.0123" above; at most four digits.
+QString short_number(double value);
+/// A token's text on one line in quotes, with white space made visible, no longer than `max_chars`.
+QString token_label(const record::TokenTable& tokens, std::int64_t token, int max_chars = 24);
+
+}  // namespace headroom::views

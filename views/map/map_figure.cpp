@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Export of the map as figure and as numbers.
+#include "views/map/map_figure.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "views/common/colour_bar.h"
+#include "views/map/map_marginal.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+namespace {
+
+/// Steps of 1, 2 or 5 times a power of ten, at least one token.
+double tick_step(double span, double wanted) {
+  const double rough = std::max(1.0, span / std::max(1.0, wanted));
+  const double power = std::pow(10.0, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0})
+    if (factor * power >= rough) return factor * power;
+  return 10 * power;
+}
+
+QString quoted(QString text) {
+  return QLatin1Char('"') + text.replace(QLatin1Char('"'), QLatin1String("\"\"")) + QLatin1Char('"');
+}
+
+QString token_text(const MapData& data, std::int64_t token) {
+  if (!data.source.record) return QStringLiteral("\"\"");
+  const auto& tokens = data.source.record->tokens();
+  const auto i = static_cast<std::size_t>(token);
+  if (i >= tokens.begin.size() || tokens.begin[i] < 0 ||
+      tokens.end[i] > static_cast<std::int64_t>(tokens.text.size()) || tokens.begin[i] >= tokens.end[i])
+    return QStringLiteral("\"\"");
+  return quoted(
+      QString::fromUtf8(tokens.text.data() + tokens.begin[i], static_cast<qsizetype>(tokens.end[i] - tokens.begin[i])));
+}
+
+}  // namespace
+
+void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options, const MapFigure& figure) {
+  const Theme& theme = Theme::instance();
+  painter.save();
+  const QFontMetricsF metrics(painter.font());
+  const double line = metrics.height(), gap = line * 0.4;
+  painter.setPen(theme.text());
+  QFont bold = painter.font();
+  bold.setBold(true);
+  const QFont plain = painter.font();
+  painter.setFont(bold);
+  painter.drawText(QRectF(target.left(), target.top(), target.width(), line * 1.2), Qt::AlignLeft | Qt::AlignVCenter,
+                   QFontMetricsF(bold).elidedText(figure.title, Qt::ElideRight, target.width()));
+  painter.setFont(plain);
+  QStringList captions;
+  if (!figure.badge.isEmpty()) captions << figure.badge;
+  const OverlayFlags overlay = figure.map->style().overlay;
+  if (overlay.missed) captions << QObject::tr("orange: missed keys");
+  if (overlay.hit) captions << QObject::tr("outlined: hits");
+  if (overlay.wasted) captions << QObject::tr("hatched: wasted keys");
+  double bottom = target.bottom();
+  if (!options.provenance.isEmpty()) {
+    painter.setPen(theme.muted_text());
+    painter.drawText(QRectF(target.left(), bottom - line, target.width(), line), Qt::AlignLeft,
+                     metrics.elidedText(options.provenance, Qt::ElideMiddle, target.width()));
+    bottom -= line * 1.2;
+  }
+  painter.setPen(theme.muted_text());
+  painter.drawText(QRectF(target.left(), bottom - line, target.width(), line), Qt::AlignLeft,
+                   metrics.elidedText(captions.join(QStringLiteral("  ·  ")), Qt::ElideRight, target.width()));
+  bottom -= line * 1.4;
+
+  if (!figure.primary || !figure.notice.isEmpty()) {
+    painter.setPen(theme.text());
+    painter.drawText(QRectF(target.left(), target.top() + line * 2, target.width(), bottom - target.top() - line * 2),
+                     Qt::AlignCenter | Qt::TextWordWrap, figure.notice);
+    painter.restore();
+    return;
+  }
+  const Viewport view = figure.selection->state().viewport;
+  const double left = metrics.horizontalAdvance(grouped(figure.primary->length)) + line * 1.9;
+  const double right = 24 + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 1.4;
+  const double strip = line * 2.2;
+  const QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
+  const QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
+                    bottom - line * 2.9 - marginal.bottom() - gap);
+  if (area.width() < 40 || area.height() < 40) {
+    painter.restore();
+    return;
+  }
+  draw_marginal(painter, marginal, *figure.primary, view.key_begin, view.key_end, options.image_scale);
+  const QSize pixels(static_cast<int>(std::ceil(area.width() * options.image_scale)),
+                     static_cast<int>(std::ceil(area.height() * options.image_scale)));
+  painter.drawImage(area, figure.map->compose(pixels, options.image_scale, view).image);
+
+  painter.setRenderHint(QPainter::Antialiasing, false);
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(theme.border(), 0));
+  painter.drawRect(area);
+  painter.drawRect(marginal);
+  const auto axis = [&](double begin, double end, double extent, double label_extent, const auto& draw) {
+    const double step = tick_step(end - begin, extent / label_extent);
+    for (double tick = std::ceil(begin / step) * step; tick <= end; tick += step)
+      draw((tick - begin) / (end - begin) * extent, grouped(std::llround(tick)));
+  };
+  axis(view.key_begin, view.key_end, area.width(), metrics.horizontalAdvance(grouped(figure.primary->length)) * 1.8,
+       [&](double at, const QString& text) {
+         painter.setPen(QPen(theme.border(), 0));
+         painter.drawLine(QPointF(area.left() + at, area.bottom()), QPointF(area.left() + at, area.bottom() + 4));
+         painter.setPen(theme.text());
+         painter.drawText(QRectF(area.left() + at - 60, area.bottom() + 5, 120, line), Qt::AlignHCenter | Qt::AlignTop,
+                          text);
+       });
+  axis(view.query_begin, view.query_end, area.height(), line * 2.2, [&](double at, const QString& text) {
+    painter.setPen(QPen(theme.border(), 0));
+    painter.drawLine(QPointF(area.left() - 4, area.top() + at), QPointF(area.left(), area.top() + at));
+    painter.setPen(theme.text());
+    painter.drawText(QRectF(area.left() - 6 - 120, area.top() + at - line / 2, 120, line),
+                     Qt::AlignRight | Qt::AlignVCenter, text);
+  });
+  painter.setPen(theme.muted_text());
+  painter.drawText(QRectF(area.left(), area.bottom() + 7 + line * 1.15, area.width(), line), Qt::AlignCenter,
+                   QObject::tr("key position"));
+  painter.save();
+  painter.translate(target.left() + line * 0.5, area.center().y());
+  painter.rotate(-90);
+  painter.drawText(QRectF(-area.height() / 2, -line / 2, area.height(), line), Qt::AlignCenter,
+                   QObject::tr("query position"));
+  painter.restore();
+  QString strip_label = QObject::tr("mass received (log)");
+  if (!figure.primary->selection_frequency.empty())
+    strip_label += QObject::tr(", line: share of queries that select the key");
+  painter.drawText(QRectF(marginal.left(), marginal.top() - line * 1.05, marginal.width(), line), Qt::AlignRight,
+                   strip_label);
+
+  const MapStyle& style = figure.map->style();
+  draw_colour_bar(painter, QRectF(area.right() + 8, area.top(), 12, area.height()), style.colour_min, style.colour_max,
+                  style.layout == MapLayout::difference);
+  painter.setClipRect(area, Qt::IntersectClip);
+  const auto& pins = figure.selection->state().pins;
+  for (std::size_t i = 0; i < pins.size(); ++i) {
+    const QPointF at(area.left() + (static_cast<double>(pins[i].key) + 0.5 - view.key_begin) /
+                                       (view.key_end - view.key_begin) * area.width(),
+                     area.top() + (static_cast<double>(pins[i].query) + 0.5 - view.query_begin) /
+                                      (view.query_end - view.query_begin) * area.height());
+    draw_pin(painter, at, static_cast<int>(i) + 1, line * 0.5);
+  }
+  painter.restore();
+}
+
+QString map_csv(const MapData& data, const Viewport& view) {
+  if (data.length <= 0) return {};
+  const auto clip = [&](double value) {
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(value), 0, data.length);
+  };
+  const std::int64_t q0 = clip(std::floor(view.query_begin)), q1 = clip(std::ceil(view.query_end));
+  const std::int64_t k0 = clip(std::floor(view.key_begin)), k1 = clip(std::ceil(view.key_end));
+  QString out;
+  if (data.stream && causal_pairs(q0, q1, k0, k1) <= 200000) {
+    out += QStringLiteral("query,key,p,selected,missed,query_token,key_token\r\n");
+    for (std::int64_t query = std::max(q0, data.stream->query_begin); query < q1; ++query) {
+      const auto row = record::probability_row(*data.stream, data.source.head, query);
+      for (std::int64_t key = k0; key < std::min(k1, static_cast<std::int64_t>(row.size())); ++key)
+        out +=
+            QStringLiteral("%1,%2,%3,%4,%5,%6,%7\r\n")
+                .arg(query)
+                .arg(key)
+                .arg(static_cast<double>(row[static_cast<std::size_t>(key)]), 0, 'g', 7)
+                .arg(data.support ? (data.selected(query, key) ? QStringLiteral("1") : QStringLiteral("0")) : QString())
+                .arg(data.has_overlay() ? (data.missed(query, key) ? QStringLiteral("1") : QStringLiteral("0"))
+                                        : QString())
+                .arg(token_text(data, query), token_text(data, key));
+    }
+    return out;
+  }
+  // Too much for single pairs: the cells of a level that gives about 300 rows, or the thumbnail's.
+  GridPtr grid = data.thumbnail ? make_grid(*data.thumbnail, data.length) : nullptr;
+  if (data.stream && !TileCache::too_costly(data, {record::num_levels(data.length) - 1, 0, 0}))
+    grid = make_grid(record::compute_tile(*data.stream, data.source.head, {record::num_levels(data.length) - 1, 0, 0}));
+  if (!grid) return {};
+  out += QStringLiteral("query_begin,query_end,key_begin,key_end,max_p,mean_p\r\n");
+  for (std::int64_t row = 0; row < grid->rows; ++row) {
+    for (std::int64_t column = 0; column < grid->columns; ++column) {
+      const auto i = static_cast<std::size_t>(row * grid->columns + column);
+      const std::int64_t t = grid->row_begin + row * grid->cell, s = grid->column_begin + column * grid->cell;
+      if (std::isnan(grid->max[i]) || t + grid->cell <= q0 || t >= q1 || s + grid->cell <= k0 || s >= k1) continue;
+      out += QStringLiteral("%1,%2,%3,%4,%5,%6\r\n")
+                 .arg(t)
+                 .arg(std::min(t + grid->cell, data.length))
+                 .arg(s)
+                 .arg(std::min(s + grid->cell, data.length))
+                 .arg(static_cast<double>(grid->max[i]), 0, 'g', 7)
+                 .arg(static_cast<double>(grid->mean[i]), 0, 'g', 7);
+    }
+  }
+  return out;
+}
+
+}  // namespace headroom::views

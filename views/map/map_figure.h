@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A map as a figure on any painter: axes, marginals, scale and captions as vectors and text, the map as one image.
+#pragma once
+
+#include <QString>
+
+#include "views/map/attention_map.h"
+#include "views/common/exportable.h"
+
+namespace headroom::views {
+
+struct MapFigure {
+  AttentionMap* map = nullptr;
+  MapDataPtr primary, secondary;
+  const Selection* selection = nullptr;
+  QString title, badge, notice;
+};
+
+void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options, const MapFigure& figure);
+
+/// One line per causal pair of the view, or per cell where that would be more than 200,000 lines: query, key, p (or max
+/// and mean), selected, missed and both tokens.
+QString map_csv(const MapData& data, const Viewport& view);
+
+}  // namespace headroom::views

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Filling of the read-out; ranks come from a background thread, since a row at 128K is half a billion multiply-adds.
+#include "views/map/map_readout.h"
+
+#include <QFutureWatcher>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QVBoxLayout>
+#include <QtConcurrent>
+#include <algorithm>
+#include <cmath>
+
+#include "views/map/attention_map_widget.h"
+#include "views/common/theme.h"
+
+namespace headroom::views {
+
+MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* parent)
+    : QWidget(parent), map_(map), selection_(selection), badge_(new QLabel) {
+  setAccessibleName(tr("Values under the cursor"));
+  auto* row = new QHBoxLayout;
+  row->setContentsMargins(8, 3, 8, 0);
+  row->setSpacing(14);
+  const auto add = [&](const QString& id, const QString& caption, int width) {
+    auto* box = new QWidget(this);
+    auto* column = new QVBoxLayout(box);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(0);
+    Field field{id, new QLabel(caption), new QLabel, box, width};
+    field.value->setAccessibleName(caption);
+    field.value->setTextFormat(Qt::PlainText);
+    field.value->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    column->addWidget(field.caption);
+    column->addWidget(field.value);
+    row->addWidget(box);
+    fields_.push_back(field);
+  };
+  add(QStringLiteral("query"), tr("query"), 19);
+  add(QStringLiteral("key"), tr("key"), 19);
+  add(QStringLiteral("p"), tr("probability"), 10);
+  add(QStringLiteral("rank"), tr("rank in row"), 16);
+  add(QStringLiteral("support"), tr("support"), 11);
+  add(QStringLiteral("cell"), tr("cell max · mean"), 20);
+  row->addStretch(1);
+  auto* column = new QVBoxLayout(this);
+  column->setContentsMargins(0, 0, 0, 4);
+  column->setSpacing(2);
+  column->addLayout(row);
+  auto* badge_row = new QHBoxLayout;
+  badge_row->setContentsMargins(8, 0, 8, 0);
+  badge_row->addWidget(badge_, 1);
+  column->addLayout(badge_row);
+  badge_->setAccessibleName(tr("What a cell of the map is"));
+  badge_->setTextFormat(Qt::PlainText);
+  badge_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
+
+  connect(selection_, &Selection::hover_changed, this, &MapReadout::refresh);
+  connect(selection_, &Selection::changed, this, &MapReadout::refresh);
+  connect(map_, &AttentionMapWidget::data_changed, this, &MapReadout::refresh);
+  connect(map_, &AttentionMapWidget::drawn, this, &MapReadout::refresh);
+  connect(&Theme::instance(), &Theme::changed, this, &MapReadout::apply_theme);
+  apply_theme();
+  refresh();
+}
+
+QSize MapReadout::sizeHint() const {
+  return {560, 3 * fontMetrics().height() + 12};
+}
+QSize MapReadout::minimumSizeHint() const {
+  return {200, 3 * fontMetrics().height() + 12};
+}
+
+void MapReadout::apply_theme() {
+  QPalette muted = palette();
+  muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
+  QFont small = font();
+  small.setPointSizeF(std::max(7.0, font().pointSizeF() * 0.85));
+  for (const Field& field : fields_) {
+    field.caption->setPalette(muted);
+    field.caption->setFont(small);
+    field.box->setFixedWidth(fontMetrics().horizontalAdvance(QLatin1Char('0')) * field.width);
+  }
+  badge_->setPalette(muted);
+  badge_->setFont(small);
+}
+
+void MapReadout::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  // Fields that do not fit are left out from the right, whole rather than cut.
+  int used = 16;
+  for (const Field& field : fields_) {
+    used += field.box->maximumWidth() + 14;
+    field.box->setVisible(used <= width() + 14);
+  }
+}
+
+QString MapReadout::value(const QString& id) const {
+  for (const Field& field : fields_)
+    if (field.id == id) return field.value->text();
+  return {};
+}
+
+void MapReadout::set(const QString& id, const QString& text) {
+  for (const Field& field : fields_) {
+    if (field.id != id || field.value->text() == text) continue;
+    field.value->setText(text);
+    field.value->setToolTip(text);
+  }
+}
+
+void MapReadout::refresh() {
+  QString badge = map_->badge();
+  if (!badge.isEmpty() && selection_->state().query_end <= selection_->state().query_begin)
+    badge += tr("   ·   click a row to see its keys in the text, drag to pan, wheel to zoom");
+  badge_->setText(badge);
+  const bool mirrored = map_->hover_is_mirrored() && selection_->hover().query >= 0;
+  const MapDataPtr& shown = mirrored ? map_->second_data() : map_->data();
+  MapPoint point = selection_->hover();
+  if (point.query < 0 && point.key < 0) point = map_->cursor();
+  const auto position = [&](std::int64_t token, int chars) {
+    if (token < 0) return QStringLiteral("–");
+    const QString text = shown && shown->source.record
+                             ? QStringLiteral("  ") + token_label(shown->source.record->tokens(), token, chars)
+                             : QString();
+    return grouped(token) + text;
+  };
+  set(QStringLiteral("query"), shown ? position(point.query, 14) : QStringLiteral("–"));
+  set(QStringLiteral("key"), shown ? position(point.key, 14) : QStringLiteral("–"));
+  const QString nothing = QStringLiteral("–");
+  if (!shown || point.query < 0 || point.key < 0 || point.query >= shown->length || point.key > point.query) {
+    for (const char* id : {"p", "rank", "support", "cell"}) set(QLatin1String(id), nothing);
+    if (shown && point.key > point.query && point.query >= 0) set(QStringLiteral("p"), tr("not visible"));
+    return;
+  }
+  const CellValue cell = map_->value_at(point, mirrored);
+  const bool exact = shown->stream && point.query >= shown->stream->query_begin;
+  if (exact)
+    set(QStringLiteral("p"), short_number(static_cast<double>(
+                                 record::probability(*shown->stream, shown->source.head, point.query, point.key))));
+  else
+    set(QStringLiteral("p"), cell.found && cell.cell == 1 ? short_number(static_cast<double>(cell.max)) : nothing);
+  set(QStringLiteral("cell"), cell.found ? QStringLiteral("%1 · %2").arg(short_number(static_cast<double>(cell.max)),
+                                                                         short_number(static_cast<double>(cell.mean)))
+                                         : nothing);
+  QString support = nothing;
+  if (shown->support) {
+    support = shown->selected(point.query, point.key) ? tr("selected") : tr("not selected");
+    if (shown->missed(point.query, point.key))
+      support = tr("missed");
+    else if (shown->wasted && shown->wasted->test(point.query, point.key))
+      support = tr("wasted");
+    else if (shown->target && shown->selected(point.query, point.key) && shown->target->test(point.query, point.key))
+      support = tr("hit");
+  } else if (shown->dense) {
+    support = tr("dense: all");
+  } else if (!shown->support_group) {
+    support = tr("differ by head");
+  }
+  set(QStringLiteral("support"), support);
+  if (exact) {
+    ask_rank(point);
+  } else {
+    set(QStringLiteral("rank"), nothing);
+  }
+}
+
+void MapReadout::ask_rank(const MapPoint& point) {
+  const bool mirrored = map_->hover_is_mirrored() && selection_->hover().query >= 0;
+  const MapDataPtr shown = mirrored ? map_->second_data() : map_->data();
+  if (rank_query_ == point.query && rank_key_ == point.key && rank_data_ == shown.get()) {
+    set(QStringLiteral("rank"), rank_text_);
+    return;
+  }
+  if (rank_running_) {
+    set(QStringLiteral("rank"), QStringLiteral("…"));
+    return;  // asked again when the running one is done
+  }
+  rank_running_ = true;
+  rank_query_ = point.query;
+  rank_key_ = point.key;
+  rank_data_ = shown.get();
+  rank_text_ = QStringLiteral("…");
+  set(QStringLiteral("rank"), rank_text_);
+  auto* watcher = new QFutureWatcher<std::int64_t>(this);
+  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, point] {
+    watcher->deleteLater();
+    rank_running_ = false;
+    rank_text_ = tr("%1 of %2").arg(grouped(watcher->result()), grouped(point.query + 1));
+    refresh();
+  });
+  watcher->setFuture(QtConcurrent::run(
+      [shown, point] { return record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key); }));
+}
+
+}  // namespace headroom::views

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The queue, the least-recently-used list and the jobs of the tile cache.
+#include "views/map/tile_cache.h"
+
+#include <QThread>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "views/map/map_colours.h"
+
+namespace headroom::views {
+namespace {
+
+// Multiply-adds that one tile may cost. About two seconds on one core; beyond that the record's thumbnail serves.
+constexpr double max_tile_work = 2e10;
+
+void add_codes(CellGrid& grid) {
+  grid.max_code.resize(grid.max.size());
+  grid.mean_code.resize(grid.mean.size());
+  std::transform(grid.max.begin(), grid.max.end(), grid.max_code.begin(), mass_code);
+  std::transform(grid.mean.begin(), grid.mean.end(), grid.mean_code.begin(), mass_code);
+}
+
+std::int64_t side_of(record::TileAddress address) {
+  return record::tile_size << address.level;
+}
+
+/// The four children in reading order, null where outside the map.
+using Children = std::array<GridPtr, 4>;
+
+// A coarser tile from the finer ones that are already here: the same numbers without touching q and k again.
+GridPtr from_children(const Children& children, record::TileAddress address, std::int64_t length,
+                      std::int64_t first_row) {
+  CellGrid grid;
+  grid.cell = std::int64_t{1} << address.level;
+  const std::int64_t side = side_of(address);
+  grid.row_begin = address.row * side;
+  grid.column_begin = address.column * side;
+  const auto cells = [&](std::int64_t begin) {
+    return std::min(record::tile_size, (length - begin + grid.cell - 1) / grid.cell);
+  };
+  grid.rows = cells(grid.row_begin);
+  grid.columns = cells(grid.column_begin);
+  const auto count = static_cast<std::size_t>(grid.rows * grid.columns);
+  grid.max.assign(count, std::numeric_limits<float>::quiet_NaN());
+  grid.mean.assign(count, std::numeric_limits<float>::quiet_NaN());
+  const std::int64_t fine = grid.cell / 2;
+  for (std::int64_t row = 0; row < grid.rows; ++row) {
+    for (std::int64_t column = 0; column < grid.columns; ++column) {
+      float largest = std::numeric_limits<float>::quiet_NaN();
+      double sum = 0;
+      std::int64_t pairs = 0;
+      for (int part = 0; part < 4; ++part) {
+        const std::int64_t fine_row = 2 * row + part / 2, fine_column = 2 * column + part % 2;
+        const auto& child =
+            children[static_cast<std::size_t>(fine_row / record::tile_size * 2 + fine_column / record::tile_size)];
+        if (!child) continue;
+        const std::int64_t r = fine_row % record::tile_size, c = fine_column % record::tile_size;
+        if (r >= child->rows || c >= child->columns) continue;
+        const auto i = static_cast<std::size_t>(r * child->columns + c);
+        if (std::isnan(child->max[i])) continue;
+        largest = std::isnan(largest) ? child->max[i] : std::max(largest, child->max[i]);
+        const std::int64_t t = grid.row_begin + fine_row * fine, s = grid.column_begin + fine_column * fine;
+        const std::int64_t n =
+            causal_pairs(std::max(t, first_row), std::min(t + fine, length), s, std::min(s + fine, length));
+        sum += static_cast<double>(child->mean[i]) * static_cast<double>(n);
+        pairs += n;
+      }
+      const auto i = static_cast<std::size_t>(row * grid.columns + column);
+      grid.max[i] = largest;
+      if (pairs > 0) grid.mean[i] = static_cast<float>(sum / static_cast<double>(pairs));
+    }
+  }
+  add_codes(grid);
+  return std::make_shared<const CellGrid>(std::move(grid));
+}
+
+std::size_t size_of(const CellGrid& grid) {
+  return grid.max.size() * 12 + sizeof(CellGrid);
+}
+
+}  // namespace
+
+std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
+  if (row_end <= row_begin || key_end <= key_begin) return 0;
+  // Rows t < key_begin see none, rows t >= key_end - 1 all, those between t + 1 - key_begin keys.
+  const std::int64_t first = std::max(row_begin, key_begin);
+  const std::int64_t full = std::max(first, std::min(row_end, key_end - 1));
+  std::int64_t pairs = 0;
+  if (full > first) pairs += (full - first) * (first + 1 - key_begin + full - key_begin) / 2;
+  if (row_end > full) pairs += (row_end - full) * (key_end - key_begin);
+  return pairs;
+}
+
+GridPtr make_grid(const record::Tile& tile) {
+  CellGrid grid;
+  grid.cell = std::int64_t{1} << tile.address.level;
+  grid.row_begin = tile.address.row * side_of(tile.address);
+  grid.column_begin = tile.address.column * side_of(tile.address);
+  grid.rows = tile.rows;
+  grid.columns = tile.columns;
+  grid.max = tile.max;
+  grid.mean = tile.mean;
+  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, grid.rows * grid.columns));
+  if (count == 0 || grid.max.size() != count || grid.mean.size() != count) return nullptr;  // stopped early, or damaged
+  add_codes(grid);
+  return std::make_shared<const CellGrid>(std::move(grid));
+}
+
+GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
+  CellGrid grid;
+  grid.cell = thumbnail.cell;
+  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, thumbnail.size * thumbnail.size));
+  if (grid.cell <= 0 || count == 0 || thumbnail.max.size() != count || thumbnail.mean.size() != count) return nullptr;
+  grid.rows = grid.columns = thumbnail.size;
+  grid.max = thumbnail.max;
+  grid.mean = thumbnail.mean;
+  for (std::int64_t row = 0; row < grid.rows; ++row) {
+    for (std::int64_t column = 0; column < grid.columns; ++column) {
+      if (column <= row && row * grid.cell < length) continue;
+      const auto i = static_cast<std::size_t>(row * grid.columns + column);
+      grid.max[i] = grid.mean[i] = std::numeric_limits<float>::quiet_NaN();
+    }
+  }
+  add_codes(grid);
+  return std::make_shared<const CellGrid>(std::move(grid));
+}
+
+TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), max_bytes_(max_bytes) {
+  pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
+  pool_.setThreadPriority(QThread::LowPriority);
+}
+
+TileCache::~TileCache() {
+  for (const auto& job : running_) {
+    job->stop.request_stop();
+    if (job->by_provider && provider_) provider_->cancel(job->provider_request);
+  }
+  pool_.clear();
+  pool_.waitForDone();
+}
+
+void TileCache::set_provider(TileProvider* provider) {
+  if (provider_) {
+    for (auto it = running_.begin(); it != running_.end();) {
+      if (it.value()->by_provider) {
+        provider_->cancel(it.value()->provider_request);
+        it = running_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  provider_ = provider;
+  failed_.clear();
+}
+
+bool TileCache::can_provide(const MapData& data) const {
+  if (data.stream) return true;
+  if (!provider_ || !data.source.record) return false;
+  return provider_->can_provide({QString::fromStdString(data.source.record->meta().run_id), data.source.method,
+                                 data.source.layer, data.source.head});
+}
+
+QString TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
+  const auto& source = data.source;
+  // Data that has no record (made in memory) is told apart by its own address.
+  const void* owner = source.record ? static_cast<const void*>(source.record.get()) : static_cast<const void*>(&data);
+  return QStringLiteral("%1|%2|%3|%4.%5|%6.%7.%8|%9")
+      .arg(reinterpret_cast<quintptr>(owner))
+      .arg(source.method)
+      .arg(source.layer)
+      .arg(overlay ? -1 : static_cast<int>(source.head.kind))
+      .arg(overlay ? data.support_group.value_or(-1) : source.head.index)
+      .arg(address.level)
+      .arg(address.row)
+      .arg(address.column)
+      .arg(overlay);
+}
+
+bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
+  if (!data.stream) return false;
+  const std::int64_t side = side_of(address), length = data.length;
+  const std::int64_t pairs =
+      causal_pairs(std::max(address.row * side, data.stream->query_begin), std::min((address.row + 1) * side, length),
+                   address.column * side, std::min((address.column + 1) * side, length));
+  using Kind = record::HeadSelector::Kind;
+  double heads = 1;
+  if (data.source.head.kind != Kind::head) heads = static_cast<double>(data.stream->num_q_heads);
+  if (data.source.head.kind == Kind::group)
+    heads /= static_cast<double>(std::max<std::int64_t>(1, data.stream->num_kv_heads));
+  return static_cast<double>(pairs) * heads * static_cast<double>(data.stream->head_dim) > max_tile_work;
+}
+
+TileCache::Entry* TileCache::touch(const QString& key) {
+  const auto it = index_.constFind(key);
+  if (it == index_.constEnd()) return nullptr;
+  entries_.splice(entries_.begin(), entries_, it.value());
+  return &*it.value();
+}
+
+GridPtr TileCache::find(const MapData& data, record::TileAddress address) {
+  const Entry* entry = touch(key_of(data, address, false));
+  return entry ? entry->grid : nullptr;
+}
+
+std::shared_ptr<const record::OverlayTile> TileCache::find_overlay(const MapData& data, record::TileAddress address) {
+  const Entry* entry = touch(key_of(data, address, true));
+  return entry ? entry->overlay : nullptr;
+}
+
+void TileCache::insert(Entry entry) {
+  bytes_ += entry.bytes;
+  entries_.push_front(std::move(entry));
+  index_.insert(entries_.front().key, entries_.begin());
+  while (bytes_ > max_bytes_ && entries_.size() > 1) {
+    bytes_ -= entries_.back().bytes;
+    index_.remove(entries_.back().key);
+    entries_.pop_back();
+  }
+}
+
+bool TileCache::busy() const {
+  return !running_.isEmpty();
+}
+
+void TileCache::want(const void* client, std::vector<Request> requests) {
+  if (requests.empty())
+    wanted_.remove(client);
+  else
+    wanted_.insert(client, std::move(requests));
+  pump();
+}
+
+void TileCache::pump() {
+  QSet<QString> keys;
+  std::vector<std::pair<QString, Request>> queue;
+  for (const auto& requests : wanted_) {
+    for (const Request& request : requests) {
+      const QString key = key_of(*request.data, request.address, request.overlay);
+      if (keys.contains(key) || failed_.contains(key)) continue;
+      keys.insert(key);
+      if (!index_.contains(key) && !running_.contains(key)) queue.emplace_back(key, request);
+    }
+  }
+  for (auto it = running_.begin(); it != running_.end();) {
+    if (keys.contains(it.key())) {
+      ++it;
+      continue;
+    }
+    it.value()->stop.request_stop();
+    if (it.value()->by_provider) {
+      provider_->cancel(it.value()->provider_request);
+      it = running_.erase(it);
+    } else {
+      ++it;  // leaves the list when its thread has seen the stop
+    }
+  }
+  for (const auto& [key, request] : queue) {
+    if (running_.size() >= pool_.maxThreadCount() * 2) break;  // one more per thread is ready when one ends
+    if (request.overlay)
+      start_overlay(request, key);
+    else if (request.data->stream)
+      start(request, key);
+    else if (can_provide(*request.data))
+      ask_provider(request, key);
+  }
+}
+
+void TileCache::start(const Request& request, const QString& key) {
+  auto job = std::make_shared<Running>();
+  running_.insert(key, job);
+  Children children;
+  bool complete = request.address.level > 0;
+  for (int part = 0; part < 4 && complete; ++part) {
+    const record::TileAddress child{request.address.level - 1, request.address.row * 2 + part / 2,
+                                    request.address.column * 2 + part % 2};
+    // Above the diagonal or outside: nothing there.
+    if (child.column > child.row || child.row * side_of(child) >= request.data->length) continue;
+    children[static_cast<std::size_t>(part)] = find(*request.data, child);
+    complete = children[static_cast<std::size_t>(part)] != nullptr;
+  }
+  pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
+    Entry entry{key, nullptr, nullptr, 0};
+    try {
+      if (complete)
+        entry.grid = from_children(children, address, data->length, data->stream->query_begin);
+      else
+        entry.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));
+    } catch (const std::exception&) {
+      entry.grid = nullptr;  // the coarser picture stays
+    }
+    if (entry.grid) entry.bytes = size_of(*entry.grid);
+    QMetaObject::invokeMethod(
+        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+  });
+}
+
+void TileCache::start_overlay(const Request& request, const QString& key) {
+  auto job = std::make_shared<Running>();
+  running_.insert(key, job);
+  pool_.start([this, key, job, data = request.data, address = request.address] {
+    Entry entry{key, nullptr, nullptr, 0};
+    try {
+      if (!job->stop.stop_requested() && data->has_overlay()) {
+        const SupportBitmap none(data->wasted ? 0 : data->length);
+        auto tile = std::make_shared<const record::OverlayTile>(
+            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address));
+        entry.bytes = tile->hit.size() * 12;
+        if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))
+          entry.overlay = tile;
+      }
+    } catch (const std::exception&) {
+      entry.overlay = nullptr;
+    }
+    QMetaObject::invokeMethod(
+        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+  });
+}
+
+void TileCache::ask_provider(const Request& request, const QString& key) {
+  auto job = std::make_shared<Running>();
+  job->by_provider = true;
+  running_.insert(key, job);
+  const auto& source = request.data->source;
+  const MapId id{QString::fromStdString(source.record->meta().run_id), source.method, source.layer, source.head};
+  job->provider_request = provider_->request(
+      id, request.address, [this, key](std::shared_ptr<const record::Tile> tile, const QString& reason) {
+        Entry entry{key, tile ? make_grid(*tile) : nullptr, nullptr, 0};
+        if (entry.grid)
+          entry.bytes = size_of(*entry.grid);
+        else if (!reason.isEmpty())
+          emit provider_failed(reason);
+        finished(key, std::move(entry));
+      });
+}
+
+void TileCache::finished(const QString& key, Entry entry) {
+  const auto job = running_.take(key);
+  if (entry.grid || entry.overlay) {
+    // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
+    for (auto& requests : wanted_)
+      std::erase_if(requests, [&](const Request& r) { return key_of(*r.data, r.address, r.overlay) == key; });
+    if (!index_.contains(key)) insert(std::move(entry));
+    emit ready();
+  } else if (job && !job->stop.stop_requested()) {
+    failed_.insert(key);  // asking again would fail again
+  }
+  pump();
+  if (!busy()) emit idle();
+}
+
+}  // namespace headroom::views

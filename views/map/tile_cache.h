@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Tiles of attention maps and their overlays, computed in the background, kept up to a number of bytes, least recently
+// used first out. Requests that nobody wants any more are dropped, running ones stopped.
+#pragma once
+
+#include <QHash>
+#include <QObject>
+#include <QSet>
+#include <QString>
+#include <QThreadPool>
+#include <list>
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+#include "record/tiles.h"
+#include "views/map/map_data.h"
+#include "views/map/tile_provider.h"
+
+namespace headroom::views {
+
+/// Cells of a map (a tile or a record's thumbnail) with their values as colour-table codes (map_colours.h).
+struct CellGrid {
+  std::int64_t row_begin = 0, column_begin = 0;  ///< tokens
+  std::int64_t cell = 1;                         ///< tokens a cell, both ways
+  std::int64_t rows = 0, columns = 0;            ///< cells
+  std::vector<float> max, mean;                  ///< [rows, columns]; NaN where there is nothing
+  std::vector<std::uint16_t> max_code, mean_code;
+};
+using GridPtr = std::shared_ptr<const CellGrid>;
+
+GridPtr make_grid(const record::Tile& tile);
+/// Cells above the diagonal become NaN.
+GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length);
+/// Causal pairs in a block of kept rows [row_begin, row_end) and keys [key_begin, key_end).
+std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end);
+
+class TileCache : public QObject {
+  Q_OBJECT
+ public:
+  struct Request {
+    MapDataPtr data;
+    record::TileAddress address;
+    bool overlay = false;
+  };
+
+  explicit TileCache(std::size_t max_bytes = std::size_t{192} << 20, QObject* parent = nullptr);
+  ~TileCache() override;
+
+  void set_provider(TileProvider* provider);  ///< null: none
+  bool can_provide(const MapData& data) const;
+
+  /// Null where it is not there (yet). Marks it as used.
+  GridPtr find(const MapData& data, record::TileAddress address);
+  std::shared_ptr<const record::OverlayTile> find_overlay(const MapData& data, record::TileAddress address);
+  /// Replaces what `client` waits for, most urgent first.
+  void want(const void* client, std::vector<Request> requests);
+  /// Whether anything is queued or running.
+  bool busy() const;
+  /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
+  static bool too_costly(const MapData& data, record::TileAddress address);
+  std::size_t bytes() const { return bytes_; }
+
+ signals:
+  void ready();  ///< some tile arrived
+  void idle();   ///< nothing is queued or running any more
+  void provider_failed(const QString& reason);
+
+ private:
+  struct Entry {
+    QString key;
+    GridPtr grid;
+    std::shared_ptr<const record::OverlayTile> overlay;
+    std::size_t bytes = 0;
+  };
+  struct Running {
+    std::stop_source stop;
+    quint64 provider_request = 0;
+    bool by_provider = false;
+  };
+  static QString key_of(const MapData& data, record::TileAddress address, bool overlay);
+  Entry* touch(const QString& key);
+  void insert(Entry entry);
+  void pump();
+  void start(const Request& request, const QString& key);
+  void start_overlay(const Request& request, const QString& key);
+  void ask_provider(const Request& request, const QString& key);
+  void finished(const QString& key, Entry entry);
+
+  std::size_t max_bytes_, bytes_ = 0;
+  TileProvider* provider_ = nullptr;
+  std::list<Entry> entries_;  ///< most recently used first
+  QHash<QString, std::list<Entry>::iterator> index_;
+  QHash<const void*, std::vector<Request>> wanted_;
+  QHash<QString, std::shared_ptr<Running>> running_;
+  QSet<QString> failed_;
+  QThreadPool pool_;
+};
+
+}  // namespace headroom::views

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The prompt text with its find bar, "go to token", white space switch and legend.
+#pragma once
+
+#include <QWidget>
+#include <utility>
+#include <vector>
+
+#include "views/common/exportable.h"
+#include "views/map/map_data.h"
+
+class QLabel;
+class QLineEdit;
+class QSpinBox;
+class QToolButton;
+
+namespace headroom::views {
+
+class PromptText;
+class RowMass;
+
+class PromptPanel : public QWidget, public Exportable {
+  Q_OBJECT
+ public:
+  explicit PromptPanel(Selection* selection, QWidget* parent = nullptr);
+
+  /// The map whose rows colour the text; null: none.
+  void set_data(MapDataPtr map_data);
+  PromptText* text() const { return text_; }
+  bool settled() const;  ///< the colours of the text are those of the selection
+  QLineEdit* find_field() const { return find_; }
+  QString find_count() const;  ///< "3/41", "none", or what is wrong with the expression
+  void focus_find();
+  void focus_go_to();
+
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  QString csv() const override;  ///< one line a token: mass, selected, missed
+  QString title() const override;
+
+ signals:
+  /// A token was chosen (click, or "go to token").
+  void token_chosen(qint64 token, Qt::KeyboardModifiers modifiers);
+
+ private:
+  void selection_changed(unsigned mask);
+  void show_record();
+  void update_marks();
+  void search();
+  void go_to_match(int index);
+
+  Selection* selection_;
+  MapDataPtr data_;
+  RecordPtr shown_;
+  PromptText* text_;
+  RowMass* rows_;
+  QLineEdit* find_;
+  QToolButton *regex_, *previous_, *next_, *white_space_;
+  QLabel *count_, *caption_, *legend_;
+  QSpinBox* go_to_;
+  std::vector<std::pair<int, int>> matches_;
+  int match_ = -1;
+  bool own_click_ = false;
+};
+
+}  // namespace headroom::views

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Decoding of the prompt, token by token.
+#include "views/prompt/text_index.h"
+
+#include <QStringDecoder>
+#include <algorithm>
+
+namespace headroom::views {
+
+TextIndex::TextIndex(const record::TokenTable& tokens) {
+  const auto size = static_cast<std::int64_t>(tokens.text.size());
+  QStringDecoder decoder(QStringDecoder::Utf8);
+  std::int64_t read = 0;
+  const auto feed = [&](std::int64_t until) {
+    until = std::clamp(until, read, size);
+    text_ += decoder.decode(QByteArrayView(tokens.text.data() + read, static_cast<qsizetype>(until - read)));
+    read = until;
+    return static_cast<int>(text_.size());
+  };
+  const std::size_t count = std::min(tokens.begin.size(), tokens.end.size());
+  begin_.reserve(count);
+  end_.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int begin = feed(tokens.begin[i]);
+    const int end = feed(tokens.end[i]);
+    begin_.push_back(begin);
+    end_.push_back(end);
+  }
+  feed(size);
+  // A token that ends inside a character stands for the whole of it.
+  const int length = static_cast<int>(text_.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    if (tokens.end[i] <= tokens.begin[i] || end_[i] > begin_[i] || begin_[i] >= length) continue;
+    end_[i] = begin_[i] + (text_[begin_[i]].isHighSurrogate() && begin_[i] + 1 < length ? 2 : 1);
+  }
+  for (QChar& c : text_) {
+    if (c == QLatin1Char('\r'))
+      c = QChar(0x240D);
+    else if (c == QChar(0))
+      c = QChar(0x2400);
+    else if (c == QChar(0xFDD0) || c == QChar(0xFDD1) || c == QChar(QChar::ParagraphSeparator))
+      c = QChar(QChar::ReplacementCharacter);
+  }
+}
+
+std::int64_t TextIndex::token_at(int position) const {
+  auto it = std::upper_bound(begin_.begin(), begin_.end(), position);
+  if (it == begin_.begin()) return -1;
+  --it;
+  // Tokens without text share their begin with the next: the one that covers the position is meant.
+  const int begin = *it;
+  while (it != begin_.begin() && *(it - 1) == begin && end_[static_cast<std::size_t>(it - begin_.begin())] <= position)
+    --it;
+  return it - begin_.begin();
+}
+
+}  // namespace headroom::views

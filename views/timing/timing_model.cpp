@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/timing/timing_model.h"
+
+#include <QFont>
+#include <algorithm>
+
+#include "views/overview/answer_sentence.h"
+#include "views/common/format.h"
+#include "views/common/page_base.h"
+#include "views/timing/timing_plot.h"
+
+namespace headroom::views {
+
+std::optional<double> amdahl_bound(const record::MethodSummary& dense) {
+  const double whole = dense.ttft.median, attention = dense.stages[static_cast<std::size_t>(Stage::attention)].median;
+  if (dense.ttft.repeats <= 0 || whole <= 0 || attention <= 0 || attention >= whole) return std::nullopt;
+  return whole / (whole - attention);
+}
+
+const record::Quartiles* libtorch_dense(const record::MethodSummary& dense) {
+  for (const auto& baseline : dense.baselines)
+    if (baseline.backend == "libtorch" && baseline.ttft.repeats > 0 && baseline.ttft.median > 0) return &baseline.ttft;
+  return nullptr;
+}
+
+QString product_text(const record::MethodSummary& method, const record::MethodSummary& dense) {
+  const auto* libtorch = libtorch_dense(dense);
+  if (!libtorch || dense.ttft.median <= 0) return {};
+  const double fastest = std::min(libtorch->median, dense.ttft.median);
+  const auto times = [](double value) { return format_fixed(value, 2) + "x"; };
+  if (method.id == dense.id) return times(libtorch->median / dense.ttft.median);
+  if (method.role == MethodRole::reference)
+    return QObject::tr("takes %1 of it").arg(format_percent(method.ttft.median / libtorch->median));
+  if (!speedup_allowed(method, dense)) return {};
+  return QObject::tr("%1 = %2 kernel × %3 sparsity")
+      .arg(times(libtorch->median / method.ttft.median), times(libtorch->median / fastest),
+           times(fastest / method.ttft.median));
+}
+
+QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline) {
+  if (method.id == baseline.id) return QObject::tr("baseline");
+  if (method.role == MethodRole::reference) return QObject::tr("none: a reference");
+  if (!method.label.empty()) return QObject::tr("none, see note");
+  if (!speedup_allowed(method, baseline)) return QStringLiteral("–");
+  return format_fixed(baseline.ttft.median / method.ttft.median, 2) + "x";
+}
+
+void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr baseline) {
+  beginResetModel();
+  rows_.clear();
+  titles_.clear();
+  for (const MethodPtr method : methods) titles_ << method_title(*method) + method_setting(*method, methods);
+  const auto section = [&](const QString& name) { rows_.push_back({name, {}, {}}); };
+  const auto row = [&](const QString& name, const QString& tip, auto&& text) {
+    QStringList values;
+    for (const MethodPtr method : methods) values << text(*method);
+    const bool any = std::any_of(values.begin(), values.end(), [](const QString& v) { return !v.isEmpty(); });
+    if (!any) return;
+    for (QString& value : values)
+      if (value.isEmpty()) value = QStringLiteral("–");
+    rows_.push_back({name, values, tip});
+  };
+  using Method = record::MethodSummary;
+  section(tr("Time"));
+  row(tr("time to first token"), tr("Median [first quartile–third quartile] of the timed passes"),
+      [](const Method& m) { return m.ttft.repeats > 0 ? format_quartiles(m.ttft) : tr("not timed"); });
+  row(tr("timed passes"), tr("Repeats after the warm-up passes"),
+      [](const Method& m) { return QString::number(m.ttft.repeats); });
+  row(tr("speedup over dense"), tr("Only for optimised, deployable paths"),
+      [&](const Method& m) { return baseline ? speedup_text(m, *baseline) : QString(); });
+  row(tr("over LibTorch's dense"),
+      tr("Kernel: LibTorch's dense / the fastest dense. Sparsity: the fastest dense / the method. The oracle is a "
+         "reference and gets no speedup"),
+      [&](const Method& m) { return baseline ? product_text(m, *baseline) : QString(); });
+  row(tr("layers that ran dense"), tr("In timed passes, because sparse attention takes longer there"),
+      [](const Method& m) { return m.is_dense() ? QString() : plan_counts_text(m); });
+  section(tr("Stages, median"));
+  for (std::size_t stage = 0; stage < num_stages; ++stage)
+    row(stage_title(stage), {}, [stage](const Method& m) {
+      return m.stages[stage].median > 0 ? format_quartiles(m.stages[stage]) : QString();
+    });
+  section(tr("What it costs in quality, as defined"));
+  row(tr("density"), tr("Causal pairs attended / all causal pairs, over full layers"), [](const Method& m) {
+    const auto plan = plan_counts(m);
+    if (!plan || !plan->timing_only) return format_percent(m.density);
+    return tr("%1 (timed passes: %2)").arg(format_percent(m.density), format_percent(m.timing_plan->density));
+  });
+  row(tr("captured mass, mean (worst layer)"), tr("Head-averaged mass on the support, over rows with history > k"),
+      [](const Method& m) {
+        return m.is_dense() ? QString()
+                            : QStringLiteral("%1 (%2)").arg(format_percent(m.captured_mass_mean, 1),
+                                                            format_percent(m.captured_mass_min, 1));
+      });
+  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass"),
+      [](const Method& m) {
+        if (!m.oracle_recall_mean) return QString();
+        QString text = format_percent(*m.oracle_recall_mean, 1);
+        if (m.oracle_recall_95_mean) text += QStringLiteral(" (%1)").arg(format_percent(*m.oracle_recall_95_mean, 1));
+        return text;
+      });
+  row(tr("KL to dense, last position"), tr("Kullback–Leibler divergence of the next token, in nats"),
+      [](const Method& m) { return m.kl_to_dense ? format_number(*m.kl_to_dense) + " nats" : QString(); });
+  row(tr("same top token"), {},
+      [](const Method& m) { return m.top1_agrees ? (*m.top1_agrees ? tr("yes") : tr("no")) : QString(); });
+  row(tr("task score, this prompt"), {},
+      [](const Method& m) { return m.task_score ? format_fixed(*m.task_score, 0) : QString(); });
+  section(tr("How it ran"));
+  row(tr("backend"), {}, [](const Method& m) { return QString::fromStdString(m.backend); });
+  row(tr("note"), {}, [](const Method& m) { return QString::fromStdString(m.label); });
+  row(tr("plan"), tr("Layers that ran dense"), [](const Method& m) { return QString::fromStdString(m.plan); });
+  row(tr("peak memory"), {}, [](const Method& m) {
+    return m.peak_bytes > 0 ? format_fixed(static_cast<double>(m.peak_bytes) / (1 << 20), 0) + " MiB" : QString();
+  });
+  endResetModel();
+}
+
+int TimingModel::rowCount(const QModelIndex& parent) const {
+  return parent.isValid() ? 0 : static_cast<int>(rows_.size());
+}
+int TimingModel::columnCount(const QModelIndex& parent) const {
+  return parent.isValid() ? 0 : static_cast<int>(titles_.size()) + 1;
+}
+
+QVariant TimingModel::data(const QModelIndex& index, int role) const {
+  if (!index.isValid()) return {};
+  const Row& row = rows_[static_cast<std::size_t>(index.row())];
+  if (role == Qt::DisplayRole) return index.column() == 0 ? row.name : row.values.value(index.column() - 1);
+  if (role == Qt::ToolTipRole) return row.tip.isEmpty() ? data(index, Qt::DisplayRole) : QVariant(row.tip);
+  if (role == Qt::FontRole && row.values.isEmpty()) {
+    QFont font;
+    font.setWeight(QFont::DemiBold);
+    return font;
+  }
+  return {};
+}
+
+QVariant TimingModel::headerData(int section, Qt::Orientation orientation, int role) const {
+  if (role != Qt::DisplayRole || orientation != Qt::Horizontal) return {};
+  return section == 0 ? QString() : titles_.value(section - 1);
+}
+
+QString TimingModel::value(const QString& row, int method) const {
+  for (const Row& entry : rows_)
+    if (entry.name == row) return entry.values.value(method);
+  return {};
+}
+
+bool TimingModel::is_stage(int row) const {
+  for (int i = row; i >= 0; --i)
+    if (rows_[static_cast<std::size_t>(i)].values.isEmpty())
+      return rows_[static_cast<std::size_t>(i)].name == tr("Stages, median");
+  return false;
+}
+
+QString TimingModel::csv() const {
+  QString text = QStringLiteral("section,quantity");
+  for (const QString& title : titles_) text += ',' + csv_cell(title);
+  text += "\r\n";
+  QString section;
+  for (const Row& row : rows_) {
+    if (row.values.isEmpty()) {
+      section = row.name;
+      continue;
+    }
+    text += csv_cell(section) + ',' + csv_cell(row.name);
+    for (const QString& value : row.values) text += ',' + csv_cell(value);
+    text += "\r\n";
+  }
+  return text;
+}
+
+}  // namespace headroom::views

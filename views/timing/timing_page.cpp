@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/timing/timing_page.h"
+
+#include <QEvent>
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QHeaderView>
+#include <QLabel>
+#include <QSignalBlocker>
+#include <QSplitter>
+#include <QTableView>
+#include <QVBoxLayout>
+#include <algorithm>
+
+#include "views/common/format.h"
+#include "views/common/theme.h"
+#include "views/timing/timing_model.h"
+#include "views/timing/timing_plot.h"
+
+namespace headroom::views {
+
+TimingPage::TimingPage(Selection* selection, QWidget* parent) : PageBase(selection, Selection::Method, parent) {
+  build();
+}
+
+void TimingPage::build() {
+  setAccessibleName(tr("Timing"));
+  body()->setBackgroundRole(QPalette::Base);
+  body()->setAutoFillBackground(true);
+  auto* column = new QVBoxLayout(body());
+  column->setContentsMargins(16, 16, 16, 12);
+  column->setSpacing(6);
+  auto* bar = new QHBoxLayout;
+  bar->setSpacing(8);
+  bar->addWidget(make_heading(tr("Time to first token"), body()));
+  view_ = new QComboBox(body());
+  view_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  view_->setAccessibleName(tr("Totals of all methods, or the layers of one"));
+  bar->addWidget(view_);
+  bar->addStretch(1);
+  column->addLayout(bar);
+  context_ = make_note(QString(), body());
+  bound_ = new QLabel(body());
+  bound_->setWordWrap(true);
+  bound_->setToolTip("<qt>" +
+                     tr("Amdahl bound: T_dense / (T_dense − T_attention). Attention is only part of the time to first "
+                        "token, so no sparse attention can do better.") +
+                     "</qt>");
+  note_ = make_note(QString(), body());
+  column->addWidget(context_);
+  column->addWidget(bound_);
+  column->addWidget(note_);
+  legend_ = new QLabel(body());
+  legend_->setWordWrap(true);
+  legend_->setTextFormat(Qt::RichText);
+  legend_->setAccessibleName(tr("Colours of the stages"));
+  column->addSpacing(2);
+  column->addWidget(legend_);
+
+  auto* splitter = new QSplitter(Qt::Vertical, body());
+  splitter->setChildrenCollapsible(false);
+  plot_ = new TimingPlot(splitter);
+  plot_->setMinimumHeight(180);
+  table_ = new QTableView(splitter);
+  style_table(table_);
+  table_->setAccessibleName(tr("Times and what they cost in quality"));
+  table_->setMinimumHeight(120);
+  table_->installEventFilter(this);
+  model_ = new TimingModel(this);
+  table_->setModel(model_);
+  splitter->addWidget(plot_);
+  splitter->addWidget(table_);
+  splitter->setStretchFactor(0, 1);
+  splitter->setStretchFactor(1, 1);
+  column->addWidget(splitter, 1);
+  connect(view_, &QComboBox::activated, this, &TimingPage::show_plot);
+}
+
+void TimingPage::refresh(unsigned) {
+  const RecordPtr held = record_;  // until the model has let go of its summaries
+  record_ = selection()->record();
+  methods_.clear();
+  const MethodPtr baseline = dense_of(*record_);
+  if (baseline) methods_.push_back(baseline);
+  for (const auto& method : record_->methods())
+    if (&method != baseline) methods_.push_back(&method);
+  {
+    const QSignalBlocker blocker(view_);
+    const QString before = view_->currentData().toString();
+    view_->clear();
+    view_->addItem(tr("Total, all methods"), QString());
+    for (const MethodPtr method : methods_)
+      if (!method->layer_stages.empty())
+        view_->addItem(tr("By layer: %1").arg(method_label(*record_, *method)), QString::fromStdString(method->id));
+    view_->setCurrentIndex(std::max(0, view_->findData(before)));
+  }
+  model_->set_methods(methods_, baseline);
+  fit_columns();
+  context_->setText(context_text());
+  bound_->setText(bound_text());
+  note_->setText(unoptimised_text());
+  note_->setVisible(!note_->text().isEmpty());
+  show_plot();
+}
+
+void TimingPage::fit_columns() {
+  fit_table(table_);
+  // Long values share the width that the field names leave.
+  const int methods = static_cast<int>(methods_.size());
+  if (methods > 0) fit_table(table_, std::max(190, (table_->width() - table_->columnWidth(0) - 20) / methods));
+}
+
+bool TimingPage::eventFilter(QObject* object, QEvent* event) {
+  if (object == table_ && event->type() == QEvent::Resize) fit_columns();
+  return PageBase::eventFilter(object, event);
+}
+
+void TimingPage::restyle() {
+  plot_->restyle();
+  legend_->setText(plot_->legend_html());
+  fit_columns();
+}
+
+void TimingPage::show_plot() {
+  const QString id = view_->currentData().toString();
+  const MethodPtr method = id.isEmpty() ? nullptr : record_->find_method(id.toStdString());
+  if (method) {
+    plot_->show_layers(*method);
+  } else {
+    plot_->show_totals(methods_);
+  }
+  legend_->setText(plot_->legend_html());
+}
+
+QString TimingPage::context_text() const {
+  const auto& meta = record_->meta();
+  QStringList parts;
+  parts << QString::fromStdString(meta.device) << QString::fromStdString(meta.dtype)
+        << tr("%1 tokens").arg(format_count(record_->length())) << model_label(meta)
+        << (meta.warmups == 1 ? tr("1 warm-up pass") : tr("%1 warm-up passes").arg(meta.warmups));
+  int fewest = 1 << 30, most = 0;
+  for (const MethodPtr method : methods_) {
+    fewest = std::min(fewest, method->ttft.repeats);
+    most = std::max(most, method->ttft.repeats);
+  }
+  if (most == 1 && fewest == 1) {
+    parts << tr("one timed pass a method: no spread is known");
+  } else if (most > 0) {
+    parts << (fewest == most ? tr("%1 timed passes a method").arg(most)
+                             : tr("%1–%2 timed passes a method").arg(fewest).arg(most));
+  }
+  parts.removeAll(QString());
+  return parts.join(QStringLiteral(" · "));
+}
+
+QString TimingPage::bound_text() const {
+  const MethodPtr baseline = record_ ? dense_of(*record_) : nullptr;
+  const auto bound = baseline ? amdahl_bound(*baseline) : std::nullopt;
+  if (!bound) return tr("No bound can be given: the dense model was not timed.");
+  const double attention = baseline->stages[static_cast<std::size_t>(Stage::attention)].median;
+  QString text =
+      tr("Attention takes %1 of the %2 that dense needs (%3). Were it free, the whole would be at most %4x faster.")
+          .arg(format_ms(attention), format_ms(baseline->ttft.median),
+               format_percent(attention / baseline->ttft.median), format_fixed(*bound, 2));
+  if (const auto* libtorch = libtorch_dense(*baseline))
+    text += ' ' + tr("Dense through LibTorch's attention takes %1 in the same run.").arg(format_ms(libtorch->median));
+  return text;
+}
+
+QString TimingPage::unoptimised_text() const {
+  QStringList labelled, references;
+  QString label;
+  for (const MethodPtr method : methods_) {
+    if (!method->label.empty()) {
+      labelled << method_label(*record_, *method);
+      label = QString::fromStdString(method->label);
+    } else if (method->role == MethodRole::reference) {
+      references << method_label(*record_, *method);
+    }
+  }
+  QStringList sentences;
+  if (!labelled.isEmpty())
+    sentences << tr("%1: %2; their times are stated, no speedup is.").arg(labelled.join(QStringLiteral("; ")), label);
+  if (!references.isEmpty())
+    sentences << tr("%1: a reference that is not deployable; no speedup.").arg(references.join(QStringLiteral("; ")));
+  QStringList planned;
+  for (const MethodPtr method : methods_) {
+    const auto plan = plan_counts(*method);
+    if (!plan || !plan->timing_only) continue;
+    const bool automatic = method->timing_plan->source == "automatic";
+    planned << tr("%1 ran dense in %2 of %3 layers%4")
+                   .arg(method_label(*record_, *method))
+                   .arg(plan->dense)
+                   .arg(plan->full)
+                   .arg(automatic ? tr(", where sparse takes longer") : tr(" (plan from a file)"));
+  }
+  if (!planned.isEmpty())
+    sentences
+        << tr("In timed passes %1; what is recorded is the method as defined.").arg(planned.join(QStringLiteral("; ")));
+  return sentences.join(' ');
+}
+
+QString TimingPage::title() const {
+  return tr("Timing");
+}
+QString TimingPage::csv() const {
+  return model_->csv();
+}
+
+void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  refresh_now();
+  Figure figure(painter, target, options);
+  if (!record_) return figure.title(title(), tr("No run is open"));
+  figure.title(tr("Where does the time to first token go?"), context_text());
+  figure.html(bound_text() + "<br><span style=\"color:" + Theme::instance().muted_text().name() + "\">" +
+              unoptimised_text().toHtmlEscaped() + "</span>");
+  figure.html(plot_->legend_html(), 0.9);
+  const QRectF rest = figure.rest();
+  // The bars show the stages; their numbers are in the CSV.
+  const bool by_layer = !view_->currentData().toString().isEmpty();
+  const double plot_height =
+      std::min(rest.height() * 0.5, (by_layer ? 260 : plot_->num_bars() * 48 + 70) * figure.unit());
+  figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), plot_height));
+  figure.take_top(plot_height + 16 * figure.unit());
+  figure.table(*table_, figure.rest(), [this](int row) { return model_->is_stage(row); });
+}
+
+}  // namespace headroom::views

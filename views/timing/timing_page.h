@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Timing: where the time to first token goes, method by method, with what it costs in quality beside it.
+#pragma once
+
+#include "views/common/page_base.h"
+#include "views/common/record_queries.h"
+
+class QComboBox;
+class QLabel;
+class QTableView;
+
+namespace headroom::views {
+
+class TimingModel;
+class TimingPlot;
+
+class TimingPage : public PageBase, public Exportable {
+  Q_OBJECT
+ public:
+  explicit TimingPage(Selection* selection, QWidget* parent = nullptr);
+
+  TimingModel* model() const { return model_; }
+  TimingPlot* plot() const { return plot_; }
+  QString bound_text() const;
+
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  QString csv() const override;
+  QString title() const override;
+
+ protected:
+  void refresh(unsigned mask) override;
+  void restyle() override;
+
+ private:
+  void build();
+  void fit_columns();
+  bool eventFilter(QObject* object, QEvent* event) override;  ///< the table's columns follow its width
+  void show_plot();
+  QString context_text() const;
+  QString unoptimised_text() const;
+
+  RecordPtr record_;
+  std::vector<MethodPtr> methods_;
+  QLabel *context_, *bound_, *note_, *legend_;
+  QComboBox* view_;
+  TimingPlot* plot_;
+  TimingModel* model_;
+  QTableView* table_;
+};
+
+}  // namespace headroom::views
