@@ -76,7 +76,8 @@ install_wheels() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# Everything but the model: packages, wheels, build. $1: configure preset (default, or engine without the window).
+# prepare [TARGET...]: everything but the model: packages, wheels, and the build of those targets, or of all where none is
+# named.
 prepare() {
   [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
   install_packages
@@ -86,7 +87,7 @@ prepare() {
   [ "$engine_only" = 1 ] && preset=engine
   say "Building in $source_dir/build"
   (cd "$source_dir" && cmake --preset "$preset" >"$source_dir/build.log" 2>&1 &&
-    cmake --build build >>"$source_dir/build.log" 2>&1) ||
+    cmake --build build ${1:+--target "$@"} >>"$source_dir/build.log" 2>&1) ||
     { tail -n 40 "$source_dir/build.log" >&2; fail "The build failed; the whole output is in $source_dir/build.log" 1; }
   tail -n 1 "$source_dir/build.log" >&2
 }

@@ -22,6 +22,9 @@ std::string method_text(const BenchRow& row) {
   std::string shown = row.method;
   if (row.budget) shown += " " + to_string(*row.budget);
   if (row.granularity > 1) shown += " B" + std::to_string(row.granularity);
+  // Behind name, budget and granularity an id has the parameters that are not the default ones.
+  const auto tail = row.id.find("-g" + std::to_string(row.granularity) + "-");
+  if (tail != std::string::npos) shown += " " + row.id.substr(row.id.find('-', tail + 1) + 1);
   return shown;
 }
 
@@ -50,7 +53,7 @@ std::string product(const BenchRow& row) {
 /// llama.cpp's rows are too wide for the column: their backend stands in short.
 std::string backend(const BenchRow& row) {
   if (!row.staged) return row.backend.find(" on") != std::string::npos ? "llama.cpp, FA" : "llama.cpp";
-  return row.method == "dense" ? ", " + row.backend : "";
+  return row.role == MethodRole::dense ? ", " + row.backend : "";
 }
 
 std::vector<std::string> cells(const BenchRow& row, bool llama_cpp) {
@@ -63,7 +66,7 @@ std::vector<std::string> cells(const BenchRow& row, bool llama_cpp) {
   line.push_back(time(row.ttft.median) +
                  (row.ttft.repeats > 1 ? " [" + time(row.ttft.q1) + "–" + time(row.ttft.q3) + "]" : std::string()));
   if (!row.staged) return line;
-  const bool dense = row.method == "dense";
+  const bool dense = row.role == MethodRole::dense;
   line.insert(line.end(), {time(stage(Stage::attention)), dense ? nothing : time(stage(Stage::score)),
                            dense ? nothing : time(stage(Stage::select)), rate(row),
                            dense ? nothing : text("%.0f%%", 100 * row.density), dense_layers(row),
@@ -100,10 +103,10 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
     }
     if (!row.note.empty()) add((row.staged ? "" : "llama.cpp: ") + row.note);
     if (row.peak_bytes_above_weights > largest) largest = row.peak_bytes_above_weights;
-    if (row.method == "dense") continue;
+    if (row.role == MethodRole::dense) continue;
     std::vector<std::string> parts;
     if (!row.label.empty()) parts.push_back(row.label + ": no speedup");
-    if (row.method == "oracle" && row.time_over_libtorch)
+    if (row.role == MethodRole::reference && row.time_over_libtorch)
       parts.push_back(text("a reference, takes %.2f of LibTorch's dense time", *row.time_over_libtorch));
     if (row.timing_plan.source != "defined") parts.push_back(row.plan);
     if (row.as_defined_ms && row.timing_plan.source != "defined")
@@ -125,7 +128,7 @@ std::string bench_table(const std::vector<BenchRow>& rows) {
     shown += text("; floor %s ms", time(rows.front().floor_ms).c_str());
     std::string over;
     for (const BenchRow& row : rows)
-      if (row.method == "dense" && row.staged && row.error.empty())
+      if (row.role == MethodRole::dense && row.staged && row.error.empty())
         over += (over.empty() ? ", over it " : ", ") + row.backend + text(" %.2f", row.ttft.median / row.floor_ms);
     shown += over;
   }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "experiment/bench.h"
+#include "experiment/bench/bench.h"
 
 namespace headroom::cli {
 

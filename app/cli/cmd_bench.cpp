@@ -9,7 +9,8 @@
 #include "base/utf8.h"
 #include "bench_table.h"
 #include "commands.h"
-#include "experiment/bench.h"
+#include "experiment/bench/bench.h"
+#include "experiment/run/methods.h"
 #include "interrupt.h"
 #include "progress_line.h"
 
@@ -71,7 +72,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens; past the model's context: timing only")
       ->delimiter(',')
       ->required();
-  command->add_option("--methods", spec.methods, "dense, oracle, indexer, sink_window, random")->delimiter(',');
+  command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")->delimiter(',');
   command->add_option("--budget", options->budgets, "512, 10%, p0.95")->delimiter(',');
   command->add_option("--granularity", spec.granularities, "1, 4, 8, 16, 32, 64, 128")->delimiter(',');
   command->add_option("--indexer", spec.indexer, "Indexer file");

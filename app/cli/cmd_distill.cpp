@@ -5,36 +5,89 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "commands.h"
-#include "experiment/distill.h"
+#include "experiment/distil/distill.h"
 #include "interrupt.h"
 #include "progress_line.h"
+#include "run_table.h"
 
 namespace headroom::cli {
 namespace {
 
+using experiment::HeldOut;
+
+/// KL, then recall, captured mass and the oracle's at each budget.
+std::vector<std::string> cells(const indexer::LayerScore& score) {
+  std::vector<std::string> row = {text("%.4f", score.kl)};
+  for (const auto& at : score.budgets) {
+    row.push_back(text("%.3f", at.recall));
+    row.push_back(text("%.4f", at.captured_mass));
+    row.push_back(text("%.4f", at.oracle_mass));
+  }
+  return row;
+}
+
+std::string table(const char* title, const HeldOut& figures) {
+  std::vector<std::vector<std::string>> rows = {{"layer", "KL, nats"}};
+  for (const auto& at : figures.mean.budgets) {
+    const auto k = std::to_string(at.budget);
+    for (const char* name : {"recall@", "captured@", "oracle@"}) rows.front().push_back(name + k);
+  }
+  const auto add = [&](const std::string& name, const indexer::LayerScore& score) {
+    rows.push_back(cells(score));
+    rows.back().insert(rows.back().begin(), name);
+  };
+  for (const auto& [layer, score] : figures.layers) add(std::to_string(layer), score);
+  add("mean", figures.mean);
+  return text("\n%s, sequences: %lld\n", title, static_cast<long long>(figures.sequences)) + align_columns(rows);
+}
+
+std::string one_line(const char* name, const std::optional<HeldOut>& figures) {
+  if (!figures) return {};
+  std::string line = text("; %s KL %.4f", name, figures->mean.kl);
+  for (const auto& at : figures->mean.budgets)
+    line += text(", k = %lld: recall %.3f, captured %.4f (oracle %.4f)", static_cast<long long>(at.budget), at.recall,
+                 at.captured_mass, at.oracle_mass);
+  return line;
+}
+
+std::string split_text(const experiment::TextSplit& split) {
+  const std::string needles = "needle prompts: other sentences, key words and wordings than trained on\n";
+  if (split.unit.empty()) return "no text; " + needles;
+  const auto part = [&](const experiment::TextSplit::Counts& counts) {
+    return text("%lld %s (%lld bytes)", static_cast<long long>(counts.pieces), split.unit.c_str(),
+                static_cast<long long>(counts.bytes));
+  };
+  return "text: trained on " + part(split.training) + ", held out " + part(split.evaluation) +
+         ", by a hash of their content\n" + needles;
+}
+
 int run_distill(const experiment::DistillSpec& spec, bool json) {
   const StopOnInterrupt interrupt;
   ProgressLine line;
-  const auto evaluated = [&](const experiment::DistillFigures& figures) {
+  experiment::DistillCallbacks callbacks;
+  callbacks.evaluated = [&](const experiment::DistillFigures& figures) {
     line.clear();
-    std::fprintf(stderr, "step %lld: held-out KL %.4f, recall@%lld %.3f, captured mass %.4f (oracle %.4f)\n",
-                 static_cast<long long>(figures.step), figures.kl, static_cast<long long>(figures.budget),
-                 figures.recall, figures.captured_mass, figures.oracle_mass);
+    std::fprintf(stderr, "step %lld, held out%s%s\n", static_cast<long long>(figures.step),
+                 one_line("text", figures.text).c_str(), one_line("needles", figures.needles).c_str());
   };
-  const auto figures = experiment::distill(spec, {interrupt.token(), line.sink()}, evaluated);
+  callbacks.notice = [&](const std::string& notice) {
+    line.clear();
+    std::fprintf(stderr, "headroom: %s\n", escape_controls(notice).c_str());
+  };
+  const auto figures = experiment::distill(spec, {interrupt.token(), line.sink()}, callbacks);
   line.clear();
   if (json) {
     std::printf("%s\n", to_json(figures).dump().c_str());
     return 0;
   }
-  std::printf("%s\n\nlayer      KL  recall  captured  oracle\n", spec.out.c_str());
-  for (const auto& layer : figures.layers)
-    std::printf("%5d  %.4f   %.3f    %.4f  %.4f\n", layer.layer, layer.kl, layer.recall, layer.captured_mass,
-                layer.oracle_mass);
-  std::printf(" mean  %.4f   %.3f    %.4f  %.4f   held out, k = %lld, %lld tokens\n", figures.kl, figures.recall,
-              figures.captured_mass, figures.oracle_mass, static_cast<long long>(figures.budget),
-              static_cast<long long>(spec.length));
+  std::string shown =
+      spec.out + ", held-out figures at " + std::to_string(spec.length) + " tokens\n" + split_text(figures.split);
+  if (figures.text) shown += table("text", *figures.text);
+  if (figures.needles) shown += table("needle prompts", *figures.needles);
+  if (figures.text && figures.needles) shown += table("together", figures.together);
+  std::fputs(shown.c_str(), stdout);
   return 0;
 }
 
@@ -46,7 +99,8 @@ void add_distill(CLI::App& app, Action& chosen) {
   auto json = std::make_shared<bool>(false);
   command->add_option("model", spec->model, "GGUF file, safetensors folder or short name")->required();
   command->add_option("--out", spec->out, "The indexer to write (safetensors)")->required();
-  command->add_option("--text", spec->texts, "Files or folders of text to train on, beside needle prompts");
+  command->add_option("--text", spec->texts,
+                      "Files or folders of text, beside needle prompts; one in eight is held out");
   command->add_option("--steps", spec->steps)->capture_default_str();
   command->add_option("--length", spec->length, "Tokens of a training sequence")->capture_default_str();
   command->add_option("--index-dim", spec->index_dim, "Width d_I of the score")->capture_default_str();
@@ -55,8 +109,11 @@ void add_distill(CLI::App& app, Action& chosen) {
   command->add_option("--row-fraction", spec->row_fraction, "Share of query rows in a step")->capture_default_str();
   command->add_option("--eval-every", spec->eval_every, "Steps between held-out figures and saves")
       ->capture_default_str();
-  command->add_option("--held-out", spec->held_out, "Held-out sequences")->capture_default_str();
-  command->add_option("--recall-budget", spec->recall_budget, "k of the held-out recall")->capture_default_str();
+  command->add_option("--held-out", spec->held_out, "Held-out sequences: text and needle prompts in turn")
+      ->capture_default_str();
+  command->add_option("--recall-budget", spec->recall_budgets, "k of the held-out figures; a list gives each")
+      ->delimiter(',')
+      ->capture_default_str();
   command->add_option("--seed", spec->seed)->capture_default_str();
   command->add_option("--device", spec->device, "auto, cpu, cuda or cuda:i")->capture_default_str();
   command->add_option("--dtype", spec->dtype, "auto, bf16 or f32")->capture_default_str();

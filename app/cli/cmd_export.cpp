@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "commands.h"
-#include "experiment/plan.h"
+#include "experiment/plan/plan.h"
 #include "record/export.h"
 #include "window.h"
 
@@ -20,7 +20,7 @@ namespace headroom::cli {
 namespace {
 
 struct ExportArguments {
-  std::string record, view = "overview", out, method, baseline = "dense", head, tile, theme, size;
+  std::string record, view = "overview", out, method, baseline, head, tile, theme, size;
   std::optional<int> layer;
 };
 
@@ -131,7 +131,9 @@ void add_export(CLI::App& app, Action& chosen) {
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");
-  command->add_option("--baseline", arguments->baseline, "Method id that compare takes differences from")
+  command
+      ->add_option("--baseline", arguments->baseline,
+                   "Method id that compare takes differences from; the dense one by default")
       ->capture_default_str();
   command->add_option("--layer", arguments->layer, "Layer number");
   command->add_option("--head", arguments->head, "Head number, mean, or group:KV-HEAD");

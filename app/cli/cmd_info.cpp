@@ -12,7 +12,6 @@
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_config.h"
 #include "commands.h"
 #include "model_info.h"
 #include "protocol/summary_json.h"
@@ -97,7 +96,7 @@ Json kept_json(const record::RunRecord& run) {
   Json kept = Json::object();
   for (const record::MethodSummary& method : run.methods()) {
     Json streams = Json::array(), supports = Json::array(), thumbnails = Json::array();
-    for (int layer = 0; layer < run.meta().num_layers; ++layer) {
+    for (int layer = 0; layer < run.meta().num_layers(); ++layer) {
       const record::LayerAvailability available = run.availability(method.id, layer);
       if (available.stream) streams.push_back(layer);
       if (available.supports) supports.push_back(layer);
@@ -117,14 +116,32 @@ Json record_json(const record::RunRecord& run) {
   return json;
 }
 
+/// "30 full layers with 9 query and 3 KV heads": layers that are alike are counted together.
+std::string layers_text(const record::RunMeta& meta) {
+  std::vector<std::pair<record::LayerMeta, int>> kinds;
+  for (const record::LayerMeta& layer : meta.layers) {
+    const auto known =
+        std::find_if(kinds.begin(), kinds.end(), [&](const auto& counted) { return counted.first == layer; });
+    if (known == kinds.end())
+      kinds.emplace_back(layer, 1);
+    else
+      ++known->second;
+  }
+  std::string text;
+  for (const auto& [layer, count] : kinds)
+    text += (text.empty() ? "" : "; ") + std::to_string(count) + " " + layer.kind +
+            (count == 1 ? " layer with " : " layers with ") + std::to_string(layer.num_q_heads) + " query and " +
+            std::to_string(layer.num_kv_heads) + " KV heads";
+  return text;
+}
+
 void print_record(const record::RunRecord& run) {
   const record::RunMeta& meta = run.meta();
   std::error_code failed;
   row("record", run.path().string() + " (" + megabytes(fs::file_size(run.path(), failed)) +
                     (meta.complete ? ")" : ", incomplete: the run was stopped)"));
   row("made", meta.created + " by headroom " + meta.program_version);
-  row("model", meta.model_name + " (" + meta.architecture + "), " + std::to_string(meta.num_layers) + " layers, " +
-                   std::to_string(meta.num_q_heads) + " query and " + std::to_string(meta.num_kv_heads) + " KV heads");
+  row("model", meta.model_name + " (" + meta.architecture + "), " + layers_text(meta));
   row("device", meta.device + ", " + meta.dtype);
   row("prompt", std::to_string(run.length()) + " tokens, " + std::to_string(run.tokens().text.size()) + " bytes" +
                     (meta.task.empty() ? "" : ", task " + meta.task));

@@ -13,6 +13,8 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
 #include "commands.h"
+#include "experiment/run/memory_estimate.h"
+#include "experiment/run/session.h"
 #include "interrupt.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -81,7 +83,14 @@ int run_logits(const LogitsOptions& options) {
   check_output(options.out);
   const auto ids = read_ids(options.ids);
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
-  const auto decoder = model::load_decoder(*checkpoint, {choice.device, parse_dtype(options.dtype)}, job);
+  const auto config = model::read_model_config(*checkpoint);
+  const auto dtype = parse_dtype(options.dtype).value_or(experiment::resolve_dtype("auto", choice.device));
+  experiment::MemoryWorkload work;
+  work.length = static_cast<std::int64_t>(ids.size());
+  work.all_logits = true;
+  experiment::refuse_what_cannot_fit(experiment::estimate_memory(*checkpoint, config, dtype, choice.device, work),
+                                     choice);
+  const auto decoder = model::load_decoder(*checkpoint, config, {choice.device, dtype}, job);
   const at::Tensor logits = decoder->logits(ids, job);
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),

@@ -8,8 +8,9 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "commands.h"
-#include "experiment/preflight.h"
-#include "experiment/run.h"
+#include "experiment/run/methods.h"
+#include "experiment/run/preflight.h"
+#include "experiment/run/run.h"
 #include "interrupt.h"
 #include "progress_line.h"
 #include "protocol/json_fields.h"
@@ -77,11 +78,10 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
     spec.budgets.clear();
     for (const auto& budget : options.budgets) spec.budgets.push_back(parse_budget(budget));
   }
-  for (const auto& argument : options.template_arguments) {
-    const auto equals = argument.find('=');
-    if (equals == std::string::npos || equals == 0) refuse("--template-arg", "key=value", argument);
-    spec.template_arguments[argument.substr(0, equals)] = argument.substr(equals + 1);
-  }
+  // The chat templates that are understood have no variables beside the messages.
+  if (!options.template_arguments.empty())
+    throw Error(ErrorKind::usage, "this model's template takes no arguments",
+                {"--template-arg", "none", options.template_arguments.front()});
   if (!options.keep_queries.empty()) spec.keep_queries = parse_keep_queries(options.keep_queries);
   if (!options.record_limit.empty()) spec.record_limit = parse_bytes(options.record_limit);
   return spec;
@@ -147,14 +147,17 @@ void add_run(CLI::App& app, Action& chosen) {
   source->add_option("--prompt", options->prompt, "the prompt itself");
   source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file");
   source->add_option("--task", options->task, "a generated task, e.g. niah_single_1");
-  command->add_option("--length", spec.length, "tokens of the whole prompt, with --task");
+  command->add_option("--length", spec.length, "tokens of the prompt and its answer, with --task");
   command->add_option("--seed", spec.seed, "of the task and of random methods");
   command->add_flag("--chat", spec.chat, "render the prompt with the model's chat template");
   command->add_option("--system", options->system, "file with the system message");
-  command->add_option("--template-arg", options->template_arguments, "key=value for the chat template; repeatable")
+  command
+      ->add_option("--template-arg", options->template_arguments,
+                   "key=value for the chat template; one that the template does not use is refused")
       ->allow_extra_args(false);
   command->add_option("--answer-prefix", spec.answer_prefix, "text that the answer begins with");
-  command->add_option("--methods", spec.methods, "dense, oracle, indexer, sink_window, random")->delimiter(',');
+  command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")
+      ->delimiter(',');
   command->add_option("--budget", options->budgets, "keys a query: 512, 10% or p0.95; a list runs each")
       ->delimiter(',');
   command->add_option("--granularity", spec.granularities, "neighbouring queries that share a support")->delimiter(',');
@@ -165,7 +168,8 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("--device", spec.device, "auto, cpu or cuda[:i]");
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32");
   command->add_option("--repeats", spec.repeats, "timed passes a method");
-  command->add_option("--max-new-tokens", spec.max_new_tokens, "length of the answers");
+  command->add_option("--max-new-tokens", spec.max_new_tokens,
+                      "length of the answers (default: the task's own; 16 without a task)");
   command->add_option("--keep-layers", spec.keep_layers, "layers whose exact maps the record keeps")->delimiter(',');
   command->add_option("--keep-queries", options->keep_queries, "rows that exact maps keep: all or last:N");
   command->add_option("--record-limit", options->record_limit, "size of the record, e.g. 256MB");

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "commands.h"
-#include "experiment/verify.h"
+#include "experiment/verify/verify.h"
 #include "interrupt.h"
 
 namespace headroom::cli {
@@ -20,9 +20,9 @@ int run_verify(const std::string& device, bool json) {
   bool first = true;
   const auto report = experiment::verify(device, job, [&](const experiment::VerifyRow& row) {
     if (json) return;
-    if (first) std::printf("%-34s %-40s %-5s %10s %10s  %s\n", "path", "input", "dtype", "error", "allowed", "result");
+    if (first) std::printf("%-39s %-40s %-5s %10s %10s  %s\n", "path", "input", "dtype", "error", "allowed", "result");
     first = false;
-    std::printf("%-34s %-40s %-5s %10.2e %10.2e  %s%s%s\n", row.path.c_str(), row.shape.c_str(), row.dtype.c_str(),
+    std::printf("%-39s %-40s %-5s %10.2e %10.2e  %s%s%s\n", row.path.c_str(), row.shape.c_str(), row.dtype.c_str(),
                 row.error, row.allowed,
                 !row.ran     ? "not run"
                 : row.passed ? "ok"

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "base/version.h"
+#include "model/device.h"
 #include "window.h"
 
 namespace headroom::cli {
@@ -44,6 +45,7 @@ int run_command_line(int argc, char** argv) {
     check_command(app, argc, argv);
     app.parse(argc, argv);
     if (!chosen) open_window();
+    model::use_allowed_threads();
     return chosen();
   } catch (const CLI::Success& help) {
     return app.exit(help);

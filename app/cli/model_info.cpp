@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/model_config.h"
 #include "indexer/indexer.h"
+#include "model/model_config.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -35,9 +35,10 @@ Json tokenizer_json(const checkpoint::Checkpoint& model) {
 
 nlohmann::json model_info(const std::filesystem::path& path, bool hash) {
   const auto model = checkpoint::open_checkpoint(path);
-  const checkpoint::ModelConfig config = checkpoint::read_model_config(*model);
+  const model::ModelConfig config = model::read_model_config(*model);
   Json kinds = Json::array();
-  for (const checkpoint::LayerKind kind : config.layers) kinds.push_back(checkpoint::to_string(kind));
+  for (const model::LayerSpec& layer : config.layers) kinds.push_back(model::to_string(layer.kind));
+  const auto& [kind, attention, mlp] = config.typical_layer();
   Json dtypes = Json::object();
   std::int64_t parameters = 0;
   std::uint64_t bytes = 0;
@@ -54,18 +55,18 @@ nlohmann::json model_info(const std::filesystem::path& path, bool hash) {
                {"format", model->format() == checkpoint::Format::gguf ? "gguf" : "safetensors"},
                {"name", config.name},
                {"architecture", config.architecture},
-               {"layers", config.num_layers},
+               {"layers", config.num_layers()},
                {"layer_kinds", std::move(kinds)},
                {"width", config.width},
-               {"q_heads", config.num_q_heads},
-               {"kv_heads", config.num_kv_heads},
-               {"head_dim", config.head_dim},
-               {"mlp_width", config.mlp_width},
+               {"q_heads", attention.num_q_heads},
+               {"kv_heads", attention.num_kv_heads},
+               {"head_dim", attention.head_dim},
+               {"mlp_width", mlp.width},
                {"vocabulary", config.vocabulary},
                {"context", config.context_length},
-               {"rope_base", config.rope_base},
-               {"rope_scaled", !config.rope_factors.empty()},
-               {"rms_epsilon", config.rms_epsilon},
+               {"rope_base", attention.rope.base},
+               {"rope_scaled", !attention.rope.factors.empty()},
+               {"rms_epsilon", config.norm.epsilon},
                {"tied_output", config.tied_output},
                {"parameters", parameters},
                {"weight_bytes", bytes},

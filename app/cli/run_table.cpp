@@ -37,6 +37,13 @@ std::string budget_text(const record::MethodSummary& method) {
   return shown;
 }
 
+/// "KL 0.0031, 1 of 16 differ": of the positions that follow dense's answer.
+std::string forced_text(const record::MethodSummary& method) {
+  if (!method.forced) return nothing;
+  return text("KL %.4f, %lld of %lld differ", method.forced->kl_mean,
+              static_cast<long long>(method.forced->top1_flips), static_cast<long long>(method.forced->positions));
+}
+
 }  // namespace
 
 std::string text(const char* format, ...) {
@@ -77,7 +84,7 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   const bool scored = std::any_of(outcome.methods.begin(), outcome.methods.end(),
                                   [](const auto& method) { return method.task_score.has_value(); });
   std::vector<std::vector<std::string>> rows = {
-      {"method", "budget", "density", "TTFT", "mass mean", "mass min", "recall", "KL, nats", "top-1"}};
+      {"method", "budget", "density", "TTFT", "mass mean", "mass min", "recall", "KL, nats", "top-1", "along dense's answer"}};
   if (scored) rows[0].push_back("score");
   rows[0].push_back("how");
   for (const auto& method : outcome.methods) {
@@ -91,8 +98,10 @@ std::string run_table(const experiment::RunOutcome& outcome) {
            dense ? nothing : percent(method.captured_mass_min),
            method.oracle_recall_mean ? percent(*method.oracle_recall_mean) : nothing,
            method.kl_to_dense ? text("%.4f", *method.kl_to_dense) : nothing,
-           method.top1_agrees ? (*method.top1_agrees ? "same" : "differs") : nothing};
-    if (scored) row.push_back(method.task_score ? text("%.0f", *method.task_score) : nothing);
+           method.top1_agrees ? (*method.top1_agrees ? "same" : "differs") : nothing,
+           forced_text(method)};
+    if (scored)
+      row.push_back(method.task_score ? text("%.0f%s", *method.task_score, method.answer_cut ? ", cut" : "") : nothing);
     row.push_back(method.plan + (method.label.empty() ? "" : "; " + method.label));
   }
   shown += align_columns(rows) + "\n";

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "experiment/run.h"
+#include "experiment/run/run.h"
 
 namespace headroom::cli {
 

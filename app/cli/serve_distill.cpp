@@ -2,23 +2,30 @@
 #include "serve_distill.h"
 
 #include "base/paths.h"
-#include "experiment/distill.h"
+#include "experiment/distil/distill.h"
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
+#include "serve_run.h"
 
 namespace headroom::cli {
 
-JobKind make_distill_kind() {
+JobKind make_distill_kind(const model::DeviceChoice& device) {
   JobKind kind;
   kind.start_method = protocol::method::distill_start;
-  kind.plan = [](const nlohmann::json& params) {
+  kind.plan = [&device](const nlohmann::json& params) {
     protocol::Fields fields(params, protocol::method::distill_start);
-    const auto spec = experiment::distill_spec_from_json(fields.object("spec"));
+    auto spec = experiment::distill_spec_from_json(fields.object("spec"));
     fields.refuse_unknown();
     resolve_model(spec.model);  // a model that has not been fetched is answered at once
+    const auto note = device_note(spec.device, device);
+    spec.device = device_of(spec.device, device);
     JobPlan plan;
-    plan.work = [spec](JobReporter&, const JobContext& job) {
-      const auto figures = experiment::distill(spec, job);
+    plan.answer["device"] = model::open_device(spec.device).description;  // one that is missing is answered at once
+    plan.work = [spec, note](JobReporter& reporter, const JobContext& job) {
+      reporter.notice(note);
+      experiment::DistillCallbacks callbacks;
+      callbacks.notice = [&](const std::string& text) { reporter.notice(text); };
+      const auto figures = experiment::distill(spec, job, callbacks);
       return nlohmann::json{{"indexer", spec.out}, {"held_out", to_json(figures)}};
     };
     return plan;

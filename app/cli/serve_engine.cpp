@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_engine.h"
 
+#include "attention/registry.h"
 #include "base/paths.h"
 #include "base/version.h"
 #include "model_info.h"
@@ -53,9 +54,13 @@ protocol::ErrorInfo rpc_error(protocol::RpcCode code, std::string message, std::
 }  // namespace
 
 ServeEngine::ServeEngine(ServeChannel& channel, model::DeviceChoice device, ServedFolders folders)
-    : channel_(channel), device_(std::move(device)), folders_(std::move(folders)), jobs_(channel) {
-  add_job_kind(make_run_kind(inspecting_, tiles_));
-  add_job_kind(make_distill_kind());
+    : channel_(channel),
+      device_(std::move(device)),
+      folders_(std::move(folders)),
+      runs_(device_, tiles_, [this] { return jobs_.busy(); }),
+      jobs_(channel) {
+  add_job_kind(runs_.kind());
+  add_job_kind(make_distill_kind(device_));
 }
 
 ServeEngine::~ServeEngine() {
@@ -106,7 +111,7 @@ void ServeEngine::handle_request(protocol::Request request) {
     });
   } else if (name == method::run_preflight) {
     answer(&inspector_, std::move(request), [this](const json& params) {
-      return protocol::to_json(run_preflight(protocol::run_start_params_from_json(params).spec, inspecting_));
+      return protocol::to_json(runs_.preflight(protocol::run_start_params_from_json(params).spec));
     });
   } else if (name == method::model_inspect) {
     answer(&inspector_, std::move(request), [](const json& params) {
@@ -166,6 +171,12 @@ nlohmann::json ServeEngine::initialize(const json& params) {
   result.devices = device_list(device_);
   result.models = known_models();
   for (const auto& folder : folders_.folders()) result.folders.push_back(folder.string());
+  result.device_note = device_.note;
+  for (const attention::PolicyEntry& entry : attention::policies()) {
+    const attention::PolicyTraits& traits = entry.traits;
+    result.methods.push_back({std::string(traits.name), std::string(traits.title), std::string(traits.definition),
+                              traits.needs_index, traits.is_default});
+  }
   result.mismatch = mismatch_ = mismatch_text(window);
   initialized_ = mismatch_.empty();
   return protocol::to_json(result);

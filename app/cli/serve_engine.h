@@ -30,7 +30,6 @@ class ServeEngine {
   void handle(const std::string& body);
   /// The window asked for the end.
   bool finished() const { return finished_; }
-  SessionCache& inspecting_sessions() { return inspecting_; }
 
  private:
   using Answer = std::function<nlohmann::json(const nlohmann::json& params)>;
@@ -48,7 +47,7 @@ class ServeEngine {
   std::stop_source closing_;
   std::map<std::string, JobKind> kinds_;
   TileServer tiles_;
-  SessionCache inspecting_;
+  RunHost runs_;
   // Threads last: they end before what they use, and the inspector, which starts jobs, before the jobs' own.
   JobQueue jobs_;
   TaskThread inspector_, disk_, tile_maker_;

@@ -23,6 +23,10 @@ ProgressSink JobReporter::progress_sink() {
   };
 }
 
+void JobReporter::notice(const std::string& text) {
+  if (!text.empty()) notify(protocol::method::job_notice, protocol::to_json(protocol::JobNotice{job_, text}));
+}
+
 JobQueue::~JobQueue() {
   stop_all();
 }
@@ -53,6 +57,11 @@ bool JobQueue::cancel(std::int64_t job) {
 void JobQueue::stop_all() {
   const std::lock_guard lock(mutex_);
   for (auto& [job, source] : jobs_) source.request_stop();
+}
+
+bool JobQueue::busy() {
+  const std::lock_guard lock(mutex_);
+  return !jobs_.empty();
 }
 
 void JobQueue::work(std::int64_t job, const JobPlan& plan, const std::stop_token& stop) {

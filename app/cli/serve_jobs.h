@@ -25,6 +25,8 @@ class JobReporter {
   std::int64_t job() const { return job_; }
   /// For JobContext: drops what comes faster than 20 times a second.
   ProgressSink progress_sink();
+  /// What a user should know, in a sentence; nothing where it is empty.
+  void notice(const std::string& text);
   /// Another message of this job; `params` has its number already.
   void notify(const char* method, nlohmann::json params) { channel_.notify(method, std::move(params)); }
   /// The record that is on the disk, complete or not: what job/cancelled and job/done name.
@@ -65,6 +67,8 @@ class JobQueue {
   /// False where there is no such job, or it has ended. Returns at once; the job ends with job/cancelled.
   bool cancel(std::int64_t job);
   void stop_all();
+  /// Whether a job is queued or at work. Safe from any thread.
+  bool busy();
 
  private:
   void work(std::int64_t job, const JobPlan& plan, const std::stop_token& stop);

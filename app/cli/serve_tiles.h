@@ -7,7 +7,7 @@
 #include <mutex>
 #include <string>
 
-#include "experiment/stream_store.h"
+#include "experiment/passes/stream_store.h"
 #include "protocol/messages.h"
 
 namespace headroom::cli {

@@ -12,7 +12,7 @@
 #include <QVBoxLayout>
 #include <algorithm>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {

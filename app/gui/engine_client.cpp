@@ -287,6 +287,7 @@ void EngineClient::greeted(const nlohmann::json& result, const protocol::ErrorIn
   }
   set_state(State::ready);
   emit step(tr("Ready: engine %1, %2").arg(QString::fromStdString(hello_.engine_version), summary()));
+  if (!hello_.device_note.empty()) emit step(QString::fromStdString(hello_.device_note));
 }
 
 QString EngineClient::summary() const {

@@ -6,7 +6,7 @@
 #include <QSet>
 
 #include "gui/engine_client.h"
-#include "views/tile_provider.h"
+#include "views/map/tile_provider.h"
 
 namespace headroom::gui {
 

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {

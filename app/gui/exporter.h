@@ -7,8 +7,8 @@
 #include <QString>
 #include <optional>
 
-#include "views/exportable.h"
-#include "views/selection.h"
+#include "views/common/exportable.h"
+#include "views/common/selection.h"
 
 namespace headroom::gui {
 

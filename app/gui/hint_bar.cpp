@@ -8,7 +8,7 @@
 #include <QVBoxLayout>
 
 #include "gui/settings_store.h"
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {

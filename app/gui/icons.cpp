@@ -7,7 +7,7 @@
 #include <QSvgRenderer>
 #include <algorithm>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 // Outside any namespace, as the macro wants it.
 static void register_resources() {

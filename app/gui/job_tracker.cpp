@@ -13,6 +13,7 @@ namespace headroom::gui {
 namespace {
 
 constexpr std::size_t max_early = 64;
+constexpr int max_notices = 20;
 
 bool is_over(const views::JobInfo& info) {
   return info.state != views::JobInfo::State::running && info.state != views::JobInfo::State::cancelling;
@@ -116,6 +117,9 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       job->info.total = progress.progress.total;
       job->info.tokens_per_s = progress.progress.tokens_per_s;
       job->info.eta_s = progress.eta_s >= 0 ? std::optional(progress.eta_s) : std::nullopt;
+    } else if (method == m::job_notice) {
+      const QString text = QString::fromStdString(protocol::job_notice_from_json(params).text).left(1000);
+      if (job->info.notices.size() < max_notices && !job->info.notices.contains(text)) job->info.notices << text;
     } else if (method == m::job_partial) {
       const record::MethodSummary summary = protocol::job_partial_from_json(params).method;
       views::PartialResult partial;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "gui/engine_client.h"
-#include "views/jobs_dock.h"
+#include "views/docks/jobs_dock.h"
 
 namespace headroom::gui {
 

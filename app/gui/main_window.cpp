@@ -28,11 +28,11 @@
 #include "gui/new_run_dialog.h"
 #include "gui/page_rail.h"
 #include "gui/window_dialogs.h"
-#include "views/banner_bar.h"
-#include "views/inspector_dock.h"
-#include "views/jobs_dock.h"
-#include "views/runs_dock.h"
-#include "views/theme.h"
+#include "views/common/banner_bar.h"
+#include "views/docks/inspector_dock.h"
+#include "views/docks/jobs_dock.h"
+#include "views/docks/runs_dock.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 

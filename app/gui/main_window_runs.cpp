@@ -9,7 +9,7 @@
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "gui/window_dialogs.h"
-#include "views/banner_bar.h"
+#include "views/common/banner_bar.h"
 
 namespace headroom::gui {
 namespace {

@@ -9,12 +9,13 @@
 #include <QPlainTextEdit>
 #include <QPointer>
 #include <QPushButton>
+#include <algorithm>
 
 #include "base/error.h"
 #include "gui/engine_client.h"
 #include "gui/new_run_dialog.h"
 #include "gui/settings_store.h"
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {
@@ -78,11 +79,17 @@ void NewRunDialog::engine_changed() {
     const QSignalBlocker blocker(device_);
     device_->clear();
     device_->addItem(tr("the best there is"), "auto");
+    device_->setItemData(0, QString::fromStdString(engine_.hello().device_note), Qt::ToolTipRole);
     for (const protocol::DeviceInfo& known : engine_.hello().devices) {
       device_->addItem(QString::fromStdString(known.id), QString::fromStdString(known.id));
       device_->setItemData(device_->count() - 1, QString::fromStdString(known.name), Qt::ToolTipRole);
     }
     device_->setCurrentIndex(std::max(device_->findData(device), 0));
+    if (!methods_.empty()) {
+      wanted_methods_ = ticked_methods();
+      methods_chosen_ = true;
+    }
+    list_methods();
     if (engine_.remote()) prepare_remote();
   }
   edited();
@@ -186,6 +193,8 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
                   ? tr("%1 of memory (%2 free)").arg(bytes_text(p.memory_needed), bytes_text(p.memory_free))
                   : tr("%1 of memory").arg(bytes_text(p.memory_needed)));
   }
+  if (p.host_needed > 0)
+    parts << tr("%1 of the host's memory (%2 free)").arg(bytes_text(p.host_needed), bytes_text(p.host_free));
   if (p.record_bytes > 0)
     parts << tr("record up to %1 (%2 free)").arg(bytes_text(p.record_bytes), bytes_text(p.disk_free));
   if (p.seconds > 0) {
@@ -220,7 +229,10 @@ void NewRunDialog::show_error(const protocol::ErrorInfo& error) {
   start_->setEnabled(false);
   const QString text = QString::fromStdString(error.line());
   show_message(text, false);
-  indexer_help_->setVisible(methods_[2]->isChecked() && indexer_->text().trimmed().isEmpty() &&
+  const bool wants_index = std::any_of(methods_.begin(), methods_.end(), [](const MethodBox& method) {
+    return method.needs_index && method.check->isChecked();
+  });
+  indexer_help_->setVisible(wants_index && indexer_->text().trimmed().isEmpty() &&
                             text.contains("indexer", Qt::CaseInsensitive));
 }
 

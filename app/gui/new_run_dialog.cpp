@@ -21,21 +21,6 @@
 #include "gui/settings_store.h"
 
 namespace headroom::gui {
-namespace {
-
-struct MethodChoice {
-  const char* name;
-  const char* label;
-};
-constexpr MethodChoice method_choices[] = {
-    {"dense", QT_TRANSLATE_NOOP("NewRunDialog", "Dense: the unmodified model")},
-    {"oracle", QT_TRANSLATE_NOOP("NewRunDialog", "Oracle: top-k of the true mass")},
-    {"indexer", QT_TRANSLATE_NOOP("NewRunDialog", "Indexer: top-k of a learned score")},
-    {"sink_window", QT_TRANSLATE_NOOP("NewRunDialog", "Sinks and window")},
-    {"random", QT_TRANSLATE_NOOP("NewRunDialog", "Random keys")},
-};
-
-}  // namespace
 
 NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const NewRunRequest& request, QWidget* parent)
     : QDialog(parent), engine_(engine), settings_(settings) {
@@ -61,7 +46,6 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   spec.model = "smollm2";
   spec.task = "niah_single_1";
   spec.length = 2048;
-  spec.methods = {"dense", "oracle", "indexer"};
   spec.chat = true;
   if (request.spec) {
     spec = *request.spec;
@@ -80,8 +64,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   }
   if (!request.indexer.isEmpty()) {
     spec.indexer = request.indexer.toStdString();
-    if (std::find(spec.methods.begin(), spec.methods.end(), "indexer") == spec.methods.end())
-      spec.methods.push_back("indexer");
+    with_index_ = true;
   }
   spec.out = new_record_path().toStdString();
   fill(spec);
@@ -188,13 +171,8 @@ QWidget* NewRunDialog::build_prompt() {
 QWidget* NewRunDialog::build_methods() {
   auto* box = new QGroupBox(tr("Methods"), this);
   auto* layout = new QVBoxLayout(box);
-  for (const MethodChoice& choice : method_choices) {
-    auto* check = new QCheckBox(tr(choice.label), box);
-    check->setProperty("method", choice.name);
-    layout->addWidget(check);
-    methods_.append(check);
-    connect(check, &QCheckBox::toggled, this, &NewRunDialog::edited);
-  }
+  method_list_ = new QVBoxLayout;
+  layout->addLayout(method_list_);
   auto* form = new QFormLayout;
   form->setContentsMargins(0, 6, 0, 0);
   const auto line = [&](const QString& label, const QString& hint) {
@@ -250,7 +228,10 @@ QWidget* NewRunDialog::build_methods() {
   connect(distill, &QPushButton::clicked, this,
           [this] { emit distill_requested(model_->currentText().trimmed().toStdString()); });
   connect(open, &QPushButton::clicked, this, choose_indexer);
-  connect(without, &QPushButton::clicked, this, [this] { methods_[2]->setChecked(false); });
+  connect(without, &QPushButton::clicked, this, [this] {
+    for (const MethodBox& method : methods_)
+      if (method.needs_index) method.check->setChecked(false);
+  });
   layout->addStretch();
   return box;
 }
@@ -267,8 +248,9 @@ QWidget* NewRunDialog::build_machine() {
   repeats_->setRange(1, 100);
   repeats_->setToolTip(tr("Timed passes of each method"));
   max_new_tokens_ = new QSpinBox(box);
-  max_new_tokens_->setRange(1, 4096);
-  max_new_tokens_->setToolTip(tr("Length of the answers"));
+  max_new_tokens_->setRange(-1, 65536);
+  max_new_tokens_->setSpecialValueText(tr("by task"));
+  max_new_tokens_->setToolTip(tr("Length of the answers; by task: the task's own, 16 without a task"));
   out_ = new QLineEdit(box);
   auto* pair = [&](QWidget* a, const QString& between, QWidget* b) {
     auto* row = new QWidget(box);

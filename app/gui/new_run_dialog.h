@@ -56,12 +56,20 @@ class NewRunDialog : public QDialog {
   void distill_requested(const std::string& model);
 
  private:
+  struct MethodBox {
+    QCheckBox* check = nullptr;
+    std::string name;  ///< "oracle", "sink_window:sinks=8"
+    bool needs_index = false;
+  };
+
   QWidget* build_model();
   QWidget* build_prompt();
   QWidget* build_methods();
   QWidget* build_machine();
   QWidget* build_check();
   void fill(const protocol::RunSpec& spec);
+  void list_methods();
+  std::vector<std::string> ticked_methods() const;
   void engine_changed();
   void model_changed();
   void edited();
@@ -87,7 +95,11 @@ class NewRunDialog : public QDialog {
   QComboBox* task_ = nullptr;
   QSpinBox *task_length_ = nullptr, *seed_ = nullptr;
   QCheckBox* chat_ = nullptr;
-  QVector<QCheckBox*> methods_;
+  QVBoxLayout* method_list_ = nullptr;
+  std::vector<MethodBox> methods_;           ///< what the engine offers; empty until it is ready
+  std::vector<std::string> wanted_methods_;  ///< what is ticked, or will be once the engine has told what it offers
+  bool methods_chosen_ = false;              ///< false: what runs by default is ticked
+  bool with_index_ = false;                  ///< ticks what needs an index, once
   QLineEdit *budgets_ = nullptr, *granularity_ = nullptr, *dense_layers_ = nullptr, *indexer_ = nullptr;
   QComboBox *device_ = nullptr, *dtype_ = nullptr;
   QSpinBox *repeats_ = nullptr, *max_new_tokens_ = nullptr;

@@ -12,6 +12,7 @@
 #include <QSpinBox>
 #include <QStandardPaths>
 #include <QTabWidget>
+#include <QVBoxLayout>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -70,6 +71,11 @@ std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& recor
   try {
     protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
     spec.budgets = {{BudgetKind::tokens, static_cast<double>(tokens)}};
+    if (spec.methods.empty()) {  // what ran by default there, whatever would here
+      for (const record::MethodSummary& method : record.methods())
+        if (std::find(spec.methods.begin(), spec.methods.end(), method.name) == spec.methods.end())
+          spec.methods.push_back(method.name);
+    }
     spec.out = new_record_path().toStdString();
     return spec;
   } catch (const std::exception&) {
@@ -92,11 +98,8 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   seed_->setValue(static_cast<int>(std::min<std::uint64_t>(spec.seed, 1000000000)));
   prompt_tabs_->setCurrentIndex(spec.prompt ? 0 : spec.prompt_file ? 1 : 2);
   chat_->setChecked(spec.chat);
-  for (QCheckBox* check : methods_) {
-    const std::string name = check->property("method").toString().toStdString();
-    check->setChecked(std::find(spec.methods.begin(), spec.methods.end(), name) != spec.methods.end() ||
-                      (spec.methods.empty() && (name == "dense" || name == "oracle")));
-  }
+  wanted_methods_ = spec.methods;
+  methods_chosen_ = !spec.methods.empty();
   QStringList budgets;
   for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
   budgets_->setText(budgets.join(", "));
@@ -109,8 +112,45 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   device_->setCurrentIndex(device_->count() - 1);
   dtype_->setCurrentIndex(std::max(dtype_->findData(QString::fromStdString(spec.dtype)), 0));
   repeats_->setValue(spec.repeats);
-  max_new_tokens_->setValue(spec.max_new_tokens);
+  max_new_tokens_->setValue(static_cast<int>(spec.max_new_tokens.value_or(-1)));
   out_->setText(QString::fromStdString(spec.out.value_or("")));
+}
+
+void NewRunDialog::list_methods() {
+  for (const MethodBox& method : methods_) delete method.check;
+  methods_.clear();
+  const auto wanted = [this](const std::string& name) {
+    return std::find(wanted_methods_.begin(), wanted_methods_.end(), name) != wanted_methods_.end();
+  };
+  const auto add = [this](const protocol::MethodInfo& info, const std::string& name, const QString& label, bool on) {
+    auto* check = new QCheckBox(label, method_list_->parentWidget());
+    check->setObjectName(QString::fromStdString("method_" + name));
+    check->setToolTip(QString::fromStdString(info.definition));
+    check->setChecked(on || (with_index_ && info.needs_index));
+    method_list_->addWidget(check);
+    methods_.push_back({check, name, info.needs_index});
+    connect(check, &QCheckBox::toggled, this, &NewRunDialog::edited);
+  };
+  std::vector<std::string> unknown = wanted_methods_;  // ticked all the same: the engine refuses them by name
+  for (const protocol::MethodInfo& info : engine_.hello().methods) {
+    std::erase_if(unknown, [&](const std::string& name) { return name.substr(0, name.find(':')) == info.name; });
+    const QString title = QString::fromStdString(info.title);
+    add(info, info.name, title, methods_chosen_ ? wanted(info.name) : info.is_default);
+    for (const std::string& name : wanted_methods_) {
+      if (!name.starts_with(info.name + ":")) continue;
+      const std::string parameters = name.substr(info.name.size() + 1);
+      add(info, name, tr("%1 (%2)").arg(title, QString::fromStdString(parameters)), true);
+    }
+  }
+  for (const std::string& name : unknown) add({}, name, QString::fromStdString(name), true);
+  with_index_ = false;
+}
+
+std::vector<std::string> NewRunDialog::ticked_methods() const {
+  std::vector<std::string> names;
+  for (const MethodBox& method : methods_)
+    if (method.check->isChecked()) names.push_back(method.name);
+  return names;
 }
 
 protocol::RunSpec NewRunDialog::spec() const {
@@ -140,11 +180,8 @@ protocol::RunSpec NewRunDialog::spec() const {
   }
   spec.seed = static_cast<std::uint64_t>(seed_->value());
   spec.chat = chat_->isChecked();
-  spec.methods.clear();
-  for (const QCheckBox* check : methods_) {
-    if (check->isChecked()) spec.methods.push_back(check->property("method").toString().toStdString());
-  }
-  if (spec.methods.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
+  spec.methods = methods_.empty() ? wanted_methods_ : ticked_methods();
+  if (spec.methods.empty() && !methods_.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
   spec.budgets.clear();
   for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
   spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
@@ -156,7 +193,8 @@ protocol::RunSpec NewRunDialog::spec() const {
   spec.device = device_->currentData().toString().toStdString();
   spec.dtype = dtype_->currentData().toString().toStdString();
   spec.repeats = repeats_->value();
-  spec.max_new_tokens = max_new_tokens_->value();
+  spec.max_new_tokens.reset();
+  if (max_new_tokens_->value() >= 0) spec.max_new_tokens = max_new_tokens_->value();
   if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());
   spec.out = out_->text().trimmed().toStdString();
   protocol::validate(spec);

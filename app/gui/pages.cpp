@@ -4,12 +4,12 @@
 #include <QCoreApplication>
 #include <QWidget>
 
-#include "views/attention_page.h"
-#include "views/budget_page.h"
-#include "views/compare_page.h"
-#include "views/overview_page.h"
-#include "views/prompt_panel.h"
-#include "views/timing_page.h"
+#include "views/map/attention_page.h"
+#include "views/budget/budget_page.h"
+#include "views/compare/compare_page.h"
+#include "views/overview/overview_page.h"
+#include "views/prompt/prompt_panel.h"
+#include "views/timing/timing_page.h"
 
 namespace headroom::gui {
 namespace {
@@ -55,7 +55,7 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
       [selection, go = wanted.show_page, pages](int layer, int head) {
         selection->change([&](views::ViewState& state) {
           const auto record = state.current >= 0 ? state.runs[static_cast<std::size_t>(state.current)] : nullptr;
-          const bool mean = !record || head >= record->meta().num_q_heads;
+          const bool mean = !record || head >= record->meta().max_q_heads();
           state.layer = layer;
           state.head = mean ? record::HeadSelector{} : record::HeadSelector{record::HeadSelector::Kind::head, head};
         });

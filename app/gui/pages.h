@@ -6,9 +6,9 @@
 #include <QVector>
 #include <functional>
 
-#include "views/exportable.h"
-#include "views/selection.h"
-#include "views/tile_provider.h"
+#include "views/common/exportable.h"
+#include "views/common/selection.h"
+#include "views/map/tile_provider.h"
 
 class QWidget;
 

@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "base/error.h"
-#include "views/opening.h"
+#include "views/common/opening.h"
 
 namespace headroom::gui {
 namespace {

@@ -5,7 +5,7 @@
 #include <QObject>
 #include <QThreadPool>
 
-#include "views/selection.h"
+#include "views/common/selection.h"
 
 namespace headroom::gui {
 

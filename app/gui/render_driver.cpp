@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "gui/exporter.h"
 #include "gui/main_window.h"
-#include "views/inspector_dock.h"
-#include "views/opening.h"
+#include "views/docks/inspector_dock.h"
+#include "views/common/opening.h"
 
 namespace headroom::gui {
 namespace {
@@ -190,13 +190,15 @@ int export_view(const CommandLine& line) {
     studio.open(line.records.first());
     MainWindow& window = studio.window();
     const record::RunMeta& meta = window.selection().record()->meta();
-    if (line.layer && (*line.layer < 0 || *line.layer >= meta.num_layers)) {
-      throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers - 1),
+    if (line.layer && !meta.has_layer(*line.layer)) {
+      throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers() - 1),
                         std::to_string(*line.layer));
     }
-    if (line.head && (*line.head < 0 || *line.head >= meta.num_q_heads)) {
-      throw input_error("--head", "no such head", "0 to " + std::to_string(meta.num_q_heads - 1),
-                        std::to_string(*line.head));
+    const int layer = line.layer.value_or(window.selection().state().layer);
+    const std::int64_t heads = meta.has_layer(layer) ? meta.layer(layer).num_q_heads : 0;
+    if (line.head && (*line.head < 0 || *line.head >= heads)) {
+      throw input_error("--head", "layer " + std::to_string(layer) + " has no such head",
+                        "0 to " + std::to_string(heads - 1), std::to_string(*line.head));
     }
     window.selection().change([&](views::ViewState& state) {
       if (line.layer) state.layer = *line.layer;

@@ -7,7 +7,7 @@
 #include <QStringList>
 #include <optional>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 

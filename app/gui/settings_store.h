@@ -9,7 +9,7 @@
 #include <functional>
 #include <vector>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 

@@ -9,7 +9,7 @@
 
 #include "base/paths.h"
 #include "gui/command_palette.h"
-#include "views/inspector_dock.h"
+#include "views/docks/inspector_dock.h"
 
 namespace headroom::gui {
 

@@ -7,7 +7,7 @@
 #include <QStringList>
 #include <QVector>
 
-#include "views/selection.h"
+#include "views/common/selection.h"
 
 class QWidget;
 

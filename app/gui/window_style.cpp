@@ -5,7 +5,7 @@
 #include <QStyleFactory>
 #include <QStyleOption>
 
-#include "views/theme.h"
+#include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {

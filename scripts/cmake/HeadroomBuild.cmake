@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiler settings and the helper functions that every layer uses to declare itself.
 option(HEADROOM_BUILD_TESTS "Build the tests" ON)
-option(HEADROOM_CUDA "Build the CUDA module where nvcc or a CUDA LibTorch is found" ON)
+option(HEADROOM_CUDA "Open GPUs at run time, through the CUDA half beside LibTorch; OFF: the CPU alone" ON)
 option(HEADROOM_GUI "Build the window where Qt 6 and QCustomPlot are found" ON)
 option(HEADROOM_SANITIZE "Build with the address and undefined-behaviour sanitizers" OFF)
 
@@ -36,11 +36,18 @@ add_library(headroom_warnings INTERFACE)
 target_compile_options(headroom_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2>)
 
-# headroom_layer(NAME LINKS targets...): a static library from every .cpp of the calling folder, known as headroom::NAME.
+# headroom_layer(NAME LINKS targets... [FOLDERS folders...]): a static library from every .cpp of the calling folder and
+# of the named folders in it, known as headroom::NAME.
 function(headroom_layer name)
-  cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
-  file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
+  cmake_parse_arguments(ARG "" "" "LINKS;FOLDERS" ${ARGN})
+  set(patterns "${CMAKE_CURRENT_SOURCE_DIR}/*")
+  foreach(folder IN LISTS ARG_FOLDERS)
+    list(APPEND patterns "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*")
+  endforeach()
+  list(TRANSFORM patterns APPEND ".cpp" OUTPUT_VARIABLE source_patterns)
+  list(TRANSFORM patterns APPEND ".h" OUTPUT_VARIABLE header_patterns)
+  file(GLOB sources CONFIGURE_DEPENDS ${source_patterns})
+  file(GLOB headers CONFIGURE_DEPENDS ${header_patterns})
   set(target "headroom_${name}")
   if(sources)
     add_library(${target} STATIC ${sources} ${headers})
@@ -53,10 +60,11 @@ function(headroom_layer name)
 endfunction()
 
 # A program that skipped something and failed nothing counts as skipped: CTest lets a match hide a failure.
-# headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder.
+# headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder
+# or of FOLDER (with its slash) in it.
 function(headroom_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "LINKS;LABELS" ${ARGN})
-  add_executable(${name} ${name}.cpp)
+  cmake_parse_arguments(ARG "" "TIMEOUT;FOLDER" "LINKS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_FOLDER}${name}.cpp)
   set_target_properties(${name} PROPERTIES AUTOMOC ON RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   target_link_libraries(${name} PRIVATE headroom_options headroom_warnings ${ARG_LINKS} Qt6::Test)
   target_compile_definitions(${name} PRIVATE
@@ -68,4 +76,17 @@ function(headroom_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
     SKIP_REGULAR_EXPRESSION "Totals: [0-9]+ passed, 0 failed, [1-9][0-9]* skipped"
     ENVIRONMENT "QT_QPA_PLATFORM=offscreen;OMP_WAIT_POLICY=PASSIVE;ASAN_OPTIONS=detect_leaks=0")
+endfunction()
+
+# headroom_tests(FOLDERS folders... LINKS targets... [LABELS labels...] [TIMEOUT s]): a headroom_test for each test_*.cpp of
+# those folders.
+function(headroom_tests)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "FOLDERS;LINKS;LABELS" ${ARGN})
+  foreach(folder IN LISTS ARG_FOLDERS)
+    file(GLOB tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/test_*.cpp")
+    foreach(file IN LISTS tests)
+      get_filename_component(name "${file}" NAME_WE)
+      headroom_test(${name} FOLDER "${folder}/" LINKS ${ARG_LINKS} LABELS ${ARG_LABELS} TIMEOUT ${ARG_TIMEOUT})
+    endforeach()
+  endforeach()
 endfunction()

@@ -61,6 +61,32 @@ class TestBenchCommand : public QObject {
     QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
   }
 
+  // The same words as `run` has for it.
+  void an_indexer_of_another_model_is_refused() {
+    const QString file =
+        QStringLiteral(HEADROOM_SOURCE_DIR "/sample_data/indexers/smollm2-135m-instruct-d128.safetensors");
+    QByteArray output, errors, run_errors;
+    QCOMPARE(headroom({"--lengths", "64", "--methods", "indexer", "--indexer", file}, output, errors), 3);
+    QVERIFY2(errors.contains("belongs to another model") && errors.contains("headroom distill"), errors.constData());
+    QProcess run;
+    run.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"),
+              {"run", model_, "--prompt", "x", "--methods", "indexer", "--indexer", file, "--device", "cpu"});
+    QVERIFY(run.waitForFinished(60000));
+    QCOMPARE(run.exitCode(), 3);
+    QCOMPARE(run.readAllStandardError(), errors);
+  }
+
+  void what_does_not_fit_is_refused_before_the_work() {
+    QProcess process;
+    process.start("sh", {"-c",
+                         "ulimit -v 4000000; exec \"$0\" bench --config qwen3-8b-4-layers --random-init --lengths "
+                         "65536 --device cpu --dtype f32",
+                         QStringLiteral(HEADROOM_BINARY_DIR "/headroom")});
+    QVERIFY(process.waitForFinished(60000));
+    const QByteArray errors = process.readAllStandardError();
+    QVERIFY2(process.exitCode() == 4 && errors.contains("does not fit into the memory"), errors.constData());
+  }
+
   void refusals_data() {
     QTest::addColumn<QStringList>("arguments");
     QTest::addColumn<int>("code");

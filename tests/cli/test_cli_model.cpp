@@ -94,6 +94,27 @@ class TestCliModel : public QObject {
     QVERIFY(text.code == 0 && text.out.contains(QFileInfo(model_).completeBaseName().toUtf8()));
   }
 
+  void distill_says_what_runs_and_what_came_of_it() {
+    const QStringList small = {"distill",         model_, "--steps",     "1",
+                               "--length",        "64",   "--index-dim", "8",
+                               "--eval-every",    "1",    "--held-out",  "1",
+                               "--recall-budget", "16,4", "--out",       folder_.filePath("i.safetensors")};
+    qputenv("CUDA_VISIBLE_DEVICES", "-1");
+    const Answer table = headroom(small);
+    const Answer json = headroom(small + QStringList{"--json"});
+    const Answer missing = headroom(small + QStringList{"--device", "cuda"});
+    qunsetenv("CUDA_VISIBLE_DEVICES");
+    QVERIFY2(table.code == 0, table.err);
+    QVERIFY2(table.err.contains("running on the CPU"), table.err);  // no GPU was asked for, none is used: it says why
+    for (const char* word : {"recall@16", "recall@4", "captured@16", "oracle@4", "mean", "needle prompts"})
+      QVERIFY2(table.out.contains(word), table.out);
+    QCOMPARE(json.code, 0);
+    QCOMPARE(json.json()["needles"].toObject()["layers"].toArray().size(), 2);
+    QVERIFY(json.json()["text"].isNull());
+    QCOMPARE(missing.code, 4);
+    QVERIFY2(missing.out.isEmpty() && missing.err.count('\n') == 1, missing.err);
+  }
+
   void commands_that_are_none() {
     for (const char* name : {"sweep", "merge", "nonsense"}) {
       const Answer answer = headroom({name, "a.h5", "--out", "b.h5"});

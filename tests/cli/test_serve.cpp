@@ -19,9 +19,10 @@ namespace {
 /// The window's side. Everything the engine writes to standard output must be framed messages.
 class Peer {
  public:
-  explicit Peer(const QString& folder) {
+  explicit Peer(const QString& folder, const QString& device = "cpu", const QStringList& environment = {}) {
     process.setProcessChannelMode(QProcess::SeparateChannels);
-    process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), {"serve", "--device", "cpu", "--folder", folder});
+    process.setEnvironment(QProcess::systemEnvironment() + environment);
+    process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), {"serve", "--device", device, "--folder", folder});
   }
   ~Peer() {
     process.closeWriteChannel();
@@ -196,6 +197,62 @@ class TestServe : public QObject {
     QVERIFY(fetched == whole);
   }
 
+  // The weights are loaded after the first run: they are not counted again, and the run is taken.
+  void a_second_run_counts_no_weights() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto needed = [&] {
+      return preflight_from_json(peer.ask(method::run_preflight, to_json(RunStartParams{spec_}))["result"])
+          .memory_needed;
+    };
+    const auto before = needed();
+    const auto job = peer.ask(method::run_start, to_json(RunStartParams{spec_}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_done, job).is_null());
+    const auto bytes = QFileInfo(QString::fromStdString(spec_.model)).size();
+    QVERIFY(before - needed() > bytes / 4);
+  }
+
+  void the_dialog_measures_nothing_while_a_job_runs() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto asked = [&](RunSpec spec) {
+      return preflight_from_json(peer.ask(method::run_preflight, to_json(RunStartParams{spec}))["result"]);
+    };
+    const auto job =
+        peer.ask(method::run_start, to_json(RunStartParams{endless()}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_progress, job).is_null());
+    auto other = spec_;
+    other.dtype = "bf16";  // whose rate is not known where the job's is fp32, or the other way round
+    auto same = spec_;
+    same.dtype = "f32";
+    const double seconds[] = {asked(other).seconds, asked(same).seconds};
+    QVERIFY((seconds[0] == 0) != (seconds[1] == 0));
+    peer.ask(method::job_cancel, to_json(JobCancelParams{job}));
+    QVERIFY(!peer.notification(method::job_cancelled, job, 10000).is_null());
+    QVERIFY(asked(other).seconds > 0 && asked(same).seconds > 0);
+  }
+
+  // No GPU can be seen: "auto" says why it is the CPU, in the greeting and for each job; "cpu" has nothing to say.
+  void the_note_about_the_device_reaches_the_window() {
+    auto spec = spec_;
+    spec.device = "auto";
+    for (const bool asked_for_cpu : {false, true}) {
+      Peer peer(folder_.path(), asked_for_cpu ? "cpu" : "auto", {"CUDA_VISIBLE_DEVICES="});
+      const auto hello =
+          initialize_result_from_json(peer.ask(method::initialize, to_json(InitializeParams{}))["result"]);
+      QCOMPARE(hello.device_note.empty(), asked_for_cpu);
+      const auto job = peer.ask(method::run_start, to_json(RunStartParams{spec}))["result"]["job"].get<std::int64_t>();
+      QVERIFY(!peer.notification(method::job_done, job).is_null());
+      const auto notice = peer.notification(method::job_notice, job, 200);
+      if (asked_for_cpu) {
+        QVERIFY(notice.is_null());
+      } else {
+        QCOMPARE(job_notice_from_json(notice["params"]).text, hello.device_note);
+        QVERIFY(hello.device_note.find("running on the CPU") != std::string::npos);
+      }
+    }
+  }
+
   void files_stay_inside_the_given_folders() {
     QDir(folder_.path()).mkdir("sub");
     QFile::link("/etc", folder_.filePath("out"));
@@ -274,6 +331,24 @@ class TestServe : public QObject {
     QCOMPARE(error["code"], 3);
     QVERIFY(error["message"].get<std::string>().find("headroom distill") != std::string::npos);
     QCOMPARE(peer.ask(method::run_start, json::object())["error"]["code"], 3);
+  }
+
+  void a_distillation_says_which_device_it_got() {
+    Peer peer(folder_.path(), "auto", {"CUDA_VISIBLE_DEVICES="});
+    peer.initialize();
+    json spec = {{"model", spec_.model}, {"out", path("i.safetensors")},
+                 {"steps", 1},           {"length", 64},
+                 {"index_dim", 8},       {"held_out", 1},
+                 {"device", "auto"}};
+    const auto started = peer.ask(method::distill_start, {{"spec", spec}})["result"];
+    QVERIFY(started["device"].get<std::string>().starts_with("CPU"));
+    const auto job = started["job"].get<std::int64_t>();
+    const auto done = job_done_from_json(peer.notification(method::job_done, job)["params"]);
+    const auto notice = job_notice_from_json(peer.notification(method::job_notice, job)["params"]);
+    QVERIFY(notice.text.find("running on the CPU") != std::string::npos);
+    QCOMPARE(done.result["held_out"]["layers"].size(), std::size_t{3});
+    spec["device"] = "cuda";
+    QCOMPARE(peer.ask(method::distill_start, {{"spec", spec}})["error"]["code"], 4);
   }
 
   void garbage_in_a_frame_is_answered_and_survived() {

@@ -63,6 +63,7 @@ bool work(Job& job) {
     if (mode() == "garbage") write_all(std::string("\x01\x02 not a header {\"id\":1}\r\n\r\n", 28));
     record::MethodSummary summary;
     summary.id = summary.name = "dense";
+    summary.role = MethodRole::dense;
     summary.ttft = {120, 118, 125, 3};
     notify(method::job_partial, to_json(JobPartial{1, summary}));
   }
@@ -79,6 +80,10 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     hello.engine_version = "0.0-fake";
     hello.devices = {{"cpu", "2 cores: Fake CPU", 8'000'000'000, 4'000'000'000}};
     hello.models = {{"smollm2", "/nowhere/smollm2.gguf"}};
+    hello.methods = {{"dense", "Dense", "The unmodified model.", false, true},
+                     {"oracle", "Oracle", "The k keys of the largest mass.", false, true},
+                     {"indexer", "Indexer", "The k keys of the largest learned score.", true, true},
+                     {"newcomer", "Newcomer", "A method that the window has never heard of.", false, false}};
     if (mode() == "mismatch") {
       hello.protocol = 99;
       hello.mismatch = "run scripts/run to build both from one source";

@@ -18,9 +18,9 @@
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "support/synthetic_record.h"
-#include "views/banner_bar.h"
-#include "views/jobs_dock.h"
-#include "views/theme.h"
+#include "views/common/banner_bar.h"
+#include "views/docks/jobs_dock.h"
+#include "views/common/theme.h"
 
 using namespace headroom;
 using namespace headroom::gui;

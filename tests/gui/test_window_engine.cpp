@@ -17,7 +17,7 @@
 #include "gui/new_run_dialog.h"
 #include "support/synthetic_record.h"
 #include "support/tiny_model.h"
-#include "views/banner_bar.h"
+#include "views/common/banner_bar.h"
 
 using namespace headroom;
 using namespace headroom::gui;
