@@ -92,32 +92,40 @@ def check_layer(group, layer, summary, captured, recalls, rows, length, spec):
         check((np.abs(thumbnails["max"][()] - most) <= 2.0**-8 * most + 1e-6).all(), f"{where}: thumbnail of maxima")
     if "supports" not in group:
         return 0
-    bits = {}
+    shared = summary["scope"] == "layer"
+    bits = {}  # [groups, L, L]
     for kind in ("support", "target", "wasted"):
         packed = group[f"supports/{kind}"]
-        raw = packed[()]
-        check(hashlib.sha256(raw.tobytes()).hexdigest() == packed.attrs["sha256"].decode(), f"{where}: checksum of {kind}")
-        bits[kind] = np.unpackbits(raw, axis=1, bitorder="little")[:, :length].astype(bool)
+        raw = packed[()][None] if shared else packed[()]
+        for g, one in enumerate(raw):
+            stated = packed.attrs["sha256" if shared else f"sha256_{g}"].decode()
+            check(hashlib.sha256(one.tobytes()).hexdigest() == stated, f"{where}: checksum of {kind}")
+        bits[kind] = np.unpackbits(raw, axis=2, bitorder="little")[:, :, :length].astype(bool)
+    groups = {"layer": 1, "kv_head": len(stream["k"]), "q_head": len(p)}[summary["scope"]]
+    check(len(bits["support"]) == groups, f"{where}: {len(bits['support'])} supports, not {groups}")
+    masses = p.reshape(groups, len(p) // groups, *p.shape[1:]).mean(1)  # of each group's heads
     budget, plain = summary["budget_tokens"], summary["granularity"] == 1
     for i, t in enumerate(rows):
-        if budget and plain:
-            same_but_for_ties(bits["target"][t], mass[i, : t + 1], budget, OWN_KEY, f"{where}, row {t}: target")
-            if summary["name"] == "oracle":
-                same_but_for_ties(bits["support"][t], mass[i, : t + 1], budget, spec, f"{where}, row {t}: support")
+        for g in range(groups) if budget and plain else ():
+            row = masses[g, i, : t + 1]
+            same_but_for_ties(bits["target"][g, t], row, budget, OWN_KEY, f"{where}, row {t}: target")
+            if (summary["role"], summary["score"]) == ("reference", "mass"):
+                same_but_for_ties(bits["support"][g, t], row, budget, spec, f"{where}, row {t}: support")
     if whole:
         long = rows >= budget if budget else np.ones(length, bool)
-        kept = (mass * bits["support"]).sum(1)
-        check(not bits["support"][~np.tri(length, dtype=bool)].any(), f"{where}: keys behind the query")
+        kept = (masses * bits["support"]).sum(2).mean(0)
+        check(not bits["support"][:, ~np.tri(length, dtype=bool)].any(), f"{where}: keys behind the query")
         if budget and plain and long.any():
             stated = captured[layer]
             differs = abs(kept[long].mean() - stated)
             check(differs < STORED, f"{where}: captured mass {kept[long].mean():.6f}, the record says {stated:.6f}")
         if budget and len(recalls) and long.any():
-            hits = (bits["support"] & bits["target"]).sum(1) / np.maximum(bits["target"].sum(1), 1)
+            hits = ((bits["support"] & bits["target"]).sum(2) / np.maximum(bits["target"].sum(2), 1)).mean(0)
             stated = recalls[layer]
             check(abs(hits[long].mean() - stated) < STORED, f"{where}: recall {hits[long].mean():.6f}, not {stated:.6f}")
-        frequency = bits["support"].sum(0) / (length - np.arange(length))
-        check(np.abs(frequency - group["selection_frequency"][()]).max() < STORED, f"{where}: selection frequency")
+        frequency = bits["support"].sum(1) / (length - np.arange(length))
+        stated = group["selection_frequency"][()]
+        check(np.abs(frequency - (stated[None] if shared else stated)).max() < STORED, f"{where}: selection frequency")
     return len(rows)
 
 
@@ -156,7 +164,7 @@ def main():
             script.write(code)
             script.flush()
             done = subprocess.run([sys.executable, script.name, arguments.record], capture_output=True, text=True)
-        check(done.returncode == 0 and meta["model_name"] in done.stdout, f"the example fails: {done.stderr.strip()}")
+        check(done.returncode == 0 and meta["model"] in done.stdout, f"the example fails: {done.stderr.strip()}")
     for problem in problems[:20]:
         print(problem)
     print(f"{layers} streams and {supports} rows of supports checked, {len(problems)} differ")

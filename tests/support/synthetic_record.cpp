@@ -18,13 +18,14 @@ using namespace record;
 
 constexpr std::int64_t thumbnail_size = 128;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr float missing = std::numeric_limits<float>::quiet_NaN();
 
 struct LayerResult {
   std::vector<float> statistics, curves, received, frequency;
   std::vector<Thumbnail> thumbnails;
-  SupportBitmap support, target, wasted;
+  std::vector<SupportBitmap> support, target, wasted;  ///< one a head group
   double captured_mean = 1, captured_min = 1, recall = nan, recall_95 = nan;
-  std::int64_t attended = 0;
+  double attended = 0;  ///< pairs, mean over the groups
 };
 
 std::vector<std::int64_t> log_budgets(std::int64_t length) {
@@ -40,6 +41,12 @@ std::int64_t budget_of(const std::string& method) {
   std::int64_t k = 0;
   std::from_chars(method.data() + at + 2, method.data() + method.size(), k);
   return k;
+}
+
+SupportScope scope_of(const std::string& method) {
+  return method.starts_with("kv_")     ? SupportScope::kv_head
+         : method.starts_with("head_") ? SupportScope::q_head
+                                       : SupportScope::layer;
 }
 
 /// p(t, 0 … t) of one head.
@@ -85,9 +92,14 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
   r.thumbnails.assign(static_cast<std::size_t>(heads), empty);
   std::vector<std::vector<std::vector<float>>> captured(static_cast<std::size_t>(heads),
                                                         std::vector<std::vector<float>>(budgets.size()));
+  const SupportScope scope = scope_of(method);
+  const std::int64_t groups = num_support_groups(scope, s.num_q_heads, s.num_kv_heads);
+  const auto group_of = [&](std::int64_t head) { return support_group(scope, head, s.num_q_heads, s.num_kv_heads); };
+  const double share_of_group = 1 / static_cast<double>(groups);
   if (k > 0) {
-    r.support = r.target = r.wasted = SupportBitmap(length);
-    r.frequency.assign(static_cast<std::size_t>(length), 0);
+    r.support.assign(static_cast<std::size_t>(groups), SupportBitmap(length));
+    r.target = r.wasted = r.support;
+    r.frequency.assign(static_cast<std::size_t>(groups * length), 0);
     r.captured_mean = r.recall = r.recall_95 = 0;
   }
   std::mt19937_64 engine(seed);
@@ -95,65 +107,76 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
   for (std::int64_t t = 0; t < length; ++t) {
     std::vector<std::vector<float>> p;
     std::vector<float> m(static_cast<std::size_t>(t + 1), 0);
+    std::vector<std::vector<float>> masses(static_cast<std::size_t>(groups), m);  // mean p over a group's heads
     for (std::int64_t head = 0; head + 1 < heads; ++head) {
       p.push_back(row_of(s, head, t));
-      for (std::size_t i = 0; i < m.size(); ++i) m[i] += p.back()[i] / static_cast<float>(heads - 1);
+      std::vector<float>& mass = masses[static_cast<std::size_t>(group_of(head))];
+      for (std::size_t i = 0; i < m.size(); ++i) {
+        m[i] += p.back()[i] / static_cast<float>(heads - 1);
+        mass[i] += p.back()[i] * static_cast<float>(groups) / static_cast<float>(heads - 1);
+      }
     }
     p.push_back(m);
     const std::vector<std::int32_t> order = by_score(m);
     const std::int64_t history = t + 1;
-    if (k > 0) {
-      std::vector<std::int32_t> chosen = order;
+    const bool counts = k > 0 && history > k;
+    long_rows += counts;
+    double captured_in_row = 0;
+    for (std::int64_t group = 0; k > 0 && group < groups; ++group) {
+      const auto at = static_cast<std::size_t>(group);
+      const std::vector<float>& mass = masses[at];
+      SupportBitmap &support = r.support[at], &target = r.target[at];
+      const std::vector<std::int32_t> best = by_score(mass);
+      std::vector<std::int32_t> chosen = best;
       if (!method.starts_with("oracle")) {
         std::vector<float> guess(m.size());
         for (std::size_t i = 0; i < m.size(); ++i)
-          guess[i] =
-              std::log(m[i] + 1e-9f) + 1.2f * static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-53 - 0.5);
+          guess[i] = std::log(mass[i] + 1e-9f) +
+                     1.2f * static_cast<float>(static_cast<double>(engine() >> 11) * 0x1p-53 - 0.5);
         chosen = by_score(guess);
       }
       for (std::int64_t i = 0; i < std::min(k, history); ++i) {
-        r.support.set(t, chosen[static_cast<std::size_t>(i)]);
-        r.target.set(t, order[static_cast<std::size_t>(i)]);
+        support.set(t, chosen[static_cast<std::size_t>(i)]);
+        target.set(t, best[static_cast<std::size_t>(i)]);
       }
-      r.support.set(t, t);  // a query always sees itself
+      support.set(t, t);  // a query always sees itself
+      double captured_by_group = 0;
       for (std::int64_t key = 0; key < history; ++key) {
-        const bool in = r.support.test(t, key);
-        r.attended += in;
-        r.frequency[static_cast<std::size_t>(key)] += in ? 1.0f / static_cast<float>(length - key) : 0;
-        if (in && !r.target.test(t, key) && m[static_cast<std::size_t>(key)] < 0.1f / static_cast<float>(history))
-          r.wasted.set(t, key);
+        const bool in = support.test(t, key);
+        const float value = mass[static_cast<std::size_t>(key)];
+        r.attended += in ? share_of_group : 0;
+        r.frequency[static_cast<std::size_t>(group * length + key)] += in ? 1.0f / static_cast<float>(length - key) : 0;
+        if (in && !target.test(t, key) && value < 0.1f / static_cast<float>(history)) r.wasted[at].set(t, key);
+        captured_by_group += in ? value : 0;
       }
-    } else {
-      r.attended += history;
-    }
-    const bool counts = k > 0 && history > k;
-    long_rows += counts;
-    if (counts) {
-      double mass = 0;
+      if (!counts) continue;
       std::int64_t hit = 0, hit_95 = 0;
-      const std::int64_t enough = std::min(keys_for(m, 0.95), k);
+      const std::int64_t enough = std::min(keys_for(mass, 0.95), k);
       for (std::int64_t i = 0; i < k; ++i) {
-        const bool in = r.support.test(t, order[static_cast<std::size_t>(i)]);
+        const bool in = support.test(t, best[static_cast<std::size_t>(i)]);
         hit += in;
         hit_95 += in && i < enough;
       }
-      for (std::int64_t key = 0; key < history; ++key)
-        mass += r.support.test(t, key) ? m[static_cast<std::size_t>(key)] : 0;
-      r.captured_mean += mass;
-      r.captured_min = std::min(r.captured_min, mass);
-      r.recall += static_cast<double>(hit) / static_cast<double>(k);
-      r.recall_95 += static_cast<double>(hit_95) / static_cast<double>(enough);
+      captured_in_row += captured_by_group * share_of_group;
+      r.recall += share_of_group * static_cast<double>(hit) / static_cast<double>(k);
+      r.recall_95 += share_of_group * static_cast<double>(hit_95) / static_cast<double>(enough);
+    }
+    if (k == 0) r.attended += static_cast<double>(history);
+    if (counts) {
+      r.captured_mean += captured_in_row;
+      r.captured_min = std::min(r.captured_min, captured_in_row);
     }
     for (std::int64_t head = 0; head < heads; ++head) {
       const std::vector<float>& row = p[static_cast<std::size_t>(head)];
       float* statistic = r.statistics.data() + head * 8;
-      double entropy = 0, sink = 0, local = 0, inside = 0;
+      const bool is_mean = head + 1 == heads;
+      double entropy = 0, sink = 0, local = 0, inside = is_mean ? captured_in_row : 0;
       for (std::int64_t key = 0; key < history; ++key) {
         const float value = row[static_cast<std::size_t>(key)];
         entropy -= value > 0 ? value * std::log(value) : 0;
         sink += key < 4 ? value : 0;
         local += key > t - 64 ? value : 0;
-        inside += counts && r.support.test(t, key) ? value : 0;
+        inside += counts && !is_mean && r.support[static_cast<std::size_t>(group_of(head))].test(t, key) ? value : 0;
         r.received[static_cast<std::size_t>(head * length + key)] += value / static_cast<float>(length - key);
         Thumbnail& thumb = r.thumbnails[static_cast<std::size_t>(head)];
         const auto cell = static_cast<std::size_t>(t / thumb.cell * thumbnail_size + key / thumb.cell);
@@ -210,10 +233,31 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
   return r;
 }
 
+/// What a registry of policies would say of the method.
+void describe(MethodSummary& s) {
+  s.title = s.name == "dense"       ? "Dense"
+            : s.name == "oracle"    ? "Oracle"
+            : s.name == "indexer"   ? "Indexer"
+            : s.name == "kv_topk"   ? "Top-k by KV head"
+            : s.name == "head_topk" ? "Top-k by head"
+                                    : s.name;
+  s.scope = scope_of(s.name);
+  s.role = s.name == "dense" ? MethodRole::dense : s.name == "oracle" ? MethodRole::reference : MethodRole::deployable;
+  s.score = s.name == "dense" ? ScoreKind::none : s.name == "indexer" ? ScoreKind::index : ScoreKind::mass;
+  s.look = s.name == "dense" ? 0 : s.name == "oracle" ? 1 : s.name == "indexer" ? 2 : s.name == "kv_topk" ? 5 : 6;
+  if (!s.is_dense()) s.parameters = {{"local", "1"}, {"sinks", "0"}};
+  s.fingerprint = s.is_dense() ? "00" : "5e76";
+}
+
 MethodSummary timed_summary(const SyntheticOptions& o, const std::string& method) {
   MethodSummary s;
   s.id = method;
   s.name = method.substr(0, method.find('-'));
+  describe(s);
+  if (const std::size_t at = method.find("-g1-"); at != std::string::npos) {
+    s.parameters["variant"] = method.substr(at + 4);
+    s.fingerprint = "5e77";
+  }
   const std::int64_t k = budget_of(method);
   if (k > 0) s.budget = Budget{BudgetKind::tokens, static_cast<double>(k)};
   s.budget_tokens = k;
@@ -227,7 +271,7 @@ MethodSummary timed_summary(const SyntheticOptions& o, const std::string& method
       const double value =
           i == 0 ? (layer == 0 ? base[0] : 0)
                  : base[i] * (1 + 0.04 * std::sin(2.0 * static_cast<double>(layer) + static_cast<double>(i)));
-      row[i] = o.sliding_layers.contains(static_cast<int>(layer)) && (i == 2 || i == 3) ? 0 : value;
+      row[i] = !synthetic_layer(o, static_cast<int>(layer)).is_full() && (i == 2 || i == 3) ? 0 : value;
       s.stages[i].median += row[i];
     }
     s.layer_stages.push_back(row);
@@ -261,13 +305,7 @@ RunMeta make_meta(const SyntheticOptions& o) {
   m.device = "CPU, 2 cores: synthetic";
   m.dtype = "f32";
   m.context = 8192;
-  m.num_layers = o.layers;
-  m.num_q_heads = o.num_q_heads;
-  m.num_kv_heads = o.num_kv_heads;
-  m.head_dim = o.head_dim;
-  for (int layer = 0; layer < o.layers; ++layer)
-    m.layer_kinds.push_back(o.sliding_layers.contains(layer) ? "sliding" : "full");
-  m.scale = 1 / std::sqrt(static_cast<double>(o.head_dim));
+  for (int layer = 0; layer < o.layers; ++layer) m.layers.push_back(synthetic_layer(o, layer));
   m.indexer_path = "synthetic-indexer.safetensors";
   m.indexer_sha256 = std::string(64, 'b');
   m.indexer_trained_length = 4096;
@@ -280,6 +318,15 @@ RunMeta make_meta(const SyntheticOptions& o) {
   return m;
 }
 
+/// Puts a layer's heads into the table of all layers: the mean in the last place, the others from the first on.
+void place_heads(const std::vector<float>& from, std::int64_t layer, std::int64_t heads, std::int64_t width,
+                 std::vector<float>& to) {
+  const auto part = static_cast<std::ptrdiff_t>(from.size()) / heads;
+  const auto row = to.begin() + layer * width * part;
+  std::copy(from.begin(), from.end() - part, row);
+  std::copy(from.end() - part, from.end(), row + (width - 1) * part);
+}
+
 }  // namespace
 
 void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& o) {
@@ -288,20 +335,20 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
   for (const std::string& method : o.methods) {
     MethodSummary summary = timed_summary(o, method);
     const bool dense = summary.budget_tokens == 0;
-    const std::int64_t heads = o.num_q_heads + 1;
+    const std::int64_t width = meta.max_q_heads() + 1;
     HeadStatistics statistics{{"entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass",
                                "captured_mass", "missed_mass"},
                               o.layers,
-                              heads,
-                              {}};
-    MassCurves curves{log_budgets(o.tokens), o.layers, heads, {}};
+                              width,
+                              std::vector<float>(static_cast<std::size_t>(o.layers * width * 8), missing)};
+    MassCurves curves{log_budgets(o.tokens), o.layers, width,
+                      std::vector<float>(static_cast<std::size_t>(o.layers * width * 3 * 64), missing)};
     double captured = 0, recall = 0, recall_95 = 0, attended = 0;
     std::int64_t full = 0;
     writer.write_summary(summary);
     for (int layer = 0; layer < o.layers; ++layer) {
-      if (o.sliding_layers.contains(layer)) {
-        statistics.values.insert(statistics.values.end(), static_cast<std::size_t>(heads * 8), static_cast<float>(nan));
-        curves.values.insert(curves.values.end(), static_cast<std::size_t>(heads * 3 * 64), static_cast<float>(nan));
+      const std::int64_t heads = meta.layer(layer).num_q_heads + 1;
+      if (!meta.is_full(layer)) {
         summary.captured_mass_per_layer.push_back(nan);
         if (!dense) summary.oracle_recall_per_layer.push_back(nan);
         if (!dense) summary.output_l2_per_layer.push_back(0.01 * layer);
@@ -311,12 +358,12 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
       whole.query_begin = 0;
       LayerStream stream = synthetic_stream(whole, method, layer);
       const LayerResult r = analyse(stream, method, o.seed * 100 + static_cast<std::uint64_t>(layer));
-      statistics.values.insert(statistics.values.end(), r.statistics.begin(), r.statistics.end());
-      curves.values.insert(curves.values.end(), r.curves.begin(), r.curves.end());
+      place_heads(r.statistics, layer, heads, width, statistics.values);
+      place_heads(r.curves, layer, heads, width, curves.values);
       summary.captured_mass_per_layer.push_back(r.captured_mean);
       summary.captured_mass_min = std::min(summary.captured_mass_min, r.captured_mean);
       captured += r.captured_mean;
-      attended += static_cast<double>(r.attended);
+      attended += r.attended;
       ++full;
       if (!dense) {
         summary.oracle_recall_per_layer.push_back(r.recall);

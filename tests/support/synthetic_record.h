@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,11 +18,13 @@ namespace headroom::test {
 struct SyntheticOptions {
   std::int64_t tokens = 600;
   std::int64_t layers = 6, num_q_heads = 6, num_kv_heads = 2, head_dim = 32;
-  /// Ids: "dense", "oracle-k<N>-g1", "indexer-k<N>-g1".
+  /// Ids: "dense", "oracle-k<N>-g1", "indexer-k<N>-g1", "kv_topk-k<N>-g1" (a support for each KV head),
+  /// "head_topk-k<N>-g1" (for each query head); anything may follow ("oracle-k<N>-g1-b") and is then a parameter.
   std::vector<std::string> methods = {"dense", "oracle-k64-g1", "indexer-k64-g1"};
-  std::set<int> sliding_layers = {};  ///< not full: no statistics, no streams
-  std::set<int> keep_layers = {};     ///< whole streams kept for these; empty: all full layers
-  std::int64_t query_begin = 0;       ///< first query row kept in streams
+  std::set<int> sliding_layers = {};                   ///< not full: no statistics, no streams
+  std::map<int, record::LayerMeta> other_layers = {};  ///< kind and sizes of layers that are not as said above
+  std::set<int> keep_layers = {};                      ///< whole streams kept for these; empty: all full layers
+  std::int64_t query_begin = 0;                        ///< first query row kept in streams
   std::uint64_t seed = 1;
   bool complete = true;
   bool float16 = true;  ///< q and k values that float16 holds exactly
@@ -30,6 +33,7 @@ struct SyntheticOptions {
 /// The same options give the same record but for its creation time.
 void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& options = {});
 
+record::LayerMeta synthetic_layer(const SyntheticOptions& options, int layer);
 /// The q, k and log-sum-exp of one layer of one method's stream, as written.
 record::LayerStream synthetic_stream(const SyntheticOptions& options, const std::string& method, int layer);
 /// English prose with several lines, a needle and some characters beyond ASCII, one of them split between two tokens.

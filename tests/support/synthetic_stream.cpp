@@ -107,17 +107,29 @@ record::TokenTable synthetic_tokens(std::int64_t tokens, std::uint64_t seed) {
   return table;
 }
 
+record::LayerMeta synthetic_layer(const SyntheticOptions& o, int layer) {
+  if (const auto other = o.other_layers.find(layer); other != o.other_layers.end()) return other->second;
+  const bool sliding = o.sliding_layers.contains(layer);
+  return {sliding ? "sliding" : "full",
+          o.num_q_heads,
+          o.num_kv_heads,
+          o.head_dim,
+          sliding ? 128 : 0,
+          1 / std::sqrt(static_cast<double>(o.head_dim))};
+}
+
 record::LayerStream synthetic_stream(const SyntheticOptions& o, const std::string& method, int layer) {
   record::LayerStream s;
   s.length = o.tokens;
   s.query_begin = o.query_begin;
-  s.num_q_heads = o.num_q_heads;
-  s.num_kv_heads = o.num_kv_heads;
-  s.head_dim = o.head_dim;
-  s.scale = 1 / std::sqrt(static_cast<double>(o.head_dim));
-  const std::int64_t rows = o.tokens - o.query_begin, d = o.head_dim, group = o.num_q_heads / o.num_kv_heads;
-  s.q.resize(static_cast<std::size_t>(o.num_q_heads * rows * d));
-  s.k.resize(static_cast<std::size_t>(o.num_kv_heads * o.tokens * d));
+  const record::LayerMeta sizes = synthetic_layer(o, layer);
+  s.num_q_heads = sizes.num_q_heads;
+  s.num_kv_heads = sizes.num_kv_heads;
+  s.head_dim = sizes.head_dim;
+  s.scale = sizes.scale;
+  const std::int64_t rows = o.tokens - o.query_begin, d = s.head_dim;
+  s.q.resize(static_cast<std::size_t>(s.num_q_heads * rows * d));
+  s.k.resize(static_cast<std::size_t>(s.num_kv_heads * o.tokens * d));
   // Features of a key: sink, stripe, a few waves that make a local band, noise. d is at least 8.
   const std::int64_t waves = std::min<std::int64_t>((d - 2) / 3, 6);
   const double drift = method == "dense" ? 0 : 0.05 * layer * (method.starts_with("oracle") ? 1 : 1.5);
@@ -129,7 +141,7 @@ record::LayerStream synthetic_stream(const SyntheticOptions& o, const std::strin
     stripe[static_cast<std::size_t>(i)] = true;
   const auto frequency = [&](std::int64_t wave) { return 1.5 / std::pow(2.2, static_cast<double>(wave)); };
   const double root = std::sqrt(1 / s.scale);  // so that features multiply to nats
-  for (std::int64_t head = 0; head < o.num_kv_heads; ++head) {
+  for (std::int64_t head = 0; head < s.num_kv_heads; ++head) {
     Normal noise(mix(mix(o.seed, static_cast<std::uint64_t>(layer)), static_cast<std::uint64_t>(head)));
     Normal other(mix(mix(o.seed + 9, static_cast<std::uint64_t>(layer)), static_cast<std::uint64_t>(head)));
     for (std::int64_t t = 0; t < o.tokens; ++t) {
@@ -143,12 +155,11 @@ record::LayerStream synthetic_stream(const SyntheticOptions& o, const std::strin
       for (std::int64_t i = 2 + 2 * waves; i < d; ++i) k[i] = rounded(noise() + drift * other(), o.float16);
     }
   }
-  for (std::int64_t head = 0; head < o.num_q_heads; ++head) {
+  for (std::int64_t head = 0; head < s.num_q_heads; ++head) {
     Normal noise(mix(mix(o.seed + 3, static_cast<std::uint64_t>(layer)), static_cast<std::uint64_t>(head)));
     Normal other(mix(mix(o.seed + 13, static_cast<std::uint64_t>(layer)), static_cast<std::uint64_t>(head)));
     const double sink = 1.0 + noise.uniform(), local = 0.3 + 1.6 * noise.uniform(), far = 0.4 + 1.2 * noise.uniform();
     const double spread = 0.4 + 0.8 * noise.uniform();
-    (void)group;
     for (std::int64_t row = 0; row < rows; ++row) {
       const auto t = static_cast<double>(o.query_begin + row);
       float* q = s.q.data() + (head * rows + row) * d;
