@@ -35,8 +35,8 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
 AnswerSentence answer_sentence(const record::RunRecord& record, const record::MethodSummary& method,
                                const record::MethodSummary& baseline, SentenceScope scope = {});
 
-/// Whether a time of `method` may stand as a speedup: never for dense, a reference, or a labelled path, and only where
-/// both were timed.
+/// Whether a time of `method` may stand as a speedup: never for dense, a reference, a labelled path or one whose
+/// timed passes ran dense in all layers, and only where both were timed.
 bool speedup_allowed(const record::MethodSummary& method, const record::MethodSummary& baseline);
 /// Index of the first answer token that differs; -1 where the answers are the same.
 std::int64_t first_divergence(const record::MethodSummary& method, const record::MethodSummary& baseline);

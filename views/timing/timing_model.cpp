@@ -4,9 +4,10 @@
 #include <QFont>
 #include <algorithm>
 
-#include "views/overview/answer_sentence.h"
 #include "views/common/format.h"
 #include "views/common/page_base.h"
+#include "views/common/record_queries.h"
+#include "views/overview/answer_sentence.h"
 #include "views/timing/timing_plot.h"
 
 namespace headroom::views {
@@ -41,6 +42,8 @@ QString speedup_text(const record::MethodSummary& method, const record::MethodSu
   if (method.id == baseline.id) return QObject::tr("baseline");
   if (method.role == MethodRole::reference) return QObject::tr("none: a reference");
   if (!method.label.empty()) return QObject::tr("none, see note");
+  if (const auto plan = plan_counts(method); plan && plan->full > 0 && plan->dense == plan->full)
+    return QObject::tr("none: nothing sparse ran");
   if (!speedup_allowed(method, baseline)) return QStringLiteral("–");
   return format_fixed(baseline.ttft.median / method.ttft.median, 2) + "x";
 }

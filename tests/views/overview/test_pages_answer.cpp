@@ -87,6 +87,12 @@ class TestPagesAnswer : public QObject {
     QVERIFY(!speedup_allowed(sparse("oracle"), dense()));
     QVERIFY(speedup_allowed(sparse("indexer"), dense()));
     QVERIFY(!speedup_allowed(dense(), dense()));
+    auto planned = sparse("indexer");  // whose timed passes never ran sparse
+    planned.timing_plan.emplace().layers.resize(2);
+    for (auto& layer : planned.timing_plan->layers) layer.run = record::LayerRun::dense;
+    QVERIFY(!speedup_allowed(planned, dense()));
+    planned.timing_plan->layers[1].run = record::LayerRun::sparse;
+    QVERIFY(speedup_allowed(planned, dense()));
   }
   void the_first_token_that_differs_is_named() {
     auto method = sparse("indexer");
