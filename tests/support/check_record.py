@@ -64,7 +64,8 @@ def same_but_for_ties(kept, mass, k, spec, where):
     if count == history:
         return
     order = np.arange(history)
-    forced = (order < spec["sinks"]) | (order >= history - spec["local"])
+    # Unset in the specification: no sinks, the own position alone.
+    forced = (order < spec.get("sinks", 0)) | (order >= history - spec.get("local", 1))
     best = np.argsort(-np.where(forced, np.inf, mass), kind="stable")[:count]
     border = mass[best[-1]]
     differing = np.setxor1d(best, np.flatnonzero(kept))
