@@ -30,13 +30,9 @@ std::string method_text(const BenchRow& row) {
 
 /// "22/30": layers that ran dense of those with full attention.
 std::string dense_layers(const BenchRow& row) {
-  const auto count = [&](auto... runs) {
-    return std::count_if(row.timing_plan.layers.begin(), row.timing_plan.layers.end(),
-                         [&](const auto& layer) { return ((layer.run == runs) || ...); });
-  };
-  using record::LayerRun;
-  return text("%lld/%lld", static_cast<long long>(count(LayerRun::dense)),
-              static_cast<long long>(count(LayerRun::dense, LayerRun::sparse)));
+  const std::int64_t dense = row.timing_plan.count(record::LayerRun::dense);
+  return text("%lld/%lld", static_cast<long long>(dense),
+              static_cast<long long>(dense + row.timing_plan.count(record::LayerRun::sparse)));
 }
 
 /// Attention's share of the rate that projections and MLP reach.
@@ -109,6 +105,7 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
     if (row.role == MethodRole::reference && row.time_over_libtorch)
       parts.push_back(text("a reference, takes %.2f of LibTorch's dense time", *row.time_over_libtorch));
     if (row.timing_plan.source != "defined") parts.push_back(row.plan);
+    if (row.timing_plan.dense_throughout()) parts.push_back("nothing sparse ran: no speedup");
     if (row.as_defined_ms && row.timing_plan.source != "defined")
       parts.push_back("as defined " + time(*row.as_defined_ms) + " ms in the warm-up");
     if (row.union_factor) parts.push_back(text("unions of 16 rows %.2f times a row's keys", *row.union_factor));

@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::uint64_t max_array = 1u << 24;  // elements: vocabularies are below 2^19
 constexpr std::uint64_t max_name = 65535;      // bytes of a key or a tensor's name
-constexpr std::uint64_t max_elements = std::uint64_t{1} << 42;
 
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 constexpr std::uint32_t num_value_types = 13;

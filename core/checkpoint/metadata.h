@@ -21,6 +21,9 @@ std::string in_quotes(std::string_view name);
 using MetadataValue =
     std::variant<bool, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>, std::vector<double>>;
 
+/// The most elements a file may claim for a tensor: its bytes fit in 64 bits whatever the type.
+inline constexpr std::uint64_t max_elements = std::uint64_t{1} << 42;
+
 class CheckpointBase : public Checkpoint {
  public:
   explicit CheckpointBase(std::filesystem::path path) : path_(std::move(path)) {}

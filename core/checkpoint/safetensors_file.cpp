@@ -19,7 +19,6 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr std::uint64_t max_header_bytes = 100'000'000;  // the format's own limit
-constexpr std::uint64_t max_elements = std::uint64_t{1} << 42;
 constexpr std::size_t max_rank = 8;
 
 struct StoredType {

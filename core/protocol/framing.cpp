@@ -9,7 +9,7 @@
 namespace headroom::protocol {
 namespace {
 
-constexpr const char* place = "message header";
+constexpr const char* header_place = "message header";
 
 std::string printable(std::string_view text) {
   std::string shown;
@@ -34,7 +34,7 @@ void MessageReader::fail(const std::string& message, const std::string& expected
   failed_ = true;
   buffer_.clear();
   start_ = scanned_ = 0;
-  throw input_error(place, message, expected, found);
+  throw input_error(header_place, message, expected, found);
 }
 
 void MessageReader::feed(std::string_view bytes) {
@@ -66,7 +66,7 @@ void MessageReader::read_header(std::string_view block) {
 }
 
 std::optional<std::string> MessageReader::next() {
-  if (failed_) throw input_error(place, "the stream is broken", "a new connection", "bytes after a bad header");
+  if (failed_) throw input_error(header_place, "the stream is broken", "a new connection", "bytes after a bad header");
   if (!body_bytes_) {
     const std::string_view rest = std::string_view(buffer_).substr(start_);
     const auto from = scanned_ > 3 ? scanned_ - 3 : 0;  // the blank line may straddle two feeds

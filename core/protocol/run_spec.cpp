@@ -9,13 +9,13 @@
 namespace headroom::protocol {
 namespace {
 
-constexpr const char* place = "run specification";
+constexpr const char* spec_place = "run specification";
 constexpr std::size_t max_list = 256;
 constexpr std::int64_t max_tokens = 1 << 24, max_new_tokens = 65536;
 
 template <typename T>
-void put_optional(nlohmann::json& json, const char* name, const std::optional<T>& value) {
-  if (value) json[name] = *value;
+void put_optional(nlohmann::json& object, const char* name, const std::optional<T>& value) {
+  if (value) object[name] = *value;
 }
 
 [[noreturn]] void refuse(const std::string& what, const std::string& expected, const std::string& found) {
@@ -76,7 +76,7 @@ nlohmann::json to_json(const RunSpec& spec) {
 }
 
 RunSpec run_spec_from_json(const nlohmann::json& json) {
-  Fields fields(json, place, ErrorKind::usage);
+  Fields fields(json, spec_place, ErrorKind::usage);
   RunSpec spec;
   spec.model = fields.string("model");
   spec.prompt = fields.optional_string("prompt", Fields::long_text);

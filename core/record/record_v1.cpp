@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t max_layers = 1024;
+constexpr std::size_t max_layers_v1 = 1024;
 
 struct Known {
   const char* name;
@@ -50,8 +50,8 @@ json upgrade_meta_v1(const json& old, const std::string& place) {
                 {"head_dim", fields.integer("head_dim", 1, 1024)},
                 {"window", 0},
                 {"scale", fields.number("scale", -1e6, 1e6)}};
-  const auto kinds = fields.strings("layer_kinds", max_layers, 32);
-  if (static_cast<std::int64_t>(kinds.size()) != fields.integer("num_layers", 1, max_layers))
+  const auto kinds = fields.strings("layer_kinds", max_layers_v1, 32);
+  if (static_cast<std::int64_t>(kinds.size()) != fields.integer("num_layers", 1, max_layers_v1))
     fields.fail("layer_kinds", "one kind a layer, " + old["num_layers"].dump(), std::to_string(kinds.size()));
   meta["layers"] = json::array();
   for (const std::string& kind : kinds) {

@@ -100,30 +100,30 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
   return s;
 }
 
-/// Results that live as long as somebody holds them.
-template <typename T>
-class WeakCache {
- public:
-  template <typename Load>
-  std::shared_ptr<const T> get(const std::string& key, Load&& load) {
-    {
-      const std::lock_guard guard(mutex_);
-      if (auto held = entries_[key].lock()) return held;
-    }
-    std::shared_ptr<const T> loaded = load();
-    const std::lock_guard guard(mutex_);
-    entries_[key] = loaded;
-    return loaded;
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<const T>> entries_;
-};
-
 }  // namespace
 
 struct RunRecord::Impl {
+  /// Results that live as long as somebody holds them.
+  template <typename T>
+  class WeakCache {
+   public:
+    template <typename Load>
+    std::shared_ptr<const T> get(const std::string& key, Load&& load) {
+      {
+        const std::lock_guard guard(mutex_);
+        if (auto held = entries_[key].lock()) return held;
+      }
+      std::shared_ptr<const T> loaded = load();
+      const std::lock_guard guard(mutex_);
+      entries_[key] = loaded;
+      return loaded;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::map<std::string, std::weak_ptr<const T>> entries_;
+  };
+
   explicit Impl(const std::filesystem::path& p) : path(p), file(p) {}
 
   std::filesystem::path path;

@@ -97,7 +97,7 @@ std::int64_t pairs_below(std::int64_t begin, std::int64_t end, std::int64_t limi
   return triangle(middle) - triangle(begin) + (end - middle) * limit;
 }
 
-std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
+std::int64_t visible_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
   if (row_begin >= row_end) return 0;
   return pairs_below(row_begin, row_end, key_end) - pairs_below(row_begin, row_end, key_begin);
 }
@@ -176,7 +176,7 @@ Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress addr
     const std::int64_t end = std::min(region.row + (i + 1) * cell, stream.length);
     for (std::int64_t j = 0; j < region.columns; ++j) {
       const std::int64_t key = region.key + j * cell;
-      const std::int64_t pairs = causal_pairs(begin, end, key, std::min(key + cell, stream.length));
+      const std::int64_t pairs = visible_pairs(begin, end, key, std::min(key + cell, stream.length));
       const auto at = static_cast<std::size_t>(i * region.columns + j);
       tile.max[at] = pairs > 0 ? largest[at] : nan;
       tile.mean[at] = pairs > 0 ? static_cast<float>(sums[at] / static_cast<double>(pairs)) : nan;

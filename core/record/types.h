@@ -99,6 +99,13 @@ struct TimingPlan {
   std::string dense_backend;      ///< what ran the dense layers of a sparse method: "libtorch" or "headroom"
   double density = 1;             ///< causal pairs attended in the timed passes / all causal pairs, over full layers
   std::vector<LayerPlan> layers;  ///< [layers]
+
+  /// How many layers ran `run` in the timed passes.
+  std::int64_t count(LayerRun run) const {
+    return std::count_if(layers.begin(), layers.end(), [run](const LayerPlan& layer) { return layer.run == run; });
+  }
+  /// Every layer with full attention ran dense: nothing sparse was timed, and there is no speedup to speak of.
+  bool dense_throughout() const { return count(LayerRun::dense) > 0 && count(LayerRun::sparse) == 0; }
 };
 
 /// The same method executed by something else, timed alone, in the same run.

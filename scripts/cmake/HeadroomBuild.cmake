@@ -16,6 +16,12 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
 
+# Several files of a layer in one translation unit: most of a file's time goes into LibTorch's, JSON's and Qt's headers and
+# the templates they make. OFF compiles each alone, for those who change one file again and again.
+option(HEADROOM_UNITY "Compile the files of a layer together" ON)
+set(CMAKE_UNITY_BUILD ${HEADROOM_UNITY})
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 12)
+
 find_program(HEADROOM_CCACHE ccache)
 if(HEADROOM_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${HEADROOM_CCACHE}")

@@ -57,12 +57,14 @@ bool same_prompt(const record::RunRecord& a, const record::RunRecord& b) {
 std::optional<PlanCounts> plan_counts(const record::MethodSummary& method) {
   if (!method.timing_plan) return std::nullopt;
   PlanCounts counts;
-  for (const auto& layer : method.timing_plan->layers) {
-    counts.dense += layer.run == record::LayerRun::dense;
-    counts.full += layer.run != record::LayerRun::other;
-  }
+  counts.dense = method.timing_plan->count(record::LayerRun::dense);
+  counts.full = counts.dense + method.timing_plan->count(record::LayerRun::sparse);
   counts.timing_only = method.timing_plan->density > method.density + 1e-9;
   return counts;
+}
+
+bool nothing_sparse_ran(const record::MethodSummary& method) {
+  return !method.is_dense() && method.timing_plan && method.timing_plan->dense_throughout();
 }
 
 QString plan_counts_text(const record::MethodSummary& method) {

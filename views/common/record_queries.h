@@ -28,11 +28,13 @@ std::optional<double> budget_keys(const record::MethodSummary& method);
 
 /// How many full layers the timed passes ran dense (docs/record.md, "timing_plan").
 struct PlanCounts {
-  int dense = 0, full = 0;
+  std::int64_t dense = 0, full = 0;
   bool timing_only = false;  ///< the recorded pass ran more layers sparse: times and quality are not of one plan
 };
 /// nullopt for records of versions without plans.
 std::optional<PlanCounts> plan_counts(const record::MethodSummary& method);
+/// The timed passes of a sparse method ran dense in every layer: they say nothing of a speedup.
+bool nothing_sparse_ran(const record::MethodSummary& method);
 /// "6 of 30 layers dense", "dense in all 30 layers"; empty where the method ran as defined and sparse throughout.
 QString plan_counts_text(const record::MethodSummary& method);
 

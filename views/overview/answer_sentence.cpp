@@ -149,8 +149,7 @@ std::int64_t first_divergence(const record::MethodSummary& method, const record:
 }
 
 bool speedup_allowed(const record::MethodSummary& method, const record::MethodSummary& baseline) {
-  if (const auto plan = plan_counts(method); plan && plan->full > 0 && plan->dense == plan->full) return false;
-  return method.role == MethodRole::deployable && method.label.empty() && method.ttft.repeats > 0 &&
+  return !nothing_sparse_ran(method) && method.role == MethodRole::deployable && method.label.empty() && method.ttft.repeats > 0 &&
          baseline.ttft.repeats > 0 && method.ttft.median > 0 && method.id != baseline.id;
 }
 

@@ -42,8 +42,7 @@ QString speedup_text(const record::MethodSummary& method, const record::MethodSu
   if (method.id == baseline.id) return QObject::tr("baseline");
   if (method.role == MethodRole::reference) return QObject::tr("none: a reference");
   if (!method.label.empty()) return QObject::tr("none, see note");
-  if (const auto plan = plan_counts(method); plan && plan->full > 0 && plan->dense == plan->full)
-    return QObject::tr("none: nothing sparse ran");
+  if (nothing_sparse_ran(method)) return QObject::tr("none: nothing sparse ran");
   if (!speedup_allowed(method, baseline)) return QStringLiteral("–");
   return format_fixed(baseline.ttft.median / method.ttft.median, 2) + "x";
 }

@@ -22,8 +22,8 @@ namespace {
 
 namespace cpu = kernels::cpu;
 
-constexpr std::int64_t least_rows = 32;
-constexpr std::int64_t pairs_at_once = std::int64_t{1} << 23;  ///< between two polls
+constexpr std::int64_t cpu_least_rows = 32;
+constexpr std::int64_t cpu_pairs_at_once = std::int64_t{1} << 23;  ///< between two polls
 
 /// Mass of each KV head or query head: rows of probabilities, added up.
 class GroupMass final : public RowScores {
@@ -107,7 +107,7 @@ class CpuLayer final : public PreparedLayer {
     return make_mass_scores(query(), *layer_, lse);
   }
 
-  std::shared_ptr<const RowScores> index(const IndexSource& index, IndexForm form, std::int64_t first_row,
+  std::shared_ptr<const RowScores> index(const IndexSource& index, IndexForm form, std::int64_t /*first_row*/,
                                          const JobContext& job) const override {
     const IndexProjections projections = placements_.project(index, query(), job);
     if (form == IndexForm::probabilities) return std::make_shared<IndexProbabilities>(as_float(projections));
@@ -153,11 +153,11 @@ class CpuLayer final : public PreparedLayer {
   }
 
   std::int64_t tile_rows(std::int64_t granularity) const override {
-    return (least_rows + granularity - 1) / granularity * granularity;
+    return (cpu_least_rows + granularity - 1) / granularity * granularity;
   }
   std::int64_t run_rows(std::int64_t begin, std::int64_t tile) const override {
     const std::int64_t columns = std::min(begin + 256, query().length());
-    return std::clamp<std::int64_t>(pairs_at_once / columns / tile, 4, 64) * tile;
+    return std::clamp<std::int64_t>(cpu_pairs_at_once / columns / tile, 4, 64) * tile;
   }
 
  private:

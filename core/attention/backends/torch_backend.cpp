@@ -26,8 +26,8 @@ namespace headroom::attention {
 namespace {
 
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
-constexpr std::int64_t least_rows = 128;
-constexpr std::int64_t pairs_at_once = std::int64_t{1} << 27;  ///< over all heads: 512 MB of fp32 scores
+constexpr std::int64_t torch_least_rows = 128;
+constexpr std::int64_t torch_pairs_at_once = std::int64_t{1} << 27;  ///< over all heads: 512 MB of fp32 scores
 
 class TorchMass final : public RowScores {
  public:
@@ -134,11 +134,11 @@ class TorchLayer final : public PreparedLayer {
   }
 
   std::int64_t tile_rows(std::int64_t granularity) const override {
-    return (least_rows + granularity - 1) / granularity * granularity;
+    return (torch_least_rows + granularity - 1) / granularity * granularity;
   }
   std::int64_t run_rows(std::int64_t begin, std::int64_t tile) const override {
     const std::int64_t columns = std::min(begin + 256, query().length());
-    return std::clamp<std::int64_t>(pairs_at_once / query().num_q_heads() / columns / tile, 1, 64) * tile;
+    return std::clamp<std::int64_t>(torch_pairs_at_once / query().num_q_heads() / columns / tile, 1, 64) * tile;
   }
 
  private:
@@ -155,9 +155,9 @@ class TorchLayer final : public PreparedLayer {
   }
 
   void log_sum_exp(std::int64_t rows, const at::Tensor& lse, const JobContext& job) const {
-    for (std::int64_t begin = 0; begin < rows; begin += least_rows) {
+    for (std::int64_t begin = 0; begin < rows; begin += torch_least_rows) {
       job.check();
-      const std::int64_t count = std::min(least_rows, rows - begin), end = begin + count;
+      const std::int64_t count = std::min(torch_least_rows, rows - begin), end = begin + count;
       const at::Tensor unseen = at::ones({count, count}, query().q.options().dtype(at::kBool)).triu_(1);
       for (std::int64_t head = 0; head < query().num_q_heads(); ++head) {
         const at::Tensor q = query().q[head].narrow(0, begin, count).to(at::kFloat);

@@ -13,7 +13,7 @@ class IndexTopK final : public Policy {
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
     const SelectionRule rule = this->rule();
     const std::int64_t first = layer.rows_within_budget(rule), length = layer.query().length();
-    if (first == length) return WrittenKeys{.most = length, .whole_rows = length};
+    if (first == length) return WrittenKeys{.write = {}, .most = length, .whole_rows = length};
     const StageScope scope(clock, Stage::score, layer.query().layer);
     const IndexForm form = rule.adds_scores() ? IndexForm::probabilities : IndexForm::raw;
     return RankedKeys{layer.index(*settings().index, form, first, job), rule};

@@ -50,6 +50,7 @@ void compare(std::vector<BenchRow>& rows) {
     const auto over = [&](const BenchRow* base) {
       return base ? std::optional(base->ttft.median / row.ttft.median) : std::nullopt;
     };
+    if (row.role != MethodRole::dense && row.timing_plan.dense_throughout()) continue;
     row.speedup_over = {over(dense), over(fa2), over(cudnn), over(libtorch), over(llama_cpp)};
     row.sparsity_factor = over(dense);
     if (libtorch && dense) row.kernel_factor = libtorch->ttft.median / dense->ttft.median;

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "attention/registry.h"
+#include "base/causal.h"
 #include "base/error.h"
 #include "experiment/bench/floor.h"
 #include "experiment/passes/machine_lock.h"
@@ -18,10 +19,6 @@ namespace headroom::experiment {
 namespace {
 
 constexpr std::int64_t union_rows = 16;
-
-double causal_pairs(std::int64_t length) {
-  return 0.5 * static_cast<double>(length) * static_cast<double>(length + 1);
-}
 
 /// Pairs and unions of a pass's supports, and how many layers gave any.
 class SupportCount {

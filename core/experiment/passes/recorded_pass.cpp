@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/analysis.h"
+#include "base/causal.h"
 #include "base/error.h"
 
 namespace headroom::experiment {
@@ -30,10 +31,6 @@ double smallest(const std::vector<double>& values) {
   for (const double value : values)
     if (std::isnan(least) || value < least) least = value;
   return least;
-}
-
-double causal_pairs(std::int64_t length) {
-  return 0.5 * static_cast<double>(length) * static_cast<double>(length + 1);
 }
 
 /// Rows of a layer's heads, the head mean last, into [layers, heads, row] at `layer`; heads that it does not have stay.

@@ -18,6 +18,7 @@
 
 #include "attention/attend.h"
 #include "attention/registry.h"
+#include "base/causal.h"
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/version.h"
@@ -38,12 +39,8 @@ constexpr std::array<std::int64_t, 4> lengths = {512, 1024, 2048, 4096};
 constexpr double budget_ms = 1800;  ///< of one measurement; the shortest length is measured in any case
 constexpr int most_rounds = 6;
 constexpr double enough_ms = 150;  ///< more rounds at short lengths, which a moment's disturbance could spoil
-constexpr std::int64_t format_version = 1;
-constexpr std::uintmax_t max_file_bytes = 1 << 20;
-
-double causal_pairs(std::int64_t length) {
-  return 0.5 * static_cast<double>(length) * static_cast<double>(length + 1);
-}
+constexpr std::int64_t cost_format = 1;
+constexpr std::uintmax_t max_cost_file_bytes = 1 << 20;
 
 double kept_pairs(const std::optional<Budget>& budget, std::int64_t length) {
   if (!budget) return causal_pairs(length);
@@ -113,7 +110,7 @@ json costs_json(const std::string& key, const MethodCosts& costs) {
   json dense = json::object();
   for (const auto& [backend, points] : costs.dense) dense[backend] = points_json(points);
   return {{"format", "headroom costs"},
-          {"version", format_version},
+          {"version", cost_format},
           {"key", key},
           {"complete", costs.complete},
           {"dense", dense},
@@ -137,8 +134,8 @@ std::vector<CostPoint> points_from_json(const json& list, const std::string& pla
 std::optional<MethodCosts> read_costs(const fs::path& file, const std::string& key,
                                       std::span<const std::shared_ptr<const attention::Backend>> backends) {
   const auto bytes = fs::file_size(file);
-  if (bytes > max_file_bytes)
-    throw input_error(file.string(), "is too large", std::to_string(max_file_bytes) + " bytes at most",
+  if (bytes > max_cost_file_bytes)
+    throw input_error(file.string(), "is too large", std::to_string(max_cost_file_bytes) + " bytes at most",
                       std::to_string(bytes) + " bytes");
   std::ifstream stream(file, std::ios::binary);
   std::string text(static_cast<std::size_t>(bytes), '\0');
@@ -146,7 +143,7 @@ std::optional<MethodCosts> read_costs(const fs::path& file, const std::string& k
   if (!stream) throw input_error(file.string(), "cannot be read");
   const json object = protocol::parse_json(text, file.string());
   protocol::Fields fields(object, file.string());
-  if (fields.integer("version", 0, 1 << 20) != format_version || fields.string("key") != key) return std::nullopt;
+  if (fields.integer("version", 0, 1 << 20) != cost_format || fields.string("key") != key) return std::nullopt;
   MethodCosts costs;
   costs.complete = fields.boolean("complete");
   protocol::Fields dense(fields.object("dense"), file.string() + ": dense");

@@ -18,15 +18,14 @@ using nlohmann::json;
 using record::LayerRun;
 
 constexpr const char* format_name = "headroom plan";
-constexpr std::int64_t format_version = 1;
-constexpr std::uintmax_t max_file_bytes = 8u << 20;
+constexpr std::int64_t plan_format = 1;
+constexpr std::uintmax_t max_plan_file_bytes = 8u << 20;
 constexpr std::size_t max_plans = 4096, max_layers = 1024;
 constexpr std::int64_t max_length = 1 << 24;
 constexpr double max_ms = 1e12;
 
 std::string count_of(std::int64_t count, const record::TimingPlan& plan) {
-  const auto full = std::count_if(plan.layers.begin(), plan.layers.end(),
-                                  [](const auto& layer) { return layer.run != LayerRun::other; });
+  const std::int64_t full = plan.count(LayerRun::dense) + plan.count(LayerRun::sparse);
   return std::to_string(count) + " of " + std::to_string(full) + " layers";
 }
 
@@ -95,8 +94,8 @@ std::string read_text(const std::filesystem::path& file) {
   if (!std::filesystem::is_regular_file(status))
     throw input_error(file.string(), "cannot be read", "a plan", "a folder or device");
   const auto bytes = std::filesystem::file_size(file, failed);
-  if (failed || bytes > max_file_bytes)
-    throw input_error(file.string(), "is too large for a plan", std::to_string(max_file_bytes) + " bytes at most",
+  if (failed || bytes > max_plan_file_bytes)
+    throw input_error(file.string(), "is too large for a plan", std::to_string(max_plan_file_bytes) + " bytes at most",
                       std::to_string(bytes) + " bytes");
   std::ifstream stream(file, std::ios::binary);
   std::string text(static_cast<std::size_t>(bytes), '\0');
@@ -190,7 +189,7 @@ json to_json(const PlanFile& file) {
                      {"layers", layers}});
   }
   return {{"format", format_name},
-          {"version", format_version},
+          {"version", plan_format},
           {"model", {{"name", file.model_name}, {"sha256", file.model_sha256}}},
           {"plans", plans}};
 }
@@ -202,8 +201,8 @@ PlanFile read_plan_file(const std::filesystem::path& path) {
   protocol::Fields fields(object, file.place);
   if (const auto format = fields.string("format", 64); format != format_name)
     fields.fail("format", format_name, "\"" + format + "\"");
-  if (const auto version = fields.integer("version", 0, 1 << 20); version != format_version)
-    fields.fail("version", std::to_string(format_version), std::to_string(version));
+  if (const auto version = fields.integer("version", 0, 1 << 20); version != plan_format)
+    fields.fail("version", std::to_string(plan_format), std::to_string(version));
   protocol::Fields model(fields.object("model"), file.place + ": model");
   file.model_name = model.string_or("name", {});
   file.model_sha256 = model.string("sha256", 64);

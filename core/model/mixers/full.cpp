@@ -24,14 +24,14 @@ class FullAttention final : public AttentionMixer {
   }
 };
 
-std::unique_ptr<Mixer> make(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
+std::unique_ptr<Mixer> make_full(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
   return std::make_unique<FullAttention>(config, layer, weights);
 }
 
 }  // namespace
 
 MixerType entry_full() {
-  return {LayerKind::full, &make};
+  return {LayerKind::full, &make_full};
 }
 
 }  // namespace headroom::model

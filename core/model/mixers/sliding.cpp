@@ -19,14 +19,14 @@ class SlidingAttention final : public AttentionMixer {
   }
 };
 
-std::unique_ptr<Mixer> make(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
+std::unique_ptr<Mixer> make_sliding(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
   return std::make_unique<SlidingAttention>(config, layer, weights);
 }
 
 }  // namespace
 
 MixerType entry_sliding() {
-  return {LayerKind::sliding, &make};
+  return {LayerKind::sliding, &make_sliding};
 }
 
 }  // namespace headroom::model

@@ -32,14 +32,14 @@ class GatedMlp final : public Mlp {
   at::Tensor gate_up_, down_;
 };
 
-std::unique_ptr<Mlp> make(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
+std::unique_ptr<Mlp> make_gated(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
   return std::make_unique<GatedMlp>(config.layer(layer).mlp, config.width, weights);
 }
 
 }  // namespace
 
 MlpType entry_gated() {
-  return {{MlpKind::swiglu, MlpKind::geglu_tanh}, &make};
+  return {{MlpKind::swiglu, MlpKind::geglu_tanh}, &make_gated};
 }
 
 }  // namespace headroom::model

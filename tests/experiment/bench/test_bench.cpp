@@ -144,6 +144,15 @@ class TestBench : public QObject {
     QCOMPARE(find(report, "sink_window")->plan, std::string("dense in 1 of 3 layers: 1; timing only"));
     QCOMPARE(find(report, "sink_window")->timing_plan.source, std::string("file"));
     QCOMPARE(find(report, "oracle")->plan, std::string("sparse in 3 of 3 layers"));
+    QVERIFY(find(report, "sink_window")->speedup_over.fastest_dense);
+
+    // A plan that is dense throughout leaves nothing sparse to speak of: a time, no speedup.
+    for (auto& layer : file.plans.front().timing.layers) layer.run = record::LayerRun::dense;
+    spec.plan = write("dense.json", QByteArray::fromStdString(to_json(file).dump())).toStdString();
+    const auto all_dense = bench(spec, {});
+    const auto* row = find(all_dense, "sink_window");
+    QVERIFY(row->timing_plan.dense_throughout() && row->ttft.median > 0);
+    QVERIFY(!row->speedup_over.fastest_dense && !row->speedup_over.libtorch && !row->sparsity_factor);
     spec.lengths = {600, 700};
     QVERIFY_EXCEPTION_THROWN(bench(spec, {}), Error);
   }
