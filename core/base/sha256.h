@@ -4,10 +4,26 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 
+struct evp_md_ctx_st;
+
 namespace headroom {
+
+/// Of what comes in pieces.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void add(std::span<const std::uint8_t> bytes);
+  /// Of everything that was added; nothing may follow.
+  std::string hex();
+
+ private:
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
+};
 
 std::string sha256(std::span<const std::uint8_t> bytes);
 /// Throws input errors where the file cannot be read.
