@@ -13,6 +13,7 @@
 #include "experiment/run/methods.h"
 #include "interrupt.h"
 #include "progress_line.h"
+#include "standard_streams.h"
 
 namespace headroom::cli {
 namespace {
@@ -33,8 +34,8 @@ int run_bench(BenchOptions options) {
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   std::vector<experiment::BenchRow> rows;  // of the length at work
   const auto print = [&] {
-    if (!options.json && !rows.empty()) std::fputs(bench_table(rows).c_str(), stdout);
-    std::fflush(stdout);
+    if (!options.json && !rows.empty()) write_answer(bench_table(rows));
+    flush_answer();
     rows.clear();
   };
   experiment::BenchCallbacks callbacks;
@@ -52,9 +53,9 @@ int run_bench(BenchOptions options) {
   print();
   if (!report.device_note.empty()) std::fprintf(stderr, "%s\n", report.device_note.c_str());
   if (options.json)
-    std::printf("%s\n", experiment::to_json(report).dump(2).c_str());
+    write_answer(experiment::to_json(report).dump(2) + "\n");
   else
-    std::fputs(bench_footer(report).c_str(), stdout);
+    write_answer(bench_footer(report));
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "progress_line.h"
 #include "run_table.h"
+#include "standard_streams.h"
 
 namespace headroom::cli {
 namespace {
@@ -79,7 +80,7 @@ int run_distill(const experiment::DistillSpec& spec, bool json) {
   const auto figures = experiment::distill(spec, {interrupt.token(), line.sink()}, callbacks);
   line.clear();
   if (json) {
-    std::printf("%s\n", to_json(figures).dump().c_str());
+    write_answer(to_json(figures).dump() + "\n");
     return 0;
   }
   std::string shown =
@@ -87,7 +88,7 @@ int run_distill(const experiment::DistillSpec& spec, bool json) {
   if (figures.text) shown += table("text", *figures.text);
   if (figures.needles) shown += table("needle prompts", *figures.needles);
   if (figures.text && figures.needles) shown += table("together", figures.together);
-  std::fputs(shown.c_str(), stdout);
+  write_answer(shown);
   return 0;
 }
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // `headroom export`: numbers as csv, json or tex by ourselves; pictures by headroom-gui beside us, without a display.
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
+#include "base/output_file.h"
 #include "commands.h"
 #include "experiment/plan/plan.h"
 #include "record/export.h"
@@ -49,20 +48,6 @@ record::TileAddress parse_tile(const std::string& text) {
           number_of(text.substr(second + 1), "--tile")};
 }
 
-void write_text(const std::string& text, const std::filesystem::path& file) {
-  std::filesystem::path part = file;
-  part += ".part";
-  std::FILE* stream = std::fopen(part.c_str(), "wb");
-  if (!stream) throw input_error(file.string(), "cannot be written", {}, std::strerror(errno));
-  const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size();
-  std::error_code failure;
-  if (std::fclose(stream) == 0 && written) std::filesystem::rename(part, file, failure);
-  if (!written || failure) {
-    std::filesystem::remove(part, failure);
-    throw input_error(file.string(), "cannot be written (is the disk full?)");
-  }
-}
-
 /// Becomes headroom-gui; returns only by throwing.
 [[noreturn]] void hand_to_window(const ExportArguments& a) {
   std::vector<std::string> words = {"--export", a.record, "--view", a.view == "map" ? "attention" : a.view};
@@ -83,6 +68,9 @@ int export_view(const ExportArguments& a) {
   const bool picture = suffix == ".png" || suffix == ".pdf" || suffix == ".svg";
   if (!picture && suffix != ".csv" && suffix != ".json" && suffix != ".tex")
     throw usage_error("-o: \"" + a.out + "\" names no format: expected .png, .pdf, .svg, .csv, .json or .tex");
+  OutputPlace out(a.out);
+  const std::filesystem::path inputs[] = {a.record};
+  out.must_not_be(inputs);
   if (picture) {
     if (!a.method.empty() || !a.tile.empty() || a.head.starts_with("group:"))
       throw usage_error("--method, --tile and --head group:… choose numbers; a picture shows the first sparse method");
@@ -105,16 +93,15 @@ int export_view(const ExportArguments& a) {
     if (plans.plans.empty())
       throw input_error(a.record, "holds no plan" + (a.method.empty() ? std::string() : " of " + a.method),
                         "a sparse method other than the oracle, timed by this version", "none");
-    write_text(experiment::to_json(plans).dump(1) + "\n", a.out);
-    std::fprintf(stderr, "%s: %zu plans\n", a.out.c_str(), plans.plans.size());
+    const auto written = write_output(out, experiment::to_json(plans).dump(1) + "\n");
+    std::fprintf(stderr, "%s: %zu plans\n", describe_output(a.out, written).c_str(), plans.plans.size());
     return 0;
   }
   const record::Table table = record::export_table(*record, request);
-  write_text(suffix == ".csv"    ? record::to_csv(table)
-             : suffix == ".json" ? record::to_json(table)
-                                 : record::to_tex(table),
-             a.out);
-  std::fprintf(stderr, "%s: %zu rows\n", a.out.c_str(), table.rows.size());
+  const auto written = write_output(out, suffix == ".csv"    ? record::to_csv(table)
+                                         : suffix == ".json" ? record::to_json(table)
+                                                             : record::to_tex(table));
+  std::fprintf(stderr, "%s: %zu rows\n", describe_output(a.out, written).c_str(), table.rows.size());
   return 0;
 }
 

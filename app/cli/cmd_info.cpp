@@ -16,6 +16,7 @@
 #include "model_info.h"
 #include "protocol/summary_json.h"
 #include "record/run_record.h"
+#include "standard_streams.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -26,7 +27,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 void print(const Json& json) {
-  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  write_answer(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 std::string megabytes(std::uint64_t bytes) {
@@ -37,7 +38,7 @@ std::string megabytes(std::uint64_t bytes) {
 
 /// A label and its value in two columns.
 void row(const char* label, const std::string& value) {
-  std::printf("%-14s %s\n", label, escape_controls(value).c_str());
+  print_answer("%-14s %s\n", label, escape_controls(value).c_str());
 }
 
 std::string text_of(const Json& value) {
@@ -147,27 +148,27 @@ void print_record(const record::RunRecord& run) {
                     (meta.task.empty() ? "" : ", task " + meta.task));
   if (!meta.kept_note.empty()) row("kept", meta.kept_note);
   const Json kept = kept_json(run);
-  std::printf("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
-              "answer");
+  print_answer("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
+               "answer");
   for (const record::MethodSummary& method : run.methods()) {
     std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
     while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
     const std::string answer = escape_controls(std::string_view(method.answer).substr(0, shown));
     const std::string recall =
         method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
-    std::printf("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
-                method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
+    print_answer("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
+                 method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
   }
-  std::printf("\nhow the timed passes ran\n");
+  print_answer("\nhow the timed passes ran\n");
   for (const record::MethodSummary& method : run.methods()) {
     std::string source;
     if (method.timing_plan && method.timing_plan->source == "automatic")
       source = ", chosen for this machine";
     else if (method.timing_plan && method.timing_plan->source == "file")
       source = ", replayed from a file";
-    std::printf("%-24s %s%s\n", method.id.c_str(), method.plan.c_str(), source.c_str());
+    print_answer("%-24s %s%s\n", method.id.c_str(), method.plan.c_str(), source.c_str());
     for (const record::TimedBaseline& baseline : method.baselines)
-      std::printf("%-24s %.1f ms through %s\n", "", baseline.ttft.median, baseline.backend.c_str());
+      print_answer("%-24s %.1f ms through %s\n", "", baseline.ttft.median, baseline.backend.c_str());
   }
 }
 

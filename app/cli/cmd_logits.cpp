@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/output_file.h"
 #include "base/paths.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
@@ -75,14 +76,14 @@ struct LogitsOptions {
 };
 
 int run_logits(const LogitsOptions& options) {
-  StopOnInterrupt interrupt;
-  ProgressLine progress;
-  const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto choice = model::open_device(options.device);
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
-  check_output(options.out);
+  OutputPlace out(options.out);
   const auto ids = read_ids(options.ids);
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
+  auto inputs = checkpoint->files();
+  inputs.emplace_back(options.ids);
+  out.must_not_be(inputs);
   const auto config = model::read_model_config(*checkpoint);
   const auto dtype = parse_dtype(options.dtype).value_or(experiment::resolve_dtype("auto", choice.device));
   experiment::MemoryWorkload work;
@@ -90,15 +91,19 @@ int run_logits(const LogitsOptions& options) {
   work.all_logits = true;
   experiment::refuse_what_cannot_fit(experiment::estimate_memory(*checkpoint, config, dtype, choice.device, work),
                                      choice);
+  const StopOnInterrupt interrupt;
+  ProgressLine progress;
+  const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto decoder = model::load_decoder(*checkpoint, config, {choice.device, dtype}, job);
   const at::Tensor logits = decoder->logits(ids, job);
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));
-  checkpoint::write_safetensors(options.out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
-                                {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
+  const auto written =
+      checkpoint::write_safetensors(out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
+                                    {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
   std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), choice.description.c_str(),
-               options.out.c_str());
+               describe_output(options.out, written).c_str());
   return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "protocol/json_fields.h"
 #include "protocol/summary_json.h"
 #include "run_table.h"
+#include "standard_streams.h"
 
 namespace headroom::cli {
 namespace {
@@ -90,23 +91,23 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
 void print(const experiment::RunOutcome& outcome, bool json) {
   if (json) {
     const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
-    std::printf("%s\n", protocol::dump_json(result).c_str());
+    write_answer(protocol::dump_json(result) + "\n");
   } else {
-    std::fputs(run_table(outcome).c_str(), stdout);
+    write_answer(run_table(outcome));
   }
+  flush_answer();
 }
 
 int run_command(const protocol::RunSpec& spec, bool json) {
-  const StopOnInterrupt interrupt;
-  JobContext job{interrupt.token(), {}};
   const auto prepared = experiment::prepare_run(spec);
   if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
   for (const auto& warning : preflight.warnings) std::fprintf(stderr, "headroom: %s\n", warning.c_str());
   experiment::refuse_what_cannot_fit(preflight);
 
+  const StopOnInterrupt interrupt;  // so far there was nothing to keep
   ProgressLine line;
-  job.progress = line.sink();
+  const JobContext job{interrupt.token(), line.sink()};
   std::string kept;
   experiment::RunOutcome finished;  // what there is to say if the record cannot be written
   experiment::RunCallbacks callbacks;
@@ -128,7 +129,13 @@ int run_command(const protocol::RunSpec& spec, bool json) {
     return 0;
   } catch (const Error& error) {
     line.clear();
-    if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) print(finished, json);
+    if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) {
+      try {
+        print(finished, json);
+      } catch (const Error& also) {  // the exit code is that of what came first
+        std::fprintf(stderr, "headroom: %s\n", escape_controls(also.what()).c_str());
+      }
+    }
     if (!kept.empty())
       std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n", kept.c_str());
     throw;

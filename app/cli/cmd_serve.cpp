@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // headroom serve: the engine for the window, framed JSON-RPC over the standard streams.
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "base/error.h"
+#include "base/output_file.h"
 #include "base/paths.h"
 #include "commands.h"
+#include "interrupt.h"
 #include "model/device.h"
 #include "protocol/framing.h"
 #include "serve_channel.h"
@@ -24,6 +27,7 @@ namespace {
 
 constexpr int niceness = 5;  // the window stays smooth
 constexpr std::chrono::seconds patience{3};
+constexpr int poll_ms = 100;
 
 /// The descriptor that messages go to. From here on whatever a library prints lands on standard error.
 int take_over_output() {
@@ -40,14 +44,18 @@ std::vector<std::filesystem::path> default_folders() {
   return folders;
 }
 
-/// Reads until the end of input. Throws where the framing is broken: no later message could be trusted.
-void read_messages(ServeEngine& engine, const ServeChannel& channel) {
+/// Reads until the end of input or a stop. Throws where the framing is broken: no later message could be trusted.
+void read_messages(ServeEngine& engine, const ServeChannel& channel, const std::stop_token& stop) {
   protocol::MessageReader reader;
   std::vector<char> buffer(1 << 16);
-  while (!engine.finished() && !channel.broken()) {
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  while (!engine.finished() && !channel.broken() && !stop.stop_requested()) {
+    if (::poll(&input, 1, poll_ms) == 0) continue;
     const auto got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return;
+    if (got < 0) throw input_error("standard input", "cannot be read", "messages",
+                               errno == EBADF ? "it is closed" : std::strerror(errno));
+    if (got == 0) return;
     reader.feed({buffer.data(), static_cast<std::size_t>(got)});
     while (const auto body = reader.next()) engine.handle(*body);
   }
@@ -57,13 +65,14 @@ void read_messages(ServeEngine& engine, const ServeChannel& channel) {
 void end_even_if_a_job_hangs() {
   std::thread([] {
     std::this_thread::sleep_for(patience);
+    remove_unfinished_outputs();
     std::_Exit(0);
   }).detach();
 }
 
 int serve(const std::string& device_request, const std::vector<std::string>& folders) {
   ServeChannel channel(take_over_output());
-  std::signal(SIGPIPE, SIG_IGN);
+  const StopOnInterrupt interrupt;
   if (::nice(niceness) == -1 && errno != 0) errno = 0;  // a nicety, not a need
   const auto device = model::open_device(device_request);
   if (!device.note.empty()) std::fprintf(stderr, "headroom: %s\n", device.note.c_str());
@@ -73,7 +82,8 @@ int serve(const std::string& device_request, const std::vector<std::string>& fol
   {
     ServeEngine engine(channel, device, ServedFolders(served));
     try {
-      read_messages(engine, channel);
+      read_messages(engine, channel, interrupt.token());
+      if (interrupt.token().stop_requested()) status = static_cast<int>(ErrorKind::cancelled);
     } catch (const Error& error) {
       auto info = protocol::error_info(error);
       info.code = static_cast<int>(protocol::RpcCode::parse_error);
@@ -83,6 +93,8 @@ int serve(const std::string& device_request, const std::vector<std::string>& fol
     }
     end_even_if_a_job_hangs();
   }
+  if (const int problem = channel.problem(); status == 0 && problem != 0 && problem != EPIPE)
+    throw Error(ErrorKind::device, "the messages cannot be written", {"standard output", {}, std::strerror(problem)});
   return status;
 }
 

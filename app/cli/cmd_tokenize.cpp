@@ -2,7 +2,6 @@
 // headroom tokenize: standard input to token ids.
 #include <CLI/CLI.hpp>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "base/paths.h"
 #include "checkpoint/checkpoint.h"
 #include "commands.h"
+#include "standard_streams.h"
 #include "tokenizer/tokenizer.h"
 
 namespace headroom::cli {
@@ -61,25 +61,28 @@ int tokenize(const Options& options) {
   encode.parse_special = options.special;
   if (options.bos || options.no_bos) encode.add_bos = options.bos;
 
+  InputText input;
   if (options.jsonl) {
     std::string line;
-    for (std::size_t number = 1; std::getline(std::cin, line); ++number)
-      std::cout << describe(*tokenizer, tokenizer->encode(parse_line(line, number), encode)) << '\n';
+    for (std::size_t number = 1; input.line(line); ++number) {
+      write_answer(describe(*tokenizer, tokenizer->encode(parse_line(line, number), encode)) + "\n");
+      flush_answer();  // somebody may wait for it before writing the next line
+    }
     return 0;
   }
-  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  const std::string text = input.rest();
   const auto tokens = tokenizer->encode(text, encode);
   report_gaps(tokens, text.size());
   if (options.json) {
-    std::cout << describe(*tokenizer, tokens) << '\n';
+    write_answer(describe(*tokenizer, tokens) + "\n");
     return 0;
   }
   const char* separator = "";
   for (const tokenizer::Token& token : tokens) {
-    std::cout << separator << token.id;
+    write_answer(separator + std::to_string(token.id));
     separator = " ";
   }
-  std::cout << '\n';
+  write_answer("\n");
   return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "experiment/verify/verify.h"
 #include "interrupt.h"
+#include "standard_streams.h"
 
 namespace headroom::cli {
 namespace {
@@ -20,24 +21,24 @@ int run_verify(const std::string& device, bool json) {
   bool first = true;
   const auto report = experiment::verify(device, job, [&](const experiment::VerifyRow& row) {
     if (json) return;
-    if (first) std::printf("%-39s %-40s %-5s %10s %10s  %s\n", "path", "input", "dtype", "error", "allowed", "result");
+    if (first) print_answer("%-39s %-40s %-5s %10s %10s  %s\n", "path", "input", "dtype", "error", "allowed", "result");
     first = false;
-    std::printf("%-39s %-40s %-5s %10.2e %10.2e  %s%s%s\n", row.path.c_str(), row.shape.c_str(), row.dtype.c_str(),
-                row.error, row.allowed,
-                !row.ran     ? "not run"
-                : row.passed ? "ok"
-                             : "FAILED",
-                row.note.empty() ? "" : ": ", row.note.c_str());
-    std::fflush(stdout);
+    print_answer("%-39s %-40s %-5s %10.2e %10.2e  %s%s%s\n", row.path.c_str(), row.shape.c_str(), row.dtype.c_str(),
+                 row.error, row.allowed,
+                 !row.ran     ? "not run"
+                 : row.passed ? "ok"
+                              : "FAILED",
+                 row.note.empty() ? "" : ": ", row.note.c_str());
+    flush_answer();
   });
   if (json) {
-    std::printf("%s\n", experiment::to_json(report).dump(2).c_str());
+    write_answer(experiment::to_json(report).dump(2) + "\n");
   } else {
     const auto failed =
         std::count_if(report.rows.begin(), report.rows.end(), [](const auto& row) { return row.ran && !row.passed; });
-    std::printf("\n%s: %zu checks against fp64, %lld failed.%s\n", report.device.c_str(), report.rows.size(),
-                static_cast<long long>(failed),
-                report.model_used ? "" : " The default model is not fetched: random inputs only.");
+    print_answer("\n%s: %zu checks against fp64, %lld failed.%s\n", report.device.c_str(), report.rows.size(),
+                 static_cast<long long>(failed),
+                 report.model_used ? "" : " The default model is not fetched: random inputs only.");
   }
   if (!report.device_note.empty()) std::fprintf(stderr, "%s\n", report.device_note.c_str());
   return report.passed() ? 0 : static_cast<int>(ErrorKind::internal);

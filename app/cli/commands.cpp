@@ -5,11 +5,13 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/utf8.h"
 #include "base/version.h"
 #include "model/device.h"
+#include "standard_streams.h"
 #include "window.h"
 
 namespace headroom::cli {
@@ -43,12 +45,20 @@ int run_command_line(int argc, char** argv) {
     add(app, chosen);
   try {
     check_command(app, argc, argv);
-    app.parse(argc, argv);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::Success& asked) {  // --help, --version
+      std::ostringstream text;
+      app.exit(asked, text, text);
+      write_answer(text.str());
+      flush_answer();
+      return 0;
+    }
     if (!chosen) open_window();
     model::use_allowed_threads();
-    return chosen();
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
+    const int code = chosen();
+    flush_answer();
+    return code;
   } catch (const CLI::ParseError& error) {
     return report(error.what(), ErrorKind::usage);
   } catch (const Error& error) {

@@ -17,12 +17,12 @@ ServeChannel::~ServeChannel() {
 void ServeChannel::send(const std::string& body) {
   const std::string framed = protocol::frame_message(body);
   const std::lock_guard lock(mutex_);
-  for (std::size_t sent = 0; sent < framed.size() && !broken_;) {
+  for (std::size_t sent = 0; sent < framed.size() && !broken();) {
     const auto n = ::write(descriptor_, framed.data() + sent, framed.size() - sent);
     if (n > 0)
       sent += static_cast<std::size_t>(n);
-    else if (errno != EINTR)
-      broken_ = true;
+    else if (n == 0 || errno != EINTR)
+      problem_ = n == 0 ? ENOSPC : errno;
   }
 }
 

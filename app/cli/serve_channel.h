@@ -23,13 +23,15 @@ class ServeChannel {
   void respond(const protocol::RequestId& id, nlohmann::json result);
   void respond_error(const std::optional<protocol::RequestId>& id, protocol::ErrorInfo error);
   /// The peer no longer reads: nothing that is sent arrives any more.
-  bool broken() const { return broken_; }
+  bool broken() const { return problem_ != 0; }
+  /// Why, as errno; 0 where all is well.
+  int problem() const { return problem_; }
 
  private:
   void send(const std::string& body);
   std::mutex mutex_;
   int descriptor_;
-  std::atomic<bool> broken_ = false;
+  std::atomic<int> problem_ = 0;
 };
 
 /// Any exception as the structured error that peers receive.

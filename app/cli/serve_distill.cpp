@@ -25,8 +25,10 @@ JobKind make_distill_kind(const model::DeviceChoice& device) {
       reporter.notice(note);
       experiment::DistillCallbacks callbacks;
       callbacks.notice = [&](const std::string& text) { reporter.notice(text); };
+      std::string saved = spec.out;
+      callbacks.saved = [&](const std::filesystem::path& file) { saved = file.string(); };
       const auto figures = experiment::distill(spec, job, callbacks);
-      return nlohmann::json{{"indexer", spec.out}, {"held_out", to_json(figures)}};
+      return nlohmann::json{{"indexer", saved}, {"held_out", to_json(figures)}};
     };
     return plan;
   };

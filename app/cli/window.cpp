@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "standard_streams.h"
 
 namespace headroom::cli {
 
@@ -23,6 +24,7 @@ void become_window(std::vector<std::string> arguments, const std::string& purpos
   for (std::string& word : arguments) words.push_back(word.data());
   words.push_back(nullptr);
   std::fflush(nullptr);
+  release_signals();
   ::execv(program.c_str(), words.data());
   throw device_error(program.string() + " cannot be started", {}, std::strerror(errno));
 }

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/paths.h"
 
-#include <unistd.h>
-
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <sstream>
 #include <vector>
 
@@ -54,16 +50,6 @@ fs::path cache_folder() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return fs::path(cache) / "headroom";
   const char* home = std::getenv("HOME");
   return fs::path(home && *home ? home : "/tmp") / ".cache" / "headroom";
-}
-
-void check_output(const fs::path& file) {
-  std::error_code ignored;
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder, ignored))
-    throw input_error(file.string(), "cannot be written", "an existing folder", folder.string());
-  if (fs::is_directory(file, ignored)) throw input_error(file.string(), "cannot be written", "a file name", "a folder");
-  if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw input_error(file.string(), "cannot be written", "a folder that may be written", std::strerror(errno));
 }
 
 fs::path resolve_model(const std::string& path_or_name) {

@@ -16,9 +16,6 @@ std::filesystem::path executable_folder();
 std::optional<std::filesystem::path> find_data(std::string_view relative);
 /// ${XDG_CACHE_HOME:-~/.cache}/headroom
 std::filesystem::path cache_folder();
-/// Refuses an output before the work whose result goes there: its folder is missing or may not be written, or the place
-/// is a folder itself. Throws input errors.
-void check_output(const std::filesystem::path& file);
 /// A path as given, or a fetched model's short name ("smollm2", "gemma3-270m"). Throws input errors naming
 /// scripts/fetch-model where a short name has not been fetched.
 std::filesystem::path resolve_model(const std::string& path_or_name);

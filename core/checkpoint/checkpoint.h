@@ -33,6 +33,8 @@ class Checkpoint {
 
   virtual Format format() const = 0;
   virtual const std::filesystem::path& path() const = 0;
+  /// What is read of it; one that is optional may be missing.
+  virtual std::vector<std::filesystem::path> files() const = 0;
   virtual const std::vector<TensorInfo>& tensors() const = 0;
   /// nullptr where there is no tensor of that name.
   virtual const TensorInfo* find(std::string_view name) const = 0;

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -215,17 +216,21 @@ void dequantize(DType dtype, Bytes in, std::span<float> values) {
   }
 }
 
-std::optional<std::int64_t> dequantize_checked(DType dtype, Bytes data, std::span<float> out) {
-  constexpr std::int64_t chunk = 16384;  // values: 64 KB of fp32 stay in the cache for the check; a multiple of 256
+std::optional<std::int64_t> dequantize_checked(DType dtype, const ReadStored& read, std::span<float> out) {
+  // Values: 64 KB of fp32 and what they are stored as stay in the cache; a multiple of 256.
+  constexpr std::int64_t chunk = 16384;
   constexpr std::int64_t worth_a_thread = 1 << 18;
   const auto count = static_cast<std::int64_t>(out.size());
   const BlockLayout layout = block_layout(dtype);
   // Returns the first value of [begin, end) that is not finite, or end.
   const auto work = [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::uint8_t> stored(static_cast<std::size_t>(chunk / layout.elements * layout.bytes));
     for (std::int64_t at = begin; at < end; at += chunk) {
       const std::int64_t size = std::min(chunk, end - at);
       float* const values = out.data() + at;
-      dequantize(dtype, data + at / layout.elements * layout.bytes, {values, static_cast<std::size_t>(size)});
+      const auto piece = std::span(stored).first(static_cast<std::size_t>(size / layout.elements * layout.bytes));
+      read(static_cast<std::uint64_t>(at / layout.elements * layout.bytes), piece);
+      dequantize(dtype, piece.data(), {values, static_cast<std::size_t>(size)});
       if (all_finite(values, size)) continue;
       for (std::int64_t i = 0; i < size; ++i)
         if (!all_finite(values + i, 1)) return at + i;
@@ -236,14 +241,23 @@ std::optional<std::int64_t> dequantize_checked(DType dtype, Bytes data, std::spa
   const std::int64_t parts = std::clamp<std::int64_t>(count / worth_a_thread, 1, cores);
   const std::int64_t part = (count / parts + chunk - 1) / chunk * chunk;
   std::vector<std::int64_t> first_bad(static_cast<std::size_t>(parts));
+  std::vector<std::exception_ptr> problems(static_cast<std::size_t>(parts));
   const auto begin_of = [&](std::int64_t i) { return std::min(count, i * part); };
   const auto end_of = [&](std::int64_t i) { return i + 1 == parts ? count : std::min(count, (i + 1) * part); };
+  const auto work_part = [&](std::int64_t i) {
+    try {
+      first_bad[static_cast<std::size_t>(i)] = work(begin_of(i), end_of(i));
+    } catch (...) {
+      problems[static_cast<std::size_t>(i)] = std::current_exception();
+    }
+  };
   {
     std::vector<std::jthread> threads;
-    for (std::int64_t i = 1; i < parts; ++i)
-      threads.emplace_back([&, i] { first_bad[static_cast<std::size_t>(i)] = work(begin_of(i), end_of(i)); });
-    first_bad[0] = work(begin_of(0), end_of(0));
+    for (std::int64_t i = 1; i < parts; ++i) threads.emplace_back(work_part, i);
+    work_part(0);
   }
+  for (const auto& problem : problems)
+    if (problem) std::rethrow_exception(problem);
   for (std::int64_t i = 0; i < parts; ++i)
     if (first_bad[static_cast<std::size_t>(i)] < end_of(i)) return first_bad[static_cast<std::size_t>(i)];
   return std::nullopt;

@@ -8,9 +8,8 @@
 #include <limits>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "checkpoint/dequantize.h"
-#include "checkpoint/mapped_file.h"
+#include "checkpoint/input_file.h"
 #include "checkpoint/metadata.h"
 
 namespace headroom::checkpoint {
@@ -75,21 +74,28 @@ std::string hex_of(std::span<const std::uint8_t> bytes) {
   return "bytes " + out;
 }
 
-/// A bounded cursor over the file.
+/// A bounded cursor over the file, read ahead in blocks.
 class Cursor {
  public:
-  Cursor(std::span<const std::uint8_t> bytes, std::string file) : bytes_(bytes), file_(std::move(file)) {}
+  explicit Cursor(const InputFile& file) : file_(file) {}
 
   std::uint64_t offset() const { return at_; }
-  std::uint64_t left() const { return bytes_.size() - at_; }
-  std::string place() const { return file_ + ": byte " + std::to_string(at_); }
+  std::uint64_t left() const { return file_.size() - at_; }
+  std::string place() const { return file_.path().string() + ": byte " + std::to_string(at_); }
 
+  /// Valid until the next call.
   std::span<const std::uint8_t> take(std::uint64_t count, std::string_view what) {
     if (count > left()) {
       throw input_error(place(), "the file ends within " + std::string(what) + ": it is truncated or damaged",
                         std::to_string(count) + " bytes", std::to_string(left()));
     }
-    const auto out = bytes_.subspan(at_, count);
+    if (at_ + count > block_begin_ + block_.size()) {
+      constexpr std::uint64_t read_ahead = 1 << 20;
+      block_.resize(std::min(std::max(count, read_ahead), left()));
+      file_.read(at_, block_);
+      block_begin_ = at_;
+    }
+    const auto out = std::span<const std::uint8_t>(block_).subspan(at_ - block_begin_, count);
     at_ += count;
     return out;
   }
@@ -101,6 +107,7 @@ class Cursor {
     if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
     return std::bit_cast<T>(raw);
   }
+  /// Valid until the next call.
   std::string_view string(std::string_view what, std::uint64_t longest = std::numeric_limits<std::uint64_t>::max()) {
     const std::string start = place();
     const auto size = number<std::uint64_t>(what);
@@ -125,9 +132,9 @@ class Cursor {
   }
 
  private:
-  std::span<const std::uint8_t> bytes_;
-  std::string file_;
-  std::uint64_t at_ = 0;
+  const InputFile& file_;
+  std::vector<std::uint8_t> block_;
+  std::uint64_t at_ = 0, block_begin_ = 0;
 };
 
 class GgufCheckpoint final : public CheckpointBase {
@@ -135,12 +142,13 @@ class GgufCheckpoint final : public CheckpointBase {
   explicit GgufCheckpoint(const std::filesystem::path& file) : CheckpointBase(file), file_(file) { parse(); }
 
   Format format() const override { return Format::gguf; }
+  std::vector<std::filesystem::path> files() const override { return {path()}; }
 
  protected:
-  std::span<const std::uint8_t> stored(std::size_t tensor) const override {
-    return file_.bytes().subspan(data_begin_ + offsets_[tensor], tensors()[tensor].bytes);
+  void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    file_.read(data_begin_ + offsets_[tensor] + offset, out);
   }
-  std::string compute_hash() const override { return sha256(file_.bytes()); }
+  std::string compute_hash() const override { return file_.hash(); }
 
  private:
   void parse();
@@ -151,14 +159,14 @@ class GgufCheckpoint final : public CheckpointBase {
   void parse_tensor(Cursor& in);
   void check_data(const Cursor& in);
 
-  MappedFile file_;
+  InputFile file_;
   std::uint64_t alignment_ = 32;
   std::uint64_t data_begin_ = 0;
   std::vector<std::uint64_t> offsets_;  ///< into the data section, by tensor
 };
 
 void GgufCheckpoint::parse() {
-  Cursor in(file_.bytes(), path().string());
+  Cursor in(file_);
   std::uint64_t num_tensors = 0, num_keys = 0;
   parse_header(in, num_tensors, num_keys);
   for (std::uint64_t i = 0; i < num_keys; ++i) parse_key(in);
@@ -175,10 +183,10 @@ void GgufCheckpoint::parse() {
 }
 
 void GgufCheckpoint::parse_header(Cursor& in, std::uint64_t& num_tensors, std::uint64_t& num_keys) {
-  const auto bytes = file_.bytes();
-  if (bytes.empty()) throw input_error(path().string(), "the file is empty", "a GGUF file", "0 bytes");
+  if (file_.size() == 0) throw input_error(path().string(), "the file is empty", "a GGUF file", "0 bytes");
   constexpr std::string_view magic = "GGUF";
-  const auto head = bytes.first(std::min<std::size_t>(bytes.size(), 4));
+  std::vector<std::uint8_t> head(std::min<std::uint64_t>(file_.size(), 4));
+  file_.read(0, head);
   if (head.size() < 4 || std::memcmp(head.data(), magic.data(), 4) != 0) {
     throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF", hex_of(head));
   }
@@ -321,7 +329,7 @@ void GgufCheckpoint::parse_tensor(Cursor& in) {
 }
 
 void GgufCheckpoint::check_data(const Cursor& in) {
-  const std::uint64_t size = file_.bytes().size();
+  const std::uint64_t size = file_.size();
   data_begin_ = (in.offset() + alignment_ - 1) / alignment_ * alignment_;
   const std::uint64_t available = data_begin_ > size ? 0 : size - data_begin_;
   std::vector<std::size_t> order(offsets_.size());

@@ -37,7 +37,9 @@ void CheckpointBase::read_f32(std::string_view name, std::span<float> out) const
   const TensorInfo& info = tensors_[found->second];
   if (static_cast<std::int64_t>(out.size()) != info.elements())
     throw Error(ErrorKind::internal, "read_f32: wrong size of the output for " + in_quotes(name));
-  const auto bad = dequantize_checked(info.dtype, stored(found->second).data(), out);
+  const auto bad = dequantize_checked(
+      info.dtype,
+      [&](std::uint64_t offset, std::span<std::uint8_t> bytes) { read_stored(found->second, offset, bytes); }, out);
   if (bad) {
     const float value = out[static_cast<std::size_t>(*bad)];
     throw input_error(place_of_tensor(name) + ", flat index " + std::to_string(*bad), "a weight is not a finite number",

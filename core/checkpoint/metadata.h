@@ -41,8 +41,8 @@ class CheckpointBase : public Checkpoint {
   const std::string& hash() const override;
 
  protected:
-  /// The stored bytes of a tensor: already checked to lie inside the file.
-  virtual std::span<const std::uint8_t> stored(std::size_t tensor) const = 0;
+  /// Stored bytes of a tensor, already checked to lie inside the file. Called from several threads.
+  virtual void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
   virtual std::string compute_hash() const = 0;
   /// False where the name is taken.
   bool add_tensor(TensorInfo info);

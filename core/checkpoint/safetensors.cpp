@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "checkpoint/input_file.h"
 #include "checkpoint/json_input.h"
-#include "checkpoint/mapped_file.h"
 #include "checkpoint/metadata.h"
 #include "checkpoint/safetensors_file.h"
 
@@ -15,16 +15,11 @@ namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::json;
+constexpr const char* index_name = "model.safetensors.index.json";
 constexpr std::uint64_t max_text = 64 << 20;  // bytes of config.json or the index
 
 std::string read_text(const fs::path& file) {
-  const MappedFile mapped(file);
-  const auto bytes = mapped.bytes();
-  if (bytes.size() > max_text) {
-    throw input_error(file.string(), "the file is too large", "at most " + std::to_string(max_text) + " bytes",
-                      std::to_string(bytes.size()));
-  }
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  return InputFile(file).text(max_text);
 }
 
 class SafetensorsCheckpoint final : public CheckpointBase {
@@ -51,10 +46,15 @@ class SafetensorsCheckpoint final : public CheckpointBase {
   }
 
   Format format() const override { return Format::safetensors; }
+  std::vector<fs::path> files() const override {
+    std::vector<fs::path> list = {path() / "config.json", path() / index_name};
+    for (const auto& file : files_) list.push_back(file->path());
+    return list;
+  }
 
  protected:
-  std::span<const std::uint8_t> stored(std::size_t tensor) const override {
-    return files_[places_[tensor].file]->bytes(places_[tensor].tensor);
+  void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    files_[places_[tensor].file]->read(places_[tensor].tensor, offset, out);
   }
   std::string compute_hash() const override {
     std::string lines;  // files_ are sorted by name
@@ -95,7 +95,7 @@ void SafetensorsCheckpoint::flatten(const Json& object, const std::string& prefi
 
 std::vector<fs::path> SafetensorsCheckpoint::weight_files(const fs::path& folder) const {
   std::set<std::string> names;
-  const fs::path index = folder / "model.safetensors.index.json";
+  const fs::path index = folder / index_name;
   std::error_code failed;
   if (fs::is_regular_file(index, failed)) {
     const Json json = parse_json_object(read_text(index), index.string(), 8);

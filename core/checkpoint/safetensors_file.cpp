@@ -2,13 +2,10 @@
 #include "checkpoint/safetensors_file.h"
 
 #include <algorithm>
-#include <cerrno>
+#include <array>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "checkpoint/dequantize.h"
 #include "checkpoint/json_input.h"
 #include "checkpoint/metadata.h"
@@ -43,19 +40,22 @@ std::string shown(const Json& value) {
 }
 
 /// The header as JSON, and where the data begin.
-std::pair<Json, std::uint64_t> read_header(std::span<const std::uint8_t> bytes, const std::string& file) {
-  if (bytes.size() < 8) {
+std::pair<Json, std::uint64_t> read_header(const InputFile& input, const std::string& file) {
+  if (input.size() < 8) {
     throw input_error(file, "the file ends within its header: it is truncated or damaged", "8 bytes or more",
-                      std::to_string(bytes.size()));
+                      std::to_string(input.size()));
   }
+  std::array<std::uint8_t, 8> head;
+  input.read(0, head);
   std::uint64_t length = 0;
-  for (std::size_t i = 8; i-- > 0;) length = length << 8 | bytes[i];
-  const std::uint64_t longest = std::min<std::uint64_t>(bytes.size() - 8, max_header_bytes);
+  for (std::size_t i = 8; i-- > 0;) length = length << 8 | head[i];
+  const std::uint64_t longest = std::min<std::uint64_t>(input.size() - 8, max_header_bytes);
   if (length > longest) {
     throw input_error(file + ": byte 0", "the header's length is impossible: no safetensors file, or truncated",
                       "at most " + std::to_string(longest) + " bytes", std::to_string(length));
   }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
+  std::string text(length, '\0');
+  input.read(8, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
   return {parse_json_object(text, file + ": header", 8), 8 + length};
 }
 
@@ -107,19 +107,19 @@ TensorInfo read_entry(const std::string& name, const Json& entry, const std::str
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const fs::path& file) : path_(file), mapping_(file) {}
+SafetensorsFile::SafetensorsFile(const fs::path& file) : file_(file) {}
 
 std::unique_ptr<SafetensorsFile> SafetensorsFile::open(const fs::path& file) {
   std::unique_ptr<SafetensorsFile> result(new SafetensorsFile(file));
   const std::string place = file.string();
-  const auto bytes = result->mapping_.bytes();
-  const auto [header, data_begin] = read_header(bytes, place);
+  const std::uint64_t size = result->file_.size();
+  const auto [header, data_begin] = read_header(result->file_, place);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
   for (const auto& [name, entry] : header.items()) {
     if (name != "__metadata__") {
       std::pair<std::uint64_t, std::uint64_t> range;
       result->tensors_.push_back(
-          read_entry(name, entry, place + ": tensor " + in_quotes(name), bytes.size() - data_begin, range));
+          read_entry(name, entry, place + ": tensor " + in_quotes(name), size - data_begin, range));
       result->offsets_.push_back(data_begin + range.first);
       if (range.second > range.first) ranges.push_back(range);
       continue;
@@ -149,34 +149,27 @@ const TensorInfo* SafetensorsFile::find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &*found;
 }
 
-std::span<const std::uint8_t> SafetensorsFile::bytes(std::size_t tensor) const {
-  return mapping_.bytes().subspan(offsets_[tensor], tensors_[tensor].bytes);
-}
-
-std::span<const std::uint8_t> SafetensorsFile::bytes(std::string_view name) const {
-  const TensorInfo* const info = find(name);
-  if (!info) throw input_error(path_.string(), "the file has no tensor " + in_quotes(name));
-  return bytes(static_cast<std::size_t>(info - tensors_.data()));
+void SafetensorsFile::read(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const {
+  file_.read(offsets_[tensor] + offset, out);
 }
 
 void SafetensorsFile::read_f32(std::string_view name, std::span<float> out) const {
-  const auto stored = bytes(name);
-  const TensorInfo& info = *find(name);
+  const TensorInfo* const found = find(name);
+  if (!found) throw input_error(path().string(), "the file has no tensor " + in_quotes(name));
+  const TensorInfo& info = *found;
+  const auto tensor = static_cast<std::size_t>(found - tensors_.data());
   if (static_cast<std::int64_t>(out.size()) != info.elements())
     throw Error(ErrorKind::internal, "read_f32: the buffer of " + info.name + " has the wrong size");
-  if (const auto bad = dequantize_checked(info.dtype, stored.data(), out)) {
-    throw input_error(path_.string() + ": tensor " + in_quotes(name) + ", flat index " + std::to_string(*bad),
+  const auto read_piece = [&](std::uint64_t offset, std::span<std::uint8_t> bytes) { read(tensor, offset, bytes); };
+  if (const auto bad = dequantize_checked(info.dtype, read_piece, out)) {
+    throw input_error(path().string() + ": tensor " + in_quotes(name) + ", flat index " + std::to_string(*bad),
                       "a value is not a finite number", "a finite value",
                       std::isnan(out[static_cast<std::size_t>(*bad)]) ? "NaN" : "infinity");
   }
 }
 
-std::string SafetensorsFile::hash() const {
-  return sha256(mapping_.bytes());
-}
-
-void write_safetensors(const fs::path& file, const std::vector<TensorToWrite>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+fs::path write_safetensors(OutputPlace& place, const std::vector<TensorToWrite>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
@@ -194,25 +187,11 @@ void write_safetensors(const fs::path& file, const std::vector<TensorToWrite>& t
   text.append((8 - text.size() % 8) % 8, ' ');  // readers like the data aligned
   const std::uint64_t header_bytes = text.size();
 
-  const fs::path part = file.string() + ".part";
-  errno = 0;  // the stream's calls leave what went wrong here
-  std::ofstream stream(part, std::ios::binary | std::ios::trunc);
-  stream.write(reinterpret_cast<const char*>(&header_bytes), 8);
-  stream.write(text.data(), static_cast<std::streamsize>(text.size()));
-  for (const TensorToWrite& tensor : tensors)
-    stream.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
-  stream.close();
-  const int problem = errno;
-  std::error_code failed;
-  if (stream) fs::rename(part, file, failed);
-  if (!stream || failed) {
-    std::error_code ignored;
-    fs::remove(part, ignored);
-    throw input_error(file.string(), "cannot be written", "a writable folder with enough space",
-                      failed    ? failed.message()
-                      : problem ? std::strerror(problem)
-                                : "a write error");
-  }
+  OutputFile file(place, static_cast<std::int64_t>(8 + header_bytes + offset));
+  file.write(std::span(reinterpret_cast<const std::uint8_t*>(&header_bytes), 8));
+  file.write(text);
+  for (const TensorToWrite& tensor : tensors) file.write(tensor.bytes);
+  return file.commit();
 }
 
 }  // namespace headroom::checkpoint

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One .safetensors file: read with every bound checked first, written as FILE.part and renamed. Indexers, logits and
-// training states are stored this way; a model folder is several of them.
+// One .safetensors file: read with every bound checked first. Indexers, logits and training states are stored this way;
+// a model folder is several of them.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,24 @@
 #include <string_view>
 #include <vector>
 
+#include "base/output_file.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/mapped_file.h"
+#include "checkpoint/input_file.h"
 
 namespace headroom::checkpoint {
 
 class SafetensorsFile {
  public:
-  /// Maps the file. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16 and BF16 are
+  /// Reads the header. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16 and BF16 are
   /// read), a shape that does not match its bytes, tensors that overlap or reach past the end, duplicate names.
   static std::unique_ptr<SafetensorsFile> open(const std::filesystem::path& file);
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;
-  /// The stored bytes; throws an input error for unknown names.
-  std::span<const std::uint8_t> bytes(std::string_view name) const;
-  /// Of tensors()[tensor].
-  std::span<const std::uint8_t> bytes(std::size_t tensor) const;
+  /// Stored bytes of tensors()[tensor], from `offset` of its data on. Throws input errors (InputFile).
+  void read(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const;
   /// SHA-256 of the whole file.
-  std::string hash() const;
+  std::string hash() const { return file_.hash(); }
   /// Values as fp32; `out` has elements() places. Not finite: input error naming tensor and flat index.
   void read_f32(std::string_view name, std::span<float> out) const;
   /// The header's `__metadata__`, strings only.
@@ -38,10 +37,9 @@ class SafetensorsFile {
 
  private:
   explicit SafetensorsFile(const std::filesystem::path& file);
-  std::filesystem::path path_;
-  MappedFile mapping_;
+  InputFile file_;
   std::vector<TensorInfo> tensors_;
-  std::vector<std::uint64_t> offsets_;  ///< into the mapping, by tensor
+  std::vector<std::uint64_t> offsets_;  ///< into the file, by tensor
   std::map<std::string, std::string> metadata_;
 };
 
@@ -52,8 +50,8 @@ struct TensorToWrite {
   std::span<const std::uint8_t> bytes;  ///< row-major
 };
 
-/// Throws input errors where the file cannot be written.
-void write_safetensors(const std::filesystem::path& file, const std::vector<TensorToWrite>& tensors,
-                       const std::map<std::string, std::string>& metadata);
+/// Throws device errors where the file cannot be written whole. Returns where it is (OutputFile::commit).
+std::filesystem::path write_safetensors(OutputPlace& place, const std::vector<TensorToWrite>& tensors,
+                                        const std::map<std::string, std::string>& metadata);
 
 }  // namespace headroom::checkpoint

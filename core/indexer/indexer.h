@@ -13,6 +13,7 @@
 #include <string>
 
 #include "attention/index_source.h"
+#include "base/output_file.h"
 #include "checkpoint/checkpoint.h"
 
 namespace headroom::indexer {
@@ -46,8 +47,12 @@ struct Indexer final : attention::IndexSource {
 /// three, of one width and d_I, finite, and nothing else may be there (another kind of indexer must not pass for this
 /// one). Throws input errors.
 Indexer load_indexer(const std::filesystem::path& file);
-/// Writes bf16 weights to FILE.part, then renames.
-void save_indexer(const Indexer& indexer, const std::filesystem::path& file);
+/// Writes bf16 weights. Returns where the file is (OutputFile::commit).
+std::filesystem::path save_indexer(const Indexer& indexer, OutputPlace& place);
+inline void save_indexer(const Indexer& indexer, const std::filesystem::path& file) {
+  OutputPlace place(file);
+  save_indexer(indexer, place);
+}
 /// A shipped indexer (sample_data/indexers) whose metadata names this model hash.
 std::optional<std::filesystem::path> find_shipped_indexer(const std::string& model_sha256);
 

@@ -151,7 +151,7 @@ Indexer load_indexer(const fs::path& path) {
   return indexer;
 }
 
-void save_indexer(const Indexer& indexer, const fs::path& path) {
+fs::path save_indexer(const Indexer& indexer, OutputPlace& place) {
   std::vector<at::Tensor> kept;
   std::vector<checkpoint::TensorToWrite> tensors;
   const auto add = [&](int layer, const char* part, const at::Tensor& weight) {
@@ -168,16 +168,16 @@ void save_indexer(const Indexer& indexer, const fs::path& path) {
     add(layer, "k_norm", weights.k_norm);
   }
   const Metadata& metadata = indexer.metadata;
-  checkpoint::write_safetensors(path, tensors,
-                                {{"format", std::string(format_name)},
-                                 {"index_dim", std::to_string(metadata.index_dim)},
-                                 {"base_model_sha256", metadata.base_model_sha256},
-                                 {"base_model_name", metadata.base_model_name},
-                                 {"trained_length", std::to_string(metadata.trained_length)},
-                                 {"steps", std::to_string(metadata.steps)},
-                                 {"norm_epsilon", number_text(metadata.norm_epsilon)},
-                                 {"recipe", metadata.recipe},
-                                 {"held_out", metadata.held_out}});
+  return checkpoint::write_safetensors(place, tensors,
+                                       {{"format", std::string(format_name)},
+                                        {"index_dim", std::to_string(metadata.index_dim)},
+                                        {"base_model_sha256", metadata.base_model_sha256},
+                                        {"base_model_name", metadata.base_model_name},
+                                        {"trained_length", std::to_string(metadata.trained_length)},
+                                        {"steps", std::to_string(metadata.steps)},
+                                        {"norm_epsilon", number_text(metadata.norm_epsilon)},
+                                        {"recipe", metadata.recipe},
+                                        {"held_out", metadata.held_out}});
 }
 
 std::optional<fs::path> find_shipped_indexer(const std::string& model_sha256) {

@@ -118,7 +118,7 @@ class LayerDecoder final : public Decoder {
     });
   }
 
-  at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids) const override {
+  at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids, const JobContext& job) const override {
     if (state.layers.size() != layers_.size()) throw Error(ErrorKind::internal, "this state belongs to another model");
     if (ids.empty()) throw input_error("decode", "there are no tokens", "at least 1", "0");
     const auto rows = static_cast<std::int64_t>(ids.size());
@@ -132,8 +132,8 @@ class LayerDecoder final : public Decoder {
       const at::NoGradGuard no_grad;
       const c10::DeviceGuard guard(device_);
       StageClock untimed;
-      const JobContext job;
-      at::Tensor result = all_logits(forward(ids, {.clock = untimed, .job = job, .state = &state}), device_, job);
+      const JobContext silent{job.stop, {}};  // layers of one token are no progress to tell
+      at::Tensor result = all_logits(forward(ids, {.clock = untimed, .job = silent, .state = &state}), device_, silent);
       check_finite(result);
       return result;
     });
@@ -339,8 +339,8 @@ DecoderState DecoderState::clone() const {
   return copy;
 }
 
-at::Tensor Decoder::decode(DecoderState& state, std::int32_t id) const {
-  return decode(state, std::span(&id, 1)).squeeze(0);
+at::Tensor Decoder::decode(DecoderState& state, std::int32_t id, const JobContext& job) const {
+  return decode(state, std::span(&id, 1), job).squeeze(0);
 }
 
 std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, const ModelConfig& config,

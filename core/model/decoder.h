@@ -75,9 +75,10 @@ class Decoder {
   /// The tokens after those of `state`, one or many at a time, dense over all that came before: the logits of each,
   /// [ids, vocabulary] fp32 on the device. Takes them into the state; input errors where it has no room (the state is
   /// then as before; after any other error it must not be used again).
-  virtual at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids) const = 0;
+  virtual at::Tensor decode(DecoderState& state, std::span<const std::int32_t> ids,
+                            const JobContext& job = {}) const = 0;
   /// One token: [vocabulary].
-  at::Tensor decode(DecoderState& state, std::int32_t id) const;
+  at::Tensor decode(DecoderState& state, std::int32_t id, const JobContext& job = {}) const;
 };
 
 /// Builds the decoder of the checkpoint's architecture. Throws input errors (unknown architecture, an option or a kind

@@ -17,6 +17,7 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   RandomCheckpoint(const ModelConfig& config, const Family& family, std::uint64_t seed);
 
   checkpoint::Format format() const override { return checkpoint::Format::gguf; }
+  std::vector<std::filesystem::path> files() const override { return {}; }
   const std::filesystem::path& path() const override { return path_; }
   const std::vector<checkpoint::TensorInfo>& tensors() const override { return tensors_; }
   const checkpoint::TensorInfo* find(std::string_view name) const override;

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "base/error.h"
 #include "record/directory.h"
 
 namespace headroom::record::hdf5 {
@@ -52,6 +53,8 @@ void forget_locks(hid_t access);
 
 // `place` names the file in errors.
 
+/// What a full disk, or another failure to write, is told as; `bytes`: how large the file is so far. `problem`: errno.
+Error write_failure(const std::string& place, const std::string& path, int problem, std::int64_t bytes);
 /// Opens or creates the group at an absolute path, with its parents.
 Handle make_group(hid_t file, const std::string& path, const std::string& place);
 /// Creates or replaces a dataset: chunks of about 512 x 512 elements, shuffle, gzip 1, fletcher32.

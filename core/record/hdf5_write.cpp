@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cerrno>
 
-#include "base/error.h"
+#include "base/output_file.h"
 #include "record/hdf5_io.h"
 
 namespace headroom::record::hdf5 {
@@ -24,13 +25,17 @@ std::vector<hsize_t> chunk_of(const Extent& extent) {
   return chunk;
 }
 
-[[noreturn]] void fail(const std::string& place, const std::string& path, const char* what) {
-  throw input_error(place + ":" + path, std::string(what) + " (is the disk full?)");
+/// The library's calls leave in errno what the system said, as far as nothing else has set it since.
+[[noreturn]] void fail(hid_t file, const std::string& place, const std::string& path) {
+  const int problem = errno;
+  hsize_t bytes = 0;
+  if (H5Fget_filesize(file, &bytes) < 0) bytes = 0;
+  throw write_failure(place, path, problem, static_cast<std::int64_t>(bytes));
 }
 
 Handle open_object(hid_t file, const std::string& path, const std::string& place) {
   Handle object(H5Oopen(file, path.c_str(), H5P_DEFAULT), H5Oclose);
-  if (!object) fail(place, path, "cannot open what was just written");
+  if (!object) fail(file, place, path);
   return object;
 }
 
@@ -40,7 +45,7 @@ void write_attribute_raw(hid_t file, const std::string& path, const char* name, 
   if (H5Aexists(object.get(), name) > 0) H5Adelete(object.get(), name);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   const Handle attribute(H5Acreate2(object.get(), name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  if (!attribute || H5Awrite(attribute.get(), type, value) < 0) fail(place, path, "cannot write an attribute");
+  if (!attribute || H5Awrite(attribute.get(), type, value) < 0) fail(file, place, path);
 }
 
 void remove_link(hid_t file, const std::string& path) {
@@ -67,11 +72,24 @@ Handle create_dataset(hid_t file, const std::string& path, Element element, cons
   Handle dataset(
       H5Dcreate2(file, path.c_str(), type_of(element).get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT),
       H5Dclose);
-  if (!dataset) fail(place, path, "cannot create a dataset");
+  if (!dataset) fail(file, place, path);
   return dataset;
 }
 
+/// What is still in the library's cache is written now: a full disk must not be found out by a destructor.
+void close_dataset(Handle& dataset, hid_t file, const std::string& place, const std::string& path) {
+  if (!dataset.reset()) fail(file, place, path);
+}
+
 }  // namespace
+
+Error write_failure(const std::string& place, const std::string& path, int problem, std::int64_t bytes) {
+  // Other numbers than these are left over from something else.
+  const bool of_disk = problem == ENOSPC || problem == EDQUOT || problem == EFBIG || problem == EIO;
+  const std::filesystem::path folder = std::filesystem::path(place).parent_path();
+  return write_error(path.empty() ? place : place + ":" + path, of_disk ? problem : 0, bytes, bytes,
+                     folder.empty() ? "." : folder);
+}
 
 Handle make_group(hid_t file, const std::string& path, const std::string& place) {
   Handle group;
@@ -81,22 +99,23 @@ Handle make_group(hid_t file, const std::string& path, const std::string& place)
       group = Handle(H5Gopen2(file, part.c_str(), H5P_DEFAULT), H5Gclose);
     else
       group = Handle(H5Gcreate2(file, part.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
-    if (!group) fail(place, part, "cannot create a group");
+    if (!group) fail(file, place, part);
     if (end == std::string::npos) return group;
   }
 }
 
 void write_raw(hid_t file, const std::string& path, Element element, const Extent& extent, const void* data,
                const std::string& place) {
-  const Handle dataset = create_dataset(file, path, element, extent, place);
+  Handle dataset = create_dataset(file, path, element, extent, place);
   const bool empty = std::find(extent.begin(), extent.end(), 0) != extent.end();
   if (!empty && H5Dwrite(dataset.get(), type_of(element).get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
-    fail(place, path, "cannot write a dataset");
+    fail(file, place, path);
+  close_dataset(dataset, file, place, path);
 }
 
 void write_parts(hid_t file, const std::string& path, Element element, const Extent& extent,
                  std::span<const void* const> parts, const std::string& place) {
-  const Handle dataset = create_dataset(file, path, element, extent, place);
+  Handle dataset = create_dataset(file, path, element, extent, place);
   const Handle type = type_of(element), space(H5Dget_space(dataset.get()), H5Sclose);
   std::vector<hsize_t> begin(extent.size(), 0), count(extent.begin(), extent.end());
   count[0] = 1;
@@ -104,9 +123,10 @@ void write_parts(hid_t file, const std::string& path, Element element, const Ext
   for (const void* part : parts) {
     if (H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, begin.data(), nullptr, count.data(), nullptr) < 0 ||
         H5Dwrite(dataset.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, part) < 0)
-      fail(place, path, "cannot write a dataset");
+      fail(file, place, path);
     ++begin[0];
   }
+  close_dataset(dataset, file, place, path);
 }
 
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place) {

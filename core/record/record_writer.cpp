@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -40,24 +41,27 @@ std::int64_t size_of(const auto& container) {
 }  // namespace
 
 struct RecordWriter::Impl {
-  std::filesystem::path file, part;
+  OutputPlace out;
   std::string place;
+  OutputFile output{out};
   hdf5::Handle handle;
   RunMeta meta;
   std::int64_t length = 0;
   std::vector<std::string> methods;
   std::map<std::string, SupportScope, std::less<>> scopes;  ///< by method
-  bool created = false, finished = false;
 
+  explicit Impl(OutputPlace where) : out(std::move(where)), place(out.asked().string()) {}
   ~Impl() {
-    if (handle) {
-      hdf5::Library library;
-      handle.reset();
-    }
-    std::error_code ignored;
-    if (created && !finished) std::filesystem::remove(part, ignored);
+    if (!handle) return;
+    hdf5::Library library;
+    handle.reset();
   }
   hid_t id() const { return handle.get(); }
+  /// What the library has given places to, written or not.
+  std::int64_t size() const {
+    hsize_t bytes = 0;
+    return H5Fget_filesize(id(), &bytes) < 0 ? 0 : static_cast<std::int64_t>(bytes);
+  }
   void check_method(std::string_view method) const {
     require(std::find(methods.begin(), methods.end(), method) != methods.end(), "method without a summary");
   }
@@ -90,15 +94,11 @@ struct RecordWriter::Impl {
   }
 };
 
-RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens)
-    : impl_(std::make_unique<Impl>()) {
+RecordWriter::RecordWriter(OutputPlace place, const RunMeta& meta, const TokenTable& tokens)
+    : impl_(std::make_unique<Impl>(std::move(place))) {
   require(tokens.begin.size() == tokens.ids.size() && tokens.end.size() == tokens.ids.size(), "token lists differ");
   require(size_of(tokens.ids) <= layout::max_tokens && size_of(tokens.text) <= layout::max_text_bytes,
           "too many tokens");
-  impl_->file = file;
-  impl_->part = file;
-  impl_->part += ".part";
-  impl_->place = file.string();
   impl_->meta = meta;
   impl_->length = size_of(tokens.ids);
   hdf5::Library library;
@@ -107,9 +107,9 @@ RecordWriter::RecordWriter(const std::filesystem::path& file, const RunMeta& met
   hdf5::forget_locks(access.get());
   const hdf5::Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_userblock(creation.get(), static_cast<hsize_t>(seal_bytes));
-  impl_->handle = hdf5::Handle(H5Fcreate(impl_->part.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
-  if (!impl_->handle) throw input_error(impl_->part.string(), "cannot create the record here");
-  impl_->created = true;
+  impl_->handle =
+      hdf5::Handle(H5Fcreate(impl_->output.part().c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
+  if (!impl_->handle) throw hdf5::write_failure(impl_->place, {}, errno, 0);
   hdf5::write_text(impl_->id(), "/tokens/text", tokens.text, impl_->place);
   impl_->write<std::int32_t>("/tokens/ids", {impl_->length}, tokens.ids);
   impl_->write<std::int64_t>("/tokens/begin", {impl_->length}, tokens.begin);
@@ -255,25 +255,25 @@ void RecordWriter::write_layer_stream(std::string_view method, int layer, const 
 
 std::int64_t RecordWriter::bytes_written() {
   hdf5::Library library;
-  hsize_t bytes = 0;
-  if (H5Fflush(impl_->id(), H5F_SCOPE_LOCAL) < 0 || H5Fget_filesize(impl_->id(), &bytes) < 0)
-    throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
-  return static_cast<std::int64_t>(bytes);
+  if (H5Fflush(impl_->id(), H5F_SCOPE_LOCAL) < 0) {
+    const int problem = errno;
+    throw hdf5::write_failure(impl_->place, {}, problem, impl_->size());
+  }
+  return impl_->size();
 }
 
-void RecordWriter::finish(const RunMeta& meta) {
+std::filesystem::path RecordWriter::finish(const RunMeta& meta) {
+  const std::filesystem::path& part = impl_->output.part();
   {
     hdf5::Library library;
     require(meta.layers == impl_->meta.layers, "metadata changed");
     impl_->meta = meta;
     impl_->write_meta();
-    if (!impl_->handle.reset()) throw input_error(impl_->part.string(), "cannot write the record (is the disk full?)");
+    const auto bytes = impl_->size();
+    if (!impl_->handle.reset()) throw hdf5::write_failure(impl_->place, {}, errno, bytes);
   }
-  seal_file(impl_->part, to_bytes(directory_of_hdf5(impl_->part)));
-  std::error_code failure;
-  std::filesystem::rename(impl_->part, impl_->file, failure);
-  if (failure) throw input_error(impl_->file.string(), "cannot rename the finished record: " + failure.message());
-  impl_->finished = true;
+  seal_file(part, to_bytes(directory_of_hdf5(part)), impl_->place);
+  return impl_->output.commit();
 }
 
 }  // namespace headroom::record

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a run record as FILE.part, seals it with directory and checksums and renames it. Fixed-length types only,
-// superblock v2, shuffle, gzip 1 and fletcher32 on every dataset (docs/record.md). Where the file cannot be written:
-// input errors.
+// Writes a run record under a temporary name, seals it with directory and checksums and renames it. Fixed-length types
+// only, superblock v2, shuffle, gzip 1 and fletcher32 on every dataset (docs/record.md). Where the file cannot be
+// written whole: device errors with path, needed and free.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <span>
 
+#include "base/output_file.h"
 #include "record/types.h"
 
 namespace headroom::record {
 
 class RecordWriter {
  public:
-  /// Creates FILE.part. Throws input errors where the folder cannot be written.
-  RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens);
-  ~RecordWriter();  ///< removes FILE.part unless finish() succeeded
+  /// Creates the temporary file. `place` is of the kind `file`.
+  RecordWriter(OutputPlace place, const RunMeta& meta, const TokenTable& tokens);
+  /// Looks at the place now. Throws input errors where the folder cannot be written.
+  RecordWriter(const std::filesystem::path& file, const RunMeta& meta, const TokenTable& tokens)
+      : RecordWriter(OutputPlace(file, OutputKind::file), meta, tokens) {}
+  ~RecordWriter();  ///< removes the temporary file unless finish() succeeded
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
@@ -37,8 +41,9 @@ class RecordWriter {
   void write_layer_stream(std::string_view method, int layer, const LayerStream& stream);
   /// Bytes in the file so far (flushes).
   std::int64_t bytes_written();
-  /// Writes the final metadata (complete or not), closes, seals, syncs, renames FILE.part to FILE. Nothing may follow.
-  void finish(const RunMeta& meta);
+  /// Writes the final metadata (complete or not), closes, seals, syncs, renames. Nothing may follow. Returns where the
+  /// record is: see OutputFile::commit().
+  std::filesystem::path finish(const RunMeta& meta);
 
  private:
   struct Impl;

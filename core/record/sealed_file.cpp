@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/output_file.h"
 #include "record/crc32c.h"
 
 namespace headroom::record {
@@ -79,8 +80,7 @@ std::int64_t num_blocks(std::int64_t end) {
 
 }  // namespace
 
-void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory) {
-  const std::string place = file.string();
+void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory, const std::string& place) {
   const Descriptor d{::open(file.c_str(), O_RDWR | O_CLOEXEC)};
   struct stat status;
   if (d.value < 0 || ::fstat(d.value, &status) != 0)
@@ -107,7 +107,8 @@ void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> 
   if (!write_at(d.value, seal.end, directory.data(), directory.size()) ||
       !write_at(d.value, seal.end + seal.directory_bytes, list_bytes.data(), list_bytes.size()) ||
       !write_at(d.value, 0, block.data(), sizeof seal) || ::fsync(d.value) != 0)
-    throw input_error(place, "cannot be written (is the disk full?)", {}, std::strerror(errno));
+    throw write_error(place, errno, seal.end + seal.directory_bytes + static_cast<std::int64_t>(list_bytes.size()),
+                      seal.end, file.parent_path().empty() ? "." : file.parent_path());
 }
 
 SealedFile::SealedFile(const std::filesystem::path& file) {

@@ -17,8 +17,11 @@ inline constexpr std::int64_t seal_bytes = 512;
 inline constexpr std::int64_t sealed_block_bytes = 64 << 10;
 
 /// Appends directory and checksums to a closed HDF5 file, fills its user block and syncs it to disk. Throws input
-/// errors.
-void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory);
+/// errors, and device errors where the disk is full. `place` names the file in them.
+void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory, const std::string& place);
+inline void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> directory) {
+  seal_file(file, directory, file.string());
+}
 
 /// A sealed file open for reading; safe to use from several threads. No file lock.
 class SealedFile {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF files and safetensors folders, good and bad: every message names file, place, expected and found.
 #include <QtTest>
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <limits>
 
@@ -192,6 +194,47 @@ class TestCheckpoint : public QObject {
     refuse_weights(safetensors(R"({"t": )" + std::string(100000, '['), data), {"nested too deeply"});
     std::filesystem::remove(folder / "model.safetensors");
     expect_refusal([&] { open_checkpoint(folder); }, {"no *.safetensors"});
+  }
+
+  // Cut off by another program after it was opened: an error with both sizes, from whatever thread reads.
+  void a_file_that_shrinks_is_an_error_data() {
+    QTest::addColumn<bool>("folder");
+    QTest::newRow("GGUF") << false;
+    QTest::newRow("safetensors") << true;
+  }
+  void a_file_that_shrinks_is_an_error() {
+    QFETCH(bool, folder);
+    constexpr std::uint64_t rows = 1024, columns = 1024;  // large enough for several threads
+    std::filesystem::path model = file("shrinks.gguf"), weights = model;
+    const std::string data(rows * columns * 4, '\0');
+    if (folder) {
+      model = file("shrinks");
+      weights = model / "model.safetensors";
+      std::filesystem::create_directory(model);
+      test::write_file(model / "config.json", R"({"model_type": "llama"})");
+      test::write_file(weights, safetensors(R"({"t": {"dtype": "F32", "shape": [1024, 1024], "data_offsets": [0, )" +
+                                                std::to_string(data.size()) + "]}}",
+                                            data));
+    } else {
+      test::GgufWriter out;
+      out.add("general.architecture", "llama");
+      out.add_tensor("t", {rows, columns}, 0, data);
+      test::write_file(weights, out.bytes());
+    }
+    const auto opened = open_checkpoint(model);
+    const auto files = opened->files();
+    QVERIFY(std::find(files.begin(), files.end(), weights) != files.end());
+    std::vector<float> values(rows * columns, 1);
+    opened->read_f32("t", values);
+    QVERIFY(std::all_of(values.begin(), values.end(), [](float value) { return value == 0; }));
+    const auto size = std::filesystem::file_size(weights);
+    for (const std::uintmax_t left : {size / 2, std::uintmax_t{100}, std::uintmax_t{0}}) {
+      std::filesystem::resize_file(weights, left);
+      const std::vector<std::string> words = {weights.string(), "shorter", std::to_string(size) + " bytes",
+                                              std::to_string(left) + " bytes"};
+      expect_refusal([&] { opened->read_f32("t", values); }, words);
+      expect_refusal([&] { opened->hash(); }, words);
+    }
   }
 };
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A conversation with `headroom serve` over its pipes: jobs, tiles, files, cancel, garbage, the end of input.
+#include <unistd.h>
+
 #include <QtTest>
 #include <cmath>
+#include <csignal>
 #include <deque>
+#include <filesystem>
 
 #include "protocol/framing.h"
 #include "protocol/json_fields.h"
@@ -295,7 +299,7 @@ class TestServe : public QObject {
     QVERIFY(
         !job_cancel_result_from_json(peer.ask(method::job_cancel, to_json(JobCancelParams{first}))["result"]).known);
     QVERIFY(!QFile::exists(folder_.filePath("endless.h5")));
-    QVERIFY(!QFile::exists(folder_.filePath("endless.h5.part")));
+    QVERIFY(QDir(folder_.path()).entryList({"*.part"}).isEmpty());
     // The engine is none the worse for it.
     const auto third = peer.ask(method::run_start, to_json(RunStartParams{spec_}))["result"]["job"].get<std::int64_t>();
     QVERIFY(job_done_from_json(peer.notification(method::job_done, third)["params"]).record.empty());
@@ -351,6 +355,56 @@ class TestServe : public QObject {
     QCOMPARE(peer.ask(method::distill_start, {{"spec", spec}})["error"]["code"], 4);
   }
 
+  // The model shrinks while a job reads it: the job fails with a sentence, and the engine takes the next one.
+  void a_model_that_shrinks_fails_the_job_alone() {
+    const std::string model = path("shrinks.gguf");
+    test::write_tiny_model(model);
+    const auto bytes = static_cast<off_t>(std::filesystem::file_size(model));
+    // So many bytes of holes keep whoever reads them busy for a while.
+    constexpr off_t holes = off_t{1} << 29;
+    QCOMPARE(::truncate(model.c_str(), holes), 0);
+    Peer peer(folder_.path());
+    peer.initialize();
+    auto spec = spec_;
+    spec.model = model;
+    spec.methods = {"dense"};
+    const auto open_files = [&] {
+      const QDir open("/proc/" + QString::number(peer.process.processId()) + "/fd");
+      const auto list = open.entryInfoList(QDir::AllEntries | QDir::System | QDir::NoDotAndDotDot);
+      return std::count_if(list.begin(), list.end(), [&](const QFileInfo& entry) {
+        return entry.symLinkTarget() == QString::fromStdString(model);
+      });
+    };
+    const auto started = peer.ask(method::run_start, to_json(RunStartParams{spec}));
+    QVERIFY(started.contains("result"));
+    const auto job = started["result"]["job"].get<std::int64_t>();
+    // The dialog's side keeps it open, the job opens it again and reads it whole.
+    QTRY_VERIFY_WITH_TIMEOUT(open_files() >= 2, 20000);
+    QCOMPARE(::truncate(model.c_str(), bytes), 0);
+    const auto failed = job_failed_from_json(peer.notification(method::job_failed, job)["params"]);
+    QCOMPARE(failed.error.code, 3);
+    QCOMPARE(failed.error.place, model);
+    QCOMPARE(failed.error.expected, std::to_string(holes) + " bytes");
+    QCOMPARE(failed.error.found, std::to_string(bytes) + " bytes");
+    const auto next = peer.ask(method::run_start, to_json(RunStartParams{spec}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_done, next).is_null());
+  }
+
+  // Ctrl+C in the terminal, the end of a session: as at the end of input, nothing is left behind.
+  void a_signal_ends_the_engine_in_order() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    const auto job =
+        peer.ask(method::run_start, to_json(RunStartParams{endless()}))["result"]["job"].get<std::int64_t>();
+    QVERIFY(!peer.notification(method::job_progress, job).is_null());
+    QTRY_VERIFY(!QDir(folder_.path()).entryList({"*.part"}).isEmpty());
+    ::kill(static_cast<pid_t>(peer.process.processId()), SIGHUP);
+    QVERIFY(peer.process.waitForFinished(6000));
+    QCOMPARE(peer.process.exitStatus(), QProcess::NormalExit);
+    QCOMPARE(peer.process.exitCode(), 5);
+    QVERIFY(QDir(folder_.path()).entryList({"*.part"}).isEmpty());
+  }
+
   void garbage_in_a_frame_is_answered_and_survived() {
     Peer peer(folder_.path());
     peer.initialize();
@@ -383,7 +437,7 @@ class TestServe : public QObject {
     QVERIFY(peer.process.waitForFinished(6000));
     QCOMPARE(peer.process.exitStatus(), QProcess::NormalExit);
     QCOMPARE(peer.process.exitCode(), 0);
-    QVERIFY(!QFile::exists(folder_.filePath("endless.h5.part")));
+    QVERIFY(QDir(folder_.path()).entryList({"*.part"}).isEmpty());
   }
 };
 

@@ -147,6 +147,22 @@ class TestDecoder : public QObject {
     EXPECT_ERROR(decoder->decode(second, std::span<const std::int32_t>()), ErrorKind::input, "no tokens");
   }
 
+  // One token, or many, of an answer: a stop is seen between layers, not at the answer's end.
+  void decoding_stops_when_it_is_told_to() {
+    const auto decoder = load(file_);
+    const auto ids = some_ids(40);
+    auto options = dense_options();
+    options.extra_capacity = 10;
+    auto result = decoder->prefill(std::span(ids).first(30), options);
+    auto many = result.state.clone();
+    std::stop_source stop;
+    const JobContext job{stop.get_token(), [](const Progress&) { QFAIL("an answer's layers are no progress"); }};
+    decoder->decode(result.state, ids[30], job);
+    stop.request_stop();
+    EXPECT_ERROR(decoder->decode(result.state, ids[31], job), ErrorKind::cancelled, "cancelled");
+    EXPECT_ERROR(decoder->decode(many, std::span(ids).subspan(30), job), ErrorKind::cancelled, "cancelled");
+  }
+
   void chunks_do_not_show() {
     const auto decoder = load(file_);
     const auto ids = some_ids(1100);

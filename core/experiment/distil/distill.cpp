@@ -17,6 +17,7 @@
 #include <optional>
 
 #include "attention/registry.h"
+#include "base/output_file.h"
 #include "base/paths.h"
 #include "checkpoint/safetensors_file.h"
 #include "experiment/distil/training_text.h"
@@ -66,11 +67,12 @@ class Distillation {
   Distillation(const DistillSpec& spec, const JobContext& job, const DistillCallbacks& callbacks)
       : spec_(spec),
         callbacks_(callbacks),
+        out_(spec.out, OutputKind::file),
+        state_(spec.out + ".state", OutputKind::file),
         device_(open_device(spec.device)),
         checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
         tokenizer_(tokenizer::make_tokenizer(*checkpoint_)),
-        text_(*tokenizer_, split_texts(read_texts({spec.texts.begin(), spec.texts.end()})),
-              speaks_chatml(*checkpoint_)),
+        text_(*tokenizer_, split_texts(read_inputs()), speaks_chatml(*checkpoint_)),
         decoder_(load(job)),
         dense_(attention::make_dense_policy()),
         backend_(attention::make_torch_backend()) {
@@ -117,6 +119,16 @@ class Distillation {
  private:
   void notice(const std::string& text) const {
     if (callbacks_.notice) callbacks_.notice(text);
+  }
+
+  /// The text; what is written must be none of what is read.
+  Texts read_inputs() const {
+    Texts texts = read_texts({spec_.texts.begin(), spec_.texts.end()});
+    auto inputs = checkpoint_->files();
+    inputs.insert(inputs.end(), texts.paths.begin(), texts.paths.end());
+    out_.must_not_be(inputs);
+    state_.must_not_be(inputs);
+    return texts;
   }
 
   c10::Device open_device(const std::string& request) const {
@@ -194,9 +206,9 @@ class Distillation {
     return figures;
   }
 
-  fs::path state_file() const { return spec_.out + ".state"; }
+  const fs::path& state_file() const { return state_.asked(); }
 
-  void save() const {
+  void save() {
     indexer::Indexer result;
     result.metadata.index_dim = spec_.index_dim;
     result.metadata.base_model_sha256 = checkpoint_->hash();
@@ -222,8 +234,10 @@ class Distillation {
                            {static_cast<const std::uint8_t*>(kept.back().const_data_ptr()), kept.back().nbytes()}});
       }
     }
-    indexer::save_indexer(result, spec_.out);
-    checkpoint::write_safetensors(state_file(), tensors,
+    const fs::path before = out_.asked(), saved = indexer::save_indexer(result, out_);
+    if (saved != before) notice("this indexer is " + describe_output(before, saved));
+    if (callbacks_.saved) callbacks_.saved(saved);
+    checkpoint::write_safetensors(state_, tensors,
                                   {{"spec", to_json(spec_).dump()},
                                    {"step", std::to_string(step_)},
                                    {"model_sha256", checkpoint_->hash()},
@@ -273,6 +287,7 @@ class Distillation {
 
   DistillSpec spec_;
   const DistillCallbacks& callbacks_;
+  OutputPlace out_, state_;
   c10::Device device_;
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
@@ -342,7 +357,6 @@ DistillSpec distill_spec_from_json(const json& object) {
 
 DistillFigures distill(const DistillSpec& spec, const JobContext& job, const DistillCallbacks& callbacks) {
   validate(spec);
-  check_output(spec.out);
   const c10::InferenceMode no_autograd;
   Distillation distillation(spec, job, callbacks);
   return distillation.train(job);

@@ -39,6 +39,8 @@ DistillSpec distill_spec_from_json(const nlohmann::json& json);
 struct DistillCallbacks {
   std::function<void(const DistillFigures&)> evaluated;
   std::function<void(const std::string&)> notice;  ///< what a user should know, in a sentence
+  /// Where the indexer was saved: spec.out, or beside it where another program wrote there meanwhile.
+  std::function<void(const std::filesystem::path&)> saved;
 };
 
 /// Writes spec.out and returns its held-out figures. Cancelled: what was trained is saved with its state, so `resume`

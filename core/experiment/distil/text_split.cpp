@@ -117,10 +117,12 @@ Texts read_texts(const std::vector<fs::path>& paths) {
     std::ifstream stream(file, std::ios::binary);
     std::ostringstream content;
     content << stream.rdbuf();
-    if (is_text(content.str()))
-      texts.files.push_back(content.str());
-    else
+    if (!is_text(content.str())) {
       ++texts.passed_over;
+      continue;
+    }
+    texts.files.push_back(content.str());
+    texts.paths.push_back(file);
   }
   if (texts.files.empty() && !paths.empty())
     throw input_error(paths.front().string(), "holds no text to train on", "UTF-8 text files of at least 200 bytes",

@@ -15,8 +15,9 @@
 namespace headroom::experiment {
 
 struct Texts {
-  std::vector<std::string> files;  ///< contents: UTF-8 of at least 200 bytes, without zero bytes
-  std::int64_t passed_over = 0;    ///< files that are no such text or, in folders, larger than 16 MB
+  std::vector<std::string> files;            ///< contents: UTF-8 of at least 200 bytes, without zero bytes
+  std::vector<std::filesystem::path> paths;  ///< of these files
+  std::int64_t passed_over = 0;              ///< files that are no such text or, in folders, larger than 16 MB
 };
 /// Reads every regular file below the given files and folders, in sorted order. Throws input errors: nothing readable,
 /// a path that is not there.

@@ -51,7 +51,8 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
     if (const std::int64_t fed = dense->logits.size(0) - 1; fed > 0) {
       options.job.check();
       model::DecoderState state = result.state.clone();
-      predicted = at::cat({predicted, on_host(decoder.decode(state, std::span(dense->ids).first(static_cast<std::size_t>(fed))))});
+      const auto answer_ids = std::span(dense->ids).first(static_cast<std::size_t>(fed));
+      predicted = at::cat({predicted, on_host(decoder.decode(state, answer_ids, options.job))});
     }
     answer.forced = compare(dense->logits, predicted);
     answer.kl_to_dense = kl_divergence(dense->logits.narrow(0, 0, 1), predicted.narrow(0, 0, 1)).item<double>();
@@ -68,7 +69,7 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
     if (ended) break;
     answer.ids.push_back(id);
     if (std::ssize(answer.ids) == options.max_new_tokens) break;
-    logits = decoder.decode(result.state, id);
+    logits = decoder.decode(result.state, id, options.job);
     if (!dense) kept.push_back(on_host(logits));
   }
   answer.cut = !ended && options.max_new_tokens > 0;

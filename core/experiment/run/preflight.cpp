@@ -191,9 +191,7 @@ void warn_of_memory(protocol::Preflight& result, std::int64_t needed, std::int64
 }  // namespace
 
 std::filesystem::path scratch_folder(const PreparedRun& run) {
-  if (!run.spec.out) return std::filesystem::temp_directory_path();
-  const auto folder = std::filesystem::path(*run.spec.out).parent_path();
-  return folder.empty() ? std::filesystem::path(".") : folder;
+  return run.out ? run.out->folder() : std::filesystem::temp_directory_path();
 }
 
 protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) {

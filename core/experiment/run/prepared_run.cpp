@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/prepared_run.h"
 
-#include "base/paths.h"
-
 namespace headroom::experiment {
+namespace {
+
+/// Every file that the run reads.
+std::vector<std::filesystem::path> input_files(const PreparedRun& run) {
+  auto files = run.session->checkpoint().files();
+  for (const auto& file : {run.spec.prompt_file, run.spec.system_file, run.spec.plan, run.spec.indexer})
+    if (file) files.emplace_back(*file);
+  if (run.methods.indexer) files.push_back(run.methods.indexer_path);
+  return files;
+}
+
+}  // namespace
+
 std::int64_t PreparedRun::full_layers() const {
   return config().full_layers();
 }
@@ -15,12 +26,13 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.spec = spec;
   run.device = model::open_device(spec.device == "auto" ? auto_device : spec.device);
   run.dtype = resolve_dtype(spec.dtype, run.device.device);
-  if (spec.out) check_output(*spec.out);
+  if (spec.out) run.out.emplace(*spec.out, OutputKind::file);
   if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan);
   run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
   if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
   run.methods = make_methods(spec, *run.session);
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
+  if (run.out) run.out->must_not_be(input_files(run));
   run.prompt = prepare_prompt(spec, *run.session);
   for (const Method& method : run.methods.methods) {
     if (run.plans && !method.is_dense() && !method.is_reference())

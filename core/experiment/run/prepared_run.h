@@ -10,6 +10,7 @@
 #include <string>
 
 #include "attention/backend.h"
+#include "base/output_file.h"
 #include "experiment/run/methods.h"
 #include "experiment/plan/plan.h"
 #include "experiment/run/prompt.h"
@@ -28,6 +29,7 @@ struct PreparedRun {
   MethodSet methods;
   /// What can execute attention here; the first is what methods run on.
   std::vector<std::shared_ptr<const attention::Backend>> backends;
+  std::optional<OutputPlace> out;  ///< of --out; none of the inputs
   std::optional<PlanFile> plans;  ///< of --plan; checked: every sparse method but the oracle has one that fits
 
   const model::ModelConfig& config() const { return session->config(); }

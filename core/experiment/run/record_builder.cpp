@@ -22,9 +22,8 @@ std::string list_text(std::vector<int> layers) {
 
 }  // namespace
 
-RecordBuilder::RecordBuilder(const std::filesystem::path& file, const PreparedRun& run, const record::RunMeta& meta,
-                             const StreamStore& store)
-    : run_(run), store_(store), writer_(file, meta, run.prompt.table) {}
+RecordBuilder::RecordBuilder(const PreparedRun& run, const record::RunMeta& meta, const StreamStore& store)
+    : run_(run), store_(store), writer_(*run.out, meta, run.prompt.table) {}
 
 void RecordBuilder::add(const MethodData& method) {
   const auto& id = method.summary.id;
@@ -178,8 +177,8 @@ std::string RecordBuilder::note() const {
   return text;
 }
 
-void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
-                           std::optional<std::chrono::milliseconds> deadline) {
+std::filesystem::path RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
+                                            std::optional<std::chrono::milliseconds> deadline) {
   // After a cancel the deadline alone ends the writing: the stop has been asked for already.
   if (deadline)
     deadline_ = Clock::now() + *deadline;
@@ -191,7 +190,7 @@ void RecordBuilder::finish(record::RunMeta& meta, ProgressPlan& progress, const 
   if (cut_short_) meta.complete = false;
   meta.kept_note = note();
   progress.report("writing the record", 3, 3);
-  writer_.finish(meta);
+  return writer_.finish(meta);
 }
 
 void RecordBuilder::write_maps(ProgressPlan& progress) {

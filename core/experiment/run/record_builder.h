@@ -25,15 +25,15 @@ inline constexpr double support_share = 0.7;
 
 class RecordBuilder {
  public:
-  RecordBuilder(const std::filesystem::path& file, const PreparedRun& run, const record::RunMeta& meta,
-                const StreamStore& store);
+  /// The run has a place for its record.
+  RecordBuilder(const PreparedRun& run, const record::RunMeta& meta, const StreamStore& store);
 
   /// Summary, statistics, curves and marginals of one method.
   void add(const MethodData& method);
   /// Thumbnails, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
-  /// then renames the file. Sets meta.kept_note.
-  void finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
-              std::optional<std::chrono::milliseconds> deadline = {});
+  /// then gives the file its name. Sets meta.kept_note. Returns where the record is (OutputFile::commit).
+  std::filesystem::path finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
+                               std::optional<std::chrono::milliseconds> deadline = {});
 
  private:
   using Clock = std::chrono::steady_clock;

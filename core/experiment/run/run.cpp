@@ -136,8 +136,8 @@ class Run {
     progress_.report("loading the model");
     const auto& decoder = prepared_.session->decoder(prepared_.device.device, prepared_.dtype, {job_.stop, {}});
     job_.check();
-    const bool wanted = prepared_.spec.out.has_value();
-    if (wanted) builder_.emplace(*prepared_.spec.out, prepared_, outcome_.meta, *store_);
+    const bool wanted = prepared_.out.has_value();
+    if (wanted) builder_.emplace(prepared_, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
     MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
@@ -150,8 +150,10 @@ class Run {
   }
 
   void write(std::optional<std::chrono::milliseconds> deadline) {
-    builder_->finish(outcome_.meta, progress_, job_, deadline);
-    outcome_.record_path = *prepared_.spec.out;
+    const auto written = builder_->finish(outcome_.meta, progress_, job_, deadline);
+    outcome_.record_path = written.string();
+    if (written != prepared_.out->asked() && callbacks_.notice)
+      callbacks_.notice("this run's record is " + describe_output(prepared_.out->asked(), written));
     if (callbacks_.record_written) callbacks_.record_written(outcome_.meta, outcome_.record_path);
   }
 
