@@ -156,7 +156,7 @@ KeysDialog::KeysDialog(const QVector<QAction*>& actions, const QVector<PageKey>&
     if (const QString keys = keys_of(action); !keys.isEmpty()) new QTreeWidgetItem(tree, {keys, plain_text(action)});
   }
   for (const PageKey& key : page_keys) new QTreeWidgetItem(tree, {key.keys, key.what});
-  new QTreeWidgetItem(tree, {tr("Esc"), tr("Leave presenting, close the newest message")});
+  new QTreeWidgetItem(tree, {tr("Esc"), tr("Leave presenting, close the newest message, cancel the running job")});
   tree->header()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
   layout->addWidget(tree);
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Close, this);

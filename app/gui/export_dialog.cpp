@@ -17,6 +17,8 @@
 #include <QSpinBox>
 #include <QStandardPaths>
 
+#include "base/error.h"
+
 namespace headroom::gui {
 namespace {
 
@@ -126,9 +128,13 @@ QString ExportDialog::file() const {
 }
 
 void ExportDialog::write() {
-  const QString problem = file().isEmpty()
-                              ? tr("Name a file.")
-                              : write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options());
+  QString problem = tr("Name a file.");
+  try {
+    if (!file().isEmpty())
+      problem = write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options());
+  } catch (const Error& error) {
+    problem = QString::fromUtf8(error.what());
+  }
   if (problem.isEmpty()) return accept();
   message_->setText(problem);
 }

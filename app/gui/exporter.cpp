@@ -3,16 +3,18 @@
 
 #include <QBuffer>
 #include <QCoreApplication>
+#include <QFile>
 #include <QFileInfo>
 #include <QImageWriter>
 #include <QPageSize>
 #include <QPainter>
 #include <QPdfWriter>
-#include <QSaveFile>
 #include <QSvgGenerator>
 #include <algorithm>
 #include <optional>
+#include <vector>
 
+#include "base/output_file.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {
@@ -140,11 +142,17 @@ QImage figure_image(views::Exportable& page, const views::Selection& selection, 
   return image;
 }
 
+void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs) {
+  OutputPlace place(QFile::encodeName(file).toStdString());
+  place.must_not_be(inputs);
+  write_output(place, {bytes.constData(), static_cast<std::size_t>(bytes.size())});
+}
+
 QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
                      const FigureOptions& options) {
-  QSaveFile target(file);
-  if (!target.open(QIODevice::WriteOnly))
-    return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
+  // Drawn first, in memory: nothing is half written, and nothing is written over what it is drawn from.
+  QBuffer target;
+  target.open(QIODevice::WriteOnly);
   bool good = false;
   switch (options.format) {
     case FigureFormat::png:
@@ -158,15 +166,15 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
       break;
     case FigureFormat::csv: {
       const QString text = page.csv();
-      if (text.isEmpty()) {
-        target.cancelWriting();
-        return QObject::tr("This view has no numbers to write yet.");
-      }
+      if (text.isEmpty()) return QObject::tr("This view has no numbers to write yet.");
       const QByteArray bytes = text.toUtf8();
       good = target.write(bytes) == bytes.size();
     }
   }
-  if (!good || !target.commit()) return QObject::tr("%1 cannot be written: %2").arg(file, target.errorString());
+  if (!good) return QObject::tr("%1 cannot be written: the picture could not be drawn").arg(file);
+  std::vector<std::filesystem::path> inputs;
+  if (const views::RecordPtr record = selection.record()) inputs.push_back(record->path());
+  write_picture(target.data(), file, inputs);
   return {};
 }
 

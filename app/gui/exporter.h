@@ -5,7 +5,9 @@
 #include <QImage>
 #include <QSizeF>
 #include <QString>
+#include <filesystem>
 #include <optional>
+#include <span>
 
 #include "views/common/exportable.h"
 #include "views/common/selection.h"
@@ -27,7 +29,10 @@ std::optional<FigureFormat> figure_format(const QString& file);
 QString provenance(const views::Selection& selection);
 /// Draws the page at `scale` device pixels a unit.
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
-/// Writes FILE (through a temporary file beside it). Empty where it went well, else a sentence.
+/// Writes what was drawn, and nothing over one of `inputs`.
+void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs);
+/// Writes FILE (OutputFile). Empty where it went well, else a sentence; throws errors where FILE cannot be written, or
+/// is the record that is shown.
 QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
                      const FigureOptions& options);
 

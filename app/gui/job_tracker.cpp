@@ -167,6 +167,15 @@ void JobTracker::cancel(const QString& id) {
   });
 }
 
+void JobTracker::cancel_current() {
+  QString first;  // the engine works off one after the other
+  for (const auto& [id, job] : jobs_) {
+    if (job.info.state == views::JobInfo::State::cancelling) return;  // what the key was for is under way
+    if (job.info.state == views::JobInfo::State::running && (first.isEmpty() || id.toInt() < first.toInt())) first = id;
+  }
+  if (!first.isEmpty()) cancel(first);
+}
+
 void JobTracker::send_cancel(Job& job) {
   engine_.request(protocol::method::job_cancel, protocol::to_json(protocol::JobCancelParams{*job.engine_id}), {}, 5000);
 }

@@ -30,6 +30,8 @@ class JobTracker : public QObject {
   /// Trains an indexer for `model` into the file `out`; its end is told by indexer_ready().
   QString start_distillation(const std::string& model, const std::string& out);
   void cancel(const QString& id);
+  /// The job at work; nothing where there is none, or it is stopping already.
+  void cancel_current();
   bool anything_running() const;
 
  signals:

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // `headroom-gui`: the window, or pictures of it without a display.
 #include <QApplication>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "gui/icons.h"
 #include "gui/main_window.h"
@@ -21,6 +24,7 @@ void starting(QtMsgType type, const QMessageLogContext&, const QString&) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a sentence
   using headroom::gui::CommandLine;
   QStringList arguments;
   for (int i = 1; i < argc; ++i) arguments << QString::fromLocal8Bit(argv[i]);
@@ -33,7 +37,9 @@ int main(int argc, char** argv) {
   if (line.mode == CommandLine::Mode::help || line.mode == CommandLine::Mode::version) {
     std::printf("%s\n",
                 line.mode == CommandLine::Mode::help ? qUtf8Printable(headroom::gui::usage()) : HEADROOM_VERSION);
-    return 0;
+    if (std::fflush(stdout) == 0) return 0;
+    std::fprintf(stderr, "headroom-gui: standard output cannot be written: %s\n", std::strerror(errno));
+    return 4;
   }
   const bool pictures = line.mode != CommandLine::Mode::window;
   if (pictures) {

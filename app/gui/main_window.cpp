@@ -292,8 +292,13 @@ void MainWindow::keyPressEvent(QKeyEvent* event) {
   // What is nearest to the reader gives way first.
   if (presenting_) {
     set_presenting(false);
-  } else {
-    banners_->dismiss_newest();
+  } else if (!banners_->dismiss_newest()) {
+    // Whoever types means the field, not the job behind it.
+    QWidget* const field = focusWidget();
+    if (field && field->testAttribute(Qt::WA_InputMethodEnabled))
+      field->clearFocus();
+    else
+      jobs_.cancel_current();
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <QCryptographicHash>
 #include <QDir>
+#include <QFile>
 #include <QFileInfo>
 
 #include "base/error.h"
@@ -37,9 +38,11 @@ RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path,
 
 void RecordDownload::start() {
   QDir().mkpath(folder());
-  part_.setFileName(local_path_ + ".part");
-  if (!part_.open(QIODevice::ReadWrite | QIODevice::Truncate)) {
-    return give_up(tr("The record's copy cannot be written"), part_.errorString());
+  try {
+    place_.emplace(QFile::encodeName(local_path_).toStdString(), OutputKind::file);
+    part_.emplace(*place_);
+  } catch (const Error& error) {
+    return give_up(tr("The record's copy cannot be written"), QString::fromUtf8(error.what()));
   }
   ask();
 }
@@ -47,7 +50,7 @@ void RecordDownload::start() {
 void RecordDownload::ask() {
   protocol::RecordChunkParams params;
   params.path = remote_path_.toStdString();
-  params.offset = part_.size();
+  params.offset = part_->bytes();
   params.bytes = piece_bytes;
   engine_.request(
       protocol::method::record_chunk, protocol::to_json(params),
@@ -68,26 +71,24 @@ void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInf
   if (!version_.empty() && chunk.version != version_) return give_up(tr("The record changed while it was transferred"));
   version_ = chunk.version;
   const auto bytes = static_cast<qint64>(chunk.data.size());
-  if (chunk.offset != part_.size() || chunk.offset + bytes > chunk.total_bytes ||
+  if (chunk.offset != part_->bytes() || chunk.offset + bytes > chunk.total_bytes ||
       (bytes == 0 && chunk.offset < chunk.total_bytes)) {
     return give_up(tr("The record's pieces do not fit together"));
   }
-  part_.seek(part_.size());
-  if (part_.write(reinterpret_cast<const char*>(chunk.data.data()), bytes) != bytes) {
-    return give_up(tr("The record's copy cannot be written"), part_.errorString());
+  try {
+    part_->write(chunk.data);
+    emit progressed(part_->bytes(), chunk.total_bytes);
+    if (part_->bytes() < chunk.total_bytes) return ask();
+    local_path_ = QFile::decodeName(part_->commit().c_str());
+  } catch (const Error& full) {
+    return give_up(tr("The record's copy cannot be written"), QString::fromUtf8(full.what()));
   }
-  emit progressed(part_.size(), chunk.total_bytes);
-  if (part_.size() < chunk.total_bytes) return ask();
-  part_.close();
-  QFile::remove(local_path_);
-  if (!part_.rename(local_path_)) return give_up(tr("The record's copy cannot be named"), part_.errorString());
   emit finished(local_path_);
   deleteLater();
 }
 
 void RecordDownload::give_up(const QString& message, const QString& found) {
-  part_.close();
-  part_.remove();
+  part_.reset();
   emit failed({message, remote_path_, {}, found});
   deleteLater();
 }

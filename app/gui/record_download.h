@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brings a remote engine's record here, piece by piece, as FILE.part that is renamed when whole.
+// Brings a remote engine's record here, piece by piece, under a temporary name until it is whole.
 #pragma once
 
-#include <QFile>
 #include <QObject>
 #include <QPointer>
+#include <optional>
 #include <string>
 
+#include "base/output_file.h"
 #include "gui/engine_client.h"
 
 namespace headroom::gui {
@@ -32,7 +33,8 @@ class RecordDownload : public QObject {
 
   EngineClient& engine_;
   QString remote_path_, local_path_;
-  QFile part_;
+  std::optional<OutputPlace> place_;
+  std::optional<OutputFile> part_;
   std::string version_;
 };
 

@@ -2,6 +2,7 @@
 #include "gui/render_driver.h"
 
 #include <QApplication>
+#include <QBuffer>
 #include <QDir>
 #include <QElapsedTimer>
 #include <QFileInfo>
@@ -9,6 +10,8 @@
 #include <QTemporaryDir>
 #include <QThread>
 #include <cstdio>
+#include <filesystem>
+#include <vector>
 
 #include "base/error.h"
 #include "gui/exporter.h"
@@ -169,18 +172,18 @@ int render_pages(const CommandLine& line) {
     Studio studio(line);
     for (const QString& file : line.records) studio.open(file);
     MainWindow& window = studio.window();
-    int code = 0;
+    std::vector<std::filesystem::path> inputs;
+    for (const QString& file : line.records) inputs.emplace_back(QFile::encodeName(file).toStdString());
     for (int i = 0; i < window.pages().size(); ++i) {
       const Page& page = window.pages()[i];
       window.show_page(i);
       if (!settle(window, page)) complain(page.id + ": still drawing after a minute, written as it is");
-      const QString file = line.output + "/" + page.id + ".png";
-      if (!window.grab().save(file, "PNG")) {
-        complain(file + " cannot be written");
-        code = static_cast<int>(ErrorKind::input);
-      }
+      QBuffer picture;
+      picture.open(QIODevice::WriteOnly);
+      if (!window.grab().save(&picture, "PNG")) throw Error(ErrorKind::internal, "a page cannot be drawn");
+      write_picture(picture.data(), line.output + "/" + page.id + ".png", inputs);
     }
-    return code;
+    return 0;
   });
 }
 

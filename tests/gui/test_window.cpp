@@ -303,6 +303,37 @@ class TestWindow : public QObject {
     QVERIFY(!b.banners().contains("engine"));
   }
 
+  // The newest message goes first, then a field that is typed in; what is left is the job. Once more changes nothing.
+  void escape_cancels_the_running_job() {
+    Bench b(ini(), with_engine("slow"));
+    QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 10000);
+    views::JobInfo last;
+    connect(&b.window.jobs(), &JobTracker::changed, this, [&](const views::JobInfo& job) { last = job; });
+    b.window.jobs().start_run(spec(dir_.filePath("stopped.h5")));
+    QTRY_VERIFY_WITH_TIMEOUT(last.done > 1, 10000);
+    views::Banner message;
+    message.key = "test";
+    message.title = "A message";
+    b.banners().show_banner(message);
+    auto* field = new QLineEdit(&b.window);
+    field->show();
+    field->setFocus();
+    while (b.banners().count() > 0) {
+      const int before = b.banners().count();
+      QTest::keyClick(&b.window, Qt::Key_Escape);
+      QVERIFY(b.banners().count() < before);
+    }
+    QCOMPARE(last.state, views::JobInfo::State::running);
+    QCOMPARE(b.window.focusWidget(), field);
+    QTest::keyClick(&b.window, Qt::Key_Escape);
+    QVERIFY(b.window.focusWidget() != field);
+    QCOMPARE(last.state, views::JobInfo::State::running);
+    if (QWidget* other = b.window.focusWidget()) other->clearFocus();
+    QTest::keyClick(&b.window, Qt::Key_Escape);
+    QTest::keyClick(&b.window, Qt::Key_Escape);
+    QTRY_COMPARE_WITH_TIMEOUT(last.state, views::JobInfo::State::cancelled, 10000);
+  }
+
   void first_paint_comes_before_the_engine() {
     qputenv("HEADROOM_FAKE", "silent");
     SettingsStore settings(ini());

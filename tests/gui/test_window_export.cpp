@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Pictures: five pages without a display, and figures of every format that say what they show.
+#include <QDir>
+#include <QFileInfo>
 #include <QImage>
 #include <QProcess>
 #include <QSet>
@@ -72,6 +74,35 @@ class TestWindowExport : public QObject {
     QVERIFY(errors.contains("bad.h5"));
     QCOMPARE(run({"--export", record_, "--view", "sundial", "-o", dir_.filePath("x.png")}), 2);
     QCOMPARE(run({"--export", record_, "--view", "attention", "--layer", "99", "-o", dir_.filePath("x.png")}), 3);
+  }
+
+  // Never over the record that is drawn, under whatever name; through links and into devices, which stay.
+  void pictures_spare_what_is_there() {
+    QFile record(record_);
+    QVERIFY(record.open(QIODevice::ReadOnly));
+    const QByteArray before = record.readAll();
+    const QString linked = dir_.filePath("linked.png"), device = dir_.filePath("device.png"),
+                  target = dir_.filePath("target.png"), link = dir_.filePath("link.png");
+    QVERIFY(QFile::link(record_, linked));
+    QVERIFY(QFile::link("/dev/null", device));
+    QVERIFY(QFile::link(target, link));
+    const auto draw = [&](const QString& to, QByteArray* errors = nullptr) {
+      return run({"--export", record_, "--view", "budget", "-o", to}, errors);
+    };
+    QByteArray errors;
+    QCOMPARE(draw(linked, &errors), 3);
+    QVERIFY2(errors.contains("would destroy"), errors);
+    QCOMPARE(draw(device), 0);
+    QVERIFY(QFileInfo(device).isSymLink());
+    QCOMPARE(draw(link), 0);
+    QVERIFY(QFileInfo(link).isSymLink() && !QImage(target).isNull());
+    QCOMPARE(draw("/dev/full/x.png", &errors), 3);
+    // A page of a folder of pictures, too.
+    QVERIFY(QDir(dir_.path()).mkdir("rendered"));
+    QVERIFY(QFile::link(record_, dir_.filePath("rendered/overview.png")));
+    QCOMPARE(run({"--render", dir_.filePath("rendered"), record_}, &errors), 3);
+    QVERIFY2(errors.contains("would destroy"), errors);
+    QVERIFY(record.seek(0) && record.readAll() == before);
   }
 
   void figures_are_valid_and_say_what_they_show() {
