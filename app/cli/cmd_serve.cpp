@@ -50,7 +50,7 @@ void read_messages(ServeEngine& engine, const ServeChannel& channel, const std::
   std::vector<char> buffer(1 << 16);
   pollfd input = {STDIN_FILENO, POLLIN, 0};
   while (!engine.finished() && !channel.broken() && !stop.stop_requested()) {
-    if (::poll(&input, 1, poll_ms) == 0) continue;
+    if (::poll(&input, 1, poll_ms) <= 0) continue;  // nothing there, or a signal came
     const auto got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw input_error("standard input", "cannot be read", "messages",
