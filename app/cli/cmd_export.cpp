@@ -126,7 +126,7 @@ void add_export(CLI::App& app, Action& chosen) {
   command->add_option("record", arguments->record, "RUN.h5")->required();
   command
       ->add_option("--view", arguments->view,
-                   "overview, attention, text, budget, timing, compare; as numbers also heads, rows, plan (its "
+                   "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), plan (its "
                    "json is what run --plan reads)")
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();

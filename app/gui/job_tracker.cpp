@@ -127,7 +127,7 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       partial.density = summary.density;
       if (summary.ttft.repeats > 0) partial.ttft_ms = finite(summary.ttft.median);
       partial.captured_mass = finite(summary.captured_mass_mean);
-      partial.kl_to_dense = summary.kl_to_dense;
+      partial.kl_to_dense = summary.answer_kl();
       job->info.partial.append(partial);
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);

@@ -23,7 +23,7 @@ std::vector<std::shared_ptr<const Backend>> make_backends(c10::Device device, c1
                                                           std::span<const std::int64_t> head_dims) {
   std::vector<std::shared_ptr<const Backend>> backends;
   if (device.is_cpu() && std::all_of(head_dims.begin(), head_dims.end(), [](auto dim) { return dim % 8 == 0; }))
-    backends.push_back(make_cpu_backend());
+    backends.push_back(make_cpu_backend(dtype));
   backends.push_back(make_torch_backend());
   if (!device.is_cpu() && dtype == c10::ScalarType::BFloat16) {
     backends.push_back(make_torch_backend(DenseOperator::flash_attention));

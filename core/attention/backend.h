@@ -95,6 +95,6 @@ std::shared_ptr<const Backend> find_backend(std::span<const std::shared_ptr<cons
 /// LibTorch on any device (backends/torch_backend.h has its attention operators) and our kernels on the CPU (head sizes
 /// of a multiple of 8).
 std::shared_ptr<const Backend> make_torch_backend();
-std::shared_ptr<const Backend> make_cpu_backend();
+std::shared_ptr<const Backend> make_cpu_backend(c10::ScalarType dtype = c10::ScalarType::BFloat16);
 
 }  // namespace headroom::attention

@@ -192,6 +192,7 @@ void heads(const RunRecord& record, const Selection& selection, Table& table) {
 
 void budget(const RunRecord& record, const Selection& selection, Table& table) {
   table.title = "Mass recall against the budget (no measure of quality)";
+  table.facts.emplace_back("forced keys", "none: the k keys of most head-averaged mass");
   table.columns = {"method", "layer", "head", "budget", "mass_recall_mean", "mass_recall_p10", "mass_recall_min"};
   for (const auto* m : selection.methods()) {
     const auto curves = record.mass_curves(m->id);
@@ -230,8 +231,32 @@ void timing(const RunRecord& record, const Selection& selection, bool one_layer,
   }
 }
 
+/// One line a method, as a sweep has one a sample, method, budget, task and length.
 void rows(const RunRecord& record, const Selection& selection, Table& table) {
-  table.columns = {"method", "layer", "kind", "captured_mass", "oracle_recall", "output_l2", "total_ms"};
+  const RunMeta& meta = record.meta();
+  table.columns = {"model",        "task",          "length",      "method",        "budget",       "budget_tokens",
+                   "granularity",  "parameters",    "causal",      "density",       "captured_mass", "oracle_recall",
+                   "kl_mean",      "kl_positions",  "top1_flips",  "kl_last",       "reference_nll", "reference_tokens",
+                   "task_score",   "answer_cut",    "ttft_ms",     "repeats",       "device",        "dtype"};
+  for (const auto* m : selection.methods()) {
+    std::string parameters;
+    for (const auto& [name, value] : m->parameters) parameters += (parameters.empty() ? "" : ";") + name + "=" + value;
+    const auto& forced = m->forced;
+    const auto& reference = m->reference_answer;
+    table.rows.push_back({meta.model_name, meta.task, whole(record.length()), m->id,
+                          m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->budget_tokens),
+                          whole(m->granularity), parameters, m->causal, m->density, m->captured_mass_mean,
+                          optional(m->oracle_recall_mean), forced ? Cell(forced->kl_mean) : Cell(),
+                          forced ? whole(forced->positions) : Cell(), forced ? whole(forced->top1_flips) : Cell(),
+                          optional(m->kl_to_dense), reference ? Cell(reference->nll_mean) : Cell(),
+                          reference ? whole(reference->tokens) : Cell(), optional(m->task_score), m->answer_cut,
+                          m->ttft.median, whole(m->ttft.repeats), meta.device, meta.dtype});
+  }
+}
+
+void layers(const RunRecord& record, const Selection& selection, Table& table) {
+  table.columns = {"method",    "layer",            "kind",    "captured_mass", "oracle_recall",
+                   "output_l2", "output_frobenius", "total_ms"};
   for (const auto* m : selection.methods())
     for (const auto layer : selection.layers()) {
       Cell total;
@@ -241,7 +266,8 @@ void rows(const RunRecord& record, const Selection& selection, Table& table) {
         total = sum;
       }
       table.rows.push_back({m->id, whole(layer), record.meta().layer(layer).kind, at(m->captured_mass_per_layer, layer),
-                            at(m->oracle_recall_per_layer, layer), at(m->output_l2_per_layer, layer), total});
+                            at(m->oracle_recall_per_layer, layer), at(m->output_l2_per_layer, layer),
+                            at(m->output_frobenius_per_layer, layer), total});
     }
 }
 
@@ -317,7 +343,8 @@ void attention(const RunRecord& record, const Selection& selection, const Export
     const auto support = record.supports(method.id, layer, SupportKind::support, *group);
     const auto target = record.supports(method.id, layer, SupportKind::target, *group);
     const auto wasted = record.supports(method.id, layer, SupportKind::wasted, *group);
-    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address);
+    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address,
+                                stream->query_begin);
   } else {
     table.facts.emplace_back("supports", "differ by head: choose a head");
   }
@@ -347,8 +374,8 @@ void attention(const RunRecord& record, const Selection& selection, const Export
 }  // namespace
 
 const std::vector<std::string>& export_views() {
-  static const std::vector<std::string> views = {"overview", "compare", "heads", "budget",   "timing",
-                                                 "rows",     "plan",    "text",  "attention"};
+  static const std::vector<std::string> views = {"overview", "compare", "heads", "budget", "timing",
+                                                 "rows",     "layers",  "plan",  "text",   "attention"};
   return views;
 }
 
@@ -378,6 +405,8 @@ Table export_table(const RunRecord& record, const ExportRequest& request) {
     timing(record, selection, request.layer.has_value(), table);
   else if (view == "rows")
     rows(record, selection, table);
+  else if (view == "layers")
+    layers(record, selection, table);
   else if (view == "plan")
     plan(record, selection, table);
   else if (view == "text")

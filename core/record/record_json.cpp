@@ -70,6 +70,15 @@ ForcedComparison forced_from_json(const json& object, const std::string& place) 
   return forced;
 }
 
+ReferenceAnswer reference_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  ReferenceAnswer reference;
+  reference.tokens = fields.integer("tokens", 1, most_whole);
+  reference.nll_mean = fields.number_or("nll_mean", nan, 0, most);
+  reference.top1_agrees = fields.integer("top1_agrees", 0, reference.tokens);
+  return reference;
+}
+
 TimingPlan plan_from_json(const json& object, const std::string& place) {
   Fields fields(object, place);
   TimingPlan plan;
@@ -117,7 +126,9 @@ void read_arrays(MethodSummary& s, Fields& fields) {
   if (fields.has("layer_stages_ms"))
     for (const auto& row : fields.array("layer_stages_ms", max_layers))
       s.layer_stages.push_back(stage_row(row, fields));
-  if (fields.has("output_l2_per_layer")) s.output_l2_per_layer = fields.numbers("output_l2_per_layer", max_layers);
+  for (const auto& [name, values] : {std::pair{"output_l2_per_layer", &s.output_l2_per_layer},
+                                     std::pair{"output_frobenius_per_layer", &s.output_frobenius_per_layer}})
+    if (fields.has(name)) *values = fields.numbers(name, max_layers);
   if (fields.has("answer_ids"))
     for (const auto id : fields.integers("answer_ids", 1 << 17, 0, std::numeric_limits<std::int32_t>::max()))
       s.answer_ids.push_back(static_cast<std::int32_t>(id));
@@ -198,6 +209,12 @@ json to_json(const ForcedComparison& forced) {
           {"first_divergence", forced.first_divergence ? json(*forced.first_divergence) : json(nullptr)}};
 }
 
+json to_json(const ReferenceAnswer& reference) {
+  return {{"tokens", reference.tokens},
+          {"nll_mean", json_number(reference.nll_mean)},
+          {"top1_agrees", reference.top1_agrees}};
+}
+
 json to_json(const MethodSummary& s, Arrays arrays) {
   const bool inside = arrays == Arrays::inside;
   json object = {
@@ -227,7 +244,8 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"kl_to_dense", json_number(s.kl_to_dense)},
       {"top1_agrees", s.top1_agrees ? json(*s.top1_agrees) : json(nullptr)},
       {"forced", s.forced ? to_json(*s.forced) : json(nullptr)},
-       {"answer_cut", s.answer_cut},
+      {"reference_answer", s.reference_answer ? to_json(*s.reference_answer) : json(nullptr)},
+      {"answer_cut", s.answer_cut},
       {"task_score", json_number(s.task_score)},
       {"peak_bytes", s.peak_bytes},
       {"complete", s.complete}};
@@ -245,6 +263,7 @@ json to_json(const MethodSummary& s, Arrays arrays) {
   object["captured_mass"]["per_layer"] = json_numbers(s.captured_mass_per_layer);
   if (s.oracle_recall_mean) object["oracle_recall"]["per_layer"] = json_numbers(s.oracle_recall_per_layer);
   object["output_l2_per_layer"] = json_numbers(s.output_l2_per_layer);
+  object["output_frobenius_per_layer"] = json_numbers(s.output_frobenius_per_layer);
   object["ttft_samples_ms"] = json_numbers(s.ttft_samples);
   object["layer_stages_ms"] = json::array();
   for (const auto& row : s.layer_stages) object["layer_stages_ms"].push_back(json_numbers({row.begin(), row.end()}));
@@ -302,6 +321,8 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   if (fields.has("top1_agrees")) s.top1_agrees = fields.boolean("top1_agrees");
   s.answer_cut = fields.boolean_or("answer_cut", false);
   if (fields.has("forced")) s.forced = forced_from_json(fields.object("forced"), place + ".forced");
+  if (fields.has("reference_answer"))
+    s.reference_answer = reference_from_json(fields.object("reference_answer"), place + ".reference_answer");
   s.task_score = fields.optional_number("task_score", 0, 100);
   s.peak_bytes = fields.integer("peak_bytes", 0, most_whole);
   s.complete = fields.boolean("complete");
@@ -330,7 +351,6 @@ json to_json(const RunMeta& m) {
                  {"program_version", m.program_version},
                  {"layers", layers},
                  {"warmups", m.warmups},
-                 {"curve_rows", m.curve_rows},
                  {"kept_note", m.kept_note},
                  {"complete", m.complete},
                  {"spec", m.spec_json},
@@ -359,7 +379,6 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   for (const auto& layer : fields.array("layers", max_layers))
     m.layers.push_back(layer_from_json(layer, place + ".layers[" + std::to_string(m.layers.size()) + "]"));
   m.warmups = fields.integer("warmups", 0, 1'000'000);
-  m.curve_rows = fields.integer("curve_rows", 0, 1'000'000);
   m.kept_note = fields.string("kept_note", 1 << 16);
   m.complete = fields.boolean("complete");
   m.spec_json = fields.string("spec", Fields::long_text);

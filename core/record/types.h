@@ -18,7 +18,7 @@
 
 namespace headroom::record {
 
-inline constexpr int schema_version = 2;
+inline constexpr int schema_version = 3;
 
 struct Quartiles {  ///< milliseconds
   double median = 0;
@@ -55,7 +55,6 @@ struct RunMeta {
   std::int64_t indexer_trained_length = 0;
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
-  std::int64_t curve_rows = 0;  ///< 64 once curves are there
   std::string kept_note;        ///< in words: what the record limit kept and left out
   bool complete = true;
 
@@ -123,6 +122,14 @@ struct ForcedComparison {
   std::optional<std::int64_t> first_divergence;  ///< the first of them
 };
 
+/// A task's reference answer, teacher-forced inside the sparse pass: prompt and answer are prefilled as one, so that the
+/// answer's rows see the keys that the method selects for them and no others (decoding is dense). For causal methods.
+struct ReferenceAnswer {
+  std::int64_t tokens = 0;
+  double nll_mean = 0;           ///< nats a token
+  std::int64_t top1_agrees = 0;  ///< tokens that were the likeliest ones
+};
+
 /// Everything about one method that the summary line, the tables and `run --json` need.
 struct MethodSummary {
   std::string id;     ///< "oracle-k512-g1", "dense"
@@ -157,7 +164,11 @@ struct MethodSummary {
   std::optional<double> kl_to_dense;            ///< nats, last position; none for dense
   std::optional<bool> top1_agrees;
   std::optional<ForcedComparison> forced;   ///< none for dense
-  std::vector<double> output_l2_per_layer;  ///< relative L2 distance of the layer's output to dense's; empty for dense
+  std::optional<ReferenceAnswer> reference_answer;  ///< of a task, dense's too; none for methods that are not causal
+  /// Distance of the layer's output to dense's; empty for dense. l2: mean over rows with history > k (mass budgets: all
+  /// but the first) of the row's distance over the norm of dense's row. frobenius: the same of the whole matrix, which
+  /// the first position's norm dominates in middle layers.
+  std::vector<double> output_l2_per_layer, output_frobenius_per_layer;
   std::vector<std::int32_t> answer_ids;
   std::string answer;
   bool answer_cut = false;           ///< the answer ended at its limit or at the context's end, not by an end token
@@ -166,6 +177,9 @@ struct MethodSummary {
   bool complete = true;
 
   bool is_dense() const { return role == MethodRole::dense; }
+  /// KL(dense || method), nats: the mean over the positions of dense's answer, or that of the prompt's last position in
+  /// records that hold no other. A single position moves by a fifth between bf16 and fp32.
+  std::optional<double> answer_kl() const { return forced ? std::optional(forced->kl_mean) : kl_to_dense; }
 };
 
 /// Per layer and head, for all layers, of one method's stream. Layers may differ in their number of heads: `heads` is
@@ -179,10 +193,10 @@ struct HeadStatistics {
   }
 };
 
-/// Share of the mass that the k keys of most head-averaged mass capture, against k ("mass recall", never a measurement
-/// of quality).
+/// Share of the mass that the k keys of most head-averaged mass capture, none of them forced, against k ("mass recall",
+/// never a measurement of quality).
 struct MassCurves {
-  std::vector<std::int64_t> budgets;   ///< [64] ascending
+  std::vector<std::int64_t> budgets;   ///< ascending
   std::int64_t layers = 0, heads = 0;  ///< as in HeadStatistics
   std::vector<float> values;           ///< [layers, heads, 3 (mean, p10, min), budgets], NaN likewise
   const float* at(std::int64_t layer, std::int64_t head, int statistic) const {

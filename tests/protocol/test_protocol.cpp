@@ -77,6 +77,8 @@ record::MethodSummary full_summary() {
   summary.kl_to_dense = 0.01;
   summary.top1_agrees = true;
   summary.output_l2_per_layer = {0.1, 0.2};
+  summary.output_frobenius_per_layer = {0.05, 0.1};
+  summary.reference_answer = record::ReferenceAnswer{3, 0.5, 2};
   summary.answer_ids = {1, 2, 3};
   summary.answer = "42 \xE2\x82\xAC";
   summary.answer_cut = true;

@@ -45,7 +45,6 @@ RunMeta small_meta() {
   m.task = "vt";
   m.task_reference = "one\ntwo";
   m.warmups = 2;
-  m.curve_rows = 64;
   m.kept_note = "nothing";
   return m;
 }
@@ -85,6 +84,9 @@ MethodSummary full_summary() {
   s.kl_to_dense = 1e-9;
   s.top1_agrees = false;
   s.output_l2_per_layer = {0.1, 0.2, 0.3};
+  s.output_frobenius_per_layer = {0.3, nan, 0.2};
+  s.forced = ForcedComparison{16, 0.5, 0.9, 3, 2};
+  s.reference_answer = ReferenceAnswer{7, 0.25, 6};
   s.answer_ids = {4, 5};
   s.answer = "cut \xE4\xBD";
   s.answer_cut = true;
@@ -219,6 +221,10 @@ class TestRecord : public QObject {
     same(s.captured_mass_per_layer, summary.captured_mass_per_layer);
     same(s.oracle_recall_per_layer, summary.oracle_recall_per_layer);
     same(s.output_l2_per_layer, summary.output_l2_per_layer);
+    same(s.output_frobenius_per_layer, summary.output_frobenius_per_layer);
+    QVERIFY(s.reference_answer && s.reference_answer->tokens == 7 && s.reference_answer->nll_mean == 0.25 &&
+            s.reference_answer->top1_agrees == 6);
+    QVERIFY(s.answer_kl() == 0.5);  // over the answer, not at the last position
     QVERIFY(s.oracle_recall_mean == 1.0 && !s.oracle_recall_95_mean && s.kl_to_dense == 1e-9);
     QVERIFY(s.top1_agrees.has_value() && !*s.top1_agrees);
     QCOMPARE(s.answer, summary.answer);
@@ -348,12 +354,17 @@ class TestRecord : public QObject {
         QCOMPARE(method.title, std::string("Oracle top-k"));
         QCOMPARE(method.captured_mass_mean, 0.9112810147274918);
         QCOMPARE(method.captured_mass_per_layer[7], 0.877824386551783);
-        QVERIFY(method.kl_to_dense == 0.2051772877037093);
+        QVERIFY(method.kl_to_dense == 0.2051772877037093 && method.answer_kl() == method.kl_to_dense);
+        // What schemas before 3 called L2 was the Frobenius distance, and "missed" was all that was not captured.
+        QVERIFY(method.output_l2_per_layer.empty() && method.output_frobenius_per_layer.size() == 30);
+        const auto names = record->head_statistics(method.id)->names;
+        QVERIFY(std::count(names.begin(), names.end(), "uncaptured_mass") == 1 &&
+                std::count(names.begin(), names.end(), "missed_mass") == 0);
         QCOMPARE(method.answer, std::string("The code of the seed bank is 7401926."));
       }
       if (method.name == "indexer") {
         QVERIFY(method.role == MethodRole::deployable && method.score == ScoreKind::index && method.look == 2);
-        QVERIFY(method.oracle_recall_mean == 0.8202713943051686 && method.oracle_recall_95_mean == 0.6891298153909508);
+        QVERIFY(method.oracle_recall_mean == 0.8202713943051686 && !method.oracle_recall_95_mean);
         QCOMPARE(method.ttft.q3, 366.545622);
         QCOMPARE(method.density, 0.20108585702194423);
         QVERIFY(method.top1_agrees == true && method.budget == (Budget{BudgetKind::tokens, 128}));

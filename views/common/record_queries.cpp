@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "views/common/format.h"
+
 namespace headroom::views {
 
 MethodPtr dense_of(const record::RunRecord& record) {
@@ -72,6 +74,24 @@ QString plan_counts_text(const record::MethodSummary& method) {
   if (!counts || method.is_dense() || counts->dense == 0) return {};
   if (counts->dense == counts->full) return QObject::tr("dense in all %1 layers").arg(counts->full);
   return QObject::tr("%1 of %2 layers dense").arg(counts->dense).arg(counts->full);
+}
+
+QString kl_text(const record::MethodSummary& method) {
+  const auto kl = method.answer_kl();
+  if (!kl) return {};
+  const QString nats = QObject::tr("%1 nats").arg(format_number(*kl));
+  if (!method.forced) return QObject::tr("%1 at the last position").arg(nats);
+  if (method.forced->positions == 1) return QObject::tr("%1 over 1 position").arg(nats);
+  return QObject::tr("%1 over %2 positions").arg(nats).arg(method.forced->positions);
+}
+
+QString reference_answer_text(const record::MethodSummary& method) {
+  if (!method.reference_answer) return {};
+  const auto& reference = *method.reference_answer;
+  return QObject::tr("%1 nats, %2 of %3 tokens likeliest")
+      .arg(format_number(reference.nll_mean))
+      .arg(reference.top1_agrees)
+      .arg(reference.tokens);
 }
 
 double density_of(std::int64_t length, double budget) {

@@ -103,6 +103,7 @@ QString statistic_label(const std::string& name) {
   if (name == "local_mass") return QObject::tr("On the last 64");
   if (name == "captured_mass") return QObject::tr("Captured mass");
   if (name == "missed_mass") return QObject::tr("Missed mass");
+  if (name == "uncaptured_mass") return QObject::tr("Uncaptured mass");
   return QString::fromStdString(name).replace('_', ' ');
 }
 
@@ -325,7 +326,9 @@ void InspectorDock::fill_facts() {
     fact(m, tr("Captured mass"), percent(method->captured_mass_mean));
     fact(m, tr("… worst layer"), percent(method->captured_mass_min));
     if (method->oracle_recall_mean) fact(m, tr("Oracle recall"), percent(*method->oracle_recall_mean));
-    if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
+    if (const auto kl = method->answer_kl()) fact(m, tr("KL to dense"), number(*kl) + tr(" nats"));
+    if (method->reference_answer)
+      fact(m, tr("NLL of the reference"), number(method->reference_answer->nll_mean) + tr(" nats a token"));
     if (method->ttft.repeats > 0)
       fact(m, tr("TTFT"),
            method->ttft.repeats > 1

@@ -307,7 +307,8 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
       if (!job->stop.stop_requested() && data->has_overlay()) {
         const SupportBitmap none(data->wasted ? 0 : data->length);
         auto tile = std::make_shared<const record::OverlayTile>(
-            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address));
+            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address,
+                                    data->stream ? data->stream->query_begin : 0));
         entry.bytes = tile->hit.size() * 12;
         if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))
           entry.overlay = tile;

@@ -144,7 +144,7 @@ QString AnswerCards::status_text(const AnswerEntry& entry) const {
   QStringList parts;
   if (entry.method != entries_.front().method) parts << agreement_text(*entry.method, *entries_.front().method);
   if (entry.method->task_score) parts << tr("task score %1").arg(format_fixed(*entry.method->task_score, 0));
-  if (entry.method->kl_to_dense) parts << tr("KL\u00a0%1\u00a0nats").arg(format_number(*entry.method->kl_to_dense));
+  if (const auto kl = entry.method->answer_kl()) parts << tr("KL\u00a0%1\u00a0nats").arg(format_number(*kl));
   if (!entry.method->complete) parts << tr("incomplete");
   if (!entry.run.isEmpty()) parts << entry.run;
   if (parts.isEmpty()) parts << tr("baseline");

@@ -112,6 +112,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   for (const std::int64_t length : spec.lengths) {
     prompts.push_back(bench_ids(model, length));
     for (const Method& method : methods) {
+      method.policy->check_length(length);
       if (plans && !method.is_reference())
         find_plan(*plans, method.id, length, {spec.dense_layers.begin(), spec.dense_layers.end()}, model.config);
     }

@@ -87,4 +87,26 @@ ScoredAnswer scored_pass(const model::Decoder& decoder, std::span<const std::int
   return score_prefill(decoder, result, options, dense);
 }
 
+record::ReferenceAnswer score_reference(const model::Decoder& decoder, std::span<const std::int32_t> prompt,
+                                        std::span<const std::int32_t> answer, model::PrefillOptions pass) {
+  std::vector<std::int32_t> ids(prompt.begin(), prompt.end());
+  ids.insert(ids.end(), answer.begin(), answer.end() - 1);  // nothing is predicted after the last one
+  pass.clock = nullptr;
+  pass.observer = {};
+  pass.hidden_observer = {};
+  pass.extra_capacity = 0;
+  pass.logit_rows = std::ssize(answer);
+  const model::PrefillResult result = decoder.prefill(ids, pass);
+  const at::Tensor logits = pass.logit_rows == 1 ? on_host(result.last_logits).unsqueeze(0) : result.tail_logits;
+  const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);
+  record::ReferenceAnswer score;
+  score.tokens = std::ssize(answer);
+  for (std::int64_t i = 0; i < score.tokens; ++i) {
+    const std::int32_t id = answer[static_cast<std::size_t>(i)];
+    score.nll_mean -= log_p[i][id].item<double>() / static_cast<double>(score.tokens);
+    score.top1_agrees += best_token(logits[i]) == id;
+  }
+  return score;
+}
+
 }  // namespace headroom::experiment

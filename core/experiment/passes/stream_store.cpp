@@ -232,7 +232,10 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
   std::vector<std::uint8_t> bytes;
   for (const auto* groups : {&analysis.support, &analysis.target, &analysis.wasted})
     for (const SupportBitmap& bitmap : *groups) bytes.insert(bytes.end(), bitmap.bytes().begin(), bitmap.bytes().end());
-  const SupportBlobs blobs{{}, analysis.support.front().length(), std::ssize(analysis.support), captured_mass};
+  const SupportBlobs blobs{{},
+                           analysis.support.front().length(),
+                           std::ssize(analysis.support),
+                           std::isnan(captured_mass) ? 1 : captured_mass};
   if (bytes.size() != 3 * analysis.support.size() * analysis.support.front().bytes().size())
     throw Error(ErrorKind::internal, "support bitmaps differ in size");
   put([&] { put_bitmaps(method, layer, blobs, bytes); });

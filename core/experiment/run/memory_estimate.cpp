@@ -141,7 +141,7 @@ class Estimator {
     if (!work_.analysed) return 0;
     const auto length = work_.length, heads = sizes_.num_q_heads + 1;
     const auto packed = (q_values_ + kv_values_) * 4, read = (bf16_ ? 2 : 1) * packed;
-    const auto curves = heads * attention::num_curve_budgets * std::min<std::int64_t>(length, 16384) * 4;
+    const auto curves = heads * attention::most_curve_budgets * std::min<std::int64_t>(length, 16384) * 4;
     const auto columns = heads * length * (8 + 4) + 2 * sizes_.num_q_heads * length * 4;
     const auto thumbnails = 2 * heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 4;
     const std::int64_t threads = at::get_num_threads();

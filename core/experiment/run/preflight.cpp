@@ -47,7 +47,7 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto sparse = std::count_if(run.methods.methods.begin(), run.methods.methods.end(),
                                     [](const Method& method) { return !method.is_dense(); });
   const auto length = run.length(), full = run.full_layers(), heads = config.max_q_heads() + 1;
-  const auto small = methods * full * heads * (length + 3 * attention::num_curve_budgets + 8) * 4 + length * 40;
+  const auto small = methods * full * heads * (length + 3 * attention::most_curve_budgets + 8) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
   const auto& sizes = config.typical_layer().attention;
   const auto supports = 3 * length * ((length + 7) / 8) * sparse;

@@ -23,6 +23,7 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
   run.prompt = prepare_prompt(spec, *run.session);
   for (const Method& method : run.methods.methods) {
+    method.policy->check_length(run.length());
     if (run.plans && !method.is_dense() && !method.is_reference())
       check_dense_backend(
           *run.plans, find_plan(*run.plans, method.id, run.length(), run.methods.dense_layers, run.config()),

@@ -77,7 +77,6 @@ record::RunMeta make_meta(const PreparedRun& run) {
       meta.task_reference += (meta.task_reference.empty() ? "" : "\n") + reference;
   }
   meta.warmups = MethodRunner::warmups;
-  meta.curve_rows = attention::num_curve_budgets;
   return meta;
 }
 
@@ -104,15 +103,22 @@ std::int64_t baseline_passes(const PreparedRun& run) {
   return dense ? static_cast<std::int64_t>(run.spec.baselines.size()) * run.spec.repeats : 0;
 }
 
+/// Over the prompt: timed, recorded, and once more with a task's answer behind it for methods that are causal.
+std::int64_t planned_passes(const PreparedRun& run) {
+  std::int64_t passes = baseline_passes(run);
+  const bool reference = !MethodRunner::reference_ids(run).empty();
+  for (const Method& method : run.methods.methods)
+    passes += run.spec.repeats + 1 + (reference && method.policy->causal() ? 1 : 0);
+  return passes;
+}
+
 class Run {
  public:
   Run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks)
       : prepared_(prepared),
         job_(job),
         callbacks_(callbacks),
-        progress_(job, prepared.length(), prepared.config().num_layers(),
-                  static_cast<std::int64_t>(prepared.methods.methods.size()) * (prepared.spec.repeats + 1) +
-                      baseline_passes(prepared)) {}
+        progress_(job, prepared.length(), prepared.config().num_layers(), planned_passes(prepared)) {}
 
   RunOutcome operator()() {
     outcome_.meta = make_meta(prepared_);
