@@ -82,7 +82,7 @@ prepare() {
   [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
   install_packages
   install_wheels engine "0.53 GB download, 1.3 GB on disk"
-  if gpu_ready; then install_wheels cuda "1.9 GB download, 3.2 GB on disk"; fi
+  if gpu_ready; then install_wheels cuda "2.0 GB download, 3.5 GB on disk"; fi
   local preset=default
   [ "$engine_only" = 1 ] && preset=engine
   say "Building in $source_dir/build"

@@ -78,6 +78,8 @@ class Backend {
   /// What executes dense and sparse attention, in words: "Headroom CPU kernels, AVX-512 BF16".
   virtual std::string dense_label() const = 0;
   virtual std::string sparse_label() const = 0;
+  /// False where dense attention is another backend's, which is timed under its own name.
+  virtual bool dense_is_its_own() const { return true; }
   /// "reference path, not optimised" where sparse attention is no fair time; empty where there is nothing to say.
   virtual std::string note() const { return {}; }
   /// Packs and copies what the backend needs. Throws internal errors for a layer that it does not take.

@@ -159,7 +159,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
                              llama_cpp ? &*llama_cpp : nullptr};
   for (std::vector<std::int32_t>& ids : prompts) {
     LengthBench length_bench(context, std::move(ids));
-    for (const auto& backend : backends) length_bench.add_dense(*backend);
+    for (const auto& backend : backends)
+      if (backend->dense_is_its_own()) length_bench.add_dense(*backend);
     for (const Method& method : methods) length_bench.add(method);
     auto rows = length_bench.run();
     compare(rows);
