@@ -57,6 +57,8 @@ struct RunMeta {
   std::int64_t warmups = 0;
   std::int64_t curve_rows = 0;  ///< 64 once curves are there
   std::string kept_note;        ///< in words: what the record limit kept and left out
+  std::optional<bool> chat;     ///< whether a chat template rendered the prompt; not known in earlier records
+  std::vector<std::string> warnings;  ///< what should be known of the prompt, in sentences
   bool complete = true;
 
   std::int64_t num_layers() const { return static_cast<std::int64_t>(layers.size()); }

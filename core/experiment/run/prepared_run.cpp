@@ -8,8 +8,8 @@ std::int64_t PreparedRun::full_layers() const {
   return config().full_layers();
 }
 
-PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions,
-                        const std::string& auto_device) {
+PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions, const std::string& auto_device,
+                        const JobContext& job) {
   protocol::validate(spec);
   PreparedRun run;
   run.spec = spec;
@@ -21,7 +21,8 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
   run.methods = make_methods(spec, *run.session);
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
-  run.prompt = prepare_prompt(spec, *run.session);
+  run.prompt = prepare_prompt(spec, *run.session, job);
+  run.spec.chat = run.prompt.chat;  // of a task the model decides; what is recorded says what ran
   for (const Method& method : run.methods.methods) {
     if (run.plans && !method.is_dense() && !method.is_reference())
       check_dense_backend(
