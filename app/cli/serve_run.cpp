@@ -35,7 +35,7 @@ std::string device_note(const std::string& request, const model::DeviceChoice& d
 }
 
 protocol::Preflight RunHost::preflight(const protocol::RunSpec& spec) {
-  experiment::require_regular_prompt_files(spec);
+  experiment::require_regular_files(spec);
   const auto prepared = experiment::prepare_run(
       spec, [&](const std::string& model) { return inspecting_.get(model); }, device_of("auto", device_));
   return experiment::preflight(prepared, {working_.loaded(), busy_()});

@@ -16,7 +16,7 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.device = model::open_device(spec.device == "auto" ? auto_device : spec.device);
   run.dtype = resolve_dtype(spec.dtype, run.device.device);
   if (spec.out) check_output(*spec.out);
-  if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan);
+  if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan, job);
   run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
   if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
   run.methods = make_methods(spec, *run.session);

@@ -26,6 +26,6 @@ std::vector<std::string> prompt_text_notes(std::string_view text, const std::str
 
 /// Throws an input error for files of the specification that can be read but once: an engine reads them when it is
 /// asked what a run will need, and again when the run begins.
-void require_regular_prompt_files(const protocol::RunSpec& spec);
+void require_regular_files(const protocol::RunSpec& spec);
 
 }  // namespace headroom::experiment

@@ -227,7 +227,7 @@ class TestPrompt : public QObject {
     writer.join();
     QVERIFY(prepared.table.text.find("system\nBe brief.<|im_end|>") != std::string::npos);
     QVERIFY(prepared.table.text.find("user\nThe river?<|im_end|>") != std::string::npos);
-    QVERIFY2(refusal_of([&] { require_regular_prompt_files(spec); }).find("prompt.fifo") != std::string::npos, "twice");
+    QVERIFY2(refusal_of([&] { require_regular_files(spec); }).find("prompt.fifo") != std::string::npos, "twice");
 
     // A pipe whose writer has gone before anybody looked, as <(printf …) leaves it.
     int ends[2];
