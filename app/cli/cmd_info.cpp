@@ -12,6 +12,7 @@
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/config_reader.h"
 #include "commands.h"
 #include "model_info.h"
 #include "protocol/summary_json.h"
@@ -46,6 +47,17 @@ std::string text_of(const Json& value) {
 
 // --- models ---
 
+/// "base 100000, not scaled", "base 500000, frequencies divided by 1 to 8".
+std::string rope_text(const Json& json) {
+  const std::string base = "base " + checkpoint::number_text(json["rope_base"].get<double>());
+  const Json& scaling = json["rope_scaling"];
+  if (scaling.is_null()) return base + ", not scaled";
+  const std::string least = checkpoint::number_text(scaling["factor_min"].get<double>()),
+                    most = checkpoint::number_text(scaling["factor_max"].get<double>());
+  return base +
+         (least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most);
+}
+
 void print_model(const Json& json) {
   std::map<std::string, int> kinds;
   for (const auto& kind : json["layer_kinds"]) ++kinds[kind.get<std::string>()];
@@ -63,6 +75,7 @@ void print_model(const Json& json) {
   row("layers", layers);
   row("heads",
       json["q_heads"].dump() + " query, " + json["kv_heads"].dump() + " KV, " + json["head_dim"].dump() + " wide");
+  row("RoPE", rope_text(json));
   row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump());
   row("context", json["context"].dump() + " tokens");
   row("vocabulary",
@@ -144,8 +157,10 @@ void print_record(const record::RunRecord& run) {
   row("model", meta.model_name + " (" + meta.architecture + "), " + layers_text(meta));
   row("device", meta.device + ", " + meta.dtype);
   row("prompt", std::to_string(run.length()) + " tokens, " + std::to_string(run.tokens().text.size()) + " bytes" +
-                    (meta.task.empty() ? "" : ", task " + meta.task));
+                    (meta.task.empty() ? "" : ", task " + meta.task) +
+                    (meta.chat.value_or(false) ? ", rendered by the chat template" : ""));
   if (!meta.kept_note.empty()) row("kept", meta.kept_note);
+  for (const std::string& warning : meta.warnings) row("warning", warning);
   const Json kept = kept_json(run);
   std::printf("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
               "answer");

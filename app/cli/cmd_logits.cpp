@@ -3,12 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
 #include "base/error.h"
+#include "base/input_file.h"
 #include "base/paths.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
@@ -24,18 +22,12 @@
 namespace headroom::cli {
 namespace {
 
-constexpr std::uintmax_t largest_ids_file = 64 << 20;
+constexpr std::size_t largest_ids_file = 64 << 20;
 
 // A JSON array of whole numbers, nothing else: read by hand, so that no other JSON can cost memory or stack.
-std::vector<std::int32_t> read_ids(const std::string& file) {
-  std::error_code failed;
-  const auto size = std::filesystem::file_size(file, failed);
-  if (failed) throw input_error(file, "cannot be read", "a JSON array of token ids", failed.message());
-  if (size > largest_ids_file)
-    throw input_error(file, "the file of ids is too large", "at most 64 MiB", std::to_string(size) + " bytes");
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw input_error(file, "cannot be read");
+std::vector<std::int32_t> read_ids(const std::string& file, const JobContext& job) {
+  const std::string text =
+      read_input_file(file, {"a JSON array of token ids", "is too large for token ids", largest_ids_file}, job);
   std::size_t at = 0;
   const auto refuse = [&](const char* expected) {
     const bool ended = at >= text.size();
@@ -81,7 +73,7 @@ int run_logits(const LogitsOptions& options) {
   const auto choice = model::open_device(options.device);
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
   check_output(options.out);
-  const auto ids = read_ids(options.ids);
+  const auto ids = read_ids(options.ids, job);
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
   const auto config = model::read_model_config(*checkpoint);
   const auto dtype = parse_dtype(options.dtype).value_or(experiment::resolve_dtype("auto", choice.device));

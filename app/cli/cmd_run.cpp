@@ -99,10 +99,11 @@ void print(const experiment::RunOutcome& outcome, bool json) {
 int run_command(const protocol::RunSpec& spec, bool json) {
   const StopOnInterrupt interrupt;
   JobContext job{interrupt.token(), {}};
-  const auto prepared = experiment::prepare_run(spec);
+  const auto prepared = experiment::prepare_run(spec, {}, "auto", job);
   if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
-  for (const auto& warning : preflight.warnings) std::fprintf(stderr, "headroom: %s\n", warning.c_str());
+  for (const auto& warning : preflight.warnings)
+    std::fprintf(stderr, "headroom: %s\n", escape_controls(warning).c_str());
   experiment::refuse_what_cannot_fit(preflight);
 
   ProgressLine line;
@@ -145,7 +146,7 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("model", spec.model, "path of a model, or a fetched one's short name")->required();
   auto* source = command->add_option_group("prompt", "exactly one of these");
   source->add_option("--prompt", options->prompt, "the prompt itself");
-  source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file");
+  source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file, or a pipe");
   source->add_option("--task", options->task, "a generated task, e.g. niah_single_1");
   command->add_option("--length", spec.length, "tokens of the prompt and its answer, with --task");
   command->add_option("--seed", spec.seed, "of the task and of random methods");

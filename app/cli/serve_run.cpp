@@ -2,6 +2,7 @@
 #include "serve_run.h"
 
 #include "experiment/run/preflight.h"
+#include "experiment/run/prompt_text.h"
 #include "experiment/run/run.h"
 #include "protocol/summary_json.h"
 
@@ -34,6 +35,7 @@ std::string device_note(const std::string& request, const model::DeviceChoice& d
 }
 
 protocol::Preflight RunHost::preflight(const protocol::RunSpec& spec) {
+  experiment::require_regular_files(spec);
   const auto prepared = experiment::prepare_run(
       spec, [&](const std::string& model) { return inspecting_.get(model); }, device_of("auto", device_));
   return experiment::preflight(prepared, {working_.loaded(), busy_()});
@@ -56,8 +58,9 @@ JobKind RunHost::kind() {
 
 nlohmann::json RunHost::run(const protocol::RunSpec& spec, JobReporter& reporter, const JobContext& job) {
   const auto prepared = experiment::prepare_run(
-      spec, [&](const std::string& model) { return working_.get(model); }, device_of("auto", device_));
+      spec, [&](const std::string& model) { return working_.get(model); }, device_of("auto", device_), job);
   reporter.notice(device_note(spec.device, device_));
+  for (const std::string& warning : prepared.prompt.warnings) reporter.notice(warning);
   // What is free may have changed since the job was queued.
   experiment::refuse_what_cannot_fit(experiment::preflight(prepared, {working_.loaded(), false}));
   experiment::RunCallbacks callbacks;

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/sha256.h"
 #include "checkpoint/dequantize.h"
 #include "checkpoint/mapped_file.h"
@@ -180,7 +181,10 @@ void GgufCheckpoint::parse_header(Cursor& in, std::uint64_t& num_tensors, std::u
   constexpr std::string_view magic = "GGUF";
   const auto head = bytes.first(std::min<std::size_t>(bytes.size(), 4));
   if (head.size() < 4 || std::memcmp(head.data(), magic.data(), 4) != 0) {
-    throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF", hex_of(head));
+    const std::string kind =
+        file_kind({reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), file_kind_bytes)});
+    throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF",
+                      hex_of(head) + (kind.empty() ? "" : ": " + kind));
   }
   in.take(4, "the magic number");
   const std::string place = in.place();

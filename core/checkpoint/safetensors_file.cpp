@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/sha256.h"
 #include "checkpoint/dequantize.h"
 #include "checkpoint/json_input.h"
@@ -44,16 +45,19 @@ std::string shown(const Json& value) {
 
 /// The header as JSON, and where the data begin.
 std::pair<Json, std::uint64_t> read_header(std::span<const std::uint8_t> bytes, const std::string& file) {
+  const std::string kind =
+      file_kind({reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), file_kind_bytes)});
   if (bytes.size() < 8) {
     throw input_error(file, "the file ends within its header: it is truncated or damaged", "8 bytes or more",
-                      std::to_string(bytes.size()));
+                      std::to_string(bytes.size()) + (bytes.empty() || kind.empty() ? "" : ": " + kind));
   }
   std::uint64_t length = 0;
   for (std::size_t i = 8; i-- > 0;) length = length << 8 | bytes[i];
   const std::uint64_t longest = std::min<std::uint64_t>(bytes.size() - 8, max_header_bytes);
   if (length > longest) {
     throw input_error(file + ": byte 0", "the header's length is impossible: no safetensors file, or truncated",
-                      "at most " + std::to_string(longest) + " bytes", std::to_string(length));
+                      "at most " + std::to_string(longest) + " bytes",
+                      std::to_string(length) + (kind.empty() ? "" : ": " + kind));
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
   return {parse_json_object(text, file + ": header", 8), 8 + length};

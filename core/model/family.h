@@ -46,6 +46,9 @@ struct Family {
   /// Fills everything but `architecture` and `name`. Throws input errors for what the family does not know.
   void (*read)(const checkpoint::Checkpoint&, ModelConfig&) = nullptr;
   ModelPlan (*plan)(const checkpoint::Checkpoint&, const ModelConfig&) = nullptr;
+  /// Tensors that are in no plan and may be in a file: read() used them, or they are known not to matter. None:
+  /// nullptr.
+  bool (*stands_beside)(const ModelConfig&, std::string_view tensor) = nullptr;
 };
 
 /// All that are supported.

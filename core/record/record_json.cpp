@@ -21,6 +21,7 @@ constexpr std::int64_t max_heads = 1024;
 constexpr std::size_t max_baselines = 16;
 constexpr std::size_t max_samples = 100'000;
 constexpr std::size_t max_parameters = 64;
+constexpr std::size_t max_warnings = 256;
 constexpr std::size_t max_answer_bytes = 16u << 20;
 constexpr std::array<std::string_view, 3> budget_kind_names = {"tokens", "fraction", "mass"};
 
@@ -352,6 +353,8 @@ json to_json(const RunMeta& m) {
                  {"layers", layers},
                  {"warmups", m.warmups},
                  {"kept_note", m.kept_note},
+                 {"chat", m.chat ? json(*m.chat) : json(nullptr)},
+                 {"warnings", m.warnings},
                  {"complete", m.complete},
                  {"spec", m.spec_json},
                  {"task", m.task.empty() ? json(nullptr) : json(m.task)},
@@ -380,6 +383,8 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
     m.layers.push_back(layer_from_json(layer, place + ".layers[" + std::to_string(m.layers.size()) + "]"));
   m.warmups = fields.integer("warmups", 0, 1'000'000);
   m.kept_note = fields.string("kept_note", 1 << 16);
+  if (fields.has("chat")) m.chat = fields.boolean("chat");
+  if (fields.has("warnings")) m.warnings = fields.strings("warnings", max_warnings);
   m.complete = fields.boolean("complete");
   m.spec_json = fields.string("spec", Fields::long_text);
   m.task = fields.string_or("task", {});

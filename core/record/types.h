@@ -56,6 +56,8 @@ struct RunMeta {
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
   std::string kept_note;        ///< in words: what the record limit kept and left out
+  std::optional<bool> chat;     ///< whether a chat template rendered the prompt; not known in earlier records
+  std::vector<std::string> warnings;  ///< what should be known of the prompt, in sentences
   bool complete = true;
 
   std::int64_t num_layers() const { return static_cast<std::int64_t>(layers.size()); }

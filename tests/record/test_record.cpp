@@ -46,6 +46,8 @@ RunMeta small_meta() {
   m.task_reference = "one\ntwo";
   m.warmups = 2;
   m.kept_note = "nothing";
+  m.chat = true;
+  m.warnings = {"one", "another"};
   return m;
 }
 
@@ -197,6 +199,8 @@ class TestRecord : public QObject {
     QCOMPARE(m.indexer_trained_length, 4096);
     QCOMPARE(m.warmups, 2);
     QCOMPARE(m.kept_note, std::string("half"));
+    QCOMPARE(m.warnings, meta.warnings);
+    QVERIFY(m.chat == true);
     QVERIFY(!m.complete);
     QCOMPARE(record->tokens().text, small_tokens().text);
     QCOMPARE(record->tokens().begin, small_tokens().begin);

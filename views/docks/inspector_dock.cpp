@@ -311,6 +311,7 @@ void InspectorDock::fill_facts() {
        created.isValid() ? locale.toString(created.toLocalTime(), "d MMM yyyy, HH:mm") : text(meta.created));
   fact(run, tr("Run id"), text(meta.run_id));
   fact(run, tr("Kept"), text(meta.kept_note));
+  for (const std::string& warning : meta.warnings) fact(run, tr("Note"), text(warning));
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
 
   if (const record::MethodSummary* method = record->find_method(state.method.toStdString())) {

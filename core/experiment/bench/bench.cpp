@@ -103,7 +103,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   const ThreadCount threads(spec.threads);
   const at::NoGradGuard no_grad;
   std::optional<PlanFile> plans;
-  if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan);
+  if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan, job);
   const BenchModel model = open_bench_model(spec);
   if (plans) check_model(*plans, model.checkpoint->hash());
   check_full_layers(spec.dense_layers, "--dense-layers", model.config);

@@ -77,7 +77,7 @@ std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length
                       std::to_string(length));
   std::vector<std::int32_t> ids;
   if (!model.random) {
-    const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint);
+    const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint, model.config.vocabulary);
     // The task has a least length; what is cut off or repeated does not matter for the time.
     const auto whole = std::clamp<std::int64_t>(length, 512, std::max<std::int64_t>(512, model.config.context_length));
     const auto sample = tasks::make_sample("niah_single_1", whole, 0, *tokenizer, 0, 0);

@@ -68,7 +68,7 @@ class Distillation {
         callbacks_(callbacks),
         device_(open_device(spec.device)),
         checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
-        tokenizer_(tokenizer::make_tokenizer(*checkpoint_)),
+        tokenizer_(tokenizer::make_tokenizer(*checkpoint_, model::read_model_config(*checkpoint_).vocabulary)),
         text_(*tokenizer_, split_texts(read_texts({spec.texts.begin(), spec.texts.end()})),
               speaks_chatml(*checkpoint_)),
         decoder_(load(job)),
@@ -98,6 +98,7 @@ class Distillation {
       while (step_ < spec_.steps) {
         job.check();
         train_step(job);
+        tell_left_out();
         if (step_ % spec_.eval_every == 0 || step_ == spec_.steps) {
           figures_ = evaluate(job);
           save();
@@ -115,6 +116,14 @@ class Distillation {
   }
 
  private:
+  /// Once, as soon as it is known: such bytes are in every sequence that holds them, and missing from it.
+  void tell_left_out() {
+    if (told_left_out_ || text_.left_out_bytes() == 0) return;
+    told_left_out_ = true;
+    notice("--text: bytes without a token in this model's vocabulary are left out, " +
+           std::to_string(text_.left_out_bytes()) + " of those that were drawn so far");
+  }
+
   void notice(const std::string& text) const {
     if (callbacks_.notice) callbacks_.notice(text);
   }
@@ -284,6 +293,7 @@ class Distillation {
   std::vector<std::int64_t> budgets_;  ///< k of held-out figures
   std::int64_t step_ = 0;
   double last_kl_ = 0;
+  bool told_left_out_ = false;
   DistillFigures figures_;
 };
 

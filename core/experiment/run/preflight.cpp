@@ -203,6 +203,7 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
   result.device = run.device.description;
   result.dtype = dtype_name(run.dtype);
   for (const auto& method : run.methods.methods) result.methods.push_back(method.id);
+  result.warnings = run.prompt.warnings;
   const auto record = estimate_record(run);
   add_memory(result, run, record.scratch, engine);
   warn_of_memory(result, result.memory_needed, result.memory_free, "on this device");

@@ -76,6 +76,8 @@ record::RunMeta make_meta(const PreparedRun& run) {
     for (const auto& reference : run.prompt.sample->references)
       meta.task_reference += (meta.task_reference.empty() ? "" : "\n") + reference;
   }
+  meta.chat = run.prompt.chat;
+  meta.warnings = run.prompt.warnings;
   meta.warmups = MethodRunner::warmups;
   return meta;
 }
@@ -177,7 +179,7 @@ RunOutcome run(const PreparedRun& prepared, const JobContext& job, const RunCall
 }
 
 RunOutcome run(const protocol::RunSpec& spec, const JobContext& job, const RunCallbacks& callbacks) {
-  return run(prepare_run(spec), job, callbacks);
+  return run(prepare_run(spec, {}, "auto", job), job, callbacks);
 }
 
 }  // namespace headroom::experiment
