@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "record/opening.h"
 #include "record/record_json.h"
 
 namespace headroom::record {
@@ -57,8 +58,10 @@ class Selection {
   }
   const MethodSummary& method() const {
     if (record_.methods().empty()) throw input_error(record_.path().string(), "the record holds no method");
-    return *methods().front();
+    // One map is one method's: the picture of the same command shows this one too.
+    return *record_.find_method(request_.method.empty() ? opening_method(record_) : request_.method);
   }
+  int layer() const { return request_.layer ? *request_.layer : first_layer(record_); }
   std::vector<std::int64_t> layers() const {
     std::vector<std::int64_t> chosen;
     for (std::int64_t layer = 0; layer < record_.meta().num_layers(); ++layer)
@@ -298,13 +301,9 @@ void plan(const RunRecord& record, const Selection& selection, Table& table) {
 void text(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
   const Head head = selection.head_or_mean();
-  std::vector<float> received;
-  int layer = request.layer.value_or(0);
-  for (; layer < record.meta().num_layers(); ++layer) {
-    received =
-        record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
-    if (!received.empty() || request.layer) break;
-  }
+  const int layer = selection.layer();
+  const std::vector<float> received =
+      record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
   const bool have = !received.empty();
   std::vector<float> frequency;
   if (have) {
@@ -326,9 +325,7 @@ void text(const RunRecord& record, const Selection& selection, const ExportReque
 
 void attention(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
-  int layer = request.layer.value_or(0);
-  if (!request.layer)
-    while (layer + 1 < record.meta().num_layers() && !record.availability(method.id, layer).stream) ++layer;
+  const int layer = selection.layer();
   const auto stream = record.layer_stream(method.id, layer);
   if (!stream)
     throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",

@@ -175,6 +175,9 @@ std::shared_ptr<const RunRecord> RunRecord::open(const std::filesystem::path& pa
 const std::filesystem::path& RunRecord::path() const {
   return impl_->path;
 }
+FileChange RunRecord::file_change() const {
+  return impl_->file.change(impl_->path);
+}
 const RunMeta& RunRecord::meta() const {
   return impl_->meta;
 }

@@ -111,6 +111,31 @@ class TestRecord : public QObject {
   std::filesystem::path at(const char* name) { return std::filesystem::path(folder_.path().toStdString()) / name; }
 
  private slots:
+  void a_file_that_changes_is_known_and_no_error_is_a_success() {
+    QTemporaryDir folder;
+    const std::filesystem::path file = folder.filePath("r.h5").toStdString(), other = folder.filePath("o.h5").toStdString();
+    test::SyntheticOptions options;
+    options.tokens = 120;
+    options.layers = 2;
+    test::write_synthetic_record(file, options);
+    std::filesystem::copy_file(file, other);
+    const auto record = RunRecord::open(file);
+    QCOMPARE(record->file_change(), FileChange::none);
+    std::filesystem::resize_file(file, 2000);
+    QCOMPARE(record->file_change(), FileChange::changed);
+    QString said;
+    try {
+      record->layer_stream("dense", 1);
+    } catch (const Error& error) {
+      said = error.what();
+    }
+    QVERIFY2(said.contains("found the end of the file") && !said.contains("Success"), qPrintable(said));
+    std::filesystem::rename(other, file);
+    QCOMPARE(record->file_change(), FileChange::replaced);
+    std::filesystem::remove(file);
+    QCOMPARE(record->file_change(), FileChange::gone);
+  }
+
   void synthetic_round_trip() {
     test::SyntheticOptions o;
     o.tokens = 150;
