@@ -6,7 +6,6 @@
 #include <QFileInfo>
 #include <QLocale>
 #include <QPointer>
-#include <QProcessEnvironment>
 #include <algorithm>
 
 #include "base/error.h"
@@ -112,12 +111,6 @@ void EngineClient::start(const EngineCommand& command) {
     const QString how = status == QProcess::CrashExit ? tr("it was killed or crashed") : tr("exit code %1").arg(code);
     give_up({tr("The engine stopped (%1)").arg(how), command_.program, {}, last_words()});
   });
-  if (!command.remote) {
-    // Its threads must not spin between operations: the window shares their cores.
-    QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
-    if (!environment.contains("OMP_WAIT_POLICY")) environment.insert("OMP_WAIT_POLICY", "PASSIVE");
-    process->setProcessEnvironment(environment);
-  }
   set_state(State::starting);
   emit step(command.remote ? tr("Reaching %1…").arg(command.arguments.value(command.arguments.size() - 3))
                            : tr("Starting the engine…"));
