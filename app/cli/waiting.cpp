@@ -27,7 +27,7 @@ HEADROOM_EARLY bool names(const char* entry, const char* variable) {
 
 /// Not so where the dynamic loader was called by hand: then the running file is the loader.
 HEADROOM_EARLY bool leads_to_this_program(const char* file) {
-  struct stat named {}, running {};
+  struct stat named, running;
   return ::stat(file, &named) == 0 && ::stat("/proc/self/exe", &running) == 0 && named.st_dev == running.st_dev &&
          named.st_ino == running.st_ino;
 }
@@ -51,8 +51,8 @@ HEADROOM_EARLY void start_with_passive_waiting(int, char** arguments, char** env
   if (file && ::getauxval(AT_SECURE) == 0 && leads_to_this_program(file)) ::execve(file, arguments, wanted);
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*before_libraries)(int, char**, char**) =
-    start_with_passive_waiting;
+using EarlyHook = void (*)(int, char**, char**);
+[[gnu::section(".preinit_array"), gnu::used]] EarlyHook before_libraries = start_with_passive_waiting;
 
 }  // namespace
 

@@ -65,7 +65,8 @@ class TestWaiting : public QObject {
     QTest::newRow("relative") << "cd " HEADROOM_BINARY_DIR "; ./headroom --version";
     QTest::newRow("link") << "ln -sf " HEADROOM_BINARY_DIR "/headroom \"$0\"/link; \"$0\"/link --version";
     QTest::newRow("the shell's place is taken") << "exec " HEADROOM_BINARY_DIR "/headroom --version";
-    QTest::newRow("without other variables") << "env -i OMP_DISPLAY_ENV=VERBOSE " HEADROOM_BINARY_DIR "/headroom --version";
+    QTest::newRow("without other variables")
+        << "env -i OMP_DISPLAY_ENV=VERBOSE " HEADROOM_BINARY_DIR "/headroom --version";
   }
   void found_however_it_is_called() {
     QFETCH(QString, command);
@@ -78,7 +79,8 @@ class TestWaiting : public QObject {
   void where_the_loader_is_called_by_hand_the_program_runs_as_it_is() {
     auto variables = environment();
     const QByteArray loader = output_of(
-        "sh", {"-c", "readelf -l " HEADROOM_BINARY_DIR "/headroom | sed -n 's/.*interpreter: \\(.*\\)]/\\1/p'"}, variables);
+        "sh", {"-c", "readelf -l " HEADROOM_BINARY_DIR "/headroom | sed -n 's/.*interpreter: \\(.*\\)]/\\1/p'"},
+        variables);
     if (!loader.startsWith('/')) QSKIP("readelf is not there");
     const QByteArray direct = output_of(program(), {"--version"}, variables);
     QCOMPARE(output_of(QString::fromUtf8(loader.trimmed()), {program(), "--version"}, variables), direct);
@@ -112,9 +114,10 @@ class TestWaiting : public QObject {
     QFile::remove(seen);
     QFile python(folder_.filePath("python"));
     QVERIFY(python.open(QIODevice::WriteOnly));
-    python.write("#!/bin/sh\nenv > " + seen.toUtf8() +
-                 "\nif grep -q probe; then echo '{\"version\": \"0\"}'; else\n"
-                 "echo '{\"flash_attention\": true, \"ms\": [1]}'\necho '{\"flash_attention\": false, \"ms\": [1]}'\nfi\n");
+    python.write(
+        "#!/bin/sh\nenv > " + seen.toUtf8() +
+        "\nif grep -q probe; then echo '{\"version\": \"0\"}'; else\n"
+        "echo '{\"flash_attention\": true, \"ms\": [1]}'\necho '{\"flash_attention\": false, \"ms\": [1]}'\nfi\n");
     python.setPermissions(QFile::ReadOwner | QFile::ExeOwner);
     python.close();
     auto variables = environment();
