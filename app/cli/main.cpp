@@ -4,8 +4,10 @@
 #include <iostream>
 
 #include "commands.h"
+#include "waiting.h"
 
 int main(int argc, char** argv) {
+  headroom::cli::forget_waiting();
   const int code = headroom::cli::run_command_line(argc, argv);
   // Everything of ours is closed by now. LibTorch's own static destructors are not run: where the executable carries
   // another C++ library than LibTorch's, they end in "free(): invalid pointer" after the work is done.

@@ -81,6 +81,17 @@ std::string align_columns(const std::vector<std::vector<std::string>>& rows) {
   return table;
 }
 
+void LoadNote::add(const std::string& name, const std::optional<MachineLoad>& load) {
+  if (!load || !load->disturbed()) return;
+  names_ += (names_.empty() ? "" : ", ") + name;
+  if (load->taken() > worst_.taken()) worst_ = *load;
+}
+
+std::string LoadNote::text() const {
+  if (names_.empty()) return {};
+  return worst_.text() + " while " + names_ + " ran: such times are too long, and ratios between them may be off";
+}
+
 std::string run_table(const experiment::RunOutcome& outcome) {
   const auto& meta = outcome.meta;
   std::string shown = meta.model_name + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
@@ -118,6 +129,12 @@ std::string run_table(const experiment::RunOutcome& outcome) {
         "score: of the answer, decoded dense after the sparse prefill; NLL of the reference: nats a token, read inside the "
         "sparse pass\n";
   shown += "\n";
+  LoadNote note;
+  for (const auto& method : outcome.methods) {
+    note.add(method.id, method.load);
+    for (const auto& baseline : method.baselines) note.add("dense by " + baseline.backend, baseline.load);
+  }
+  if (const auto said = note.text(); !said.empty()) shown += said + "\n\n";
   rows.clear();
   for (const auto& method : outcome.methods) rows.push_back({method.id + ":", escape_controls(method.answer)});
   shown += "answers\n" + align_columns(rows);

@@ -6,7 +6,6 @@
 #include <QFileInfo>
 #include <QLocale>
 #include <QPointer>
-#include <QProcessEnvironment>
 #include <algorithm>
 
 #include "base/error.h"
@@ -127,12 +126,6 @@ void EngineClient::start(const EngineCommand& command) {
     }
   });
   connect(process, &QProcess::finished, this, &EngineClient::ended);
-  if (!command.remote) {
-    // Its threads must not spin between operations: the window shares their cores.
-    QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
-    if (!environment.contains("OMP_WAIT_POLICY")) environment.insert("OMP_WAIT_POLICY", "PASSIVE");
-    process->setProcessEnvironment(environment);
-  }
   set_state(State::starting);
   emit step(command.remote ? tr("Reaching %1…").arg(command.host)
                            : tr("Starting the engine…"));

@@ -139,6 +139,22 @@ void open_cuda_half() {
 }
 
 // A product of two small matrices whose result is known, so that an unusable device shows here and not in mid-run.
+/// What use_allowed_threads() found to say.
+std::string& threads_note() {
+  static std::string note;
+  return note;
+}
+
+/// Threads that OMP_NUM_THREADS asks for: the first of its list; none where it is no number that OpenMP takes.
+std::optional<int> threads_asked_for(std::string_view said) {
+  constexpr int most = 1024;
+  const auto first = said.substr(0, said.find(','));
+  int count = 0;
+  const auto [end, status] = std::from_chars(first.data(), first.data() + first.size(), count);
+  if (status != std::errc() || end != first.data() + first.size() || count < 1 || count > most) return std::nullopt;
+  return count;
+}
+
 void check_device(c10::Device device) {
   const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
   const double found = at::mm(at::full({16, 32}, 0.5, options), at::full({32, 16}, 2.0, options)).sum().item<double>();
@@ -188,6 +204,7 @@ DeviceChoice open_cpu() {
   choice.description =
       "CPU, " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + (name.empty() ? "" : ": " + name);
   choice.total_bytes = limits.total_bytes;
+  choice.note = threads_note();
   choice.free_bytes = limits.free_bytes;
   return choice;
 }
@@ -209,9 +226,21 @@ bool built_with_cuda() {
 }
 
 void use_allowed_threads() {
-  const char* said = std::getenv("OMP_NUM_THREADS");
-  if (said && *said) return;
-  if (const int allowed = machine_limits().threads; allowed < at::get_num_threads()) at::set_num_threads(allowed);
+  const char* set = std::getenv("OMP_NUM_THREADS");
+  const std::string said = set ? set : "";
+  const int allowed = machine_limits().threads;
+  const auto wanted = threads_asked_for(said);
+  threads_note().clear();
+  // LibTorch takes fewer where it thinks that there are fewer cores.
+  const int count = wanted.value_or(std::min(allowed, at::get_num_threads()));
+  if (count != at::get_num_threads()) at::set_num_threads(count);
+  const auto in_words = [](int threads) { return std::to_string(threads) + (threads == 1 ? " thread" : " threads"); };
+  if (!said.empty() && !wanted)
+    threads_note() = "OMP_NUM_THREADS=" + said + " is ignored, it is not a number from 1 to 1024: " + in_words(count);
+  else if (count > allowed)
+    threads_note() = "OMP_NUM_THREADS=" + said + " is more than this process may use: " + in_words(count) + " share " +
+                     std::to_string(allowed) + (allowed == 1 ? " processor" : " processors") +
+                     " (affinity or a quota), which is slower";
 }
 
 DeviceChoice open_device(const std::string& request) {
@@ -221,7 +250,8 @@ DeviceChoice open_device(const std::string& request) {
       return open_cuda(0);
     } catch (const Error& error) {
       DeviceChoice choice = open_cpu();
-      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what();
+      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what() +
+                    (choice.note.empty() ? "" : "; " + choice.note);
       return choice;
     }
   }

@@ -14,7 +14,7 @@ namespace headroom::model {
 struct DeviceChoice {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   std::string description;       ///< "CPU, 2 cores: AMD EPYC", "NVIDIA H100 80GB HBM3"
-  std::string note;              ///< with "auto" on the CPU: why there is no CUDA device; else empty
+  std::string note;              ///< why "auto" is the CPU; what is wrong with its threads; else empty
   std::int64_t total_bytes = 0;  ///< memory of the device; CPU: base/machine_limits.h
   std::int64_t free_bytes = 0;   ///< when it was opened; 0 = not known
 };
@@ -29,7 +29,8 @@ DeviceChoice open_device(const std::string& request);
 bool built_with_cuda();
 
 /// LibTorch's threads, for all threads of the process: no more than this process may use (base/machine_limits.h), which
-/// LibTorch does not ask. What OMP_NUM_THREADS says stays. Once, at the start of the program.
+/// LibTorch does not ask. What OMP_NUM_THREADS says counts, even where it is more; the note of a CPU that is opened
+/// afterwards says so, or that it is not understood. Once, at the start of the program.
 void use_allowed_threads();
 
 /// Waits until the device has done all its work; nothing on the CPU.

@@ -59,6 +59,16 @@ Quartiles quartiles_from_json(const json& object, const std::string& place) {
           fields.number_or("q3", nan, 0, most), static_cast<int>(fields.integer("repeats", 0, 1'000'000))};
 }
 
+MachineLoad load_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  MachineLoad load;
+  load.seconds = fields.number("seconds", 0, most);
+  load.cpus = static_cast<int>(fields.integer("cpus", 0, 1 << 20));
+  load.other_cpus = fields.number("other_cpus", 0, load.cpus);
+  load.threads = static_cast<int>(fields.integer("threads", 0, 1 << 20));
+  return load;
+}
+
 ForcedComparison forced_from_json(const json& object, const std::string& place) {
   Fields fields(object, place);
   ForcedComparison forced;
@@ -179,6 +189,19 @@ json to_json(const Quartiles& quartiles) {
           {"repeats", quartiles.repeats}};
 }
 
+json to_json(const std::optional<MachineLoad>& load) {
+  if (!load) return nullptr;
+  return {{"seconds", load->seconds},
+          {"other_cpus", load->other_cpus},
+          {"cpus", load->cpus},
+          {"threads", load->threads}};
+}
+
+std::optional<MachineLoad> load_of(Fields& fields, const std::string& place) {
+  if (!fields.has("machine_load")) return std::nullopt;
+  return load_from_json(fields.object("machine_load"), place + ".machine_load");
+}
+
 json to_json(const TimingPlan& plan) {
   json layers = json::array();
   for (const LayerPlan& layer : plan.layers)
@@ -240,6 +263,7 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"label", s.label},
       {"causal", s.causal},
       {"ttft_ms", to_json(s.ttft)},
+      {"machine_load", to_json(s.load)},
       {"captured_mass", {{"mean", json_number(s.captured_mass_mean)}, {"min", json_number(s.captured_mass_min)}}},
       {"oracle_recall", nullptr},
       {"kl_to_dense", json_number(s.kl_to_dense)},
@@ -251,7 +275,8 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"peak_bytes", s.peak_bytes},
       {"complete", s.complete}};
   for (const auto& baseline : s.baselines)
-    object["baselines"].push_back({{"backend", baseline.backend}, {"ttft_ms", to_json(baseline.ttft)}});
+    object["baselines"].push_back(
+        {{"backend", baseline.backend}, {"ttft_ms", to_json(baseline.ttft)}, {"machine_load", to_json(baseline.load)}});
   for (std::size_t i = 0; i < num_stages; ++i) {
     const std::string stage(stage_names[i]);
     object["stages_ms"][stage] = json_number(s.stages[i].median);
@@ -297,12 +322,14 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   for (const auto& item : fields.array("baselines", max_baselines)) {
     Fields baseline(item, place + ".baselines");
     const auto backend = baseline.string("backend", 64);
-    s.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), place + ".baselines.ttft_ms")});
+    s.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), place + ".baselines.ttft_ms"),
+                           load_of(baseline, place + ".baselines")});
   }
   s.backend = fields.string("backend");
   s.label = fields.string("label");
   s.causal = fields.boolean("causal");
   s.ttft = quartiles_from_json(fields.object("ttft_ms"), place + ".ttft_ms");
+  s.load = load_of(fields, place);
   Fields stages(fields.object("stages_quartiles_ms"), place + ".stages_quartiles_ms");
   for (std::size_t i = 0; i < num_stages; ++i) {
     const std::string stage(stage_names[i]);
@@ -346,6 +373,7 @@ json to_json(const RunMeta& m) {
                  {"architecture", m.architecture},
                  {"device", m.device},
                  {"dtype", m.dtype},
+                 {"threads", m.threads},
                  {"context", m.context},
                  {"run_id", m.run_id},
                  {"created", m.created},
@@ -375,6 +403,7 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   m.architecture = fields.string("architecture");
   m.device = fields.string("device");
   m.dtype = fields.string("dtype", 16);
+  m.threads = fields.integer_or("threads", 0, 0, 1 << 20);
   m.context = fields.integer("context", 0, most_whole);
   m.run_id = fields.string("run_id", 64);
   m.created = fields.string("created", 64);

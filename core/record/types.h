@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/budget.h"
+#include "base/machine_load.h"
 #include "base/method.h"
 #include "base/stage_clock.h"
 #include "base/support_bitmap.h"
@@ -49,6 +50,7 @@ struct RunMeta {
   std::string model_path;    ///< name of the model's file or folder, without the folders above it
   std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
   std::string dtype;         ///< "bf16" or "f32"
+  std::int64_t threads = 0;  ///< of the CPU that worked; 0: not known
   std::int64_t context = 0;  ///< the model's context length
   std::vector<LayerMeta> layers;
   std::string indexer_path, indexer_sha256;  ///< file name and hash; empty where no indexer ran
@@ -113,6 +115,7 @@ struct TimingPlan {
 struct TimedBaseline {
   std::string backend;  ///< "libtorch"
   Quartiles ttft;
+  std::optional<MachineLoad> load = {};  ///< as MethodSummary::load
 };
 
 /// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the prompt's
@@ -155,6 +158,8 @@ struct MethodSummary {
   bool causal = true;
   std::optional<TimingPlan> timing_plan;  ///< none in records of earlier versions, which knew no plans
   std::vector<TimedBaseline> baselines;
+  /// What other work did with the processors during the timed passes; none where the system does not say.
+  std::optional<MachineLoad> load;
   Quartiles ttft;
   std::vector<double> ttft_samples;                          ///< ms, in order
   std::array<Quartiles, num_stages> stages;                  ///< by Stage

@@ -76,17 +76,6 @@ class TestBenchCommand : public QObject {
     QCOMPARE(run.readAllStandardError(), errors);
   }
 
-  void what_does_not_fit_is_refused_before_the_work() {
-    QProcess process;
-    process.start("sh", {"-c",
-                         "ulimit -v 4000000; exec \"$0\" bench --config qwen3-8b-4-layers --random-init --lengths "
-                         "65536 --device cpu --dtype f32",
-                         QStringLiteral(HEADROOM_BINARY_DIR "/headroom")});
-    QVERIFY(process.waitForFinished(60000));
-    const QByteArray errors = process.readAllStandardError();
-    QVERIFY2(process.exitCode() == 4 && errors.contains("does not fit into the memory"), errors.constData());
-  }
-
   void refusals_data() {
     QTest::addColumn<QStringList>("arguments");
     QTest::addColumn<int>("code");

@@ -105,6 +105,10 @@ class TestRunCommand : public QObject {
       QCOMPARE(method["output_l2_per_layer"].size(), std::size_t{dense ? 0u : 3u});
       QCOMPARE(method["ttft_ms"]["repeats"], 3);
       QVERIFY(method["ttft_ms"]["q1"] <= method["ttft_ms"]["median"] &&
+      QVERIFY(method["machine_load"].is_null() ||
+              (method["machine_load"]["other_cpus"] >= 0 &&
+               method["machine_load"]["other_cpus"] <= method["machine_load"]["cpus"] &&
+               method["machine_load"]["threads"] == value["threads"]));
               method["ttft_ms"]["median"] <= method["ttft_ms"]["q3"]);
       QCOMPARE(method["stages_ms"].size(), std::size_t{8});
       QVERIFY(method["stages_ms"]["attention"] > 0);

@@ -37,6 +37,7 @@ RunMeta small_meta() {
   m.architecture = "llama";
   m.device = "CPU";
   m.dtype = "bf16";
+  m.threads = 3;
   m.context = 4096;
   m.layers = {{"full", 4, 2, 5, 0, 0.447213595499958}, {"linear", 0, 0, 0, 0, 0}, {"full", 6, 1, 8, 0, 0.25}};
   m.indexer_path = "i.safetensors";
@@ -76,6 +77,7 @@ MethodSummary full_summary() {
   s.causal = false;
   s.ttft = {10.5, 9.25, nan, 3};
   s.ttft_samples = {10, 11, 9};
+  s.load = MachineLoad{.seconds = 1.5, .other_cpus = 0.75, .cpus = 2, .threads = 1};
   for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = {1.0 + static_cast<double>(i), 0.1, 2, 3};
   s.layer_stages.assign(3, {1, 2, 3, 4, 5, 6, 7, 8});
   s.captured_mass_mean = 0.97;
@@ -245,6 +247,7 @@ class TestRecord : public QObject {
     QVERIFY(std::isnan(s.ttft.q3));
     QCOMPARE(s.ttft.repeats, 3);
     QCOMPARE(s.ttft_samples, summary.ttft_samples);
+    QVERIFY(s.load && s.load->seconds == 1.5 && s.load->other_cpus == 0.75 && s.load->cpus == 2 && s.load->threads == 1);
     QCOMPARE(s.stages[7].median, 8.0);
     QVERIFY(s.layer_stages == summary.layer_stages);
     same(s.captured_mass_per_layer, summary.captured_mass_per_layer);

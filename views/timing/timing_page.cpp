@@ -183,6 +183,15 @@ QString TimingPage::unoptimised_text() const {
     sentences << tr("%1: %2; their times are stated, no speedup is.").arg(labelled.join(QStringLiteral("; ")), label);
   if (!references.isEmpty())
     sentences << tr("%1: a reference that is not deployable; no speedup.").arg(references.join(QStringLiteral("; ")));
+  QStringList disturbed;
+  for (const MethodPtr method : methods_)
+    if (method->load && method->load->disturbed())
+      disturbed << tr("%1 (%2 of %3 processors)")
+                       .arg(method_label(*record_, *method), format_fixed(method->load->taken(), 1))
+                       .arg(method->load->cpus);
+  if (!disturbed.isEmpty())
+    sentences << tr("Other work took processors while these were timed, so they took too long: %1.")
+                     .arg(disturbed.join(QStringLiteral("; ")));
   QStringList planned;
   for (const MethodPtr method : methods_) {
     const auto plan = plan_counts(*method);

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "attention/registry.h"
@@ -101,6 +102,9 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   check(spec);
   const auto choice = model::open_device(spec.device);
   const ThreadCount threads(spec.threads);
+  if (const char* said = std::getenv("OMP_NUM_THREADS"); said && *said && spec.threads > 0 && callbacks.notice)
+    callbacks.notice("OMP_NUM_THREADS=" + std::string(said) + " is ignored: --threads says " +
+                     std::to_string(spec.threads));
   const at::NoGradGuard no_grad;
   std::optional<PlanFile> plans;
   if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan, job);

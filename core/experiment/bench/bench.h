@@ -56,6 +56,7 @@ struct BenchRow {
   std::optional<double> predicted_sparse_ms;  ///< of a layer's score, selection and attention
   bool staged = true;                         ///< false: llama.cpp, whose stages are not known
   record::Quartiles ttft;
+  std::optional<MachineLoad> load;             ///< during the timed passes
   std::array<double, num_stages> stages_ms{};  ///< medians by Stage
   std::int64_t peak_bytes = 0, peak_bytes_above_weights = 0;
   std::optional<double> attention_gflops;  ///< multiplies and adds of the pairs attended to, over the attention stage

@@ -46,6 +46,7 @@ json row_json(const BenchRow& row) {
           {"plan_layers", record::layer_runs_json(row.timing_plan)},
           {"timing_plan", plan_json(row)},
           {"ttft_ms", record::to_json(row.ttft)},
+          {"machine_load", record::to_json(row.load)},
           {"as_defined_ms", or_null(row.as_defined_ms)},
           {"attention_ms", stage(Stage::attention)},
           {"score_ms", stage(Stage::score)},

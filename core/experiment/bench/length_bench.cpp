@@ -275,6 +275,7 @@ std::vector<BenchRow> LengthBench::run() {
       summarise(candidate.passes, timed);
       row.ttft = timed.ttft;
       row.peak_bytes = timed.peak_bytes;
+      row.load = timed.load;
       for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = timed.stages[s].median;
       row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
       count_rates(row);

@@ -124,7 +124,7 @@ void MethodRunner::time_baselines(record::MethodSummary& summary, const JobConte
     pass.backend = pass.dense_backend = backend.get();
     record::MethodSummary timed_alone;
     summarise(timed(pass, "dense by " + wanted, job), timed_alone);
-    summary.baselines.push_back({wanted, timed_alone.ttft});
+    summary.baselines.push_back({wanted, timed_alone.ttft, timed_alone.load});
   }
 }
 

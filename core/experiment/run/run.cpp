@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/run.h"
 
+#include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -60,6 +61,7 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.architecture = config.architecture;
   meta.device = run.device.description;
   meta.dtype = dtype_name(run.dtype);
+  meta.threads = at::get_num_threads();
   meta.context = config.context_length;
   for (const model::LayerSpec& layer : config.layers) {
     const model::AttentionSpec& attention = layer.attention;
