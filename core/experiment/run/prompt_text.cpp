@@ -19,7 +19,7 @@ std::string shown_name(const std::string& file) {
   return escape_controls(replace_invalid_utf8(std::filesystem::path(file).filename().string()));
 }
 
-std::size_t count_of(std::string_view text, std::string_view wanted) {
+std::size_t occurrences(std::string_view text, std::string_view wanted) {
   std::size_t count = 0;
   for (auto at = text.find(wanted); at != std::string_view::npos; at = text.find(wanted, at + wanted.size())) ++count;
   return count;
@@ -57,7 +57,7 @@ std::vector<std::string> prompt_text_notes(std::string_view text, const std::str
   if (text.starts_with("\xef\xbb\xbf"))
     notes.push_back(
         name + " begins with a byte order mark (ef bb bf), which is part of the prompt: remove it if it should not be");
-  if (const std::size_t lines = count_of(text, "\r\n"); lines > 0) {
+  if (const std::size_t lines = occurrences(text, "\r\n"); lines > 0) {
     notes.push_back(name + " has " + std::to_string(lines) + (lines == 1 ? " line that ends" : " lines that end") +
                     " in CR LF: the carriage returns are part of the prompt");
   }

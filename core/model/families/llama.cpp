@@ -232,7 +232,7 @@ void read_output(const Checkpoint& checkpoint, const ConfigReader& reader, Model
   if (config.tied_output && checkpoint.find(output) && !checkpoint.same_data(embedding, output)) {
     throw input_error(checkpoint.path().string() + ": tensor " + in_quotes(output),
                       "the tensor would be left out, as 'tie_word_embeddings' is true",
-                      "the values of " + in_quotes(embedding) + ", or 'tie_word_embeddings' false", "other values");
+                      "the values of " + in_quotes(embedding) + ", or 'tie_word_embeddings' false", "other data");
   }
 }
 
