@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "attention/analysis_rows.h"
@@ -120,6 +121,7 @@ class Analyser {
   }
 
   void finish() {
+    constexpr double none = std::numeric_limits<double>::quiet_NaN();  // a mean over no rows
     const bool sparse = groups_ != 0;
     const auto rows = static_cast<double>(length_), long_rows = static_cast<double>(total_.long_rows);
     result_.statistics.resize(total_.statistics.size());
@@ -128,6 +130,7 @@ class Analyser {
       const bool captured = which == HeadStatistic::captured_mass, missed = which == HeadStatistic::missed_mass;
       const double value = !captured && !missed   ? total_.statistics[i] / rows
                            : total_.long_rows > 0 ? total_.statistics[i] / long_rows
+                           : sparse               ? none
                                                   : (captured ? 1.0 : 0.0);
       result_.statistics[i] = static_cast<float>(value);
     }
@@ -135,10 +138,14 @@ class Analyser {
     if (total_.long_rows > 0) {
       result_.captured_mass_mean = total_.captured_sum / long_rows;
       result_.captured_mass_min = total_.captured_min;
+    } else if (sparse) {
+      result_.captured_mass_mean = result_.captured_mass_min = none;
     }
     if (sparse) {
-      result_.oracle_recall = total_.long_rows > 0 ? total_.recall_sum / long_rows : 1.0;
-      result_.oracle_recall_95 = total_.long_rows > 0 ? total_.recall_95_sum / long_rows : 1.0;
+      if (total_.long_rows > 0) {
+        result_.oracle_recall = total_.recall_sum / long_rows;
+        result_.oracle_recall_95 = total_.recall_95_sum / long_rows;
+      }
       result_.selection_frequency.resize(size(groups_ * length_));
     }
     result_.mass_received.resize(size(heads_ * length_));
@@ -157,6 +164,7 @@ class Analyser {
   }
 
   void finish_curves() {
+    constexpr float none = std::numeric_limits<float>::quiet_NaN();
     result_.curves.resize(size(heads_ * 3 * num_curve_budgets));
     at::parallel_for(0, heads_ * num_curve_budgets, 8, [&](std::int64_t from, std::int64_t to) {
       std::vector<float> values;
@@ -164,14 +172,14 @@ class Analyser {
         const std::int64_t head = place / num_curve_budgets, i = place % num_curve_budgets;
         const std::int64_t budget = targets_.budgets[size(i)];
         float* out = result_.curves.data() + head * 3 * num_curve_budgets + i;
-        // Rows with history > budget are t >= budget; where there are none, every row is captured whole.
+        // Rows with history > budget are t >= budget.
         const std::int64_t rows = length_ - budget;
         const std::int64_t first = (budget + targets_.curve_step - 1) / targets_.curve_step;
-        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : 1.0f;
+        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : none;
         const float* stored = targets_.curve_values.data() + place * targets_.curve_rows;
         values.assign(stored + std::min(first, targets_.curve_rows), stored + targets_.curve_rows);
-        out[num_curve_budgets] = values.empty() ? out[0] : percentile_10(values);
-        out[2 * num_curve_budgets] = total_.curve_minima[size(place)];
+        out[num_curve_budgets] = values.empty() ? none : percentile_10(values);
+        out[2 * num_curve_budgets] = rows > 0 ? total_.curve_minima[size(place)] : none;
       }
     });
   }

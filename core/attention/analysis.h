@@ -46,10 +46,10 @@ struct LayerAnalysis {
   std::vector<float> statistics;  ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
   std::vector<float> curves;      ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
   /// Of m by the support, over rows with history > k; where supports differ by head, mean over heads of what each head's
-  /// own support captures of its own probabilities.
+  /// own support captures of its own probabilities. NaN where there are no such rows; 1 for dense, which has no k.
   double captured_mass_mean = 1;
   double captured_mass_min = 1;
-  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|, mean over head groups; none for dense
+  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|, mean over head groups; none for dense or without rows
   std::optional<double> oracle_recall_95;  ///< recall of the fewest keys that hold 95 % of a group's mass
   double attended_pairs = 0;               ///< causal pairs in the support, mean over head groups
   std::vector<float> mass_received;        ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
@@ -64,8 +64,8 @@ struct LayerAnalysis {
 
 /// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds the row's own key, as every support does,
 /// so the oracle's own recall is 1; without a budget in tokens (mass budgets) each row's T is as large as its support.
-/// Where no row's history exceeds k, captured mass and recall are 1. Curves: means and minima over the rows with
-/// history > budget, 1 where there are none; p10 of prompts beyond 16384 tokens is taken over evenly spaced rows. Cell
+/// A mean over no rows is no number: where no row's history exceeds k, captured and missed mass are NaN and there is no
+/// recall. Curves: means and minima over the rows with history > budget, NaN where there are none; p10 of prompts beyond 16384 tokens is taken over evenly spaced rows. Cell
 /// (i, j) of a thumbnail covers ceil(L / T) x ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device,
 /// since nothing of it is timed; results do not depend on the number of threads.
 LayerAnalysis analyse_layer(const LayerQuery& query, std::vector<SupportBitmap> support,

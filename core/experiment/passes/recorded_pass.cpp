@@ -145,7 +145,8 @@ void RecordedPass::finish(record::MethodSummary& summary) const {
     summary.density = 1;
     return;
   }
-  summary.oracle_recall_mean = mean(summary.oracle_recall_per_layer);
+  const double recall = mean(summary.oracle_recall_per_layer);  // of nothing where no row has more history than k
+  if (!std::isnan(recall)) summary.oracle_recall_mean = recall;
   if (!recalls_95_.empty()) summary.oracle_recall_95_mean = mean(recalls_95_);
   summary.density = attended_pairs_ / (causal_pairs(length()) * static_cast<double>(decoder_.config().full_layers()));
 }

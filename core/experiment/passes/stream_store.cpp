@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -45,7 +47,7 @@ void ScratchFile::write_at(std::int64_t offset, std::span<const std::uint8_t> by
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       throw device_error("the run's working file in " + folder_.string() + " cannot grow", "free disk space",
-                         std::strerror(errno));
+                         written < 0 ? std::strerror(errno) : "no progress");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     offset += written;
   }
@@ -232,7 +234,8 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
   std::vector<std::uint8_t> bytes;
   for (const auto* groups : {&analysis.support, &analysis.target, &analysis.wasted})
     for (const SupportBitmap& bitmap : *groups) bytes.insert(bytes.end(), bitmap.bytes().begin(), bitmap.bytes().end());
-  const SupportBlobs blobs{{}, analysis.support.front().length(), std::ssize(analysis.support), captured_mass};
+  const SupportBlobs blobs{{}, analysis.support.front().length(), std::ssize(analysis.support),
+                           std::isnan(captured_mass) ? 1 : captured_mass};
   if (bytes.size() != 3 * analysis.support.size() * analysis.support.front().bytes().size())
     throw Error(ErrorKind::internal, "support bitmaps differ in size");
   put([&] { put_bitmaps(method, layer, blobs, bytes); });
