@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "commands.h"
 #include "experiment/plan/plan.h"
 #include "record/export.h"
@@ -53,7 +54,8 @@ void write_text(const std::string& text, const std::filesystem::path& file) {
   std::filesystem::path part = file;
   part += ".part";
   std::FILE* stream = std::fopen(part.c_str(), "wb");
-  if (!stream) throw input_error(file.string(), "cannot be written", {}, std::strerror(errno));
+  const int problem = errno;
+  if (!stream) throw input_error(file.string(), "cannot be written", {}, std::strerror(problem));
   const bool written = std::fwrite(text.data(), 1, text.size(), stream) == text.size();
   std::error_code failure;
   if (std::fclose(stream) == 0 && written) std::filesystem::rename(part, file, failure);
@@ -70,7 +72,9 @@ void write_text(const std::string& text, const std::filesystem::path& file) {
     if (!value.empty()) words.insert(words.end(), {option, value});
   };
   if (a.layer) add("--layer", std::to_string(*a.layer));
-  if (a.head != "mean") add("--head", a.head);
+  add("--head", a.head);
+  add("--method", a.method);
+  add("--baseline", a.baseline);
   add("--theme", a.theme);
   add("--size", a.size);
   add("-o", a.out);
@@ -84,8 +88,7 @@ int export_view(const ExportArguments& a) {
   if (!picture && suffix != ".csv" && suffix != ".json" && suffix != ".tex")
     throw usage_error("-o: \"" + a.out + "\" names no format: expected .png, .pdf, .svg, .csv, .json or .tex");
   if (picture) {
-    if (!a.method.empty() || !a.tile.empty() || a.head.starts_with("group:"))
-      throw usage_error("--method, --tile and --head group:… choose numbers; a picture shows the first sparse method");
+    if (!a.tile.empty()) throw usage_error("--tile chooses numbers; a picture shows the whole map");
     // Checked here, so that a bad record gives the same message and exit code for every format.
     record::RunRecord::open(a.record);
     hand_to_window(a);
@@ -105,8 +108,8 @@ int export_view(const ExportArguments& a) {
     if (plans.plans.empty())
       throw input_error(a.record, "holds no plan" + (a.method.empty() ? std::string() : " of " + a.method),
                         "a sparse method other than the oracle, timed by this version", "none");
-    write_text(experiment::to_json(plans).dump(1) + "\n", a.out);
-    std::fprintf(stderr, "%s: %zu plans\n", a.out.c_str(), plans.plans.size());
+    write_text(experiment::to_json(plans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", a.out);
+    std::fprintf(stderr, "%s: %zu plans\n", printable_text(a.out).c_str(), plans.plans.size());
     return 0;
   }
   const record::Table table = record::export_table(*record, request);
@@ -114,7 +117,7 @@ int export_view(const ExportArguments& a) {
              : suffix == ".json" ? record::to_json(table)
                                  : record::to_tex(table),
              a.out);
-  std::fprintf(stderr, "%s: %zu rows\n", a.out.c_str(), table.rows.size());
+  std::fprintf(stderr, "%s: %zu rows\n", printable_text(a.out).c_str(), table.rows.size());
   return 0;
 }
 

@@ -2,6 +2,7 @@
 // headroom info: what a model is, or what a recorded run holds.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -38,7 +39,7 @@ std::string megabytes(std::uint64_t bytes) {
 
 /// A label and its value in two columns.
 void row(const char* label, const std::string& value) {
-  std::printf("%-14s %s\n", label, escape_controls(value).c_str());
+  std::printf("%-14s %s\n", label, printable_text(value).c_str());
 }
 
 std::string text_of(const Json& value) {
@@ -167,11 +168,14 @@ void print_record(const record::RunRecord& run) {
   for (const record::MethodSummary& method : run.methods()) {
     std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
     while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
-    const std::string answer = escape_controls(std::string_view(method.answer).substr(0, shown));
+    const std::string answer = printable_text(std::string_view(method.answer).substr(0, shown));
     const std::string recall =
         method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
-    std::printf("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
-                method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
+    char captured[16] = "-";
+    if (!std::isnan(method.captured_mass_mean))
+      std::snprintf(captured, sizeof captured, "%.3f", method.captured_mass_mean);
+    std::printf("%-24s %8.3f %12.1f %10s %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
+                captured, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
   }
   std::printf("\nhow the timed passes ran\n");
   for (const record::MethodSummary& method : run.methods()) {

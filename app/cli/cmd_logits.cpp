@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/input_file.h"
 #include "base/paths.h"
+#include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
 #include "commands.h"
@@ -90,7 +91,7 @@ int run_logits(const LogitsOptions& options) {
   checkpoint::write_safetensors(options.out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
                                 {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
   std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), choice.description.c_str(),
-               options.out.c_str());
+               printable_text(options.out).c_str());
   return 0;
 }
 

@@ -103,7 +103,7 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
   for (const auto& warning : preflight.warnings)
-    std::fprintf(stderr, "headroom: %s\n", escape_controls(warning).c_str());
+    std::fprintf(stderr, "headroom: %s\n", printable_text(warning).c_str());
   experiment::refuse_what_cannot_fit(preflight);
 
   ProgressLine line;
@@ -119,7 +119,7 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   callbacks.method_finished = [&](const record::MethodSummary& method) { finished.methods.push_back(method); };
   callbacks.notice = [&](const std::string& text) {
     line.clear();
-    std::fprintf(stderr, "headroom: %s\n", escape_controls(text).c_str());
+    std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());
   };
   callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { kept = path; };
   try {
@@ -131,7 +131,8 @@ int run_command(const protocol::RunSpec& spec, bool json) {
     line.clear();
     if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) print(finished, json);
     if (!kept.empty())
-      std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n", kept.c_str());
+      std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n",
+                   printable_text(kept).c_str());
     throw;
   }
 }

@@ -31,7 +31,8 @@ int run_verify(const std::string& device, bool json) {
     std::fflush(stdout);
   });
   if (json) {
-    std::printf("%s\n", experiment::to_json(report).dump(2).c_str());
+    std::printf("%s\n",
+                experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   } else {
     const auto failed =
         std::count_if(report.rows.begin(), report.rows.end(), [](const auto& row) { return row.ran && !row.passed; });

@@ -94,7 +94,7 @@ std::string LoadNote::text() const {
 
 std::string run_table(const experiment::RunOutcome& outcome) {
   const auto& meta = outcome.meta;
-  std::string shown = meta.model_name + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
+  std::string shown = printable_text(meta.model_name) + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
                       " tokens, " + meta.dtype + ", " + meta.device + "\n";
   if (!outcome.methods.empty())
     shown += "time to first token: median of " + std::to_string(outcome.methods.front().ttft.repeats) +
@@ -136,11 +136,12 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   }
   if (const auto said = note.text(); !said.empty()) shown += said + "\n\n";
   rows.clear();
-  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", escape_controls(method.answer)});
+  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", printable_text(method.answer)});
   shown += "answers\n" + align_columns(rows);
-  if (!meta.task_reference.empty()) shown += "reference: " + escape_controls(meta.task_reference) + "\n";
+  if (!meta.task_reference.empty()) shown += "reference: " + printable_text(meta.task_reference) + "\n";
   if (!outcome.record_path.empty())
-    shown += "\nrecord: " + outcome.record_path + "\n" + meta.kept_note + "\nThe record contains the full prompt.\n";
+    shown += "\nrecord: " + printable_text(outcome.record_path) + "\n" + meta.kept_note +
+             "\nThe record contains the full prompt.\n";
   return shown;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "attention/analysis_rows.h"
@@ -159,6 +160,7 @@ class Analyser {
   }
 
   void finish_curves() {
+    constexpr float none = std::numeric_limits<float>::quiet_NaN();
     const std::int64_t count = budgets();
     result_.curves.resize(size(heads_ * 3 * count));
     at::parallel_for(0, heads_ * count, 8, [&](std::int64_t from, std::int64_t to) {
@@ -167,14 +169,14 @@ class Analyser {
         const std::int64_t head = place / count, i = place % count;
         const std::int64_t budget = targets_.budgets[size(i)];
         float* out = result_.curves.data() + head * 3 * count + i;
-        // Rows with history > budget are t >= budget. At budget L there are none: every row is captured whole.
+        // Rows with history > budget are t >= budget. At budget L there are none, and nothing to average.
         const std::int64_t rows = length_ - budget;
         const std::int64_t first = (budget + targets_.curve_step - 1) / targets_.curve_step;
-        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : 1.0f;
+        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : none;
         const float* stored = targets_.curve_values.data() + place * targets_.curve_rows;
         values.assign(stored + std::min(first, targets_.curve_rows), stored + targets_.curve_rows);
-        out[count] = values.empty() ? out[0] : percentile_10(values);
-        out[2 * count] = total_.curve_minima[size(place)];
+        out[count] = values.empty() ? none : percentile_10(values);
+        out[2 * count] = rows > 0 ? total_.curve_minima[size(place)] : none;
       }
     });
   }

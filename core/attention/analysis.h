@@ -74,7 +74,7 @@ struct LayerAnalysis {
 /// the forced keys, as every support does, so the oracle's own recall is 1; without a budget in tokens (mass budgets)
 /// each row's T is as large as its support, and the rows that count are those whose support is smaller than their
 /// history. Entropy, keys for a share, sink mass (the first 4 positions) and local mass (the last 64) are means over all
-/// rows. Curves: means and minima over the rows with history > budget, 1 at budget L, which leaves none out; p10 of
+/// rows. Curves: means and minima over the rows with history > budget, NaN where there are none (budget L); p10 of
 /// prompts beyond 16384 tokens is taken over evenly spaced rows. Cell (i, j) of a thumbnail covers ceil(L / T) x
 /// ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device, since nothing of it is timed; results do not
 /// depend on the number of threads.

@@ -194,7 +194,7 @@ void write_safetensors(const fs::path& file, const std::vector<TensorToWrite>& t
         {"dtype", type->name}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.append((8 - text.size() % 8) % 8, ' ');  // readers like the data aligned
   const std::uint64_t header_bytes = text.size();
 

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/machine_limits.h"
@@ -70,16 +71,22 @@ class Driver {
     const auto init = symbol<int(unsigned)>(library_, "cuInit");
     const auto get_version = symbol<int(int*)>(library_, "cuDriverGetVersion");
     const auto get_count = symbol<int(int*)>(library_, "cuDeviceGetCount");
-    if (!init || !get_version || !get_count)
-      throw device_error("the NVIDIA driver's library is damaged", "cuInit in libcuda.so.1", "none");
+    // The version comes first: what a library of another age lacks is no damage.
     int version = 0;
-    get_version(&version);
-    if (version != 0 && version < needed_cuda) {
+    if (get_version) get_version(&version);
+    if (!get_version || (version != 0 && version < needed_cuda)) {
       const std::string installed = first_line("/sys/module/nvidia/version");
+      const std::string cuda =
+          get_version ? "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10)
+                      : std::string("no cuDriverGetVersion in libcuda.so.1");
       throw device_error("the NVIDIA driver is too old", needed_driver,
-                         "driver " + (installed.empty() ? std::string("of unknown version") : installed) + " (CUDA " +
-                             std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + ")");
+                         "driver " + (installed.empty() ? std::string("of unknown version") : installed) + " (" + cuda +
+                             ")");
     }
+    for (const auto& [name, found] : {std::pair{"cuInit", init != nullptr}, {"cuDeviceGetCount", get_count != nullptr}})
+      if (!found)
+        throw device_error("the NVIDIA driver's library is no whole driver (a stub for building?)",
+                           std::string(name) + " in libcuda.so.1", "none");
     if (const int status = init(0); status != 0)
       throw device_error("the NVIDIA driver does not start", "a usable GPU", reason(status));
     if (const int status = get_count(&count_); status != 0 || count_ < 1)

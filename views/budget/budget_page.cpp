@@ -249,10 +249,14 @@ void BudgetPage::show_budget() {
   const double keys = selection()->state().budget;
   read_out_.budget = keys;
   read_out_.density = density_of(record_->length(), keys);
-  read_out_.mean = interpolate(curves_.budgets, curves_.mean, keys);
-  read_out_.p10 = interpolate(curves_.budgets, curves_.p10, keys);
-  read_out_.low = interpolate(curves_.budgets, curves_.low, keys);
-  read_out_.worst_head = interpolate(curves_.budgets, curves_.worst_head, keys);
+  // Means run over rows with more history than the budget: of a budget that covers the prompt there is none.
+  const auto at_budget = [&](const std::vector<double>& values) {
+    return keys < static_cast<double>(record_->length()) ? interpolate(curves_.budgets, values, keys) : qQNaN();
+  };
+  read_out_.mean = at_budget(curves_.mean);
+  read_out_.p10 = at_budget(curves_.p10);
+  read_out_.low = at_budget(curves_.low);
+  read_out_.worst_head = at_budget(curves_.worst_head);
   plot_->set_budget(keys);
   {
     const QSignalBlocker block_spin(spin_), block_slider(slider_);

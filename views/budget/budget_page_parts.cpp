@@ -43,7 +43,7 @@ void BudgetPage::build() {
   slider_->setAccessibleName(tr("Budget, logarithmic"));
   spin_ = new QDoubleSpinBox(body());
   spin_->setGroupSeparatorShown(true);
-  spin_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));
+  spin_->setLocale(number_locale());
   spin_->setMinimumWidth(120);
   style_field(spin_);
   spin_->setKeyboardTracking(false);
@@ -146,7 +146,7 @@ QWidget* BudgetPage::build_side() {
   style_field(target_);
   target_->setValue(95);
   target_->setSuffix(tr(" % mass"));
-  target_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));
+  target_->setLocale(number_locale());
   target_->setAccessibleName(tr("Target mass recall of each layer"));
   target_row->addWidget(target_);
   target_row->addStretch(1);

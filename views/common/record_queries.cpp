@@ -114,6 +114,7 @@ RecallCurves recall_curves(const record::RunRecord& record, const record::MassCu
   std::vector<std::size_t> kept;
   for (std::size_t i = 0; i < points; ++i) {
     if (i > 0 && curves.budgets[i] <= curves.budgets[i - 1]) continue;  // short prompts repeat budgets
+    if (curves.budgets[i] >= record.length()) break;  // no row has more history: a mean over nothing
     kept.push_back(i);
     out.budgets.push_back(static_cast<double>(curves.budgets[i]));
   }

@@ -3,11 +3,11 @@
 
 #include <QDateTime>
 #include <QFont>
-#include <QLocale>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/utf8.h"
 #include "views/common/format.h"
 
 namespace headroom::views {
@@ -29,7 +29,7 @@ double at(const std::vector<double>& values, int layer) {
 }  // namespace
 
 QString run_label(const record::RunRecord& run) {
-  const QString name = QString::fromStdString(run.path().stem().string());
+  const QString name = QString::fromStdString(escape_invalid_utf8(run.path().stem().native()));
   return name.isEmpty() ? model_label(run.meta()) : name;
 }
 
@@ -115,7 +115,7 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   meta(QObject::tr("run id"), [](const Meta& m) { return text(m.run_id); });
   meta(QObject::tr("made"), [](const Meta& m) {
     const QDateTime made = QDateTime::fromString(text(m.created), Qt::ISODate);
-    return made.isValid() ? QLocale().toString(made.toLocalTime(), "d MMM yyyy, HH:mm:ss") : text(m.created);
+    return made.isValid() ? number_locale().toString(made.toLocalTime(), "d MMM yyyy, HH:mm:ss") : text(m.created);
   });
   meta(QObject::tr("model"), [](const Meta& m) { return model_label(m); });
   meta(QObject::tr("model hash"), [](const Meta& m) { return text(m.model_sha256.substr(0, 12)); });

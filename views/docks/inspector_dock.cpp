@@ -5,7 +5,6 @@
 #include <QFutureWatcher>
 #include <QHeaderView>
 #include <QLabel>
-#include <QLocale>
 #include <QPainter>
 #include <QSplitter>
 #include <QStyledItemDelegate>
@@ -87,11 +86,11 @@ KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer
 }
 
 QString number(double value, int digits = 3) {
-  return std::isfinite(value) ? QLocale().toString(value, 'g', digits) : QString("–");
+  return std::isfinite(value) ? number_locale().toString(value, 'g', digits) : QString("–");
 }
 
 QString percent(double value) {
-  return std::isfinite(value) ? QLocale().toString(value * 100, 'f', 1) + " %" : QString("–");
+  return std::isfinite(value) ? number_locale().toString(value * 100, 'f', 1) + " %" : QString("–");
 }
 
 QString statistic_label(const std::string& name) {
@@ -288,7 +287,7 @@ void InspectorDock::fill_facts() {
   if (!record) return;
   const ViewState& state = selection_->state();
   const record::RunMeta& meta = record->meta();
-  const QLocale locale;
+  const QLocale& locale = number_locale();
   const auto text = [](const std::string& value) { return QString::fromStdString(value); };
 
   auto* run = section(facts_, tr("Run"));
@@ -382,7 +381,7 @@ void InspectorDock::request_keys() {
   }
   const std::int64_t query = state.query_end - 1;
   keys_title_->setText(tr("Query %1 “%2”: keys by probability")
-                           .arg(QLocale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
+                           .arg(number_locale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
   ++pending_;
   auto* watcher = new QFutureWatcher<KeyTable>(this);
   connect(watcher, &QFutureWatcher<KeyTable>::finished, this, [this, watcher, generation, record] {
@@ -395,7 +394,7 @@ void InspectorDock::request_keys() {
     keys_->setRowCount(static_cast<int>(table.lines.size()));
     for (int i = 0; i < keys_->rowCount(); ++i) {
       const KeyLine& line = table.lines[static_cast<std::size_t>(i)];
-      auto* key = new QTableWidgetItem(QLocale().toString(qlonglong(line.key)));
+      auto* key = new QTableWidgetItem(number_locale().toString(qlonglong(line.key)));
       key->setData(Qt::UserRole, qlonglong(line.key));
       auto* p = new QTableWidgetItem(number(static_cast<double>(line.probability)));
       const QString kept = !line.selected   ? QString()

@@ -217,7 +217,7 @@ class Distillation {
     // Paths of the machine that trained do not belong into a file that is passed on.
     for (const char* field : {"out", "texts", "resume"}) recipe.erase(field);
     recipe["model"] = fs::path(spec_.model).filename().string();
-    result.metadata.recipe = recipe.dump();
+    result.metadata.recipe = dump_json(recipe);
     if (!figures_.together.layers.empty()) result.metadata.held_out = to_json(figures_).dump();
     std::vector<at::Tensor> kept;
     std::vector<checkpoint::TensorToWrite> tensors;
@@ -233,7 +233,7 @@ class Distillation {
     }
     indexer::save_indexer(result, spec_.out);
     checkpoint::write_safetensors(state_file(), tensors,
-                                  {{"spec", to_json(spec_).dump()},
+                                  {{"spec", dump_json(to_json(spec_))},
                                    {"step", std::to_string(step_)},
                                    {"model_sha256", checkpoint_->hash()},
                                    {"text", text_.split().fingerprint}});

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -45,7 +47,7 @@ void ScratchFile::write_at(std::int64_t offset, std::span<const std::uint8_t> by
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       throw device_error("the run's working file in " + folder_.string() + " cannot grow", "free disk space",
-                         std::strerror(errno));
+                         written < 0 ? std::strerror(errno) : "no progress");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     offset += written;
   }

@@ -7,6 +7,7 @@
 #include <QtTest>
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "experiment/passes/timed_pass.h"
@@ -14,6 +15,7 @@
 #include "experiment/run/run.h"
 #include "experiment/passes/stream_store.h"
 #include "protocol/summary_json.h"
+#include "record/record_json.h"
 #include "record/run_record.h"
 #include "record/tiles.h"
 #include "support/gguf_writer.h"
@@ -287,7 +289,13 @@ class TestRun : public QObject {
     const auto outcome = run(spec, {});
     const auto& oracle = outcome.methods[1];
     QCOMPARE(oracle.density, 1.0);
-    QVERIFY(std::isnan(oracle.captured_mass_mean) && !oracle.oracle_recall_mean);  // no row has more history than k
+    // No row has more history than k: there is no mean to state, in the record or in JSON.
+    QVERIFY(std::isnan(oracle.captured_mass_mean) && std::isnan(oracle.captured_mass_min));
+    QVERIFY(!oracle.oracle_recall_mean && !oracle.oracle_recall_95_mean);
+    const auto json = record::to_json(oracle, record::Arrays::inside);
+    QVERIFY(json["captured_mass"]["mean"].is_null() && json["captured_mass"]["min"].is_null());
+    for (const auto& layer : json["captured_mass"]["per_layer"]) QVERIFY(layer.is_null());
+    QVERIFY(json["oracle_recall"].is_null());
     QVERIFY(*oracle.kl_to_dense < 1e-6);
     QVERIFY(*oracle.top1_agrees);
     QCOMPARE(oracle.answer_ids, outcome.methods[0].answer_ids);
