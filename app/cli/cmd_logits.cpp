@@ -81,8 +81,7 @@ int run_logits(const LogitsOptions& options) {
   experiment::MemoryWorkload work;
   work.length = static_cast<std::int64_t>(ids.size());
   work.all_logits = true;
-  experiment::refuse_what_cannot_fit(experiment::estimate_memory(*checkpoint, config, dtype, choice.device, work),
-                                     choice);
+  experiment::refuse_what_cannot_fit(*checkpoint, config, dtype, choice, work);
   const auto decoder = model::load_decoder(*checkpoint, config, {choice.device, dtype}, job);
   const at::Tensor logits = decoder->logits(ids, job);
   progress.clear();

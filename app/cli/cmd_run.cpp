@@ -87,9 +87,10 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   return spec;
 }
 
-void print(const experiment::RunOutcome& outcome, bool json) {
+void print(const experiment::RunOutcome& outcome, const protocol::Preflight& preflight, bool json) {
   if (json) {
-    const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+    auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+    result["memory_needed"] = preflight.memory_needed;
     std::printf("%s\n", protocol::dump_json(result).c_str());
   } else {
     std::fputs(run_table(outcome).c_str(), stdout);
@@ -102,9 +103,9 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   const auto prepared = experiment::prepare_run(spec, {}, "auto", job);
   if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
+  experiment::refuse_what_cannot_fit(prepared, preflight);
   for (const auto& warning : preflight.warnings)
     std::fprintf(stderr, "headroom: %s\n", printable_text(warning).c_str());
-  experiment::refuse_what_cannot_fit(preflight);
 
   ProgressLine line;
   job.progress = line.sink();
@@ -125,11 +126,11 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   try {
     const auto outcome = experiment::run(prepared, job, callbacks);
     line.clear();
-    print(outcome, json);
+    print(outcome, preflight, json);
     return 0;
   } catch (const Error& error) {
     line.clear();
-    if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) print(finished, json);
+    if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) print(finished, preflight, json);
     if (!kept.empty())
       std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n",
                    printable_text(kept).c_str());

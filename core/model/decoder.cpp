@@ -97,6 +97,8 @@ class LayerDecoder final : public Decoder {
       PrefillResult result;
       result.state.capacity = static_cast<std::int64_t>(ids.size()) + options.extra_capacity;
       for (const Layer& layer : layers_) result.state.layers.push_back(layer.mixer->make_state(result.state.capacity));
+      if (options.hidden_observer)  // a recorded pass
+        for (const auto& layer : result.state.layers) layer->reserve();
       StageClock untimed;
       StageClock& clock = options.clock ? *options.clock : untimed;
       const at::Tensor hidden = forward(ids, {.clock = clock,

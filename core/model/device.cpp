@@ -10,6 +10,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <malloc.h>
 
 #include <charconv>
 #include <cstdlib>
@@ -145,7 +146,6 @@ void open_cuda_half() {
   opened = true;
 }
 
-// A product of two small matrices whose result is known, so that an unusable device shows here and not in mid-run.
 /// What use_allowed_threads() found to say.
 std::string& threads_note() {
   static std::string note;
@@ -162,6 +162,7 @@ std::optional<int> threads_asked_for(std::string_view said) {
   return count;
 }
 
+// A product of two small matrices whose result is known, so that an unusable device shows here and not in mid-run.
 void check_device(c10::Device device) {
   const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
   const double found = at::mm(at::full({16, 32}, 0.5, options), at::full({32, 16}, 2.0, options)).sum().item<double>();
@@ -210,8 +211,8 @@ DeviceChoice open_cpu() {
   const std::string name = proc_value("/proc/cpuinfo", "model name");
   choice.description =
       "CPU, " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + (name.empty() ? "" : ": " + name);
-  choice.total_bytes = limits.total_bytes;
   choice.note = threads_note();
+  choice.total_bytes = limits.total_bytes;
   choice.free_bytes = limits.free_bytes;
   return choice;
 }
@@ -276,6 +277,12 @@ std::int64_t peak_bytes(c10::Device device) {
   if (device.is_cpu()) return proc_kilobytes("/proc/self/status", "VmHWM") * 1024;
   const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
   return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void release_unused_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 std::int64_t resident_bytes() {

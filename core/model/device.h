@@ -28,6 +28,9 @@ DeviceChoice open_device(const std::string& request);
 /// Whether the CMake option HEADROOM_CUDA was on.
 bool built_with_cuda();
 
+/// Gives back what the allocator keeps of freed memory of the host. Between phases of a job, whose tensors have other
+/// sizes: what one leaves in pieces is no use to the next and would add up. Not between timed passes.
+void release_unused_memory();
 /// LibTorch's threads, for all threads of the process: no more than this process may use (base/machine_limits.h), which
 /// LibTorch does not ask. What OMP_NUM_THREADS says counts, even where it is more; the note of a CPU that is opened
 /// afterwards says so, or that it is not understood. Once, at the start of the program.

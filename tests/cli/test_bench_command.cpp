@@ -58,6 +58,8 @@ class TestBenchCommand : public QObject {
     QVERIFY(headroom({"--lengths", "64", "--methods", "dense", "--threads", "1", "--json"}, output, errors) == 0);
     const auto value = nlohmann::json::parse(output.toStdString());
     QCOMPARE(value["threads"], 1);
+    QVERIFY(value["memory_needed"] > value["weight_bytes"]);
+    QVERIFY(value["rows"][0].contains("machine_load"));
     QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
   }
 

@@ -92,7 +92,7 @@ MemoryWorkload longest_workload(const BenchSpec& spec, const attention::Policy& 
   work.length = *std::max_element(spec.lengths.begin(), spec.lengths.end());
   work.methods.push_back(&dense);
   for (const Method& method : methods) work.methods.push_back(method.policy.get());
-  work.supports_kept = true;
+  work.supports_kept = work.floor = true;
   return work;
 }
 
@@ -133,9 +133,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   options.device = choice.device;
   options.dtype = resolve_dtype(spec.dtype, choice.device);
   const auto dense = attention::make_dense_policy();
-  refuse_what_cannot_fit(estimate_memory(*model.checkpoint, model.config, *options.dtype, choice.device,
-                                         longest_workload(spec, *dense, methods)),
-                         choice);
+  const MemoryEstimate memory = refuse_what_cannot_fit(*model.checkpoint, model.config, *options.dtype, choice,
+                                                       longest_workload(spec, *dense, methods));
   const auto decoder = model::load_decoder(*model.checkpoint, model.config, options, job);
 
   BenchReport report;
@@ -144,6 +143,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   report.dtype = dtype_name(decoder->dtype());
   report.config = model.config.name;
   report.weights = model.random ? "random, no quality" : model.checkpoint->hash();
+  report.memory_needed = memory.weights + (choice.device.is_cpu() ? memory.host : memory.device);
   report.weight_bytes = decoder->weight_bytes();
   report.threads = at::get_num_threads();
   report.repeats = spec.repeats;

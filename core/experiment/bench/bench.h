@@ -74,6 +74,7 @@ struct BenchReport {
   std::string device, device_note, dtype, config, weights;  ///< weights: "random, no quality" or the file's hash
   std::string llama_cpp;                                    ///< version; empty where it did not run
   std::int64_t weight_bytes = 0;
+  std::int64_t memory_needed = 0;  ///< estimated before the work: weights and all else, where the weights are
   int threads = 0, repeats = 0, warmups = 1;
   std::vector<BenchRow> rows;
 };

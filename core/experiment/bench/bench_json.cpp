@@ -83,6 +83,7 @@ json to_json(const BenchReport& report) {
           {"config", report.config},
           {"weights", report.weights},
           {"weight_bytes", report.weight_bytes},
+          {"memory_needed", report.memory_needed},
           {"threads", report.threads},
           {"repeats", report.repeats},
           {"warmups", report.warmups},

@@ -232,6 +232,7 @@ std::vector<record::Thumbnail> StreamStore::thumbnails(const std::string& method
 void StreamStore::put_supports(const std::string& method, int layer, double captured_mass,
                                const attention::LayerAnalysis& analysis) {
   std::vector<std::uint8_t> bytes;
+  bytes.reserve(3 * analysis.support.size() * analysis.support.front().bytes().size());
   for (const auto* groups : {&analysis.support, &analysis.target, &analysis.wasted})
     for (const SupportBitmap& bitmap : *groups) bytes.insert(bytes.end(), bitmap.bytes().begin(), bitmap.bytes().end());
   const SupportBlobs blobs{{},

@@ -60,13 +60,16 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
     summary.label +=
         (summary.label.empty() ? "" : "; ") + ("indexer trained at " + trained + " tokens, longer is untested");
   }
+  model::release_unused_memory();
   time_passes(method, summary, job);
+  model::release_unused_memory();
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " recorded", true);
   pass.extra_capacity = new_tokens();
   auto result = recorded_.run(pass, data);
   progress_.end();
   auto& plan = *summary.timing_plan;
+  model::release_unused_memory();
   plan.density = method.is_dense() ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
   score(result, summary, job);
   result = {};  // its state is not needed any more, and another follows

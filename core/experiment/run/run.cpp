@@ -160,6 +160,7 @@ class Run {
   }
 
   void write(std::optional<std::chrono::milliseconds> deadline) {
+    model::release_unused_memory();
     builder_->finish(outcome_.meta, progress_, job_, deadline);
     outcome_.record_path = *prepared_.spec.out;
     if (callbacks_.record_written) callbacks_.record_written(outcome_.meta, outcome_.record_path);
