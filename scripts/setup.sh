@@ -45,16 +45,46 @@ Install them with: apt-get install ${missing[*]}   (or run without --no-install)
     fail "apt-get could not install: ${missing[*]}" 1
 }
 
-# Whether a GPU is there whose driver can run CUDA 13 (580 or newer).
+# What LibTorch's CUDA 13 half needs of a driver and of a GPU (core/model/device.cpp says the same when it opens one).
+needed_driver=580
+needed_capability=7.5  # major.minor, one digit behind the point
+
+# nvidia_smi FIELD: one line a GPU; nothing where the program fails, which it also tells on standard output.
+nvidia_smi() {
+  local answer
+  answer=$(timeout 30 nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null) || return 1
+  printf '%s\n' "$answer"
+}
+
+# Whether a GPU is there that CUDA 13 runs on; where one is there and cannot be used, a sentence says why.
 gpu_ready() {
   command -v nvidia-smi >/dev/null || return 1
-  local driver
-  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)
-  [ -n "$driver" ] || return 1
-  if [ "${driver%%.*}" -lt 580 ]; then
-    say "NVIDIA driver $driver found; CUDA 13 needs 580 or newer, so the GPU is left out. Update the driver and run again."
+  local drivers driver names usable=0 name capability
+  drivers=$(nvidia_smi driver_version) || drivers=$({ timeout 30 nvidia-smi 2>&1 || true; } | sed '/^[[:space:]]*$/d')
+  driver=${drivers%%$'\n'*}
+  if ! [[ $driver =~ ^[0-9]+(\.[0-9]+)*$ ]]; then
+    say "nvidia-smi names no driver version (it says: \"${driver:-nothing}\"), so the GPU is left out and the CPU is used."
     return 1
   fi
+  if [ "${driver%%.*}" -lt "$needed_driver" ]; then
+    say "NVIDIA driver $driver found; CUDA 13 needs $needed_driver or newer, so the GPU is left out. Update the driver and run again."
+    return 1
+  fi
+  names=$(nvidia_smi compute_cap,name) || names=
+  while IFS= read -r name; do
+    capability=${name%%,*}
+    name=${name#*, }
+    if ! [[ $capability =~ ^[0-9]+\.[0-9]$ ]]; then
+      say "nvidia-smi names no compute capability of a GPU (it says: \"${capability:-nothing}\"); $needed_capability or newer is needed."
+    elif ((10#${capability/./} >= 10#${needed_capability/./})); then
+      usable=1
+    else
+      say "$name has compute capability $capability; LibTorch with CUDA 13 needs $needed_capability or newer."
+    fi
+  done <<<"$names"
+  [ "$usable" = 1 ] && return 0
+  say "No GPU that can be used, so the CPU is used."
+  return 1
 }
 
 # install_wheels NAME SIZE: scripts/requirements/NAME.txt into the private environment, once for each content.
@@ -82,7 +112,7 @@ prepare() {
   [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
   install_packages
   install_wheels engine "0.53 GB download, 1.3 GB on disk"
-  if gpu_ready; then install_wheels cuda "1.9 GB download, 3.2 GB on disk"; fi
+  if gpu_ready; then install_wheels cuda "2.0 GB download, 3.5 GB on disk"; fi
   local preset=default
   [ "$engine_only" = 1 ] && preset=engine
   say "Building in $source_dir/build"

@@ -89,6 +89,7 @@ std::string wrap(const std::string& line, std::size_t width) {
 std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
   std::vector<std::string> lines;
   std::int64_t largest = 0;
+  LoadNote load;
   const auto add = [&](const std::string& line) {
     if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
   };
@@ -97,6 +98,7 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
       add(method_text(row) + ", " + row.backend + ": not run: " + row.error.substr(0, 300));
       continue;
     }
+    load.add(method_text(row) + backend(row), row.load);
     if (!row.note.empty()) add((row.staged ? "" : "llama.cpp: ") + row.note);
     if (row.peak_bytes_above_weights > largest) largest = row.peak_bytes_above_weights;
     if (row.role == MethodRole::dense) continue;
@@ -113,6 +115,7 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
     for (const std::string& part : parts) line += (line.empty() ? method_text(row) + ": " : "; ") + part;
     if (!line.empty()) add(line);
   }
+  if (const auto said = load.text(); !said.empty()) add(said);
   if (largest > 0) add(text("peak memory above the weights: %.0f MB", static_cast<double>(largest) / 1e6));
   return lines;
 }

@@ -46,16 +46,16 @@ int run_bench(BenchOptions options) {
   };
   callbacks.notice = [&](const std::string& text) {
     progress.clear();
-    std::fprintf(stderr, "headroom: %s\n", escape_controls(text).c_str());
+    std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());
   };
   const auto report = experiment::bench(options.spec, job, callbacks);
   progress.clear();
   print();
   if (!report.device_note.empty()) std::fprintf(stderr, "%s\n", report.device_note.c_str());
   if (options.json)
-    write_answer(experiment::to_json(report).dump(2) + "\n");
+    write_answer(experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   else
-    write_answer(bench_footer(report));
+    write_answer(escape_invalid_utf8(bench_footer(report)));
   return 0;
 }
 

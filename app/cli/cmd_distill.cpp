@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/json_fields.h"
 #include "base/utf8.h"
 #include "commands.h"
 #include "experiment/distil/distill.h"
@@ -75,12 +76,12 @@ int run_distill(const experiment::DistillSpec& spec, bool json) {
   };
   callbacks.notice = [&](const std::string& notice) {
     line.clear();
-    std::fprintf(stderr, "headroom: %s\n", escape_controls(notice).c_str());
+    std::fprintf(stderr, "headroom: %s\n", printable_text(notice).c_str());
   };
   const auto figures = experiment::distill(spec, {interrupt.token(), line.sink()}, callbacks);
   line.clear();
   if (json) {
-    write_answer(to_json(figures).dump() + "\n");
+    write_answer(dump_json(to_json(figures)) + "\n");
     return 0;
   }
   std::string shown =

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/output_file.h"
+#include "base/utf8.h"
 #include "commands.h"
 #include "experiment/plan/plan.h"
 #include "record/export.h"
@@ -55,7 +56,9 @@ record::TileAddress parse_tile(const std::string& text) {
     if (!value.empty()) words.insert(words.end(), {option, value});
   };
   if (a.layer) add("--layer", std::to_string(*a.layer));
-  if (a.head != "mean") add("--head", a.head);
+  add("--head", a.head);
+  add("--method", a.method);
+  add("--baseline", a.baseline);
   add("--theme", a.theme);
   add("--size", a.size);
   add("-o", a.out);
@@ -72,8 +75,7 @@ int export_view(const ExportArguments& a) {
   const std::filesystem::path inputs[] = {a.record};
   out.must_not_be(inputs);
   if (picture) {
-    if (!a.method.empty() || !a.tile.empty() || a.head.starts_with("group:"))
-      throw usage_error("--method, --tile and --head group:… choose numbers; a picture shows the first sparse method");
+    if (!a.tile.empty()) throw usage_error("--tile chooses numbers; a picture shows the whole map");
     // Checked here, so that a bad record gives the same message and exit code for every format.
     record::RunRecord::open(a.record);
     hand_to_window(a);
@@ -93,15 +95,16 @@ int export_view(const ExportArguments& a) {
     if (plans.plans.empty())
       throw input_error(a.record, "holds no plan" + (a.method.empty() ? std::string() : " of " + a.method),
                         "a sparse method other than the oracle, timed by this version", "none");
-    const auto written = write_output(out, experiment::to_json(plans).dump(1) + "\n");
-    std::fprintf(stderr, "%s: %zu plans\n", describe_output(a.out, written).c_str(), plans.plans.size());
+    const auto written =
+        write_output(out, experiment::to_json(plans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    std::fprintf(stderr, "%s: %zu plans\n", printable_text(describe_output(a.out, written)).c_str(), plans.plans.size());
     return 0;
   }
   const record::Table table = record::export_table(*record, request);
   const auto written = write_output(out, suffix == ".csv"    ? record::to_csv(table)
                                          : suffix == ".json" ? record::to_json(table)
                                                              : record::to_tex(table));
-  std::fprintf(stderr, "%s: %zu rows\n", describe_output(a.out, written).c_str(), table.rows.size());
+  std::fprintf(stderr, "%s: %zu rows\n", printable_text(describe_output(a.out, written)).c_str(), table.rows.size());
   return 0;
 }
 
@@ -113,7 +116,7 @@ void add_export(CLI::App& app, Action& chosen) {
   command->add_option("record", arguments->record, "RUN.h5")->required();
   command
       ->add_option("--view", arguments->view,
-                   "overview, attention, text, budget, timing, compare; as numbers also heads, rows, plan (its "
+                   "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), plan (its "
                    "json is what run --plan reads)")
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();

@@ -2,6 +2,7 @@
 // headroom info: what a model is, or what a recorded run holds.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -12,6 +13,7 @@
 #include "base/paths.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/config_reader.h"
 #include "commands.h"
 #include "model_info.h"
 #include "protocol/summary_json.h"
@@ -38,7 +40,7 @@ std::string megabytes(std::uint64_t bytes) {
 
 /// A label and its value in two columns.
 void row(const char* label, const std::string& value) {
-  print_answer("%-14s %s\n", label, escape_controls(value).c_str());
+  print_answer("%-14s %s\n", label, printable_text(value).c_str());
 }
 
 std::string text_of(const Json& value) {
@@ -46,6 +48,17 @@ std::string text_of(const Json& value) {
 }
 
 // --- models ---
+
+/// "base 100000, not scaled", "base 500000, frequencies divided by 1 to 8".
+std::string rope_text(const Json& json) {
+  const std::string base = "base " + checkpoint::number_text(json["rope_base"].get<double>());
+  const Json& scaling = json["rope_scaling"];
+  if (scaling.is_null()) return base + ", not scaled";
+  const std::string least = checkpoint::number_text(scaling["factor_min"].get<double>()),
+                    most = checkpoint::number_text(scaling["factor_max"].get<double>());
+  return base +
+         (least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most);
+}
 
 void print_model(const Json& json) {
   std::map<std::string, int> kinds;
@@ -64,6 +77,7 @@ void print_model(const Json& json) {
   row("layers", layers);
   row("heads",
       json["q_heads"].dump() + " query, " + json["kv_heads"].dump() + " KV, " + json["head_dim"].dump() + " wide");
+  row("RoPE", rope_text(json));
   row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump());
   row("context", json["context"].dump() + " tokens");
   row("vocabulary",
@@ -145,19 +159,24 @@ void print_record(const record::RunRecord& run) {
   row("model", meta.model_name + " (" + meta.architecture + "), " + layers_text(meta));
   row("device", meta.device + ", " + meta.dtype);
   row("prompt", std::to_string(run.length()) + " tokens, " + std::to_string(run.tokens().text.size()) + " bytes" +
-                    (meta.task.empty() ? "" : ", task " + meta.task));
+                    (meta.task.empty() ? "" : ", task " + meta.task) +
+                    (meta.chat.value_or(false) ? ", rendered by the chat template" : ""));
   if (!meta.kept_note.empty()) row("kept", meta.kept_note);
+  for (const std::string& warning : meta.warnings) row("warning", warning);
   const Json kept = kept_json(run);
   print_answer("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
                "answer");
   for (const record::MethodSummary& method : run.methods()) {
     std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
     while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
-    const std::string answer = escape_controls(std::string_view(method.answer).substr(0, shown));
+    const std::string answer = printable_text(std::string_view(method.answer).substr(0, shown));
     const std::string recall =
         method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
-    print_answer("%-24s %8.3f %12.1f %10.3f %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
-                 method.captured_mass_mean, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
+    char captured[16] = "-";
+    if (!std::isnan(method.captured_mass_mean))
+      std::snprintf(captured, sizeof captured, "%.3f", method.captured_mass_mean);
+    print_answer("%-24s %8.3f %12.1f %10s %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
+                 captured, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
   }
   print_answer("\nhow the timed passes ran\n");
   for (const record::MethodSummary& method : run.methods()) {

@@ -3,14 +3,13 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
 #include "base/error.h"
+#include "base/input_file.h"
 #include "base/output_file.h"
 #include "base/paths.h"
+#include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
 #include "commands.h"
@@ -25,18 +24,12 @@
 namespace headroom::cli {
 namespace {
 
-constexpr std::uintmax_t largest_ids_file = 64 << 20;
+constexpr std::size_t largest_ids_file = 64 << 20;
 
 // A JSON array of whole numbers, nothing else: read by hand, so that no other JSON can cost memory or stack.
-std::vector<std::int32_t> read_ids(const std::string& file) {
-  std::error_code failed;
-  const auto size = std::filesystem::file_size(file, failed);
-  if (failed) throw input_error(file, "cannot be read", "a JSON array of token ids", failed.message());
-  if (size > largest_ids_file)
-    throw input_error(file, "the file of ids is too large", "at most 64 MiB", std::to_string(size) + " bytes");
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw input_error(file, "cannot be read");
+std::vector<std::int32_t> read_ids(const std::string& file, const JobContext& job) {
+  const std::string text =
+      read_input_file(file, {"a JSON array of token ids", "is too large for token ids", largest_ids_file}, job);
   std::size_t at = 0;
   const auto refuse = [&](const char* expected) {
     const bool ended = at >= text.size();
@@ -79,7 +72,7 @@ int run_logits(const LogitsOptions& options) {
   const auto choice = model::open_device(options.device);
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
   OutputPlace out(options.out);
-  const auto ids = read_ids(options.ids);
+  const auto ids = read_ids(options.ids, {});
   const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
   auto inputs = checkpoint->files();
   inputs.emplace_back(options.ids);
@@ -89,8 +82,7 @@ int run_logits(const LogitsOptions& options) {
   experiment::MemoryWorkload work;
   work.length = static_cast<std::int64_t>(ids.size());
   work.all_logits = true;
-  experiment::refuse_what_cannot_fit(experiment::estimate_memory(*checkpoint, config, dtype, choice.device, work),
-                                     choice);
+  experiment::refuse_what_cannot_fit(*checkpoint, config, dtype, choice, work);
   const StopOnInterrupt interrupt;
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
@@ -103,7 +95,7 @@ int run_logits(const LogitsOptions& options) {
       checkpoint::write_safetensors(out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
                                     {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
   std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), choice.description.c_str(),
-               describe_output(options.out, written).c_str());
+               printable_text(describe_output(options.out, written)).c_str());
   return 0;
 }
 

@@ -88,9 +88,10 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   return spec;
 }
 
-void print(const experiment::RunOutcome& outcome, bool json) {
+void print(const experiment::RunOutcome& outcome, const protocol::Preflight& preflight, bool json) {
   if (json) {
-    const auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+    auto result = protocol::run_result_json(outcome.meta, outcome.tokens, outcome.methods, outcome.record_path);
+    result["memory_needed"] = preflight.memory_needed;
     write_answer(protocol::dump_json(result) + "\n");
   } else {
     write_answer(run_table(outcome));
@@ -102,8 +103,9 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   const auto prepared = experiment::prepare_run(spec);
   if (!prepared.device.note.empty()) std::fprintf(stderr, "headroom: %s\n", prepared.device.note.c_str());
   const auto preflight = experiment::preflight(prepared);
-  for (const auto& warning : preflight.warnings) std::fprintf(stderr, "headroom: %s\n", warning.c_str());
-  experiment::refuse_what_cannot_fit(preflight);
+  experiment::refuse_what_cannot_fit(prepared, preflight);
+  for (const auto& warning : preflight.warnings)
+    std::fprintf(stderr, "headroom: %s\n", printable_text(warning).c_str());
 
   const StopOnInterrupt interrupt;  // so far there was nothing to keep
   ProgressLine line;
@@ -119,25 +121,26 @@ int run_command(const protocol::RunSpec& spec, bool json) {
   callbacks.method_finished = [&](const record::MethodSummary& method) { finished.methods.push_back(method); };
   callbacks.notice = [&](const std::string& text) {
     line.clear();
-    std::fprintf(stderr, "headroom: %s\n", escape_controls(text).c_str());
+    std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());
   };
   callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { kept = path; };
   try {
     const auto outcome = experiment::run(prepared, job, callbacks);
     line.clear();
-    print(outcome, json);
+    print(outcome, preflight, json);
     return 0;
   } catch (const Error& error) {
     line.clear();
     if (kept.empty() && !finished.methods.empty() && error.kind() != ErrorKind::cancelled) {
       try {
-        print(finished, json);
+        print(finished, preflight, json);
       } catch (const Error& also) {  // the exit code is that of what came first
-        std::fprintf(stderr, "headroom: %s\n", escape_controls(also.what()).c_str());
+        std::fprintf(stderr, "headroom: %s\n", printable_text(also.what()).c_str());
       }
     }
     if (!kept.empty())
-      std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n", kept.c_str());
+      std::fprintf(stderr, "headroom: what was finished is kept in %s, marked incomplete\n",
+                   printable_text(kept).c_str());
     throw;
   }
 }
@@ -152,7 +155,7 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("model", spec.model, "path of a model, or a fetched one's short name")->required();
   auto* source = command->add_option_group("prompt", "exactly one of these");
   source->add_option("--prompt", options->prompt, "the prompt itself");
-  source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file");
+  source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file, or a pipe");
   source->add_option("--task", options->task, "a generated task, e.g. niah_single_1");
   command->add_option("--length", spec.length, "tokens of the prompt and its answer, with --task");
   command->add_option("--seed", spec.seed, "of the task and of random methods");

@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/paths.h"
+#include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "commands.h"
 #include "standard_streams.h"
@@ -22,16 +24,29 @@ struct Options {
   bool json = false, jsonl = false, special = false, bos = false, no_bos = false;
 };
 
-/// {ids, pieces, offsets}: a piece that is part of a character is written with U+FFFD, offsets are [begin, end) in
-/// bytes.
-std::string describe(const tokenizer::Tokenizer& tokenizer, const std::vector<tokenizer::Token>& tokens) {
+/// As llama.cpp does, bytes that the vocabulary has no token for are left out; that must not pass in silence. `place`
+/// stands before the sentence. Empty where there are none.
+std::string gap_warning(const std::vector<tokenizer::Token>& tokens, const std::string& text,
+                        const std::string& place) {
+  const std::string note = tokenizer::left_out_note(tokens, text, "the text");
+  if (!note.empty()) std::cerr << "headroom: " << place << note << '\n';
+  return note;
+}
+
+/// {ids, pieces, offsets, warnings}: a piece that is part of a character is written with U+FFFD, offsets are
+/// [begin, end) in bytes.
+std::string describe(const tokenizer::Tokenizer& tokenizer, const std::vector<tokenizer::Token>& tokens,
+                     const std::string& warning) {
   Json ids = Json::array(), pieces = Json::array(), offsets = Json::array();
   for (const tokenizer::Token& token : tokens) {
     ids.push_back(token.id);
     pieces.push_back(tokenizer.piece(token.id));
     offsets.push_back({token.begin, token.end});
   }
-  const Json all = {{"ids", std::move(ids)}, {"pieces", std::move(pieces)}, {"offsets", std::move(offsets)}};
+  const Json all = {{"ids", std::move(ids)},
+                    {"pieces", std::move(pieces)},
+                    {"offsets", std::move(offsets)},
+                    {"warnings", warning.empty() ? Json::array() : Json::array({warning})}};
   return all.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -42,16 +57,6 @@ std::string parse_line(const std::string& line, std::size_t number) {
                       "one JSON string a line", parsed.is_discarded() ? "no JSON" : parsed.type_name());
   }
   return parsed.get<std::string>();
-}
-
-/// As llama.cpp does, bytes that the vocabulary has no token for are left out; that must not pass in silence.
-void report_gaps(const std::vector<tokenizer::Token>& tokens, std::size_t text_bytes) {
-  auto missing = static_cast<std::int64_t>(text_bytes);
-  for (const tokenizer::Token& token : tokens) missing -= token.end - token.begin;
-  if (missing > 0) {
-    std::cerr << "headroom: " << missing << (missing == 1 ? " byte" : " bytes")
-              << " of the text without a token in this vocabulary, left out\n";
-  }
 }
 
 int tokenize(const Options& options) {
@@ -65,16 +70,21 @@ int tokenize(const Options& options) {
   if (options.jsonl) {
     std::string line;
     for (std::size_t number = 1; input.line(line); ++number) {
-      write_answer(describe(*tokenizer, tokenizer->encode(parse_line(line, number), encode)) + "\n");
+      const std::string text = parse_line(line, number);
+      const auto tokens = tokenizer->encode(text, encode);
+      const auto warning = gap_warning(tokens, text, "line " + std::to_string(number) + ": ");
+      write_answer(describe(*tokenizer, tokens, warning) + "\n");
       flush_answer();  // somebody may wait for it before writing the next line
     }
     return 0;
   }
   const std::string text = input.rest();
+  if (const std::string encoding = foreign_encoding(text); !encoding.empty() && first_invalid_utf8(text))
+    throw input_error("standard input", "the text is in another encoding", "UTF-8", encoding);
   const auto tokens = tokenizer->encode(text, encode);
-  report_gaps(tokens, text.size());
+  const auto warning = gap_warning(tokens, text, {});
   if (options.json) {
-    write_answer(describe(*tokenizer, tokens) + "\n");
+    write_answer(describe(*tokenizer, tokens, warning) + "\n");
     return 0;
   }
   const char* separator = "";

@@ -32,7 +32,7 @@ int run_verify(const std::string& device, bool json) {
     flush_answer();
   });
   if (json) {
-    write_answer(experiment::to_json(report).dump(2) + "\n");
+    write_answer(experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   } else {
     const auto failed =
         std::count_if(report.rows.begin(), report.rows.end(), [](const auto& row) { return row.ran && !row.passed; });

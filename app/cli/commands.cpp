@@ -19,7 +19,7 @@ namespace {
 
 /// One line, whatever names and bytes a message quotes. Returns the exit code.
 int report(std::string_view message, ErrorKind kind) {
-  std::fprintf(stderr, "headroom: %s\n", escape_controls(message).c_str());
+  std::fprintf(stderr, "headroom: %s\n", printable_text(message).c_str());
   return static_cast<int>(kind);
 }
 

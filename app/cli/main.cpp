@@ -5,8 +5,10 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "standard_streams.h"
+#include "waiting.h"
 
 int main(int argc, char** argv) {
+  headroom::cli::forget_waiting();
   headroom::cli::hold_standard_streams();
   headroom::cli::cancel_on_signals();
   const int code = headroom::cli::run_command_line(argc, argv);

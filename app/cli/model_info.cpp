@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_info.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -18,9 +19,9 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t hash_without_asking = std::uint64_t{4} << 30;  // bytes: a few seconds
 
-Json tokenizer_json(const checkpoint::Checkpoint& model) {
+Json tokenizer_json(const checkpoint::Checkpoint& model, std::int64_t embedding_rows) {
   try {
-    const auto tokenizer = tokenizer::make_tokenizer(model);
+    const auto tokenizer = tokenizer::make_tokenizer(model, embedding_rows);
     return {{"kind", model.get_string("tokenizer.ggml.model").value_or("")},
             {"pre", model.get_string("tokenizer.ggml.pre").value_or("")},
             {"vocabulary", tokenizer->vocabulary()},
@@ -29,6 +30,13 @@ Json tokenizer_json(const checkpoint::Checkpoint& model) {
   } catch (const Error& error) {  // the weights may still be of use
     return {{"error", error.what()}};
   }
+}
+
+/// What the frequencies of RoPE are divided by: the smallest and the largest factor; null where they are as they come.
+Json rope_scaling_json(const model::RopeSpec& rope) {
+  if (rope.factors.empty()) return nullptr;
+  const auto [least, most] = std::ranges::minmax(rope.factors);
+  return {{"kind", least == most ? "linear" : "by frequency"}, {"factor_min", least}, {"factor_max", most}};
 }
 
 }  // namespace
@@ -66,12 +74,13 @@ nlohmann::json model_info(const std::filesystem::path& path, bool hash) {
                {"context", config.context_length},
                {"rope_base", attention.rope.base},
                {"rope_scaled", !attention.rope.factors.empty()},
+               {"rope_scaling", rope_scaling_json(attention.rope)},
                {"rms_epsilon", config.norm.epsilon},
                {"tied_output", config.tied_output},
                {"parameters", parameters},
                {"weight_bytes", bytes},
                {"dtypes", std::move(dtypes)},
-               {"tokenizer", tokenizer_json(*model)},
+               {"tokenizer", tokenizer_json(*model, config.vocabulary)},
                {"sha256", nullptr},
                {"shipped_indexer", nullptr}};
   if (hash || bytes <= hash_without_asking) {

@@ -37,11 +37,19 @@ std::string budget_text(const record::MethodSummary& method) {
   return shown;
 }
 
-/// "KL 0.0031, 1 of 16 differ": of the positions that follow dense's answer.
+/// "0.0031, 1 of 16 differ": KL and top-1 flips over the positions of dense's answer.
 std::string forced_text(const record::MethodSummary& method) {
   if (!method.forced) return nothing;
-  return text("KL %.4f, %lld of %lld differ", method.forced->kl_mean,
-              static_cast<long long>(method.forced->top1_flips), static_cast<long long>(method.forced->positions));
+  return text("%.4f, %lld of %lld differ", method.forced->kl_mean, static_cast<long long>(method.forced->top1_flips),
+              static_cast<long long>(method.forced->positions));
+}
+
+/// "0.013, 6 of 7 likeliest": of the task's answer inside the sparse pass.
+std::string reference_text(const record::MethodSummary& method) {
+  if (!method.reference_answer) return method.causal ? nothing : "not causal";
+  return text("%.3f, %lld of %lld likeliest", method.reference_answer->nll_mean,
+              static_cast<long long>(method.reference_answer->top1_agrees),
+              static_cast<long long>(method.reference_answer->tokens));
 }
 
 }  // namespace
@@ -73,9 +81,20 @@ std::string align_columns(const std::vector<std::vector<std::string>>& rows) {
   return table;
 }
 
+void LoadNote::add(const std::string& name, const std::optional<MachineLoad>& load) {
+  if (!load || !load->disturbed()) return;
+  names_ += (names_.empty() ? "" : ", ") + name;
+  if (load->taken() > worst_.taken()) worst_ = *load;
+}
+
+std::string LoadNote::text() const {
+  if (names_.empty()) return {};
+  return worst_.text() + " while " + names_ + " ran: such times are too long, and ratios between them may be off";
+}
+
 std::string run_table(const experiment::RunOutcome& outcome) {
   const auto& meta = outcome.meta;
-  std::string shown = meta.model_name + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
+  std::string shown = printable_text(meta.model_name) + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
                       " tokens, " + meta.dtype + ", " + meta.device + "\n";
   if (!outcome.methods.empty())
     shown += "time to first token: median of " + std::to_string(outcome.methods.front().ttft.repeats) +
@@ -84,8 +103,8 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   const bool scored = std::any_of(outcome.methods.begin(), outcome.methods.end(),
                                   [](const auto& method) { return method.task_score.has_value(); });
   std::vector<std::vector<std::string>> rows = {
-      {"method", "budget", "density", "TTFT", "mass mean", "mass min", "recall", "KL, nats", "top-1", "along dense's answer"}};
-  if (scored) rows[0].push_back("score");
+      {"method", "budget", "density", "TTFT", "mass mean", "mass min", "recall", "KL along dense's answer"}};
+  if (scored) rows[0].insert(rows[0].end(), {"score", "NLL of the reference"});
   rows[0].push_back("how");
   for (const auto& method : outcome.methods) {
     const bool dense = !method.budget;
@@ -97,20 +116,32 @@ std::string run_table(const experiment::RunOutcome& outcome) {
            dense ? nothing : percent(method.captured_mass_mean),
            dense ? nothing : percent(method.captured_mass_min),
            method.oracle_recall_mean ? percent(*method.oracle_recall_mean) : nothing,
-           method.kl_to_dense ? text("%.4f", *method.kl_to_dense) : nothing,
-           method.top1_agrees ? (*method.top1_agrees ? "same" : "differs") : nothing,
            forced_text(method)};
-    if (scored)
+    if (scored) {
       row.push_back(method.task_score ? text("%.0f%s", *method.task_score, method.answer_cut ? ", cut" : "") : nothing);
+      row.push_back(reference_text(method));
+    }
     row.push_back(method.plan + (method.label.empty() ? "" : "; " + method.label));
   }
-  shown += align_columns(rows) + "\n";
+  shown += align_columns(rows);
+  if (scored)
+    shown +=
+        "score: of the answer, decoded dense after the sparse prefill; NLL of the reference: nats a token, read inside the "
+        "sparse pass\n";
+  shown += "\n";
+  LoadNote note;
+  for (const auto& method : outcome.methods) {
+    note.add(method.id, method.load);
+    for (const auto& baseline : method.baselines) note.add("dense by " + baseline.backend, baseline.load);
+  }
+  if (const auto said = note.text(); !said.empty()) shown += said + "\n\n";
   rows.clear();
-  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", escape_controls(method.answer)});
+  for (const auto& method : outcome.methods) rows.push_back({method.id + ":", printable_text(method.answer)});
   shown += "answers\n" + align_columns(rows);
-  if (!meta.task_reference.empty()) shown += "reference: " + escape_controls(meta.task_reference) + "\n";
+  if (!meta.task_reference.empty()) shown += "reference: " + printable_text(meta.task_reference) + "\n";
   if (!outcome.record_path.empty())
-    shown += "\nrecord: " + outcome.record_path + "\n" + meta.kept_note + "\nThe record contains the full prompt.\n";
+    shown += "\nrecord: " + printable_text(outcome.record_path) + "\n" + meta.kept_note +
+             "\nThe record contains the full prompt.\n";
   return shown;
 }
 

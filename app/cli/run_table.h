@@ -2,8 +2,11 @@
 // What `headroom run` prints for people: one aligned row a method, then the answers.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "base/machine_load.h"
 #include "experiment/run/run.h"
 
 namespace headroom::cli {
@@ -12,6 +15,18 @@ namespace headroom::cli {
 inline constexpr const char* nothing = "–";
 /// As printf writes it, up to 511 bytes.
 [[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
+
+/// A sentence about the times that were taken while the machine was busy.
+class LoadNote {
+ public:
+  void add(const std::string& name, const std::optional<MachineLoad>& load);
+  /// Empty where nothing was disturbed.
+  std::string text() const;
+
+ private:
+  std::string names_;
+  MachineLoad worst_;
+};
 
 std::string run_table(const experiment::RunOutcome& outcome);
 

@@ -2,6 +2,7 @@
 #include "serve_run.h"
 
 #include "experiment/run/preflight.h"
+#include "experiment/run/prompt_text.h"
 #include "experiment/run/run.h"
 #include "protocol/summary_json.h"
 
@@ -33,10 +34,14 @@ std::string device_note(const std::string& request, const model::DeviceChoice& d
   return request == "auto" ? device.note : std::string();
 }
 
-protocol::Preflight RunHost::preflight(const protocol::RunSpec& spec) {
-  const auto prepared = experiment::prepare_run(
+experiment::PreparedRun RunHost::inspect(const protocol::RunSpec& spec) {
+  experiment::require_regular_files(spec);
+  return experiment::prepare_run(
       spec, [&](const std::string& model) { return inspecting_.get(model); }, device_of("auto", device_));
-  return experiment::preflight(prepared, {working_.loaded(), busy_()});
+}
+
+protocol::Preflight RunHost::preflight(const protocol::RunSpec& spec) {
+  return experiment::preflight(inspect(spec), {working_.loaded(), busy_()});
 }
 
 JobKind RunHost::kind() {
@@ -44,8 +49,9 @@ JobKind RunHost::kind() {
   kind.start_method = protocol::method::run_start;
   kind.plan = [this](const nlohmann::json& params) {
     const auto spec = protocol::run_start_params_from_json(params).spec;
-    const auto found = preflight(spec);
-    experiment::refuse_what_cannot_fit(found);
+    const auto prepared = inspect(spec);
+    const auto found = experiment::preflight(prepared, {working_.loaded(), busy_()});
+    experiment::refuse_what_cannot_fit(prepared, found);
     JobPlan plan;
     plan.answer = {{"preflight", protocol::to_json(found)}};
     plan.work = [this, spec](JobReporter& reporter, const JobContext& job) { return run(spec, reporter, job); };
@@ -56,10 +62,11 @@ JobKind RunHost::kind() {
 
 nlohmann::json RunHost::run(const protocol::RunSpec& spec, JobReporter& reporter, const JobContext& job) {
   const auto prepared = experiment::prepare_run(
-      spec, [&](const std::string& model) { return working_.get(model); }, device_of("auto", device_));
+      spec, [&](const std::string& model) { return working_.get(model); }, device_of("auto", device_), job);
   reporter.notice(device_note(spec.device, device_));
+  for (const std::string& warning : prepared.prompt.warnings) reporter.notice(warning);
   // What is free may have changed since the job was queued.
-  experiment::refuse_what_cannot_fit(experiment::preflight(prepared, {working_.loaded(), false}));
+  experiment::refuse_what_cannot_fit(prepared, experiment::preflight(prepared, {working_.loaded(), false}));
   experiment::RunCallbacks callbacks;
   const auto number = reporter.job();
   callbacks.prepared = [&](const record::RunMeta& meta, std::int64_t tokens) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "experiment/run/prepared_run.h"
 #include "experiment/run/session.h"
 #include "model/device.h"
 #include "protocol/messages.h"
@@ -40,6 +41,7 @@ class RunHost {
   JobKind kind();
 
  private:
+  experiment::PreparedRun inspect(const protocol::RunSpec& spec);
   nlohmann::json run(const protocol::RunSpec& spec, JobReporter& reporter, const JobContext& job);
 
   const model::DeviceChoice& device_;

@@ -6,11 +6,11 @@
 #include <QFileInfo>
 #include <QLocale>
 #include <QPointer>
-#include <QProcessEnvironment>
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/utf8.h"
 
 namespace headroom::gui {
 namespace {
@@ -20,6 +20,23 @@ constexpr qsizetype error_output_kept = 16384;
 constexpr std::size_t max_waiting = 4096;
 constexpr int stop_patience_ms = 2000;
 constexpr int hello_patience_ms = 60000;  // a cold disk, a pass phrase
+
+/// One word of a POSIX shell's command line, whatever is in it. csh and fish read it the same way.
+QString shell_word(QString text) {
+  return '\'' + text.replace('\'', "'\\''") + '\'';
+}
+
+/// What ssh has the login shell of the other machine run. That shell may be fish or csh, so it is given three plain words,
+/// and sh does the rest: the path as it stands, but for a tilde, which means the home folder there.
+QString remote_command(const QString& path) {
+  return "exec sh -c " + shell_word("p=$0; case $p in \"~/\"*) p=$HOME/${p#??};; esac; exec \"$p\" serve") + ' ' +
+         shell_word(path.isEmpty() ? "headroom" : path);
+}
+
+/// The last line that says something.
+QString last_line(const QString& text) {
+  return text.section('\n', -1, -1, QString::SectionSkipEmpty).simplified();
+}
 
 /// Lets a child that must go away do so behind our back: closes its input, kills it where it lingers.
 void retire(QProcess* process) {
@@ -50,8 +67,8 @@ EngineCommand engine_command(const EngineSettings& settings, const QString& prog
     // A host that looks like an option must not become one.
     command.arguments = settings.options;
     command.arguments << "-T"
-                      << "--" << settings.host << (settings.remote_path.isEmpty() ? "headroom" : settings.remote_path)
-                      << "serve";
+                      << "--" << settings.host << remote_command(settings.remote_path);
+    command.host = settings.host;
     return command;
   }
   command.program = settings.program.isEmpty() ? QString::fromStdString((executable_folder() / "headroom").string())
@@ -91,7 +108,7 @@ void EngineClient::start(const EngineCommand& command) {
   command_ = command;
   hello_ = {};
   error_output_.clear();
-  reader_ = std::make_unique<protocol::MessageReader>();
+  reader_ = std::make_unique<protocol::MessageReader>(protocol::Preamble::skipped);
   if (!command.remote && !QFileInfo(command.program).isExecutable()) {
     give_up({tr("The engine is not there"), command.program, tr("the program `headroom`"), tr("no such program")});
     return;
@@ -108,18 +125,9 @@ void EngineClient::start(const EngineCommand& command) {
           {tr("The engine could not be started"), command_.program, tr("a program that runs"), process->errorString()});
     }
   });
-  connect(process, &QProcess::finished, this, [this](int code, QProcess::ExitStatus status) {
-    const QString how = status == QProcess::CrashExit ? tr("it was killed or crashed") : tr("exit code %1").arg(code);
-    give_up({tr("The engine stopped (%1)").arg(how), command_.program, {}, last_words()});
-  });
-  if (!command.remote) {
-    // Its threads must not spin between operations: the window shares their cores.
-    QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
-    if (!environment.contains("OMP_WAIT_POLICY")) environment.insert("OMP_WAIT_POLICY", "PASSIVE");
-    process->setProcessEnvironment(environment);
-  }
+  connect(process, &QProcess::finished, this, &EngineClient::ended);
   set_state(State::starting);
-  emit step(command.remote ? tr("Reaching %1…").arg(command.arguments.value(command.arguments.size() - 3))
+  emit step(command.remote ? tr("Reaching %1…").arg(command.host)
                            : tr("Starting the engine…"));
   expiry_.start();
   process->start(command.program, command.arguments);
@@ -164,8 +172,47 @@ void EngineClient::fail_waiting(const QString& message) {
   }
 }
 
+void EngineClient::ended(int code, QProcess::ExitStatus status) {
+  // What it wrote at the very end may not have been announced yet.
+  error_output_ = (error_output_ + process_->readAllStandardError()).right(error_output_kept);
+  const QProcess* const process = process_.get();
+  read_output();
+  if (process_.get() != process) return;  // its last message was answer enough
+  const QString words = last_words(), line = last_line(words);
+  const QString because = line.isEmpty() ? QString() : ": " + line;
+  QString message;
+  // ssh gives 255 for its own failures and else what the far shell gave: 126 and 127 where the program does not run there.
+  if (command_.remote && status == QProcess::NormalExit && code == 255)
+    message = tr("ssh did not reach the engine on %1%2").arg(command_.host, because);
+  else if (command_.remote && status == QProcess::NormalExit && (code == 126 || code == 127))
+    message = tr("%1 cannot run the engine%2").arg(command_.host, because);
+  else
+    message = tr("The engine stopped (%1)%2")
+                  .arg(status == QProcess::CrashExit ? tr("it was killed or crashed") : tr("exit code %1").arg(code),
+                       because);
+  give_up({message, command_.program, {}, words});
+}
+
+QString EngineClient::preamble() const {
+  if (!reader_) return {};
+  std::string text = reader_->preamble();
+  std::string lines;
+  // One line of its own for each of theirs, nothing that would move a terminal's cursor.
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    while (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!line.empty()) lines += escape_controls(replace_invalid_utf8(line)) + '\n';
+    at = end + 1;
+  }
+  return QString::fromStdString(lines).left(2000).trimmed();
+}
+
 QString EngineClient::last_words() const {
-  return QString::fromUtf8(error_output_.right(2000)).trimmed();
+  const QString errors = QString::fromUtf8(error_output_.right(2000)).trimmed();
+  const QString noise = state_ == State::starting ? preamble() : QString();
+  if (noise.isEmpty()) return errors;
+  return errors.isEmpty() ? noise : noise + '\n' + errors;
 }
 
 void EngineClient::request(const char* method, nlohmann::json params, Answer answer, int timeout_ms) {
@@ -231,6 +278,11 @@ void EngineClient::work_off() {
       }
     }
   } catch (const Error& error) {
+    if (state_ == State::starting && !preamble().isEmpty()) {
+      give_up({tr("What answers is not an engine: it says “%1”").arg(last_line(preamble())), command_.program,
+               QString::fromStdString(error.detail().expected), last_words()});
+      return;
+    }
     give_up({tr("The engine sent something unreadable and was stopped"), QString::fromStdString(error.detail().place),
              QString::fromStdString(error.detail().expected), QString::fromStdString(error.detail().found)});
   }
@@ -285,6 +337,8 @@ void EngineClient::greeted(const nlohmann::json& result, const protocol::ErrorIn
              tr("protocol %1, record schema %2").arg(hello_.protocol).arg(hello_.record_schema)});
     return;
   }
+  if (const QString noise = preamble(); !noise.isEmpty())
+    emit step(tr("Before the engine's first message came, and was skipped:\n%1").arg(noise));
   set_state(State::ready);
   emit step(tr("Ready: engine %1, %2").arg(QString::fromStdString(hello_.engine_version), summary()));
   if (!hello_.device_note.empty()) emit step(QString::fromStdString(hello_.device_note));

@@ -23,6 +23,7 @@ struct EngineCommand {
   QString program;
   QStringList arguments;
   bool remote = false;
+  QString host = {};  ///< where it is remote
   bool operator==(const EngineCommand&) const = default;
 };
 
@@ -81,7 +82,11 @@ class EngineClient : public QObject {
   void give_up(const Problem& problem);
   void drop_process();
   void fail_waiting(const QString& message);
+  void ended(int code, QProcess::ExitStatus status);
+  /// What it said on standard error, and on standard output where its first message never came.
   QString last_words() const;
+  /// What stood on its standard output before the first message: a login shell's greeting.
+  QString preamble() const;
 
   EngineCommand command_;
   std::unique_ptr<QProcess, void (*)(QProcess*)> process_;

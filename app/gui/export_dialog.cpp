@@ -128,20 +128,35 @@ QString ExportDialog::file() const {
 }
 
 void ExportDialog::write() {
-  QString problem = tr("Name a file.");
+  if (working_) return;
+  if (file().isEmpty()) return message_->setText(tr("Name a file."));
+  // The event loop runs while tiles come; Cancel gives them up.
+  working_ = true;
+  stopped_ = false;
+  message_->setText(tr("Drawing…"));
+  QString problem;
   try {
-    if (!file().isEmpty())
-      problem = write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options());
+    problem = write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options(),
+                           [this] { return stopped_; });
   } catch (const Error& error) {
     problem = QString::fromUtf8(error.what());
   }
+  working_ = false;
   if (problem.isEmpty()) return accept();
   message_->setText(problem);
 }
 
-void copy_page(const Page& page, const views::Selection& selection) {
+void ExportDialog::reject() {
+  if (!working_) return QDialog::reject();
+  stopped_ = true;
+}
+
+QString copy_page(const Page& page, const views::Selection& selection) {
   FigureOptions options;
-  QApplication::clipboard()->setImage(figure_image(*page.exportable, selection, options));
+  const QString problem = await_figure(*page.exportable, selection, options);
+  if (problem.isEmpty()) QApplication::clipboard()->setImage(figure_image(*page.exportable, selection, options));
+  page.exportable->exported();
+  return problem;
 }
 
 }  // namespace headroom::gui

@@ -23,6 +23,7 @@ class ExportDialog : public QDialog {
   ExportDialog(const QVector<Page>& pages, int current, const views::Selection& selection, QWidget* parent);
   FigureOptions options() const;
   QString file() const;
+  void reject() override;  ///< gives up what is being drawn, else closes
 
  private:
   void refresh();
@@ -37,9 +38,10 @@ class ExportDialog : public QDialog {
   QLineEdit* file_;
   QLabel* message_;
   bool file_touched_ = false;
+  bool working_ = false, stopped_ = false;
 };
 
-/// Copies the page as a picture at twice its size.
-void copy_page(const Page& page, const views::Selection& selection);
+/// Copies the page as a picture at twice its size. Empty where it went well, else why there is no picture.
+QString copy_page(const Page& page, const views::Selection& selection);
 
 }  // namespace headroom::gui

@@ -3,22 +3,38 @@
 
 #include <QBuffer>
 #include <QCoreApplication>
-#include <QFile>
+#include <QElapsedTimer>
 #include <QFileInfo>
 #include <QImageWriter>
 #include <QPageSize>
 #include <QPainter>
 #include <QPdfWriter>
 #include <QSvgGenerator>
+#include <QThread>
 #include <algorithm>
 #include <optional>
 #include <vector>
 
 #include "base/output_file.h"
+#include "gui/file_names.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {
+
+constexpr qint64 figure_patience_ms = 10 * 60 * 1000;
+
+/// Device pixels of a map in a unit of the figure: paper takes as many as a good printer shows.
+double image_scale_of(const FigureOptions& options) {
+  switch (options.format) {
+    case FigureFormat::pdf:
+      return 3;
+    case FigureFormat::svg:
+      return 2;
+    default:
+      return std::clamp(options.scale, 1.0, 4.0);
+  }
+}
 
 QString program() {
   return "Headroom " + QCoreApplication::applicationVersion();
@@ -78,7 +94,7 @@ bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selectio
   writer.setCreator(program());
   QPainter painter(&writer);
   if (!painter.isActive()) return false;
-  draw(page, selection, painter, options, 3);
+  draw(page, selection, painter, options, image_scale_of(options));
   return painter.end();
 }
 
@@ -93,7 +109,7 @@ bool write_svg(QIODevice& device, views::Exportable& page, const views::Selectio
   generator.setDescription(describe_facts(selection));
   QPainter painter(&generator);
   if (!painter.isActive()) return false;
-  draw(page, selection, painter, options, 2);
+  draw(page, selection, painter, options, image_scale_of(options));
   return painter.end();
 }
 
@@ -129,8 +145,31 @@ QString provenance(const views::Selection& selection) {
   return parts.join(" · ");
 }
 
+QString await_figure(views::Exportable& page, const views::Selection& selection, const FigureOptions& options,
+                     const std::function<bool()>& given_up) {
+  const bool numbers = options.format == FigureFormat::csv;
+  const double scale = image_scale_of(options);
+  // Drawing is what finds out what a picture needs; nobody sees this one.
+  const auto draw_nowhere = [&] {
+    QImage nothing(1, 1, QImage::Format_ARGB32_Premultiplied);
+    QPainter painter(&nothing);
+    draw(page, selection, painter, options, scale);
+  };
+  QElapsedTimer clock;
+  clock.start();
+  for (bool first = true;; first = false) {
+    if (first || (page.ready() && !page.complete() && !numbers)) draw_nowhere();
+    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
+    if (page.ready() && (numbers || page.complete())) return page.problem();
+    if (given_up && given_up()) return QObject::tr("Stopped.");
+    if (clock.elapsed() > figure_patience_ms)
+      return QObject::tr("The picture was not ready after %1 minutes.").arg(figure_patience_ms / 60000);
+    if (!page.ready()) QThread::msleep(2);
+  }
+}
+
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
-  const double scale = std::clamp(options.scale, 1.0, 4.0);
+  const double scale = image_scale_of(options);
   QImage image((options.size * scale).toSize(), QImage::Format_ARGB32_Premultiplied);
   image.fill(views::Theme::instance().background());
   image.setDotsPerMeterX(static_cast<int>(96 * scale / 0.0254));
@@ -143,38 +182,39 @@ QImage figure_image(views::Exportable& page, const views::Selection& selection, 
 }
 
 void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs) {
-  OutputPlace place(QFile::encodeName(file).toStdString());
+  OutputPlace place(path_of(file));
   place.must_not_be(inputs);
   write_output(place, {bytes.constData(), static_cast<std::size_t>(bytes.size())});
 }
 
 QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
-                     const FigureOptions& options) {
-  // Drawn first, in memory: nothing is half written, and nothing is written over what it is drawn from.
-  QBuffer target;
-  target.open(QIODevice::WriteOnly);
+                     const FigureOptions& options, const std::function<bool()>& given_up) {
+  if (const QString why = await_figure(page, selection, options, given_up); !why.isEmpty()) {
+    page.exported();
+    return why;
+  }
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
   bool good = false;
   switch (options.format) {
     case FigureFormat::png:
-      good = write_png(target, page, selection, options);
+      good = write_png(bytes, page, selection, options);
       break;
     case FigureFormat::pdf:
-      good = write_pdf(target, page, selection, options);
+      good = write_pdf(bytes, page, selection, options);
       break;
     case FigureFormat::svg:
-      good = write_svg(target, page, selection, options);
+      good = write_svg(bytes, page, selection, options);
       break;
-    case FigureFormat::csv: {
-      const QString text = page.csv();
-      if (text.isEmpty()) return QObject::tr("This view has no numbers to write yet.");
-      const QByteArray bytes = text.toUtf8();
-      good = target.write(bytes) == bytes.size();
-    }
+    case FigureFormat::csv:
+      good = bytes.write(page.csv().toUtf8()) >= 0;
   }
-  if (!good) return QObject::tr("%1 cannot be written: the picture could not be drawn").arg(file);
+  page.exported();
+  if (!good) return QObject::tr("%1 cannot be drawn.").arg(shown_path(file));
+  if (bytes.data().isEmpty()) return QObject::tr("This view has no numbers to write.");
   std::vector<std::filesystem::path> inputs;
   if (const views::RecordPtr record = selection.record()) inputs.push_back(record->path());
-  write_picture(target.data(), file, inputs);
+  write_picture(bytes.data(), file, inputs);
   return {};
 }
 

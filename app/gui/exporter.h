@@ -6,6 +6,7 @@
 #include <QSizeF>
 #include <QString>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -27,13 +28,18 @@ struct FigureOptions {
 std::optional<FigureFormat> figure_format(const QString& file);
 /// "run 0123456789abcdef · SmolLM2 · layer 12, head 5 · oracle-k512-g1 · colours 1e-06 to 1 · Headroom 0.1.0"
 QString provenance(const views::Selection& selection);
+/// Has the page ask for all that its picture needs and runs the event loop until it is there. Empty where the picture
+/// may be drawn; else why it would not hold what it says. Whoever calls this calls page.exported() when the picture is
+/// drawn.
+QString await_figure(views::Exportable& page, const views::Selection& selection, const FigureOptions& options,
+                     const std::function<bool()>& given_up = {});
 /// Draws the page at `scale` device pixels a unit.
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
 /// Writes what was drawn, and nothing over one of `inputs`.
 void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs);
-/// Writes FILE (OutputFile). Empty where it went well, else a sentence; throws errors where FILE cannot be written, or
-/// is the record that is shown.
+/// Waits for all that the picture needs and writes FILE (OutputFile). Empty where it went well, else a sentence, and FILE
+/// is as it was. Throws errors where FILE cannot be written, or is the record that is shown.
 QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
-                     const FigureOptions& options);
+                     const FigureOptions& options, const std::function<bool()>& given_up = {});
 
 }  // namespace headroom::gui

@@ -2,12 +2,12 @@
 #include "gui/job_tracker.h"
 
 #include <QFileInfo>
-#include <QLocale>
 #include <cmath>
 
 #include "base/error.h"
 #include "gui/record_download.h"
 #include "protocol/json_fields.h"
+#include "views/common/format.h"
 
 namespace headroom::gui {
 namespace {
@@ -34,7 +34,7 @@ QString describe(const protocol::RunSpec& spec) {
   const QString model = QFileInfo(QString::fromStdString(spec.model)).completeBaseName();
   if (spec.task) {
     return QObject::tr("Run: %1, %2, %3 tokens")
-        .arg(model, QString::fromStdString(*spec.task), QLocale().toString(qlonglong(spec.length)));
+        .arg(model, QString::fromStdString(*spec.task), views::number_locale().toString(qlonglong(spec.length)));
   }
   if (spec.prompt_file)
     return QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
@@ -127,7 +127,7 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       partial.density = summary.density;
       if (summary.ttft.repeats > 0) partial.ttft_ms = finite(summary.ttft.median);
       partial.captured_mass = finite(summary.captured_mass_mean);
-      partial.kl_to_dense = summary.kl_to_dense;
+      partial.kl_to_dense = summary.answer_kl();
       job->info.partial.append(partial);
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);

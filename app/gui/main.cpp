@@ -3,14 +3,19 @@
 #include <QApplication>
 #include <cerrno>
 #include <csignal>
+#include <QHashFunctions>
+#include <QLocale>
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "gui/file_names.h"
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/render_driver.h"
 #include "gui/window_style.h"
+#include "views/common/format.h"
 
 namespace {
 
@@ -21,13 +26,30 @@ void starting(QtMsgType type, const QMessageLogContext&, const QString&) {
   std::_Exit(4);
 }
 
+QtMessageHandler usual_messages = nullptr;
+
+/// Without a display: what its absence makes impossible is no news.
+void drawing(QtMsgType type, const QMessageLogContext& context, const QString& text) {
+  if (text.contains(QLatin1String("propagateSizeHints"))) return;
+  usual_messages(type, context, text);
+}
+
+/// A picture depends on the record and the command line, not on the screen and the style that one works with.
+void forget_screen() {
+  for (const char* name :
+       {"QT_SCALE_FACTOR", "QT_SCREEN_SCALE_FACTORS", "QT_ENABLE_HIGHDPI_SCALING", "QT_FONT_DPI",
+        "QT_AUTO_SCREEN_SCALE_FACTOR", "QT_USE_PHYSICAL_DPI", "QT_STYLE_OVERRIDE", "QT_QPA_PLATFORMTHEME"})
+    qunsetenv(name);
+  qputenv("QT_QPA_PLATFORM", "offscreen");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a sentence
   using headroom::gui::CommandLine;
   QStringList arguments;
-  for (int i = 1; i < argc; ++i) arguments << QString::fromLocal8Bit(argv[i]);
+  for (int i = 1; i < argc; ++i) arguments << headroom::gui::name_from_bytes(argv[i]);
   const CommandLine line = headroom::gui::read_command_line(arguments);
   if (!line.problem.isEmpty()) {
     std::fprintf(stderr, "headroom-gui: %s\n%s\n", qUtf8Printable(line.problem),
@@ -43,7 +65,7 @@ int main(int argc, char** argv) {
   }
   const bool pictures = line.mode != CommandLine::Mode::window;
   if (pictures) {
-    qputenv("QT_QPA_PLATFORM", "offscreen");
+    forget_screen();
   } else if (qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM") && qEnvironmentVariableIsEmpty("DISPLAY") &&
              qEnvironmentVariableIsEmpty("WAYLAND_DISPLAY")) {
     std::fprintf(stderr, "headroom-gui: there is no display; use --render or `headroom export` for pictures\n");
@@ -52,9 +74,15 @@ int main(int argc, char** argv) {
   QApplication::setApplicationName("headroom-gui");
   QApplication::setApplicationVersion(HEADROOM_VERSION);
   QApplication::setStyle(new headroom::gui::WindowStyle);
-  const auto usual = qInstallMessageHandler(starting);
+  if (pictures) QHashSeed::setDeterministicGlobalSeed();  // the same record gives the same bytes
+  // Figures are in one form whatever the locale: before any widget takes the user's.
+  QLocale::setDefault(headroom::views::number_locale());
+  usual_messages = qInstallMessageHandler(starting);
   QApplication application(argc, argv);
-  qInstallMessageHandler(usual);
+  std::setlocale(LC_NUMERIC, "C");  // Qt has set the user's for printf and strtod
+  qInstallMessageHandler(nullptr);
+  usual_messages = qInstallMessageHandler(nullptr);
+  if (pictures) qInstallMessageHandler(drawing);
   headroom::gui::load_resources();
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);

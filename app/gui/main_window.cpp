@@ -3,7 +3,6 @@
 
 #include <QApplication>
 #include <QCloseEvent>
-#include <QDir>
 #include <QDockWidget>
 #include <QFileInfo>
 #include <QLabel>
@@ -18,21 +17,23 @@
 #include <QToolButton>
 #include <QToolTip>
 #include <QVBoxLayout>
+#include <filesystem>
 
 #include "base/paths.h"
 #include "gui/actions.h"
 #include "gui/connect_dialog.h"
 #include "gui/export_dialog.h"
+#include "gui/file_names.h"
 #include "gui/hint_bar.h"
 #include "gui/icons.h"
 #include "gui/new_run_dialog.h"
 #include "gui/page_rail.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
+#include "views/common/theme.h"
 #include "views/docks/inspector_dock.h"
 #include "views/docks/jobs_dock.h"
 #include "views/docks/runs_dock.h"
-#include "views/common/theme.h"
 
 namespace headroom::gui {
 
@@ -100,6 +101,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
   connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
   connect(&opener_, &RecordOpener::failed, this, &MainWindow::record_failed);
+  if (!options_.quiet) connect(&watch_, &RecordWatch::changed, this, &MainWindow::record_changed);
 
   const QSize screen = this->screen() && !options_.quiet ? this->screen()->availableSize() : options_.size;
   resize(options_.size.boundedTo(screen));
@@ -199,7 +201,12 @@ void MainWindow::connect_actions() {
   on(a.new_run, [this] { new_run({}); });
   on(a.close_run, [this] { runs_->close_current(); });
   on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, this)); });
-  on(a.copy_figure, [this] { copy_page(pages_[current_page()], selection_); });
+  on(a.copy_figure, [this] {
+    const QString problem = copy_page(pages_[current_page()], selection_);
+    if (!problem.isEmpty())
+      banners_->show_banner(
+          {views::Banner::Kind::warning, "copy", tr("The figure was not copied."), problem, {}, {}, {}});
+  });
   on(a.quit, [this] { close(); });
   on(a.undo, [this] { selection_.undo(); });
   on(a.redo, [this] { selection_.redo(); });
@@ -302,6 +309,11 @@ void MainWindow::keyPressEvent(QKeyEvent* event) {
   }
 }
 
+void MainWindow::changeEvent(QEvent* event) {
+  QMainWindow::changeEvent(event);
+  if (event->type() == QEvent::ActivationChange && isActiveWindow()) watch_.look();
+}
+
 void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
   const QList<QUrl> urls = event->mimeData()->urls();
   if (std::any_of(urls.begin(), urls.end(), [](const QUrl& url) { return url.isLocalFile(); }))
@@ -342,9 +354,9 @@ void MainWindow::follow_selection(unsigned mask) {
     action->setEnabled(record != nullptr);
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {
-    setWindowTitle(record
-                       ? tr("%1 – Headroom").arg(QFileInfo(QString::fromStdString(record->path().string())).fileName())
-                       : "Headroom");
+    setWindowTitle(record ? tr("%1 – Headroom").arg(shown_path(name_from_path(record->path().filename())))
+                          : "Headroom");
+    if (!options_.quiet) watch_.set_records(selection_.state().runs);
   }
 }
 
@@ -363,8 +375,9 @@ void MainWindow::refresh_recent() {
   QMenu* menu = actions_->recent;
   menu->clear();
   for (const QString& file : settings_.recent_files()) {
-    if (QFileInfo::exists(file))
-      menu->addAction(QDir::toNativeSeparators(file), this, [this, file] { open_record(file); });
+    std::error_code failed;
+    if (std::filesystem::exists(path_of(file), failed))
+      menu->addAction(shown_path(file), this, [this, file] { open_record(file); });
   }
   menu->menuAction()->setVisible(!menu->isEmpty() || !settings_.recent_files().isEmpty());
   menu->setEnabled(!menu->isEmpty());

@@ -11,6 +11,7 @@
 #include "gui/layout_store.h"
 #include "gui/pages.h"
 #include "gui/record_opener.h"
+#include "gui/record_watch.h"
 
 class QDockWidget;
 class QLabel;
@@ -65,6 +66,7 @@ class MainWindow : public QMainWindow {
   void showEvent(QShowEvent* event) override;
   void closeEvent(QCloseEvent* event) override;
   void keyPressEvent(QKeyEvent* event) override;
+  void changeEvent(QEvent* event) override;
   void dragEnterEvent(QDragEnterEvent* event) override;
   void dropEvent(QDropEvent* event) override;
 
@@ -76,6 +78,7 @@ class MainWindow : public QMainWindow {
   void open_first_record();
   void record_opened(const QString& path, const views::RecordPtr& record, int layer);
   void record_failed(const QString& path, const Problem& problem);
+  void record_changed(const views::RecordPtr& record, record::FileChange change);
   void engine_died(const Problem& problem);
   void job_failed(const Problem& problem, const std::optional<protocol::RunSpec>& spec);
   void distill(const std::string& model);
@@ -94,6 +97,7 @@ class MainWindow : public QMainWindow {
   StartOptions options_;
   views::Selection selection_;
   RecordOpener opener_;
+  RecordWatch watch_;
   EngineClient engine_;
   JobTracker jobs_;
   EngineTiles tiles_;

@@ -3,9 +3,12 @@
 #include <QDir>
 #include <QDockWidget>
 #include <QFileInfo>
+#include <algorithm>
+#include <filesystem>
 
 #include "base/paths.h"
 #include "gui/actions.h"
+#include "gui/file_names.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "gui/window_dialogs.h"
@@ -48,19 +51,31 @@ void MainWindow::open_first_record() {
   }
   if (options_.quiet) return;  // pictures show what was asked for
   const QString last = settings_.last_record();
-  const QString first = QFileInfo::exists(last) ? last : bundled_record();
+  std::error_code failed;
+  const QString first = !last.isEmpty() && std::filesystem::exists(path_of(last), failed) ? last : bundled_record();
   if (!first.isEmpty()) open_record(first);
 }
 
 void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {
   banners_->remove("record:" + path);
+  views::RecordPtr outdated;
   for (const views::RecordPtr& open : selection_.state().runs) {
-    if (open->path() == record->path() && open->meta().run_id == record->meta().run_id) {
+    if (open->path() != record->path()) continue;
+    if (open->file_change() != record::FileChange::none) {
+      outdated = open;  // the new one takes its place
+    } else if (open->meta().run_id == record->meta().run_id) {
       selection_.open_record(open);
       return;
     }
   }
   selection_.open_record(record, layer < 0 ? std::nullopt : std::optional<int>(layer));
+  if (outdated) {
+    banners_->remove("changed:" + path);
+    selection_.change([&](views::ViewState& state) {
+      std::erase(state.runs, outdated);
+      state.current = static_cast<int>(std::find(state.runs.begin(), state.runs.end(), record) - state.runs.begin());
+    });
+  }
   if (options_.quiet) return;
   settings_.add_recent_file(path);
   settings_.set_last_record(path);
@@ -70,12 +85,39 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
   views::Banner banner;
   banner.kind = views::Banner::Kind::error;
   banner.key = "record:" + path;
-  banner.title = tr("%1 was not opened.").arg(QFileInfo(path).fileName());
-  banner.text = sentence(problem, path);
-  banner.details = tr("File: %1").arg(path) + "\n" + problem.details();
+  banner.title = tr("%1 was not opened.").arg(shown_path(name_from_path(path_of(path).filename())));
+  banner.text = sentence(problem, shown_path(path));
+  banner.details = tr("File: %1").arg(shown_path(path)) + "\n" + problem.details();
   banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
   banners_->show_banner(banner);
   if (settings_.last_record() == path) settings_.set_last_record({});
+}
+
+void MainWindow::record_changed(const views::RecordPtr& record, record::FileChange change) {
+  const QString path = name_from_path(record->path());
+  const QString key = "changed:" + path, name = shown_path(name_from_path(record->path().filename()));
+  views::Banner banner;
+  banner.kind = views::Banner::Kind::warning;
+  banner.key = key;
+  banner.details = tr("File: %1").arg(shown_path(path));
+  banner.buttons = {{tr("Reload"), [this, path] { open_record(path); }}};
+  switch (change) {
+    case record::FileChange::none:
+      return banners_->remove(key);
+    case record::FileChange::replaced:
+      banner.title = tr("%1 was replaced by another record.").arg(name);
+      banner.text = tr("The window still shows the one that was opened.");
+      break;
+    case record::FileChange::changed:
+      banner.title = tr("%1 was written to while it is open.").arg(name);
+      banner.text = tr("What is not read yet may be damaged.");
+      break;
+    case record::FileChange::gone:
+      banner.title = tr("%1 is no longer there.").arg(name);
+      banner.text = tr("What was opened can still be looked at, until it is closed.");
+      banner.buttons.clear();
+  }
+  banners_->show_banner(banner);
 }
 
 void MainWindow::show_notices() {

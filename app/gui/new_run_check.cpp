@@ -5,7 +5,6 @@
 #include <QFileInfo>
 #include <QLabel>
 #include <QLineEdit>
-#include <QLocale>
 #include <QPlainTextEdit>
 #include <QPointer>
 #include <QPushButton>
@@ -15,6 +14,7 @@
 #include "gui/engine_client.h"
 #include "gui/new_run_dialog.h"
 #include "gui/settings_store.h"
+#include "views/common/format.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {
@@ -26,7 +26,7 @@ void fit_height(QLabel& label) {
 }
 
 QString bytes_text(std::int64_t bytes) {
-  return QLocale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat);
+  return views::number_locale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat);
 }
 
 /// A number of the inspection, under any of the names, in the object or one level down.
@@ -58,7 +58,7 @@ QString model_text(const nlohmann::json& info) {
   const auto kv_heads = find_number(info, {"num_kv_heads", "kv_heads"});
   if (heads && kv_heads) parts << QObject::tr("%1:%2 heads").arg(*heads).arg(*kv_heads);
   if (const auto context = find_number(info, {"context", "context_length"})) {
-    parts << QObject::tr("%1 tokens of context").arg(QLocale().toString(qlonglong(*context)));
+    parts << QObject::tr("%1 tokens of context").arg(views::number_locale().toString(qlonglong(*context)));
   }
   return parts.join(" · ");
 }
@@ -185,8 +185,9 @@ void NewRunDialog::check() {
 }
 
 void NewRunDialog::show_preflight(const protocol::Preflight& p) {
-  QStringList parts{
-      tr("%1 of %2 tokens").arg(QLocale().toString(qlonglong(p.tokens)), QLocale().toString(qlonglong(p.context)))};
+  QStringList parts{tr("%1 of %2 tokens")
+                        .arg(views::number_locale().toString(qlonglong(p.tokens)),
+                             views::number_locale().toString(qlonglong(p.context)))};
   if (!p.device.empty()) parts << tr("%1, %2").arg(QString::fromStdString(p.device), QString::fromStdString(p.dtype));
   if (p.memory_needed > 0) {
     parts << (p.memory_free > 0

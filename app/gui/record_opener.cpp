@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "gui/file_names.h"
 #include "views/common/opening.h"
 
 namespace headroom::gui {
@@ -18,7 +19,7 @@ struct Opened {
 };
 using Outcome = std::variant<Opened, Problem>;
 
-Outcome open_file(const std::string& path) {
+Outcome open_file(const std::filesystem::path& path) {
   try {
     Opened opened{record::RunRecord::open(path), {}};
     opened.layer = views::retrieval_layer(*opened.record);
@@ -28,7 +29,7 @@ Outcome open_file(const std::string& path) {
     return Problem{QString::fromStdString(error.message()), QString::fromStdString(detail.place),
                    QString::fromStdString(detail.expected), QString::fromStdString(detail.found)};
   } catch (const std::exception& error) {
-    return Problem{QString::fromUtf8(error.what()), QString::fromStdString(path), {}, {}};
+    return Problem{QString::fromUtf8(error.what()), shown_path(name_from_path(path)), {}, {}};
   }
 }
 
@@ -70,7 +71,7 @@ void RecordOpener::open(const QString& path) {
       emit failed(path, std::get<Problem>(outcome));
     }
   });
-  watcher->setFuture(QtConcurrent::run(&pool_, open_file, path.toStdString()));
+  watcher->setFuture(QtConcurrent::run(&pool_, open_file, path_of(path)));
 }
 
 }  // namespace headroom::gui

@@ -3,9 +3,7 @@
 
 #include <QApplication>
 #include <QBuffer>
-#include <QDir>
 #include <QElapsedTimer>
-#include <QFileInfo>
 #include <QPixmap>
 #include <QTemporaryDir>
 #include <QThread>
@@ -14,18 +12,21 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "gui/exporter.h"
+#include "gui/file_names.h"
 #include "gui/main_window.h"
+#include "record/opening.h"
 #include "views/docks/inspector_dock.h"
-#include "views/common/opening.h"
 
 namespace headroom::gui {
 namespace {
 
 constexpr int patience_ms = 60000;
 
+/// One line of UTF-8, whatever names it quotes.
 void complain(const QString& text) {
-  std::fprintf(stderr, "headroom-gui: %s\n", qUtf8Printable(text));
+  std::fprintf(stderr, "headroom-gui: %s\n", printable_text(bytes_of_name(text)).c_str());
 }
 
 /// Runs the event loop until the page has drawn everything; false where that took too long.
@@ -53,8 +54,8 @@ class Studio {
     window_.show();
   }
   void open(const QString& file) {
-    const views::RecordPtr record = record::RunRecord::open(file.toStdString());
-    window_.selection().open_record(record, views::retrieval_layer(*record));
+    const views::RecordPtr record = record::RunRecord::open(path_of(file));
+    window_.selection().open_record(record, record::first_layer(*record));
     QApplication::processEvents();
   }
   MainWindow& window() { return window_; }
@@ -77,12 +78,61 @@ int guarded(Work&& work) {
   try {
     return work();
   } catch (const Error& error) {
-    complain(QString::fromUtf8(error.what()));
+    complain(name_from_bytes(error.what()));
     return static_cast<int>(error.kind());
   } catch (const std::exception& error) {
-    complain(QString::fromUtf8(error.what()));
+    complain(name_from_bytes(error.what()));
     return static_cast<int>(ErrorKind::internal);
   }
+}
+
+using Head = record::HeadSelector;
+
+/// "5", "mean" or "group:1".
+void read_head(const QString& text, CommandLine& line) {
+  const bool group = text.startsWith(QLatin1String("group:"));
+  bool good = true;
+  Head head;
+  if (text != QLatin1String("mean")) {
+    head.kind = group ? Head::Kind::group : Head::Kind::head;
+    head.index = (group ? text.mid(6) : text).toInt(&good);
+  }
+  line.head = head;
+  if ((!good || head.index < 0) && line.problem.isEmpty())
+    line.problem = "--head: expected a head's number, mean or group:KV-HEAD, found \"" + text + "\"";
+}
+
+std::string method_list(const record::RunRecord& record) {
+  std::string list;
+  for (const auto& method : record.methods()) list += (list.empty() ? "" : ", ") + method.id;
+  return list;
+}
+
+/// What the command line chooses of the shown record. Throws where there is no such thing in it.
+void choose(views::Selection& selection, const CommandLine& line) {
+  const record::RunRecord& record = *selection.record();
+  const record::RunMeta& meta = record.meta();
+  for (const QString& method : {line.method, line.baseline})
+    if (!method.isEmpty() && !record.find_method(method.toStdString()))
+      throw usage_error("the record has no method \"" + method.toStdString() + "\": it holds " + method_list(record));
+  if (line.layer && !meta.has_layer(*line.layer))
+    throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers() - 1),
+                      std::to_string(*line.layer));
+  const int layer = line.layer.value_or(selection.state().layer);
+  if (line.head && line.head->kind != Head::Kind::mean) {
+    const bool group = line.head->kind == Head::Kind::group;
+    const record::LayerMeta sizes = meta.has_layer(layer) ? meta.layer(layer) : record::LayerMeta{};
+    const std::int64_t heads = group ? sizes.num_kv_heads : sizes.num_q_heads;
+    if (line.head->index >= heads)
+      throw input_error("--head", "layer " + std::to_string(layer) + " has no such " + (group ? "KV head" : "head"),
+                        "0 to " + std::to_string(heads - 1), std::to_string(line.head->index));
+  }
+  selection.change([&](views::ViewState& state) {
+    if (!line.method.isEmpty()) state.method = line.method;
+    if (!line.baseline.isEmpty()) state.baseline = line.baseline;
+    if (line.layer) state.layer = *line.layer;
+    if (line.head) state.head = *line.head;
+  });
 }
 
 }  // namespace
@@ -90,13 +140,13 @@ int guarded(Work&& work) {
 QString usage() {
   return "headroom-gui [RUN.h5 …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
-         "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--layer L] [--head H]\n"
-         "             [--theme light|dark] [--size 1200x750] -o FILE.png|pdf|svg|csv";
+         "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
+         "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
+         "FILE.png|pdf|svg|csv";
 }
 
 CommandLine read_command_line(const QStringList& arguments) {
   CommandLine line;
-  bool size_given = false;
   for (int i = 0; i < arguments.size() && line.problem.isEmpty(); ++i) {
     const QString& argument = arguments[i];
     const auto value = [&]() -> QString {
@@ -130,7 +180,11 @@ CommandLine read_command_line(const QStringList& arguments) {
     } else if (argument == "--layer") {
       number(line.layer);
     } else if (argument == "--head") {
-      number(line.head);
+      read_head(value(), line);
+    } else if (argument == "--method") {
+      line.method = value();
+    } else if (argument == "--baseline") {
+      line.baseline = value();
     } else if (argument == "--theme") {
       const QString name = value();
       if (name == "dark")
@@ -147,7 +201,7 @@ CommandLine read_command_line(const QStringList& arguments) {
         line.problem = "--size: expected WIDTHxHEIGHT, 320x240 to 8192x8192";
       }
       line.size = size;
-      size_given = true;
+      line.size_given = true;
     } else if (argument.startsWith('-')) {
       line.problem = "unknown option " + argument;
     } else {
@@ -157,7 +211,7 @@ CommandLine read_command_line(const QStringList& arguments) {
   if (!line.problem.isEmpty()) return line;
   if (line.mode == CommandLine::Mode::render && line.records.isEmpty()) line.problem = "--render needs a record";
   if (line.mode == CommandLine::Mode::export_view) {
-    if (!size_given) line.size = {1200, 750};
+    if (!line.size_given) line.size = {1200, 750};
     if (line.view.isEmpty())
       line.problem = "--export needs --view";
     else if (!figure_format(line.output))
@@ -168,22 +222,44 @@ CommandLine read_command_line(const QStringList& arguments) {
 
 int render_pages(const CommandLine& line) {
   return guarded([&] {
-    if (!QDir().mkpath(line.output)) throw input_error(line.output.toStdString(), "the folder cannot be made");
+    std::error_code failure;
+    const std::filesystem::path folder = path_of(line.output);
+    std::filesystem::create_directories(folder, failure);
+    if (!std::filesystem::is_directory(folder, failure))
+      throw input_error(folder.native(), "the folder cannot be made");
     Studio studio(line);
     for (const QString& file : line.records) studio.open(file);
     MainWindow& window = studio.window();
     std::vector<std::filesystem::path> inputs;
-    for (const QString& file : line.records) inputs.emplace_back(QFile::encodeName(file).toStdString());
+    for (const QString& file : line.records) inputs.push_back(path_of(file));
+    int code = 0;
+    const auto failed = [&](const QString& why) {
+      complain(why);
+      code = static_cast<int>(ErrorKind::input);
+    };
     for (int i = 0; i < window.pages().size(); ++i) {
       const Page& page = window.pages()[i];
       window.show_page(i);
-      if (!settle(window, page)) complain(page.id + ": still drawing after a minute, written as it is");
-      QBuffer picture;
-      picture.open(QIODevice::WriteOnly);
-      if (!window.grab().save(&picture, "PNG")) throw Error(ErrorKind::internal, "a page cannot be drawn");
-      write_picture(picture.data(), line.output + "/" + page.id + ".png", inputs);
+      if (!settle(window, page)) {
+        failed(page.id + ".png is not written: still drawing after a minute");
+        continue;
+      }
+      // A picture of a sentence is none of the page.
+      if (const QString why = page.exportable->problem(); !why.isEmpty()) {
+        failed(page.id + ".png is not written: " + why);
+        continue;
+      }
+      QBuffer bytes;
+      bytes.open(QIODevice::WriteOnly);
+      window.grab().save(&bytes, "PNG");
+      try {
+        write_picture(bytes.data(), line.output + "/" + page.id + ".png", inputs);
+      } catch (const Error& error) {
+        failed(QString::fromUtf8(error.what()));
+        code = static_cast<int>(error.kind());
+      }
     }
-    return 0;
+    return code;
   });
 }
 
@@ -192,21 +268,7 @@ int export_view(const CommandLine& line) {
     Studio studio(line);
     studio.open(line.records.first());
     MainWindow& window = studio.window();
-    const record::RunMeta& meta = window.selection().record()->meta();
-    if (line.layer && !meta.has_layer(*line.layer)) {
-      throw input_error("--layer", "no such layer", "0 to " + std::to_string(meta.num_layers() - 1),
-                        std::to_string(*line.layer));
-    }
-    const int layer = line.layer.value_or(window.selection().state().layer);
-    const std::int64_t heads = meta.has_layer(layer) ? meta.layer(layer).num_q_heads : 0;
-    if (line.head && (*line.head < 0 || *line.head >= heads)) {
-      throw input_error("--head", "layer " + std::to_string(layer) + " has no such head",
-                        "0 to " + std::to_string(heads - 1), std::to_string(*line.head));
-    }
-    window.selection().change([&](views::ViewState& state) {
-      if (line.layer) state.layer = *line.layer;
-      if (line.head) state.head = {record::HeadSelector::Kind::head, *line.head};
-    });
+    choose(window.selection(), line);
     const int index = page_index(window.pages(), line.view);
     if (index < 0) {
       complain("no such view: " + line.view);
@@ -214,12 +276,15 @@ int export_view(const CommandLine& line) {
     }
     window.show_page(index);
     const Page& page = window.pages()[index];
-    if (!settle(window, page)) complain(page.id + ": still drawing after a minute, written as it is");
+    if (!settle(window, page)) throw input_error({}, page.id.toStdString() + ": still drawing after a minute");
     FigureOptions options;
     options.format = *figure_format(line.output);
     options.size = line.size;
-    const QString problem =
-        write_figure(exportable_view(window.pages(), line.view), window.selection(), line.output, options);
+    views::Exportable& view = exportable_view(window.pages(), line.view);
+    // As high as its content wants, where nobody says how high.
+    if (!line.size_given)
+      options.size.setHeight(std::max(options.size.height(), view.wanted_height(options.size.width())));
+    const QString problem = write_figure(view, window.selection(), line.output, options);
     if (problem.isEmpty()) return 0;
     complain(problem);
     return static_cast<int>(ErrorKind::input);

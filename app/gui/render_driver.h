@@ -7,6 +7,7 @@
 #include <QStringList>
 #include <optional>
 
+#include "record/run_record.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {
@@ -17,9 +18,12 @@ struct CommandLine {
   QString engine;
   QString output;  ///< --render DIR or -o FILE
   QString view;
-  std::optional<int> layer, head;
+  QString method, baseline;  ///< ids; empty: what the window opens with
+  std::optional<int> layer;
+  std::optional<record::HeadSelector> head;
   std::optional<views::ThemeMode> theme;
   QSize size{1600, 1000};
+  bool size_given = false;
   QString problem;  ///< what is wrong with the command line; empty where nothing is
 };
 

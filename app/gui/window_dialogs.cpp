@@ -4,11 +4,11 @@
 #include <QApplication>
 #include <QDir>
 #include <QFileDialog>
-#include <QLocale>
 #include <QMessageBox>
 
 #include "base/paths.h"
 #include "gui/command_palette.h"
+#include "views/common/format.h"
 #include "views/docks/inspector_dock.h"
 
 namespace headroom::gui {
@@ -70,7 +70,7 @@ QString selection_summary(const views::Selection& selection) {
                        : state.head.kind == Kind::group ? QObject::tr("KV group %1").arg(state.head.index)
                                                         : QObject::tr("head %1").arg(state.head.index);
   QStringList parts{state.method, QObject::tr("layer %1, %2").arg(state.layer).arg(head)};
-  const QLocale locale;
+  const QLocale& locale = views::number_locale();
   if (state.query_end - state.query_begin == 1) {
     parts << QObject::tr("query %1 “%2”")
                  .arg(locale.toString(qlonglong(state.query_begin)),

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "attention/analysis_rows.h"
@@ -71,6 +72,7 @@ class Analyser {
   }
 
  private:
+  std::int64_t budgets() const { return std::ssize(targets_.budgets); }
   static std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
 
   void prepare() {
@@ -78,7 +80,7 @@ class Analyser {
     targets_.budgets = curve_budgets(length_);
     targets_.curve_step = (length_ + max_percentile_rows - 1) / max_percentile_rows;
     targets_.curve_rows = (length_ + targets_.curve_step - 1) / targets_.curve_step;
-    targets_.curve_values.resize(size(heads_ * num_curve_budgets * targets_.curve_rows));
+    targets_.curve_values.resize(size(heads_ * budgets() * targets_.curve_rows));
     result_.lse.resize(size((heads_ - 1) * length_));
     targets_.cell = (length_ + options_.thumbnail_size - 1) / options_.thumbnail_size;
     if (options_.thumbnails) {
@@ -89,8 +91,8 @@ class Analyser {
     result_.target.assign(size(groups_), SupportBitmap(length_));
     result_.wasted.assign(size(groups_), SupportBitmap(length_));
     total_.statistics.resize(size(heads_) * num_head_statistics);
-    total_.curve_sums.resize(size(heads_ * num_curve_budgets));
-    total_.curve_minima.assign(size(heads_ * num_curve_budgets), 1.0f);
+    total_.curve_sums.resize(size(heads_ * budgets()));
+    total_.curve_minima.assign(size(heads_ * budgets()), 1.0f);
     column_sums_.resize(size(heads_ * length_));
     column_counts_.resize(size(groups_ * length_));
   }
@@ -109,6 +111,7 @@ class Analyser {
     total_.recall_sum += part.recall_sum;
     total_.recall_95_sum += part.recall_95_sum;
     total_.long_rows += part.long_rows;
+    total_.recall_95_rows += part.recall_95_rows;
     total_.attended_pairs += part.attended_pairs;
     const std::int64_t end = std::ssize(part.column_sums) / heads_;
     for (std::int64_t head = 0; head < heads_; ++head)
@@ -125,20 +128,20 @@ class Analyser {
     result_.statistics.resize(total_.statistics.size());
     for (std::size_t i = 0; i < total_.statistics.size(); ++i) {
       const auto which = static_cast<HeadStatistic>(i % num_head_statistics);
-      const bool captured = which == HeadStatistic::captured_mass, missed = which == HeadStatistic::missed_mass;
-      const double value = !captured && !missed   ? total_.statistics[i] / rows
-                           : total_.long_rows > 0 ? total_.statistics[i] / long_rows
-                                                  : (captured ? 1.0 : 0.0);
+      const double value = which < HeadStatistic::captured_mass ? total_.statistics[i] / rows
+                           : sparse                             ? total_.statistics[i] / long_rows
+                           : which == HeadStatistic::captured_mass ? 1.0
+                                                                   : 0.0;
       result_.statistics[i] = static_cast<float>(value);
     }
     result_.attended_pairs = total_.attended_pairs;
-    if (total_.long_rows > 0) {
-      result_.captured_mass_mean = total_.captured_sum / long_rows;
-      result_.captured_mass_min = total_.captured_min;
-    }
     if (sparse) {
-      result_.oracle_recall = total_.long_rows > 0 ? total_.recall_sum / long_rows : 1.0;
-      result_.oracle_recall_95 = total_.long_rows > 0 ? total_.recall_95_sum / long_rows : 1.0;
+      // 0 / 0 where no row counts: there is nothing to average.
+      result_.captured_mass_mean = total_.captured_sum / long_rows;
+      result_.captured_mass_min = total_.long_rows > 0 ? total_.captured_min : result_.captured_mass_mean;
+      if (total_.long_rows > 0) result_.oracle_recall = total_.recall_sum / long_rows;
+      if (total_.recall_95_rows > 0)
+        result_.oracle_recall_95 = total_.recall_95_sum / static_cast<double>(total_.recall_95_rows);
       result_.selection_frequency.resize(size(groups_ * length_));
     }
     result_.mass_received.resize(size(heads_ * length_));
@@ -157,21 +160,23 @@ class Analyser {
   }
 
   void finish_curves() {
-    result_.curves.resize(size(heads_ * 3 * num_curve_budgets));
-    at::parallel_for(0, heads_ * num_curve_budgets, 8, [&](std::int64_t from, std::int64_t to) {
+    constexpr float none = std::numeric_limits<float>::quiet_NaN();
+    const std::int64_t count = budgets();
+    result_.curves.resize(size(heads_ * 3 * count));
+    at::parallel_for(0, heads_ * count, 8, [&](std::int64_t from, std::int64_t to) {
       std::vector<float> values;
       for (std::int64_t place = from; place < to; ++place) {
-        const std::int64_t head = place / num_curve_budgets, i = place % num_curve_budgets;
+        const std::int64_t head = place / count, i = place % count;
         const std::int64_t budget = targets_.budgets[size(i)];
-        float* out = result_.curves.data() + head * 3 * num_curve_budgets + i;
-        // Rows with history > budget are t >= budget; where there are none, every row is captured whole.
+        float* out = result_.curves.data() + head * 3 * count + i;
+        // Rows with history > budget are t >= budget. At budget L there are none, and nothing to average.
         const std::int64_t rows = length_ - budget;
         const std::int64_t first = (budget + targets_.curve_step - 1) / targets_.curve_step;
-        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : 1.0f;
+        out[0] = rows > 0 ? static_cast<float>(total_.curve_sums[size(place)] / static_cast<double>(rows)) : none;
         const float* stored = targets_.curve_values.data() + place * targets_.curve_rows;
         values.assign(stored + std::min(first, targets_.curve_rows), stored + targets_.curve_rows);
-        out[num_curve_budgets] = values.empty() ? out[0] : percentile_10(values);
-        out[2 * num_curve_budgets] = total_.curve_minima[size(place)];
+        out[count] = values.empty() ? none : percentile_10(values);
+        out[2 * count] = rows > 0 ? total_.curve_minima[size(place)] : none;
       }
     });
   }
@@ -190,9 +195,10 @@ class Analyser {
 
 std::vector<std::int64_t> curve_budgets(std::int64_t length) {
   std::vector<std::int64_t> budgets;
-  for (std::int64_t i = 0; i < num_curve_budgets; ++i) {
-    const double exponent = static_cast<double>(i) / static_cast<double>(num_curve_budgets - 1);
-    budgets.push_back(std::llround(std::pow(static_cast<double>(length), exponent)));
+  for (std::int64_t i = 0; i < most_curve_budgets; ++i) {
+    const double exponent = static_cast<double>(i) / static_cast<double>(most_curve_budgets - 1);
+    const std::int64_t budget = std::llround(std::pow(static_cast<double>(length), exponent));
+    if (budgets.empty() || budget > budgets.back()) budgets.push_back(budget);
   }
   return budgets;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attention/layer_query.h"
+#include "attention/policy.h"
 #include "base/method.h"
 #include "base/progress.h"
 #include "base/support_bitmap.h"
@@ -21,22 +22,25 @@ enum class HeadStatistic {
   keys_for_90,  ///< fewest keys that hold 90 % of the head's own probability, mean over rows
   keys_for_95,
   keys_for_99,
-  sink_mass,      ///< on the first 4 positions, mean over rows
-  local_mass,     ///< on the last 64 positions up to the query, mean over rows
-  captured_mass,  ///< of the head's own probabilities by its support, mean over rows with history > k
-  missed_mass     ///< 1 - captured_mass
+  sink_mass,       ///< on the first 4 positions, mean over rows
+  local_mass,      ///< on the last 64 positions up to the query, mean over rows
+  captured_mass,   ///< of the head's own probabilities by its support, mean over rows with history > k
+  missed_mass,     ///< of the keys in T that are not in the support (T - S), mean over the same rows
+  uncaptured_mass  ///< 1 - captured_mass: what the budget leaves out and what the selection misses
 };
-inline constexpr std::size_t num_head_statistics = 8;
+inline constexpr std::size_t num_head_statistics = 9;
 inline constexpr std::array<std::string_view, num_head_statistics> head_statistic_names = {
-    "entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass", "captured_mass", "missed_mass"};
+    "entropy",    "keys_for_90",   "keys_for_95", "keys_for_99",    "sink_mass",
+    "local_mass", "captured_mass", "missed_mass", "uncaptured_mass"};
 
-inline constexpr std::int64_t num_curve_budgets = 64;
-/// 64 log-spaced budgets from 1 to `length`, rounded, ascending (short prompts repeat values).
+/// At most 64 budgets from 1 to `length`, log-spaced, rounded, ascending, each once.
+inline constexpr std::int64_t most_curve_budgets = 64;
 std::vector<std::int64_t> curve_budgets(std::int64_t length);
 
 struct AnalysisOptions {
   SupportScope scope = SupportScope::layer;  ///< whose supports the bitmaps are
-  std::int64_t budget_tokens = 0;  ///< k that T and recall use; 0 for dense
+  std::int64_t budget_tokens = 0;            ///< k that T and recall use; 0 for dense and mass budgets
+  ForcedKeys forced;                         ///< that T holds, as the support does
   std::int64_t thumbnail_size = 128;
   bool thumbnails = true;
 };
@@ -44,13 +48,17 @@ struct AnalysisOptions {
 /// Everything below is about one stream: the true mass is that of this stream's own q and k.
 struct LayerAnalysis {
   std::vector<float> statistics;  ///< [Hq + 1, num_head_statistics]; the last row is the head mean (mass m)
-  std::vector<float> curves;      ///< [Hq + 1, 3 (mean, p10, min), 64]: share captured by the top-k of m; last = m
+  /// [Hq + 1, 3 (mean, p10, min), curve_budgets(L)]: share captured by the k keys of most m, none forced; last = m.
+  std::vector<float> curves;
   /// Of m by the support, over rows with history > k; where supports differ by head, mean over heads of what each head's
-  /// own support captures of its own probabilities.
+  /// own support captures of its own probabilities. 1 for dense; NaN where no row has such a history.
   double captured_mass_mean = 1;
   double captured_mass_min = 1;
-  std::optional<double> oracle_recall;     ///< |S ∩ T| / |T|, mean over head groups; none for dense
-  std::optional<double> oracle_recall_95;  ///< recall of the fewest keys that hold 95 % of a group's mass
+  /// |S ∩ T| / |T|, mean over head groups and rows with history > k; none for dense and where there is no such row.
+  std::optional<double> oracle_recall;
+  /// Of the fewest keys that hold 95 % of a group's mass: how many are in S, as a share of how many are in T. 1 for the
+  /// oracle, whatever the budget. Rows whose T holds none of them do not count.
+  std::optional<double> oracle_recall_95;
   double attended_pairs = 0;               ///< causal pairs in the support, mean over head groups
   std::vector<float> mass_received;        ///< [Hq + 1, L] column sums of p (last: of m), divided by L - s
   std::vector<float> selection_frequency;  ///< [G, L] share of the rows t >= s whose support holds s; empty for dense
@@ -62,12 +70,14 @@ struct LayerAnalysis {
   std::vector<SupportBitmap> wasted;       ///< [G] in S, not in T, and the mass < 0.1 / history; empty for dense
 };
 
-/// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds the row's own key, as every support does,
-/// so the oracle's own recall is 1; without a budget in tokens (mass budgets) each row's T is as large as its support.
-/// Where no row's history exceeds k, captured mass and recall are 1. Curves: means and minima over the rows with
-/// history > budget, 1 where there are none; p10 of prompts beyond 16384 tokens is taken over evenly spaced rows. Cell
-/// (i, j) of a thumbnail covers ceil(L / T) x ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device,
-/// since nothing of it is timed; results do not depend on the number of threads.
+/// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds
+/// the forced keys, as every support does, so the oracle's own recall is 1; without a budget in tokens (mass budgets)
+/// each row's T is as large as its support, and the rows that count are those whose support is smaller than their
+/// history. Entropy, keys for a share, sink mass (the first 4 positions) and local mass (the last 64) are means over all
+/// rows. Curves: means and minima over the rows with history > budget, NaN where there are none (budget L); p10 of
+/// prompts beyond 16384 tokens is taken over evenly spaced rows. Cell (i, j) of a thumbnail covers ceil(L / T) x
+/// ceil(L / T) pairs. Runs on the CPU in fp32 whatever the query's device, since nothing of it is timed; results do not
+/// depend on the number of threads.
 LayerAnalysis analyse_layer(const LayerQuery& query, std::vector<SupportBitmap> support,
                             const AnalysisOptions& options, const JobContext& job);
 

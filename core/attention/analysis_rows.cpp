@@ -45,13 +45,14 @@ BlockAnalysis::BlockAnalysis(const HeadRows& rows, const AnalysisOptions& option
       length_(rows.length()),
       heads_(rows.num_q_heads() + 1),
       groups_(std::ssize(targets.result->support)),
-      supports_(static_cast<std::size_t>(groups_)) {}
+      supports_(static_cast<std::size_t>(groups_)),
+      missed_(static_cast<std::size_t>(groups_)) {}
 
 BlockSums BlockAnalysis::run(std::int64_t begin, std::int64_t end) {
   sums_ = {};
   sums_.statistics.resize(static_cast<std::size_t>(heads_) * num_head_statistics);
-  sums_.curve_sums.resize(static_cast<std::size_t>(heads_ * num_curve_budgets));
-  sums_.curve_minima.assign(static_cast<std::size_t>(heads_ * num_curve_budgets), 1.0f);
+  sums_.curve_sums.resize(static_cast<std::size_t>(heads_ * std::ssize(targets_.budgets)));
+  sums_.curve_minima.assign(static_cast<std::size_t>(heads_ * std::ssize(targets_.budgets)), 1.0f);
   sums_.column_sums.resize(static_cast<std::size_t>(heads_ * end));
   sums_.column_counts.resize(static_cast<std::size_t>(groups_ * end));
   block_end_ = end;
@@ -133,11 +134,11 @@ GroupScore BlockAnalysis::score_group(std::int64_t row, std::int64_t group) {
       options_.budget_tokens > 0 ? options_.budget_tokens : std::max<std::int64_t>(1, std::ssize(keys));
   const float* mass = group_mass(row, group);
   target_.resize(static_cast<std::size_t>(std::min(k, history)));
-  cpu::top_k_row(mass, history, k, {0, 1}, target_.data(), scratch_);
-  std::int64_t hits = 0;
+  cpu::top_k_row(mass, history, k, {options_.forced.sinks, options_.forced.local}, target_.data(), scratch_);
+  missed_[g].clear();
   for (const std::int32_t key : target_) {
     result.target[g].set(row, key);
-    hits += support.test(row, key);
+    if (!support.test(row, key)) missed_[g].push_back(key);
   }
   const float small = 0.1f / static_cast<float>(history);
   for (const std::int32_t key : keys)
@@ -147,7 +148,7 @@ GroupScore BlockAnalysis::score_group(std::int64_t row, std::int64_t group) {
   score.is_long = history > k;
   if (!score.is_long) return score;
 
-  score.recall = static_cast<double>(hits) / static_cast<double>(target_.size());
+  score.recall = 1 - static_cast<double>(missed_[g].size()) / static_cast<double>(target_.size());
   const std::vector<std::int32_t>* order = &order_;
   if (options_.scope != SupportScope::layer) {
     group_order_.resize(static_cast<std::size_t>(history));
@@ -156,47 +157,56 @@ GroupScore BlockAnalysis::score_group(std::int64_t row, std::int64_t group) {
   }
   double total = 0, sum = 0;
   for (std::int64_t key = 0; key < history; ++key) total += static_cast<double>(mass[key]);
-  std::int64_t needed = 0, found = 0;
+  std::int64_t needed = 0, found = 0, reachable = 0;
   while (needed < history && (needed == 0 || sum < 0.95 * total)) {
     const std::int32_t key = (*order)[static_cast<std::size_t>(needed++)];
     sum += static_cast<double>(mass[key]);
     found += support.test(row, key);
+    reachable += result.target[g].test(row, key);
   }
-  score.recall_95 = static_cast<double>(found) / static_cast<double>(needed);
+  if (reachable > 0) score.recall_95 = static_cast<double>(found) / static_cast<double>(reachable);
   return score;
 }
 
 void BlockAnalysis::score_support(std::int64_t row) {
   bool is_long = false;
   double recall = 0, recall_95 = 0;
+  std::int64_t groups_95 = 0;
   for (std::int64_t group = 0; group < groups_; ++group) {
     const GroupScore score = score_group(row, group);
     sums_.attended_pairs += static_cast<double>(score.keys) / static_cast<double>(groups_);
     is_long |= score.is_long;
     recall += score.recall;
-    recall_95 += score.recall_95;
+    recall_95 += score.recall_95.value_or(0);
+    groups_95 += score.recall_95.has_value();
   }
   if (!is_long) return;
 
   ++sums_.long_rows;
   const std::int64_t q_heads = heads_ - 1;
-  double of_heads = 0;
+  double of_heads = 0, missed_of_heads = 0;
   for (std::int64_t head = 0; head < heads_; ++head) {
     const bool is_mean = head == q_heads;
-    const std::int64_t group = is_mean || groups_ == 1 ? 0 : head / (q_heads / groups_);
+    const auto group = static_cast<std::size_t>(is_mean || groups_ == 1 ? 0 : head / (q_heads / groups_));
     // Where supports differ by head there is none for the mean over heads: what the heads capture is averaged.
-    const double captured = is_mean && groups_ > 1 ? of_heads / static_cast<double>(q_heads)
-                                                   : sum_at(p(head, row), supports_[static_cast<std::size_t>(group)]);
+    const bool averaged = is_mean && groups_ > 1;
+    const auto heads = static_cast<double>(q_heads);
+    const double captured = averaged ? of_heads / heads : sum_at(p(head, row), supports_[group]);
+    const double missed = averaged ? missed_of_heads / heads : sum_at(p(head, row), missed_[group]);
     of_heads += captured;
+    missed_of_heads += missed;
     double* statistics = sums_.statistics.data() + slot(head, num_head_statistics, 0);
     statistics[static_cast<std::size_t>(HeadStatistic::captured_mass)] += captured;
-    statistics[static_cast<std::size_t>(HeadStatistic::missed_mass)] += 1 - captured;
+    statistics[static_cast<std::size_t>(HeadStatistic::missed_mass)] += missed;
+    statistics[static_cast<std::size_t>(HeadStatistic::uncaptured_mass)] += 1 - captured;
     if (!is_mean) continue;
     sums_.captured_sum += captured;
     sums_.captured_min = std::min(sums_.captured_min, captured);
   }
   sums_.recall_sum += recall / static_cast<double>(groups_);
-  sums_.recall_95_sum += recall_95 / static_cast<double>(groups_);
+  if (groups_95 == 0) return;
+  ++sums_.recall_95_rows;
+  sums_.recall_95_sum += recall_95 / static_cast<double>(groups_95);
 }
 
 void BlockAnalysis::add_curves(std::int64_t row) {
@@ -206,7 +216,7 @@ void BlockAnalysis::add_curves(std::int64_t row) {
     const float* values = p(head, row);
     double sum = 0;
     std::int64_t taken = 0;
-    for (std::int64_t i = 0; i < num_curve_budgets; ++i) {
+    for (std::int64_t i = 0; i < std::ssize(targets_.budgets); ++i) {
       const std::int64_t budget = targets_.budgets[static_cast<std::size_t>(i)];
       if (history <= budget) break;
       float part = 0;  // few values at a time in fp32, double across them
@@ -219,7 +229,7 @@ void BlockAnalysis::add_curves(std::int64_t row) {
       }
       sum += static_cast<double>(part);
       const auto value = static_cast<float>(std::min(sum, 1.0));
-      const std::size_t place = slot(head, num_curve_budgets, i);
+      const std::size_t place = slot(head, std::ssize(targets_.budgets), i);
       sums_.curve_sums[place] += static_cast<double>(value);
       sums_.curve_minima[place] = std::min(sums_.curve_minima[place], value);
       if (keep)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "attention/analysis.h"
@@ -15,10 +16,11 @@ namespace headroom::attention {
 /// Sums over the rows of one block; heads = Hq + 1, the last one is the mean over heads (mass m).
 struct BlockSums {
   std::vector<double> statistics;   ///< [heads, num_head_statistics]
-  std::vector<double> curve_sums;   ///< [heads, 64] over rows with history > budget
-  std::vector<float> curve_minima;  ///< [heads, 64]
+  std::vector<double> curve_sums;   ///< [heads, budgets] over rows with history > budget
+  std::vector<float> curve_minima;  ///< [heads, budgets]
   double captured_sum = 0, captured_min = 1, recall_sum = 0, recall_95_sum = 0;
-  std::int64_t long_rows = 0;  ///< rows with history > k
+  std::int64_t long_rows = 0;       ///< rows with history > k
+  std::int64_t recall_95_rows = 0;  ///< of them those whose T holds some of the keys of 95 % of the mass
   double attended_pairs = 0;   ///< mean over head groups
   std::vector<float> column_sums;           ///< [heads, block end]
   std::vector<std::int32_t> column_counts;  ///< [groups, block end] rows whose support holds the key
@@ -28,7 +30,7 @@ struct BlockSums {
 struct AnalysisTargets {
   LayerAnalysis* result = nullptr;
   std::vector<std::int64_t> budgets;  ///< curve_budgets(L)
-  std::vector<float> curve_values;    ///< [heads, 64, ceil(L / curve_step)], for the percentile
+  std::vector<float> curve_values;    ///< [heads, budgets, ceil(L / curve_step)], for the percentile
   std::int64_t curve_step = 1;        ///< every n-th row is kept for the percentile
   std::int64_t curve_rows = 0;        ///< ceil(L / curve_step)
   std::int64_t cell = 1;              ///< pairs a side of a thumbnail cell
@@ -38,7 +40,8 @@ struct AnalysisTargets {
 struct GroupScore {
   std::int64_t keys = 0;      ///< in the support
   bool is_long = false;       ///< history > k: the figures below count
-  double recall = 1, recall_95 = 1;
+  double recall = 1;
+  std::optional<double> recall_95;  ///< none where T holds none of the keys of 95 % of the mass
 };
 
 /// Analyses rows [begin, end), a whole number of thumbnail cells unless they are the last.
@@ -74,6 +77,7 @@ class BlockAnalysis {
   std::vector<std::int32_t> group_order_;   ///< by descending mass of a head group
   std::vector<std::int32_t> target_;
   std::vector<std::vector<std::int32_t>> supports_;  ///< [groups] keys of the row
+  std::vector<std::vector<std::int32_t>> missed_;    ///< [groups] T - S
   kernels::cpu::SelectScratch scratch_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "attention/backends/cuda_backend.h"
 #include "attention/backends/torch_backend.h"
 
 namespace headroom::attention {
@@ -23,9 +24,15 @@ std::vector<std::shared_ptr<const Backend>> make_backends(c10::Device device, c1
                                                           std::span<const std::int64_t> head_dims) {
   std::vector<std::shared_ptr<const Backend>> backends;
   if (device.is_cpu() && std::all_of(head_dims.begin(), head_dims.end(), [](auto dim) { return dim % 8 == 0; }))
-    backends.push_back(make_cpu_backend());
-  backends.push_back(make_torch_backend());
-  if (!device.is_cpu() && dtype == c10::ScalarType::BFloat16) {
+    backends.push_back(make_cpu_backend(dtype));
+  if (device.is_cpu()) {
+    backends.push_back(make_torch_backend());
+    return backends;
+  }
+  const CudaKernels kernels = open_cuda_kernels(device, dtype, head_dims);
+  if (kernels.backend) backends.push_back(kernels.backend);
+  backends.push_back(make_torch_backend(DenseOperator::automatic, kernels.why_not));
+  if (dtype == c10::ScalarType::BFloat16) {
     backends.push_back(make_torch_backend(DenseOperator::flash_attention));
     backends.push_back(make_torch_backend(DenseOperator::cudnn));
   }

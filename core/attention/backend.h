@@ -78,6 +78,8 @@ class Backend {
   /// What executes dense and sparse attention, in words: "Headroom CPU kernels, AVX-512 BF16".
   virtual std::string dense_label() const = 0;
   virtual std::string sparse_label() const = 0;
+  /// False where dense attention is another backend's, which is timed under its own name.
+  virtual bool dense_is_its_own() const { return true; }
   /// "reference path, not optimised" where sparse attention is no fair time; empty where there is nothing to say.
   virtual std::string note() const { return {}; }
   /// Packs and copies what the backend needs. Throws internal errors for a layer that it does not take.
@@ -95,6 +97,6 @@ std::shared_ptr<const Backend> find_backend(std::span<const std::shared_ptr<cons
 /// LibTorch on any device (backends/torch_backend.h has its attention operators) and our kernels on the CPU (head sizes
 /// of a multiple of 8).
 std::shared_ptr<const Backend> make_torch_backend();
-std::shared_ptr<const Backend> make_cpu_backend();
+std::shared_ptr<const Backend> make_cpu_backend(c10::ScalarType dtype = c10::ScalarType::BFloat16);
 
 }  // namespace headroom::attention

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <span>
 
 #include "base/error.h"
@@ -56,6 +57,9 @@ void check_parameters(const PolicyTraits& traits, const PolicySettings& settings
       throw Error(ErrorKind::usage, "parameter " + name + " of method " + std::string(traits.name) + " is out of range",
                   {"--methods", number_text(parameter->least) + " to " + number_text(parameter->most),
                    number_text(value)});
+    if (parameter->whole && value != std::floor(value))
+      throw Error(ErrorKind::usage, "parameter " + name + " of method " + std::string(traits.name) + " is not whole",
+                  {"--methods", "a whole number", number_text(value)});
   }
 }
 
@@ -79,6 +83,8 @@ Policy::Policy(PolicyTraits traits, PolicySettings settings)
   check_budget(traits_, settings_.budget);
   if (std::find(granularities.begin(), granularities.end(), settings_.granularity) == granularities.end())
     throw usage_error("granularity must be 1, 4, 8, 16, 32, 64 or 128, not " + std::to_string(settings_.granularity));
+  if (settings_.granularity != 1 && !traits_.takes_granularity)
+    throw usage_error("method " + std::string(traits_.name) + " has granularity 1: its rows share nothing");
   check_parameters(traits_, settings_);
   if (traits_.needs_index && !settings_.index)
     throw usage_error("method " + std::string(traits_.name) + " needs an indexer: distil one or name its file");
@@ -118,24 +124,39 @@ std::string Policy::fingerprint() const {
   return sha256(std::span(reinterpret_cast<const std::uint8_t*>(all.data()), all.size())).substr(0, 16);
 }
 
-SelectionRule Policy::rule() const {
-  SelectionRule rule;
-  rule.budget = *settings_.budget;
-  rule.granularity = settings_.granularity;
+void Policy::check_length(std::int64_t length) const {
+  if (!settings_.budget || settings_.budget->kind == BudgetKind::mass) return;
+  const std::int64_t k = settings_.budget->tokens_for(length);
+  const ForcedKeys forced = forced_keys();
+  if (k >= length || forced.sinks + forced.local <= k) return;
+  throw Error(ErrorKind::usage, "the keys that method " + std::string(traits_.name) + " forces in exceed its budget",
+              {"--budget " + to_string(*settings_.budget),
+               "at least " + std::to_string(forced.sinks + forced.local) + " keys a query (" +
+                   std::to_string(forced.sinks) + " sinks, " + std::to_string(forced.local) + " local)",
+               std::to_string(k)});
+}
+
+ForcedKeys Policy::forced_keys() const {
+  ForcedKeys forced;
   const auto count = [&](std::string_view name, std::int64_t absent) {
     return find_parameter(traits_, name) ? static_cast<std::int64_t>(parameter(name)) : absent;
   };
-  rule.forced.sinks = count("sinks", rule.forced.sinks);
-  rule.forced.local = count("local", rule.forced.local);
-  return rule;
+  forced.sinks = count("sinks", forced.sinks);
+  forced.local = count("local", forced.local);
+  return forced;
+}
+
+SelectionRule Policy::rule() const {
+  return {*settings_.budget, settings_.granularity, forced_keys()};
 }
 
 PolicyParameter sinks_parameter(double value) {
-  return {"sinks", value, 0, 1e9, "first positions that are always in the support; they count against the budget"};
+  return {"sinks", value, 0, 1e9, "first positions that are always in the support; they count against the budget",
+          true};
 }
 
 PolicyParameter local_parameter(double value) {
-  return {"local", value, 1, 1e9, "last positions up to the query that are always in the support; its own is one"};
+  return {"local", value, 1, 1e9, "last positions up to the query that are always in the support; its own is one", true};
 }
 
 }  // namespace headroom::attention

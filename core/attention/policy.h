@@ -89,6 +89,7 @@ struct PolicyParameter {
   double value = 0;  ///< unless told otherwise
   double least = 0, most = 0;
   std::string_view meaning;
+  bool whole = false;  ///< a whole number
 };
 
 /// What is known of a policy before it runs.
@@ -102,6 +103,7 @@ struct PolicyTraits {
   ScoreKind score = ScoreKind::none;
   int look = num_method_looks - 1;
   bool takes_mass_budget = false;  ///< p-budgets; all but dense take tokens and percent
+  bool takes_granularity = true;   ///< false: rows of a block have nothing to share, so that only 1 is run
   bool shares_scores = false;      ///< rows of a block add their scores: not causal where granularity > 1
   bool whole_prompt = false;       ///< looks at the whole layer before rows are attended to: never causal
   bool needs_index = false;        ///< reads PolicySettings::index
@@ -122,7 +124,8 @@ struct PolicySettings {
 class Policy {
  public:
   /// Throws usage errors: budget missing, out of range or of a refused kind; granularity not in {1, 4, 8, 16, 32, 64,
-  /// 128}; a parameter that is unknown or out of range; no index where one is needed.
+  /// 128}, or not 1 where it means nothing; a parameter that is unknown, out of range or not whole; no index where one is
+  /// needed.
   Policy(PolicyTraits traits, PolicySettings settings);
   virtual ~Policy() = default;
   Policy(const Policy&) = delete;
@@ -137,6 +140,13 @@ class Policy {
   bool is_dense() const { return traits_.is_dense(); }
   /// False where a row's support depends on later tokens (METHOD.md, "No leakage").
   bool causal() const { return !traits_.whole_prompt && !(traits_.shares_scores && settings_.granularity > 1); }
+  /// Throws a usage error where the keys that are forced in exceed the budget of a prompt of `length` tokens.
+  void check_length(std::int64_t length) const;
+  /// The parameters "sinks" and "local", where the policy has them.
+  ForcedKeys forced_keys() const;
+  /// Forced keys of the best choice that this policy could have made (T): the user's where it ranks keys, the row's own
+  /// alone where sinks and window are what it is.
+  ForcedKeys target_forced_keys() const { return traits_.score == ScoreKind::none ? ForcedKeys{} : forced_keys(); }
   /// The setting or the default; the name must be one of the traits' parameters.
   double parameter(std::string_view name) const;
   /// All parameters by name, as text: "4", "0.5".
@@ -147,7 +157,7 @@ class Policy {
   std::string fingerprint() const;
 
  protected:
-  /// Budget, granularity and, where the policy has them as parameters, forced keys ("sinks", "local").
+  /// Budget, granularity and forced_keys().
   SelectionRule rule() const;
 
  private:
@@ -155,7 +165,7 @@ class Policy {
   PolicySettings settings_;
 };
 
-/// The parameters that rule() reads.
+/// The parameters that forced_keys() reads.
 PolicyParameter sinks_parameter(double value = 0);
 PolicyParameter local_parameter(double value = 1);
 

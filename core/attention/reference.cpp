@@ -62,11 +62,14 @@ bool is_forced(std::int64_t key, std::int64_t n, const ForcedKeys& forced) {
 /// All positions in the order in which a budget takes them.
 std::vector<std::int64_t> ranking(const std::vector<double>& scores, const ForcedKeys& forced) {
   const auto n = static_cast<std::int64_t>(scores.size());
-  const auto rank_class = [&](std::int64_t key) { return key == n - 1 ? 0 : is_forced(key, n, forced) ? 1 : 2; };
+  const auto rank_class = [&](std::int64_t key) {
+    return key == n - 1 ? 0 : key < forced.sinks ? 1 : is_forced(key, n, forced) ? 2 : 3;
+  };
   std::vector<std::int64_t> order = first_keys(n);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     if (rank_class(a) != rank_class(b)) return rank_class(a) < rank_class(b);
-    return rank_class(a) == 2 && scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+    if (rank_class(a) == 2) return a > b;  // the newest first
+    return rank_class(a) == 3 && scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
   });
   return order;
 }

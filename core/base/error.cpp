@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 namespace headroom {
 
 Error::Error(ErrorKind kind, std::string message, ErrorDetail detail)
     : kind_(kind), message_(std::move(message)), detail_(std::move(detail)) {
+  // A file's name is any bytes; what is said of it goes into JSON, windows and logs.
+  for (std::string* part : {&message_, &detail_.place, &detail_.expected, &detail_.found})
+    if (first_invalid_utf8(*part)) *part = escape_invalid_utf8(*part);
   if (!detail_.place.empty()) line_ = detail_.place + ": ";
   line_ += message_;
   std::string facts;

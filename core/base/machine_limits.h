@@ -5,13 +5,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace headroom {
 
 struct MachineLimits {
-  std::int64_t total_bytes = 0;  ///< memory that the process can ever have; 0 = not known
-  std::int64_t free_bytes = 0;   ///< what it can have beside what is in use now
-  int threads = 1;               ///< processors: those of the affinity mask, at most the quota rounded down, at least 1
+  std::int64_t total_bytes = 0;   ///< memory that the process can ever have; 0 = not known
+  std::int64_t free_bytes = 0;    ///< what it can have beside what is in use now
+  std::string memory_limit;       ///< what leaves no more than that, in words; empty where nothing is known
+  bool is_address_space = false;  ///< it counts what is mapped (RLIMIT_AS), not what is in use
+  int threads = 1;  ///< processors: those of the affinity mask, at most the quota rounded down, at least 1
 };
 
 /// Read from proc/meminfo, proc/self/{cgroup,mountinfo,limits,status} and the cgroup files (version 2: memory.max,

@@ -66,6 +66,22 @@ std::string escape_controls(std::string_view text) {
   return result;
 }
 
+std::string escape_invalid_utf8(std::string_view text) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string result;
+  while (const auto bad = first_invalid_utf8(text)) {
+    const auto byte = static_cast<std::uint8_t>(text[*bad]);
+    result += text.substr(0, *bad);
+    result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    text.remove_prefix(*bad + 1);
+  }
+  return result += text;
+}
+
+std::string printable_text(std::string_view text) {
+  return escape_controls(escape_invalid_utf8(text));
+}
+
 std::string_view utf8_tail(std::string_view text, std::size_t bytes) {
   if (text.size() <= bytes) return text;
   std::size_t at = text.size() - bytes;

@@ -16,6 +16,10 @@ std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 std::string replace_invalid_utf8(std::string_view text);
 /// For one line on a terminal: control characters become "\\n", "\\t" or "\\x1b".
 std::string escape_controls(std::string_view text);
+/// For messages, which are UTF-8 and quote names of files, which need not be: each invalid byte becomes "\\xff".
+std::string escape_invalid_utf8(std::string_view text);
+/// Both, for one line on a terminal.
+std::string printable_text(std::string_view text);
 /// The last `bytes` bytes or fewer, beginning at a character.
 std::string_view utf8_tail(std::string_view text, std::size_t bytes);
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,6 +28,9 @@ struct TensorInfo {
 
 enum class Format { gguf, safetensors };
 
+/// Under a key: no such key, one without a value (JSON's null or {}), or a value.
+enum class Held { nothing, empty, value };
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
@@ -41,15 +45,20 @@ class Checkpoint {
   /// The tensor's values as fp32, row-major; `out` has elements() places. Throws input errors for unknown names and
   /// for values that are not finite (naming tensor and flat index).
   virtual void read_f32(std::string_view name, std::span<float> out) const = 0;
+  /// Whether two tensors are stored as the same bytes of the same type and shape.
+  virtual bool same_data(std::string_view first, std::string_view second) const { return first == second; }
 
   // Metadata. GGUF: its keys. Safetensors: config.json under its own keys, nested objects joined by '.'.
-  // nullopt = absent; a value of another type throws an input error that names the key.
+  // nullopt = absent; a value of another type, JSON's null too, throws an input error that names the key.
   virtual std::optional<std::int64_t> get_int(std::string_view key) const = 0;
   virtual std::optional<double> get_float(std::string_view key) const = 0;
   virtual std::optional<bool> get_bool(std::string_view key) const = 0;
   virtual std::optional<std::string> get_string(std::string_view key) const = 0;
   virtual std::optional<std::vector<std::string>> get_strings(std::string_view key) const = 0;
   virtual std::optional<std::vector<double>> get_numbers(std::string_view key) const = 0;
+  virtual Held holds(std::string_view /*key*/) const { return Held::nothing; }
+  /// Every key that begins with `prefix`, with its value in words for messages.
+  virtual std::map<std::string, std::string> keys(std::string_view /*prefix*/) const { return {}; }
 
   /// SHA-256 of the weights file (GGUF), or of the sorted "name sha256" lines of a folder's safetensors files.
   /// Computed at the first call.

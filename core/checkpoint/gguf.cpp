@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "checkpoint/dequantize.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/metadata.h"
@@ -185,10 +186,13 @@ void GgufCheckpoint::parse() {
 void GgufCheckpoint::parse_header(Cursor& in, std::uint64_t& num_tensors, std::uint64_t& num_keys) {
   if (file_.size() == 0) throw input_error(path().string(), "the file is empty", "a GGUF file", "0 bytes");
   constexpr std::string_view magic = "GGUF";
-  std::vector<std::uint8_t> head(std::min<std::uint64_t>(file_.size(), 4));
+  std::vector<std::uint8_t> head(std::min<std::uint64_t>(file_.size(), file_kind_bytes));
   file_.read(0, head);
   if (head.size() < 4 || std::memcmp(head.data(), magic.data(), 4) != 0) {
-    throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF", hex_of(head));
+    const std::string kind = file_kind({reinterpret_cast<const char*>(head.data()), head.size()});
+    head.resize(std::min<std::size_t>(head.size(), 4));
+    throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF",
+                      hex_of(head) + (kind.empty() ? "" : ": " + kind));
   }
   in.take(4, "the magic number");
   const std::string place = in.place();

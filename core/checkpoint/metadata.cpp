@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/metadata.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
+#include "checkpoint/config_reader.h"
 #include "checkpoint/dequantize.h"
 
 namespace headroom::checkpoint {
@@ -26,6 +28,33 @@ std::string in_quotes(std::string_view name) {
   return out + (name.size() > longest ? "…'" : "'");
 }
 
+namespace {
+
+/// The first few of a list, then how many there are.
+template <typename Value, typename Text>
+std::string list_text(const std::vector<Value>& list, Text text) {
+  constexpr std::size_t shown = 4;
+  std::string out = "[";
+  for (std::size_t i = 0; i < std::min(list.size(), shown); ++i) out += (i ? ", " : "") + text(list[i]);
+  return out + (list.size() > shown ? ", …] of " + std::to_string(list.size()) : "]");
+}
+
+std::string in_words(const MetadataValue& value) {
+  struct Words {
+    std::string operator()(bool flag) const { return flag ? "true" : "false"; }
+    std::string operator()(std::int64_t number) const { return std::to_string(number); }
+    std::string operator()(std::uint64_t number) const { return std::to_string(number); }
+    std::string operator()(double number) const { return number_text(number); }
+    std::string operator()(const std::string& text) const { return in_quotes(text); }
+    std::string operator()(const std::vector<std::string>& list) const { return list_text(list, in_quotes); }
+    std::string operator()(const std::vector<double>& list) const { return list_text(list, number_text); }
+    std::string operator()(const OtherValue& other) const { return std::string(other.what); }
+  };
+  return std::visit(Words(), value);
+}
+
+}  // namespace
+
 const TensorInfo* CheckpointBase::find(std::string_view name) const {
   const auto found = tensor_index_.find(std::string(name));
   return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
@@ -45,6 +74,14 @@ void CheckpointBase::read_f32(std::string_view name, std::span<float> out) const
     throw input_error(place_of_tensor(name) + ", flat index " + std::to_string(*bad), "a weight is not a finite number",
                       "a finite value", std::isnan(value) ? "NaN" : (value < 0 ? "-infinity" : "infinity"));
   }
+}
+
+bool CheckpointBase::same_data(std::string_view first, std::string_view second) const {
+  const auto a = tensor_index_.find(std::string(first)), b = tensor_index_.find(std::string(second));
+  if (a == tensor_index_.end() || b == tensor_index_.end()) return false;
+  const TensorInfo &one = tensors_[a->second], &other = tensors_[b->second];
+  return one.dtype == other.dtype && one.shape == other.shape &&
+         std::ranges::equal(stored(a->second), stored(b->second));
 }
 
 bool CheckpointBase::add_tensor(TensorInfo info) {
@@ -69,10 +106,26 @@ const MetadataValue* CheckpointBase::value(std::string_view key) const {
   return found == values_.end() ? nullptr : &found->second;
 }
 
-void CheckpointBase::wrong_type(std::string_view key, const char* expected, const MetadataValue& found) const {
+void CheckpointBase::wrong_type(std::string_view key, std::string expected, const MetadataValue& found) const {
   constexpr std::array names = {"true or false", "an integer",        "an integer",       "a floating-point number",
                                 "a string",      "a list of strings", "a list of numbers"};
-  throw input_error(place_of_key(key), "the value has the wrong type", expected, names[found.index()]);
+  const auto* const other = std::get_if<OtherValue>(&found);
+  throw input_error(place_of_key(key), "the value has the wrong type", std::move(expected),
+                    std::string(other ? other->what : names[found.index()]));
+}
+
+Held CheckpointBase::holds(std::string_view key) const {
+  const MetadataValue* const found = value(key);
+  if (!found) return Held::nothing;
+  const auto* const other = std::get_if<OtherValue>(found);
+  return other && other->empty ? Held::empty : Held::value;
+}
+
+std::map<std::string, std::string> CheckpointBase::keys(std::string_view prefix) const {
+  std::map<std::string, std::string> found;
+  for (const auto& [key, held] : values_)
+    if (key.starts_with(prefix)) found.emplace(key, in_words(held));
+  return found;
 }
 
 std::optional<std::int64_t> CheckpointBase::get_int(std::string_view key) const {

@@ -18,8 +18,14 @@ namespace headroom::checkpoint {
 /// Names from a file, fit for one line of a message: control characters escaped, shortened, in quotes.
 std::string in_quotes(std::string_view name);
 
-using MetadataValue =
-    std::variant<bool, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>, std::vector<double>>;
+/// A value of JSON that no key can have: it is kept, so that whoever wants the key can say what is there.
+struct OtherValue {
+  std::string_view what;  ///< e.g. "null"
+  bool empty = false;     ///< null, or an object that is empty
+};
+
+using MetadataValue = std::variant<bool, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>,
+                                   std::vector<double>, OtherValue>;
 
 /// The most elements a file may claim for a tensor: its bytes fit in 64 bits whatever the type.
 inline constexpr std::uint64_t max_elements = std::uint64_t{1} << 42;
@@ -32,12 +38,15 @@ class CheckpointBase : public Checkpoint {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   void read_f32(std::string_view name, std::span<float> out) const override;
+  bool same_data(std::string_view first, std::string_view second) const override;
   std::optional<std::int64_t> get_int(std::string_view key) const override;
   std::optional<double> get_float(std::string_view key) const override;
   std::optional<bool> get_bool(std::string_view key) const override;
   std::optional<std::string> get_string(std::string_view key) const override;
   std::optional<std::vector<std::string>> get_strings(std::string_view key) const override;
   std::optional<std::vector<double>> get_numbers(std::string_view key) const override;
+  Held holds(std::string_view key) const override;
+  std::map<std::string, std::string> keys(std::string_view prefix) const override;
   const std::string& hash() const override;
 
  protected:
@@ -52,7 +61,7 @@ class CheckpointBase : public Checkpoint {
 
  private:
   const MetadataValue* value(std::string_view key) const;
-  [[noreturn]] void wrong_type(std::string_view key, const char* expected, const MetadataValue& found) const;
+  [[noreturn]] void wrong_type(std::string_view key, std::string expected, const MetadataValue& found) const;
 
   std::filesystem::path path_;
   std::vector<TensorInfo> tensors_;

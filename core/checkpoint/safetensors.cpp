@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a folder as transformers saves it: config.json and one or several *.safetensors files.
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/sha256.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/json_input.h"
@@ -22,16 +24,68 @@ std::string read_text(const fs::path& file) {
   return InputFile(file).text(max_text);
 }
 
+/// Nothing is dropped: a value that no key can have would be missed by none, and a default would stand in for it.
+MetadataValue metadata_value(const Json& value) {
+  if (value.is_null()) return OtherValue{"null", true};
+  if (value.is_object()) return OtherValue{"an empty object", true};
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number_float()) return value.get<double>();
+  if (value.is_string()) return value.get<std::string>();
+  if (std::ranges::all_of(value, [](const Json& v) { return v.is_number(); })) return value.get<std::vector<double>>();
+  if (std::ranges::all_of(value, [](const Json& v) { return v.is_string(); }))
+    return value.get<std::vector<std::string>>();
+  return OtherValue{"a list that is neither of numbers nor of strings"};
+}
+
+Json parse_file(const fs::path& file, int max_depth) {
+  const std::string text = read_text(file);
+  try {
+    return parse_json_object(text, file.string(), max_depth);
+  } catch (const Error& error) {
+    const std::string kind = file_kind(text);
+    if (kind.empty() || kind == "JSON") throw;
+    throw input_error(file.string(), "this is not valid JSON", "an object in JSON", kind);
+  }
+}
+
+/// What a folder without *.safetensors holds instead, with what to do about it; empty where that is not known.
+std::string other_weights(const fs::path& folder) {
+  struct Ending {
+    std::string_view name, what;
+  };
+  constexpr std::array endings = {
+      Ending{".gguf", "a GGUF file: give it instead of its folder"},
+      Ending{".bin", "pickled weights of PyTorch, which are programs and not read: save them as safetensors"},
+      Ending{".pt", "pickled weights of PyTorch, which are programs and not read: save them as safetensors"},
+      Ending{".pth", "pickled weights of PyTorch, which are programs and not read: save them as safetensors"},
+      Ending{".ckpt", "pickled weights of PyTorch, which are programs and not read: save them as safetensors"},
+      Ending{".pkl", "a pickle, which is a program and not read: save the weights as safetensors"},
+      Ending{".h5", "an HDF5 file"},
+      Ending{".msgpack", "weights of Flax"},
+      Ending{".onnx", "an ONNX model"},
+  };
+  std::set<fs::path> files;  // the order of a folder is nobody's
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) files.insert(entry.path());
+  for (const Ending& ending : endings)
+    for (const fs::path& file : files)
+      if (file.extension() == ending.name) return in_quotes(file.filename().string()) + ", " + std::string(ending.what);
+  return {};
+}
+
 class SafetensorsCheckpoint final : public CheckpointBase {
  public:
   explicit SafetensorsCheckpoint(const fs::path& folder) : CheckpointBase(folder) {
     const fs::path config = folder / "config.json";
     std::error_code failed;
     if (!fs::is_regular_file(config, failed)) {
+      const std::string other = other_weights(folder);
       throw input_error(folder.string(), "the folder holds no model", "config.json and *.safetensors",
-                        "no config.json");
+                        "no config.json" + (other.empty() ? "" : ", but " + other));
     }
-    flatten(parse_json_object(read_text(config), config.string(), 16), "");
+    flatten(parse_file(config, 16), "");
     for (const fs::path& file : weight_files(folder)) {
       files_.push_back(SafetensorsFile::open(file));
       for (std::size_t i = 0; i < files_.back()->tensors().size(); ++i) {
@@ -78,18 +132,11 @@ class SafetensorsCheckpoint final : public CheckpointBase {
 void SafetensorsCheckpoint::flatten(const Json& object, const std::string& prefix) {
   for (const auto& [name, value] : object.items()) {
     const std::string key = prefix + name;
-    if (value.is_object()) flatten(value, key + ".");
-    if (value.is_boolean()) add_value(key, value.get<bool>());
-    if (value.is_number_unsigned()) add_value(key, value.get<std::uint64_t>());
-    if (value.is_number_integer() && !value.is_number_unsigned()) add_value(key, value.get<std::int64_t>());
-    if (value.is_number_float()) add_value(key, value.get<double>());
-    if (value.is_string()) add_value(key, value.get<std::string>());
-    if (!value.is_array()) continue;
-    const auto all = [&](auto test) { return std::all_of(value.begin(), value.end(), test); };
-    if (all([](const Json& v) { return v.is_number(); }))
-      add_value(key, value.get<std::vector<double>>());
-    else if (all([](const Json& v) { return v.is_string(); }))
-      add_value(key, value.get<std::vector<std::string>>());
+    if (value.is_object() && !value.empty())
+      flatten(value, key + ".");
+    else if (!add_value(key, metadata_value(value)))
+      throw input_error(place_of_key(key), "two entries of config.json have this name", "one",
+                        "an object's and another");
   }
 }
 
@@ -98,7 +145,7 @@ std::vector<fs::path> SafetensorsCheckpoint::weight_files(const fs::path& folder
   const fs::path index = folder / index_name;
   std::error_code failed;
   if (fs::is_regular_file(index, failed)) {
-    const Json json = parse_json_object(read_text(index), index.string(), 8);
+    const Json json = parse_file(index, 8);
     const auto map = json.find("weight_map");
     if (map == json.end() || !map->is_object())
       throw input_error(index.string(), "the index has no weight_map", "an object of file names", "none");
@@ -113,8 +160,9 @@ std::vector<fs::path> SafetensorsCheckpoint::weight_files(const fs::path& folder
       if (entry.path().extension() == ".safetensors") names.insert(entry.path().filename().string());
   }
   if (names.empty()) {
+    const std::string other = other_weights(folder);
     throw input_error(folder.string(), "the folder holds no weights", "config.json and *.safetensors",
-                      "no *.safetensors");
+                      "no *.safetensors" + (other.empty() ? "" : ", but " + other));
   }
   std::vector<fs::path> files;
   for (const std::string& name : names) files.push_back(folder / name);

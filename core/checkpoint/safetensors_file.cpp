@@ -2,10 +2,11 @@
 #include "checkpoint/safetensors_file.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "checkpoint/dequantize.h"
 #include "checkpoint/json_input.h"
 #include "checkpoint/metadata.h"
@@ -41,18 +42,20 @@ std::string shown(const Json& value) {
 
 /// The header as JSON, and where the data begin.
 std::pair<Json, std::uint64_t> read_header(const InputFile& input, const std::string& file) {
+  std::vector<std::uint8_t> beginning(std::min<std::uint64_t>(input.size(), file_kind_bytes));
+  input.read(0, beginning);
+  const std::string kind = file_kind({reinterpret_cast<const char*>(beginning.data()), beginning.size()});
   if (input.size() < 8) {
     throw input_error(file, "the file ends within its header: it is truncated or damaged", "8 bytes or more",
-                      std::to_string(input.size()));
+                      std::to_string(input.size()) + (input.size() == 0 || kind.empty() ? "" : ": " + kind));
   }
-  std::array<std::uint8_t, 8> head;
-  input.read(0, head);
   std::uint64_t length = 0;
-  for (std::size_t i = 8; i-- > 0;) length = length << 8 | head[i];
+  for (std::size_t i = 8; i-- > 0;) length = length << 8 | beginning[i];
   const std::uint64_t longest = std::min<std::uint64_t>(input.size() - 8, max_header_bytes);
   if (length > longest) {
     throw input_error(file + ": byte 0", "the header's length is impossible: no safetensors file, or truncated",
-                      "at most " + std::to_string(longest) + " bytes", std::to_string(length));
+                      "at most " + std::to_string(longest) + " bytes",
+                      std::to_string(length) + (kind.empty() ? "" : ": " + kind));
   }
   std::string text(length, '\0');
   input.read(8, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
@@ -183,7 +186,7 @@ fs::path write_safetensors(OutputPlace& place, const std::vector<TensorToWrite>&
         {"dtype", type->name}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();
   }
-  std::string text = header.dump();
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.append((8 - text.size() % 8) % 8, ' ');  // readers like the data aligned
   const std::uint64_t header_bytes = text.size();
 

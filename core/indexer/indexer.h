@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "attention/index_source.h"
@@ -42,6 +43,9 @@ struct Indexer final : attention::IndexSource {
   std::string layers_text() const override;
   std::string fingerprint() const override { return sha256; }
 };
+
+/// Random weights for the layers named, of no model and no quality: for timing and checks. The same ones every time.
+std::shared_ptr<const Indexer> random_indexer(std::int64_t width, std::int64_t dim, std::span<const int> layers);
 
 /// Reads `model.layers.N.self_attn.indexer.{q_proj,k_proj,k_norm}.weight` and the metadata. Every layer needs all
 /// three, of one width and d_I, finite, and nothing else may be there (another kind of indexer must not pass for this

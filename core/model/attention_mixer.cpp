@@ -100,7 +100,7 @@ AttentionMixer::AttentionMixer(const ModelConfig& config, std::int64_t layer, Te
 }
 
 std::unique_ptr<LayerState> AttentionMixer::make_state(std::int64_t capacity) const {
-  return std::make_unique<KvState>(capacity);
+  return std::make_unique<KvState>(capacity, spec_.num_kv_heads, spec_.head_dim, qkv_.options());
 }
 
 std::unique_ptr<LayerPass> AttentionMixer::start(const Pass& pass, LayerState* state) const {

@@ -88,22 +88,31 @@ class LayerDecoder final : public Decoder {
     check_ids(ids, options.allow_past_context);
     if (!options.policy || !options.backend || !options.dense_backend || options.extra_capacity < 0)
       throw Error(ErrorKind::internal, "prefill needs a policy, two backends and a capacity that is not negative");
+    if (options.logit_rows < 1 || options.logit_rows > std::ssize(ids))
+      throw Error(ErrorKind::internal, "logits are wanted of " + std::to_string(options.logit_rows) + " of " +
+                                           std::to_string(ids.size()) + " positions");
     return with_memory_errors([&] {
       const at::NoGradGuard no_grad;
       const c10::DeviceGuard guard(device_);
       PrefillResult result;
       result.state.capacity = static_cast<std::int64_t>(ids.size()) + options.extra_capacity;
       for (const Layer& layer : layers_) result.state.layers.push_back(layer.mixer->make_state(result.state.capacity));
+      if (options.hidden_observer)  // a recorded pass
+        for (const auto& layer : result.state.layers) layer->reserve();
       StageClock untimed;
       StageClock& clock = options.clock ? *options.clock : untimed;
       const at::Tensor hidden = forward(ids, {.clock = clock,
                                               .job = options.job,
                                               .state = &result.state,
                                               .options = &options,
-                                              .all_rows = static_cast<bool>(options.hidden_observer)});
+                                              .all_rows = options.hidden_observer || options.logit_rows > 1});
       const StageScope scope(clock, Stage::other, -1);
       result.last_logits = head(hidden.narrow(0, hidden.size(0) - 1, 1)).squeeze(0);
       check_finite(result.last_logits);
+      if (options.logit_rows > 1) {
+        const std::int64_t first = hidden.size(0) - options.logit_rows;
+        result.tail_logits = all_logits(hidden.narrow(0, first, options.logit_rows), at::kCPU, options.job);
+      }
       return result;
     });
   }

@@ -47,6 +47,7 @@ struct PrefillOptions {
   LayerObserver observer;       ///< empty: nothing recorded
   /// Called after the layer's residual with [L, width], a copy: for output_l2_per_layer. Empty: not called.
   std::function<void(int layer, const at::Tensor& hidden)> hidden_observer;
+  std::int64_t logit_rows = 1;      ///< of how many of the last positions logits are wanted
   std::int64_t extra_capacity = 0;  ///< room in the state for tokens decoded later
   /// For timing alone: prompts longer than the model was trained for are taken. Their attention is not the model's.
   bool allow_past_context = false;
@@ -55,6 +56,7 @@ struct PrefillOptions {
 
 struct PrefillResult {
   at::Tensor last_logits;  ///< [vocabulary] fp32, on the device
+  at::Tensor tail_logits;  ///< [logit_rows, vocabulary] fp32 on the CPU, the last one last; undefined for one row
   DecoderState state;
 };
 

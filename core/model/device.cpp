@@ -10,6 +10,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <malloc.h>
 
 #include <charconv>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/machine_limits.h"
@@ -70,16 +72,22 @@ class Driver {
     const auto init = symbol<int(unsigned)>(library_, "cuInit");
     const auto get_version = symbol<int(int*)>(library_, "cuDriverGetVersion");
     const auto get_count = symbol<int(int*)>(library_, "cuDeviceGetCount");
-    if (!init || !get_version || !get_count)
-      throw device_error("the NVIDIA driver's library is damaged", "cuInit in libcuda.so.1", "none");
+    // The version comes first: what a library of another age lacks is no damage.
     int version = 0;
-    get_version(&version);
-    if (version != 0 && version < needed_cuda) {
+    if (get_version) get_version(&version);
+    if (!get_version || (version != 0 && version < needed_cuda)) {
       const std::string installed = first_line("/sys/module/nvidia/version");
+      const std::string cuda =
+          get_version ? "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10)
+                      : std::string("no cuDriverGetVersion in libcuda.so.1");
       throw device_error("the NVIDIA driver is too old", needed_driver,
-                         "driver " + (installed.empty() ? std::string("of unknown version") : installed) + " (CUDA " +
-                             std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + ")");
+                         "driver " + (installed.empty() ? std::string("of unknown version") : installed) + " (" + cuda +
+                             ")");
     }
+    for (const auto& [name, found] : {std::pair{"cuInit", init != nullptr}, {"cuDeviceGetCount", get_count != nullptr}})
+      if (!found)
+        throw device_error("the NVIDIA driver's library is no whole driver (a stub for building?)",
+                           std::string(name) + " in libcuda.so.1", "none");
     if (const int status = init(0); status != 0)
       throw device_error("the NVIDIA driver does not start", "a usable GPU", reason(status));
     if (const int status = get_count(&count_); status != 0 || count_ < 1)
@@ -138,6 +146,22 @@ void open_cuda_half() {
   opened = true;
 }
 
+/// What use_allowed_threads() found to say.
+std::string& threads_note() {
+  static std::string note;
+  return note;
+}
+
+/// Threads that OMP_NUM_THREADS asks for: the first of its list; none where it is no number that OpenMP takes.
+std::optional<int> threads_asked_for(std::string_view said) {
+  constexpr int most = 1024;
+  const auto first = said.substr(0, said.find(','));
+  int count = 0;
+  const auto [end, status] = std::from_chars(first.data(), first.data() + first.size(), count);
+  if (status != std::errc() || end != first.data() + first.size() || count < 1 || count > most) return std::nullopt;
+  return count;
+}
+
 // A product of two small matrices whose result is known, so that an unusable device shows here and not in mid-run.
 void check_device(c10::Device device) {
   const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
@@ -187,6 +211,7 @@ DeviceChoice open_cpu() {
   const std::string name = proc_value("/proc/cpuinfo", "model name");
   choice.description =
       "CPU, " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + (name.empty() ? "" : ": " + name);
+  choice.note = threads_note();
   choice.total_bytes = limits.total_bytes;
   choice.free_bytes = limits.free_bytes;
   return choice;
@@ -209,9 +234,21 @@ bool built_with_cuda() {
 }
 
 void use_allowed_threads() {
-  const char* said = std::getenv("OMP_NUM_THREADS");
-  if (said && *said) return;
-  if (const int allowed = machine_limits().threads; allowed < at::get_num_threads()) at::set_num_threads(allowed);
+  const char* set = std::getenv("OMP_NUM_THREADS");
+  const std::string said = set ? set : "";
+  const int allowed = machine_limits().threads;
+  const auto wanted = threads_asked_for(said);
+  threads_note().clear();
+  // LibTorch takes fewer where it thinks that there are fewer cores.
+  const int count = wanted.value_or(std::min(allowed, at::get_num_threads()));
+  if (count != at::get_num_threads()) at::set_num_threads(count);
+  const auto in_words = [](int threads) { return std::to_string(threads) + (threads == 1 ? " thread" : " threads"); };
+  if (!said.empty() && !wanted)
+    threads_note() = "OMP_NUM_THREADS=" + said + " is ignored, it is not a number from 1 to 1024: " + in_words(count);
+  else if (count > allowed)
+    threads_note() = "OMP_NUM_THREADS=" + said + " is more than this process may use: " + in_words(count) + " share " +
+                     std::to_string(allowed) + (allowed == 1 ? " processor" : " processors") +
+                     " (affinity or a quota), which is slower";
 }
 
 DeviceChoice open_device(const std::string& request) {
@@ -221,7 +258,8 @@ DeviceChoice open_device(const std::string& request) {
       return open_cuda(0);
     } catch (const Error& error) {
       DeviceChoice choice = open_cpu();
-      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what();
+      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what() +
+                    (choice.note.empty() ? "" : "; " + choice.note);
       return choice;
     }
   }
@@ -239,6 +277,12 @@ std::int64_t peak_bytes(c10::Device device) {
   if (device.is_cpu()) return proc_kilobytes("/proc/self/status", "VmHWM") * 1024;
   const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
   return stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void release_unused_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 std::int64_t resident_bytes() {

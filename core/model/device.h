@@ -14,7 +14,7 @@ namespace headroom::model {
 struct DeviceChoice {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   std::string description;       ///< "CPU, 2 cores: AMD EPYC", "NVIDIA H100 80GB HBM3"
-  std::string note;              ///< with "auto" on the CPU: why there is no CUDA device; else empty
+  std::string note;              ///< why "auto" is the CPU; what is wrong with its threads; else empty
   std::int64_t total_bytes = 0;  ///< memory of the device; CPU: base/machine_limits.h
   std::int64_t free_bytes = 0;   ///< when it was opened; 0 = not known
 };
@@ -28,8 +28,12 @@ DeviceChoice open_device(const std::string& request);
 /// Whether the CMake option HEADROOM_CUDA was on.
 bool built_with_cuda();
 
+/// Gives back what the allocator keeps of freed memory of the host. Between phases of a job, whose tensors have other
+/// sizes: what one leaves in pieces is no use to the next and would add up. Not between timed passes.
+void release_unused_memory();
 /// LibTorch's threads, for all threads of the process: no more than this process may use (base/machine_limits.h), which
-/// LibTorch does not ask. What OMP_NUM_THREADS says stays. Once, at the start of the program.
+/// LibTorch does not ask. What OMP_NUM_THREADS says counts, even where it is more; the note of a CPU that is opened
+/// afterwards says so, or that it is not understood. Once, at the start of the program.
 void use_allowed_threads();
 
 /// Waits until the device has done all its work; nothing on the CPU.

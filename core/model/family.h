@@ -43,9 +43,13 @@ struct ModelPlan {
 struct Family {
   std::string_view gguf;          ///< general.architecture, also ModelConfig::architecture
   std::string_view transformers;  ///< in config.json's "architectures"
-  /// Fills everything but `architecture` and `name`. Throws input errors for what the family does not know.
+  /// Fills everything but `architecture` and `name`. Throws input errors for what the family does not know: a key that
+  /// it does not read is refused, too (checkpoint::ConfigReader::refuse_unread).
   void (*read)(const checkpoint::Checkpoint&, ModelConfig&) = nullptr;
   ModelPlan (*plan)(const checkpoint::Checkpoint&, const ModelConfig&) = nullptr;
+  /// Tensors that are in no plan and may be in a file: read() used them, or they are known not to matter. None:
+  /// nullptr.
+  bool (*stands_beside)(const ModelConfig&, std::string_view tensor) = nullptr;
 };
 
 /// All that are supported.

@@ -2,6 +2,7 @@
 #include "model/model_config.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "checkpoint/config_reader.h"
@@ -12,6 +13,7 @@ namespace headroom::model {
 namespace {
 
 using checkpoint::Checkpoint;
+using checkpoint::ConfigReader;
 using checkpoint::Format;
 using checkpoint::in_quotes;
 using checkpoint::key_place;
@@ -37,6 +39,37 @@ std::string display_name(const Checkpoint& checkpoint) {
   const auto& path = checkpoint.path();
   if (checkpoint.format() == Format::gguf) return path.stem().string();
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
+}
+
+/// What a file says of itself beside its architecture.
+void check_container(const Checkpoint& checkpoint) {
+  const ConfigReader reader(checkpoint);
+  if (const std::string type = reader.string_or("general.type", "model"); type != "model")
+    reader.refuse("general.type", "this file holds no model of its own", "model", in_quotes(type));
+  if (const std::int64_t parts = reader.int_or("split.count", 1, 0, 65535); parts > 1)
+    reader.refuse("split.count", "this file is one part of a model: join them, e.g. with llama-gguf-split --merge", "1",
+                  std::to_string(parts));
+  reader.must_be("general.quantization_version", 2.0, "this version of quantised blocks is not known");
+}
+
+/// A tensor that is left out would change the result without a word: a layer too many, norms, biases, adapters.
+void refuse_unused_tensors(const Checkpoint& checkpoint, const ModelConfig& config, const Family& family) {
+  std::unordered_set<std::string> used;
+  const auto add = [&used](const TensorPlans& plans) {
+    for (const auto& [role, plan] : plans)
+      for (const RowBlock& block : plan.blocks) used.insert(block.tensor);
+  };
+  const ModelPlan plan = family.plan(checkpoint, config);
+  add(plan.ends);
+  for (const TensorPlans& layer : plan.layers) add(layer);
+  for (const checkpoint::TensorInfo& tensor : checkpoint.tensors()) {
+    if (used.contains(tensor.name) || (family.stands_beside && family.stands_beside(config, tensor.name))) continue;
+    throw input_error(
+        checkpoint.path().string() + ": tensor " + in_quotes(tensor.name),
+        "the model as its metadata describe it has no place for this tensor, which would be left out",
+        "tensors of " + config.architecture + " with layers 0 to " + std::to_string(config.num_layers() - 1),
+        "one more");
+  }
 }
 
 }  // namespace
@@ -83,8 +116,10 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
       ModelConfig config;
       config.architecture = family.gguf;
       config.name = display_name(checkpoint);
+      if (gguf) check_container(checkpoint);
       family.read(checkpoint, config);
       check_config(config, checkpoint.path().string());
+      refuse_unused_tensors(checkpoint, config, family);
       return config;
     }
     supported += (supported.empty() ? "" : ", ") + std::string(known);

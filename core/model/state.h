@@ -13,6 +13,9 @@ class LayerState {
  public:
   virtual ~LayerState() = default;
   virtual std::unique_ptr<LayerState> clone() const = 0;
+  /// Takes all of its room at once, before a pass that allocates much else between the layers: pieces of lasting memory
+  /// among others leave holes that nothing fits into.
+  virtual void reserve() {}
 };
 
 /// After `length` positions. Moves; clone() copies, so that several continuations can follow one prefill.

@@ -23,6 +23,20 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
+constexpr std::string_view first_header = "Content-Length: ";  // as frame_message() writes it
+
+/// Whether `text` begins with the first header of a message, whole or as far as it has come.
+bool begins_message(std::string_view text, bool& whole) {
+  const std::size_t shared = std::min(text.size(), first_header.size());
+  whole = false;
+  if (text.substr(0, shared) != first_header.substr(0, shared)) return false;
+  const auto end = text.find_first_not_of("0123456789", shared);
+  if (end == std::string_view::npos) return text.size() < first_header.size() + 20;
+  if (shared < first_header.size() || end == shared) return false;
+  whole = text.substr(end, 2) == "\r\n";
+  return whole || text.substr(end) == "\r";
+}
+
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
@@ -35,6 +49,22 @@ void MessageReader::fail(const std::string& message, const std::string& expected
   buffer_.clear();
   start_ = scanned_ = 0;
   throw input_error(header_place, message, expected, found);
+}
+
+bool MessageReader::skip_preamble() {
+  const std::string_view rest = std::string_view(buffer_).substr(start_);
+  bool whole = false;
+  std::size_t at = 0;  // of what may be a header
+  while ((at = rest.find(first_header.front(), at)) != std::string_view::npos && !begins_message(rest.substr(at), whole))
+    ++at;
+  at = std::min(at, rest.size());
+  preamble_ += rest.substr(0, at);
+  start_ += at;
+  skips_preamble_ = !whole;
+  if (!whole && preamble_.size() > max_preamble_bytes)
+    fail("is not there", "Content-Length: N in the first " + std::to_string(max_preamble_bytes) + " bytes",
+         printable(preamble_));
+  return whole;
 }
 
 void MessageReader::feed(std::string_view bytes) {
@@ -67,6 +97,7 @@ void MessageReader::read_header(std::string_view block) {
 
 std::optional<std::string> MessageReader::next() {
   if (failed_) throw input_error(header_place, "the stream is broken", "a new connection", "bytes after a bad header");
+  if (skips_preamble_ && !skip_preamble()) return std::nullopt;
   if (!body_bytes_) {
     const std::string_view rest = std::string_view(buffer_).substr(start_);
     const auto from = scanned_ > 3 ? scanned_ - 3 : 0;  // the blank line may straddle two feeds

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "record/opening.h"
 #include "record/record_json.h"
 
 namespace headroom::record {
@@ -57,8 +58,10 @@ class Selection {
   }
   const MethodSummary& method() const {
     if (record_.methods().empty()) throw input_error(record_.path().string(), "the record holds no method");
-    return *methods().front();
+    // One map is one method's: the picture of the same command shows this one too.
+    return *record_.find_method(request_.method.empty() ? opening_method(record_) : request_.method);
   }
+  int layer() const { return request_.layer ? *request_.layer : first_layer(record_); }
   std::vector<std::int64_t> layers() const {
     std::vector<std::int64_t> chosen;
     for (std::int64_t layer = 0; layer < record_.meta().num_layers(); ++layer)
@@ -192,6 +195,7 @@ void heads(const RunRecord& record, const Selection& selection, Table& table) {
 
 void budget(const RunRecord& record, const Selection& selection, Table& table) {
   table.title = "Mass recall against the budget (no measure of quality)";
+  table.facts.emplace_back("forced keys", "none: the k keys of most head-averaged mass");
   table.columns = {"method", "layer", "head", "budget", "mass_recall_mean", "mass_recall_p10", "mass_recall_min"};
   for (const auto* m : selection.methods()) {
     const auto curves = record.mass_curves(m->id);
@@ -230,8 +234,32 @@ void timing(const RunRecord& record, const Selection& selection, bool one_layer,
   }
 }
 
+/// One line a method, as a sweep has one a sample, method, budget, task and length.
 void rows(const RunRecord& record, const Selection& selection, Table& table) {
-  table.columns = {"method", "layer", "kind", "captured_mass", "oracle_recall", "output_l2", "total_ms"};
+  const RunMeta& meta = record.meta();
+  table.columns = {"model",        "task",          "length",      "method",        "budget",       "budget_tokens",
+                   "granularity",  "parameters",    "causal",      "density",       "captured_mass", "oracle_recall",
+                   "kl_mean",      "kl_positions",  "top1_flips",  "kl_last",       "reference_nll", "reference_tokens",
+                   "task_score",   "answer_cut",    "ttft_ms",     "repeats",       "device",        "dtype"};
+  for (const auto* m : selection.methods()) {
+    std::string parameters;
+    for (const auto& [name, value] : m->parameters) parameters += (parameters.empty() ? "" : ";") + name + "=" + value;
+    const auto& forced = m->forced;
+    const auto& reference = m->reference_answer;
+    table.rows.push_back({meta.model_name, meta.task, whole(record.length()), m->id,
+                          m->budget ? Cell(to_string(*m->budget)) : Cell(), whole(m->budget_tokens),
+                          whole(m->granularity), parameters, m->causal, m->density, m->captured_mass_mean,
+                          optional(m->oracle_recall_mean), forced ? Cell(forced->kl_mean) : Cell(),
+                          forced ? whole(forced->positions) : Cell(), forced ? whole(forced->top1_flips) : Cell(),
+                          optional(m->kl_to_dense), reference ? Cell(reference->nll_mean) : Cell(),
+                          reference ? whole(reference->tokens) : Cell(), optional(m->task_score), m->answer_cut,
+                          m->ttft.median, whole(m->ttft.repeats), meta.device, meta.dtype});
+  }
+}
+
+void layers(const RunRecord& record, const Selection& selection, Table& table) {
+  table.columns = {"method",    "layer",            "kind",    "captured_mass", "oracle_recall",
+                   "output_l2", "output_frobenius", "total_ms"};
   for (const auto* m : selection.methods())
     for (const auto layer : selection.layers()) {
       Cell total;
@@ -241,7 +269,8 @@ void rows(const RunRecord& record, const Selection& selection, Table& table) {
         total = sum;
       }
       table.rows.push_back({m->id, whole(layer), record.meta().layer(layer).kind, at(m->captured_mass_per_layer, layer),
-                            at(m->oracle_recall_per_layer, layer), at(m->output_l2_per_layer, layer), total});
+                            at(m->oracle_recall_per_layer, layer), at(m->output_l2_per_layer, layer),
+                            at(m->output_frobenius_per_layer, layer), total});
     }
 }
 
@@ -272,13 +301,9 @@ void plan(const RunRecord& record, const Selection& selection, Table& table) {
 void text(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
   const Head head = selection.head_or_mean();
-  std::vector<float> received;
-  int layer = request.layer.value_or(0);
-  for (; layer < record.meta().num_layers(); ++layer) {
-    received =
-        record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
-    if (!received.empty() || request.layer) break;
-  }
+  const int layer = selection.layer();
+  const std::vector<float> received =
+      record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
   const bool have = !received.empty();
   std::vector<float> frequency;
   if (have) {
@@ -300,9 +325,7 @@ void text(const RunRecord& record, const Selection& selection, const ExportReque
 
 void attention(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
-  int layer = request.layer.value_or(0);
-  if (!request.layer)
-    while (layer + 1 < record.meta().num_layers() && !record.availability(method.id, layer).stream) ++layer;
+  const int layer = selection.layer();
   const auto stream = record.layer_stream(method.id, layer);
   if (!stream)
     throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",
@@ -317,7 +340,8 @@ void attention(const RunRecord& record, const Selection& selection, const Export
     const auto support = record.supports(method.id, layer, SupportKind::support, *group);
     const auto target = record.supports(method.id, layer, SupportKind::target, *group);
     const auto wasted = record.supports(method.id, layer, SupportKind::wasted, *group);
-    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address);
+    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address,
+                                stream->query_begin);
   } else {
     table.facts.emplace_back("supports", "differ by head: choose a head");
   }
@@ -347,8 +371,8 @@ void attention(const RunRecord& record, const Selection& selection, const Export
 }  // namespace
 
 const std::vector<std::string>& export_views() {
-  static const std::vector<std::string> views = {"overview", "compare", "heads", "budget",   "timing",
-                                                 "rows",     "plan",    "text",  "attention"};
+  static const std::vector<std::string> views = {"overview", "compare", "heads", "budget", "timing",
+                                                 "rows",     "layers",  "plan",  "text",   "attention"};
   return views;
 }
 
@@ -378,6 +402,8 @@ Table export_table(const RunRecord& record, const ExportRequest& request) {
     timing(record, selection, request.layer.has_value(), table);
   else if (view == "rows")
     rows(record, selection, table);
+  else if (view == "layers")
+    layers(record, selection, table);
   else if (view == "plan")
     plan(record, selection, table);
   else if (view == "text")

@@ -17,7 +17,7 @@ struct ExportRequest {
   std::string view = "overview";
   std::string method = {};                ///< id; empty: every method, or the first for text and attention
   std::string baseline = {};              ///< id, for compare; empty: the dense method
-  std::optional<int> layer = {};          ///< empty: every layer, or the first that has what the view needs
+  std::optional<int> layer = {};          ///< empty: every layer; of maps and text the opening one
   std::optional<HeadSelector> head = {};  ///< empty: every head, or the head mean for text and attention
   std::optional<TileAddress> tile = {};   ///< of attention; empty: the whole map as one tile
 };

@@ -55,7 +55,7 @@ std::optional<int> support_group(const MethodSummary& method, const LayerMeta& l
 }
 
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
-                            TileAddress address) {
+                            TileAddress address, std::int64_t query_begin) {
   OverlayTile tile;
   tile.address = address;
   const std::int64_t length = std::max({support.length(), target.length(), wasted.length()});
@@ -71,7 +71,7 @@ OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& t
   tile.missed.assign(cells, 0);
   tile.wasted.assign(cells, 0);
   const std::int64_t row_end = std::min(row_begin + span, length), key_end = std::min(key_begin + span, length);
-  for (std::int64_t query = row_begin; query < row_end; ++query) {
+  for (std::int64_t query = std::max(row_begin, query_begin); query < row_end; ++query) {
     const std::int64_t offset = ((query - row_begin) >> address.level) * tile.columns;
     for (std::int64_t key = key_begin; key < std::min(key_end, query + 1); key += 64) {
       const std::uint64_t mask = causal_mask(query, key);

@@ -15,6 +15,7 @@ class RecordFile {
   explicit RecordFile(const std::filesystem::path& file);
 
   const std::string& place() const { return place_; }
+  FileChange change(const std::filesystem::path& file) const { return file_.change(file); }
   bool has(const std::string& path) const { return directory_.datasets.contains(path); }
 
   /// A dataset of one of `elements` with the expected rank and extent; -1 accepts 0 … `limit`.

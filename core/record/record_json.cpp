@@ -21,6 +21,7 @@ constexpr std::int64_t max_heads = 1024;
 constexpr std::size_t max_baselines = 16;
 constexpr std::size_t max_samples = 100'000;
 constexpr std::size_t max_parameters = 64;
+constexpr std::size_t max_warnings = 256;
 constexpr std::size_t max_answer_bytes = 16u << 20;
 constexpr std::array<std::string_view, 3> budget_kind_names = {"tokens", "fraction", "mass"};
 
@@ -58,6 +59,16 @@ Quartiles quartiles_from_json(const json& object, const std::string& place) {
           fields.number_or("q3", nan, 0, most), static_cast<int>(fields.integer("repeats", 0, 1'000'000))};
 }
 
+MachineLoad load_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  MachineLoad load;
+  load.seconds = fields.number("seconds", 0, most);
+  load.cpus = static_cast<int>(fields.integer("cpus", 0, 1 << 20));
+  load.other_cpus = fields.number("other_cpus", 0, load.cpus);
+  load.threads = static_cast<int>(fields.integer("threads", 0, 1 << 20));
+  return load;
+}
+
 ForcedComparison forced_from_json(const json& object, const std::string& place) {
   Fields fields(object, place);
   ForcedComparison forced;
@@ -68,6 +79,15 @@ ForcedComparison forced_from_json(const json& object, const std::string& place) 
   if (fields.has("first_divergence"))
     forced.first_divergence = fields.integer("first_divergence", 0, std::max<std::int64_t>(forced.positions - 1, 0));
   return forced;
+}
+
+ReferenceAnswer reference_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  ReferenceAnswer reference;
+  reference.tokens = fields.integer("tokens", 1, most_whole);
+  reference.nll_mean = fields.number_or("nll_mean", nan, 0, most);
+  reference.top1_agrees = fields.integer("top1_agrees", 0, reference.tokens);
+  return reference;
 }
 
 TimingPlan plan_from_json(const json& object, const std::string& place) {
@@ -117,7 +137,9 @@ void read_arrays(MethodSummary& s, Fields& fields) {
   if (fields.has("layer_stages_ms"))
     for (const auto& row : fields.array("layer_stages_ms", max_layers))
       s.layer_stages.push_back(stage_row(row, fields));
-  if (fields.has("output_l2_per_layer")) s.output_l2_per_layer = fields.numbers("output_l2_per_layer", max_layers);
+  for (const auto& [name, values] : {std::pair{"output_l2_per_layer", &s.output_l2_per_layer},
+                                     std::pair{"output_frobenius_per_layer", &s.output_frobenius_per_layer}})
+    if (fields.has(name)) *values = fields.numbers(name, max_layers);
   if (fields.has("answer_ids"))
     for (const auto id : fields.integers("answer_ids", 1 << 17, 0, std::numeric_limits<std::int32_t>::max()))
       s.answer_ids.push_back(static_cast<std::int32_t>(id));
@@ -167,6 +189,19 @@ json to_json(const Quartiles& quartiles) {
           {"repeats", quartiles.repeats}};
 }
 
+json to_json(const std::optional<MachineLoad>& load) {
+  if (!load) return nullptr;
+  return {{"seconds", load->seconds},
+          {"other_cpus", load->other_cpus},
+          {"cpus", load->cpus},
+          {"threads", load->threads}};
+}
+
+std::optional<MachineLoad> load_of(Fields& fields, const std::string& place) {
+  if (!fields.has("machine_load")) return std::nullopt;
+  return load_from_json(fields.object("machine_load"), place + ".machine_load");
+}
+
 json to_json(const TimingPlan& plan) {
   json layers = json::array();
   for (const LayerPlan& layer : plan.layers)
@@ -198,6 +233,12 @@ json to_json(const ForcedComparison& forced) {
           {"first_divergence", forced.first_divergence ? json(*forced.first_divergence) : json(nullptr)}};
 }
 
+json to_json(const ReferenceAnswer& reference) {
+  return {{"tokens", reference.tokens},
+          {"nll_mean", json_number(reference.nll_mean)},
+          {"top1_agrees", reference.top1_agrees}};
+}
+
 json to_json(const MethodSummary& s, Arrays arrays) {
   const bool inside = arrays == Arrays::inside;
   json object = {
@@ -222,17 +263,20 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"label", s.label},
       {"causal", s.causal},
       {"ttft_ms", to_json(s.ttft)},
+      {"machine_load", to_json(s.load)},
       {"captured_mass", {{"mean", json_number(s.captured_mass_mean)}, {"min", json_number(s.captured_mass_min)}}},
       {"oracle_recall", nullptr},
       {"kl_to_dense", json_number(s.kl_to_dense)},
       {"top1_agrees", s.top1_agrees ? json(*s.top1_agrees) : json(nullptr)},
       {"forced", s.forced ? to_json(*s.forced) : json(nullptr)},
-       {"answer_cut", s.answer_cut},
+      {"reference_answer", s.reference_answer ? to_json(*s.reference_answer) : json(nullptr)},
+      {"answer_cut", s.answer_cut},
       {"task_score", json_number(s.task_score)},
       {"peak_bytes", s.peak_bytes},
       {"complete", s.complete}};
   for (const auto& baseline : s.baselines)
-    object["baselines"].push_back({{"backend", baseline.backend}, {"ttft_ms", to_json(baseline.ttft)}});
+    object["baselines"].push_back(
+        {{"backend", baseline.backend}, {"ttft_ms", to_json(baseline.ttft)}, {"machine_load", to_json(baseline.load)}});
   for (std::size_t i = 0; i < num_stages; ++i) {
     const std::string stage(stage_names[i]);
     object["stages_ms"][stage] = json_number(s.stages[i].median);
@@ -245,6 +289,7 @@ json to_json(const MethodSummary& s, Arrays arrays) {
   object["captured_mass"]["per_layer"] = json_numbers(s.captured_mass_per_layer);
   if (s.oracle_recall_mean) object["oracle_recall"]["per_layer"] = json_numbers(s.oracle_recall_per_layer);
   object["output_l2_per_layer"] = json_numbers(s.output_l2_per_layer);
+  object["output_frobenius_per_layer"] = json_numbers(s.output_frobenius_per_layer);
   object["ttft_samples_ms"] = json_numbers(s.ttft_samples);
   object["layer_stages_ms"] = json::array();
   for (const auto& row : s.layer_stages) object["layer_stages_ms"].push_back(json_numbers({row.begin(), row.end()}));
@@ -277,12 +322,14 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   for (const auto& item : fields.array("baselines", max_baselines)) {
     Fields baseline(item, place + ".baselines");
     const auto backend = baseline.string("backend", 64);
-    s.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), place + ".baselines.ttft_ms")});
+    s.baselines.push_back({backend, quartiles_from_json(baseline.object("ttft_ms"), place + ".baselines.ttft_ms"),
+                           load_of(baseline, place + ".baselines")});
   }
   s.backend = fields.string("backend");
   s.label = fields.string("label");
   s.causal = fields.boolean("causal");
   s.ttft = quartiles_from_json(fields.object("ttft_ms"), place + ".ttft_ms");
+  s.load = load_of(fields, place);
   Fields stages(fields.object("stages_quartiles_ms"), place + ".stages_quartiles_ms");
   for (std::size_t i = 0; i < num_stages; ++i) {
     const std::string stage(stage_names[i]);
@@ -302,6 +349,8 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   if (fields.has("top1_agrees")) s.top1_agrees = fields.boolean("top1_agrees");
   s.answer_cut = fields.boolean_or("answer_cut", false);
   if (fields.has("forced")) s.forced = forced_from_json(fields.object("forced"), place + ".forced");
+  if (fields.has("reference_answer"))
+    s.reference_answer = reference_from_json(fields.object("reference_answer"), place + ".reference_answer");
   s.task_score = fields.optional_number("task_score", 0, 100);
   s.peak_bytes = fields.integer("peak_bytes", 0, most_whole);
   s.complete = fields.boolean("complete");
@@ -324,14 +373,16 @@ json to_json(const RunMeta& m) {
                  {"architecture", m.architecture},
                  {"device", m.device},
                  {"dtype", m.dtype},
+                 {"threads", m.threads},
                  {"context", m.context},
                  {"run_id", m.run_id},
                  {"created", m.created},
                  {"program_version", m.program_version},
                  {"layers", layers},
                  {"warmups", m.warmups},
-                 {"curve_rows", m.curve_rows},
                  {"kept_note", m.kept_note},
+                 {"chat", m.chat ? json(*m.chat) : json(nullptr)},
+                 {"warnings", m.warnings},
                  {"complete", m.complete},
                  {"spec", m.spec_json},
                  {"task", m.task.empty() ? json(nullptr) : json(m.task)},
@@ -352,6 +403,7 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   m.architecture = fields.string("architecture");
   m.device = fields.string("device");
   m.dtype = fields.string("dtype", 16);
+  m.threads = fields.integer_or("threads", 0, 0, 1 << 20);
   m.context = fields.integer("context", 0, most_whole);
   m.run_id = fields.string("run_id", 64);
   m.created = fields.string("created", 64);
@@ -359,8 +411,9 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   for (const auto& layer : fields.array("layers", max_layers))
     m.layers.push_back(layer_from_json(layer, place + ".layers[" + std::to_string(m.layers.size()) + "]"));
   m.warmups = fields.integer("warmups", 0, 1'000'000);
-  m.curve_rows = fields.integer("curve_rows", 0, 1'000'000);
   m.kept_note = fields.string("kept_note", 1 << 16);
+  if (fields.has("chat")) m.chat = fields.boolean("chat");
+  if (fields.has("warnings")) m.warnings = fields.strings("warnings", max_warnings);
   m.complete = fields.boolean("complete");
   m.spec_json = fields.string("spec", Fields::long_text);
   m.task = fields.string_or("task", {});

@@ -7,9 +7,11 @@
 
 #include <array>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/json_fields.h"
 #include "record/types.h"
 
 namespace headroom::record {
@@ -24,6 +26,10 @@ inline constexpr std::array layer_run_names = {"other", "dense", "sparse"};
 nlohmann::json to_json(const Budget& budget);
 /// {median, q1, q3, repeats}, milliseconds.
 nlohmann::json to_json(const Quartiles& quartiles);
+/// {seconds, other_cpus, cpus, threads}, or null.
+nlohmann::json to_json(const std::optional<MachineLoad>& load);
+/// The field "machine_load"; none where it is not there or null.
+std::optional<MachineLoad> load_of(Fields& fields, const std::string& place);
 /// {positions, kl_mean, kl_p95, top1_flips, first_divergence}
 nlohmann::json to_json(const ForcedComparison& forced);
 /// {source, times, machine, dtype, threads, dense_backend, density, layers: [{run, dense_ms, sparse_ms}]}

@@ -85,4 +85,14 @@ json upgrade_summary_v1(const json& old, const std::string& place) {
   return summary;
 }
 
+void rename_figures_v2(MethodSummary& summary) {
+  summary.output_frobenius_per_layer = std::move(summary.output_l2_per_layer);
+  summary.output_l2_per_layer.clear();
+  summary.oracle_recall_95_mean.reset();
+}
+
+std::string statistic_name_v2(const std::string& name) {
+  return name == "missed_mass" ? "uncaptured_mass" : name;
+}
+
 }  // namespace headroom::record

@@ -136,7 +136,8 @@ void RecordWriter::write_summary(const MethodSummary& s) {
   w.write(path("layer_stages_ms"), {size_of(s.layer_stages), static_cast<std::int64_t>(num_stages)}, layer_stages);
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
                                      std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
-                                     std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {
+                                     std::pair{"output_l2_per_layer", &s.output_l2_per_layer},
+                                     std::pair{"output_frobenius_per_layer", &s.output_frobenius_per_layer}}) {
     require(values->empty() || size_of(*values) == w.meta.num_layers(), "per-layer list is not one value a layer");
     w.write(path(name), {size_of(*values)}, *values);
   }

@@ -93,10 +93,13 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
   if (s.timing_plan) check_layers(static_cast<std::int64_t>(s.timing_plan->layers.size()), "summary_json");
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},
                                      std::pair{"oracle_recall_per_layer", &s.oracle_recall_per_layer},
-                                     std::pair{"output_l2_per_layer", &s.output_l2_per_layer}}) {
+                                     std::pair{"output_l2_per_layer", &s.output_l2_per_layer},
+                                     std::pair{"output_frobenius_per_layer", &s.output_frobenius_per_layer}}) {
+    if (schema < 3 && values == &s.output_frobenius_per_layer) continue;
     *values = file.read_all<double>(path(name), {-1}, meta.num_layers());
     check_layers(static_cast<std::int64_t>(values->size()), name);
   }
+  if (schema < 3) rename_figures_v2(s);
   return s;
 }
 
@@ -128,6 +131,7 @@ struct RunRecord::Impl {
 
   std::filesystem::path path;
   RecordFile file;
+  int schema = schema_version;  ///< that the file is written in
   RunMeta meta;
   TokenTable tokens;
   std::vector<MethodSummary> methods;
@@ -162,15 +166,17 @@ std::shared_ptr<const RunRecord> RunRecord::open(const std::filesystem::path& pa
   auto impl = std::make_unique<Impl>(path);
   Impl& r = *impl;
   std::vector<std::string> methods;
-  int schema = 0;
-  r.meta = read_meta(r.file, methods, schema);
+  r.meta = read_meta(r.file, methods, r.schema);
   r.tokens = read_tokens(r.file);
-  for (const auto& id : methods) r.methods.push_back(read_summary(r.file, id, r.meta, schema));
+  for (const auto& id : methods) r.methods.push_back(read_summary(r.file, id, r.meta, r.schema));
   return std::shared_ptr<const RunRecord>(new RunRecord(std::move(impl)));
 }
 
 const std::filesystem::path& RunRecord::path() const {
   return impl_->path;
+}
+FileChange RunRecord::file_change() const {
+  return impl_->file.change(impl_->path);
 }
 const RunMeta& RunRecord::meta() const {
   return impl_->meta;
@@ -195,7 +201,8 @@ std::shared_ptr<const HeadStatistics> RunRecord::head_statistics(std::string_vie
                                                      {-1, layout::statistic_name_bytes}, layout::max_statistics);
     for (std::size_t at = 0; at < names.size(); at += layout::statistic_name_bytes) {
       const auto begin = names.begin() + static_cast<std::ptrdiff_t>(at);
-      result->names.emplace_back(begin, std::find(begin, begin + layout::statistic_name_bytes, 0));
+      const std::string name(begin, std::find(begin, begin + layout::statistic_name_bytes, 0));
+      result->names.push_back(r.schema < 3 ? statistic_name_v2(name) : name);
     }
     result->layers = r.meta.num_layers();
     result->heads = r.meta.max_q_heads() + 1;

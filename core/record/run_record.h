@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "record/file_change.h"
 #include "record/types.h"
 
 namespace headroom::record {
@@ -19,6 +20,8 @@ class RunRecord {
   ~RunRecord();
 
   const std::filesystem::path& path() const;
+  /// What has become of the file at path() since it was opened.
+  FileChange file_change() const;
   const RunMeta& meta() const;
   const TokenTable& tokens() const;
   const std::vector<MethodSummary>& methods() const;

@@ -39,7 +39,13 @@ struct Descriptor {
   }
 };
 
+/// Why read_at() or write_at() failed; they leave 0 where the file ended before it should.
+std::string io_reason() {
+  return errno != 0 ? std::strerror(errno) : "the end of the file";
+}
+
 bool read_at(int descriptor, std::int64_t offset, std::uint8_t* out, std::size_t size) {
+  errno = 0;
   while (size > 0) {
     const ssize_t count = ::pread(descriptor, out, size, offset);
     if (count < 0 && errno == EINTR) continue;
@@ -52,6 +58,7 @@ bool read_at(int descriptor, std::int64_t offset, std::uint8_t* out, std::size_t
 }
 
 bool write_at(int descriptor, std::int64_t offset, const std::uint8_t* data, std::size_t size) {
+  errno = 0;
   while (size > 0) {
     const ssize_t count = ::pwrite(descriptor, data, size, offset);
     if (count < 0 && errno == EINTR) continue;
@@ -95,7 +102,7 @@ void seal_file(const std::filesystem::path& file, std::span<const std::uint8_t> 
   std::vector<std::uint8_t> block(sealed_block_bytes);
   for (std::int64_t at = seal_bytes; at < seal.end; at += sealed_block_bytes) {
     const auto size = static_cast<std::size_t>(std::min(sealed_block_bytes, seal.end - at));
-    if (!read_at(d.value, at, block.data(), size)) throw input_error(place, "cannot be read", {}, std::strerror(errno));
+    if (!read_at(d.value, at, block.data(), size)) throw input_error(place, "cannot be read", {}, io_reason());
     list.push_back(crc32c({block.data(), size}));
   }
   seal.directory_bytes = static_cast<std::int64_t>(directory.size());
@@ -156,7 +163,20 @@ SealedFile::SealedFile(const std::filesystem::path& file) {
       crc32c(bytes_of(checksums_)) != seal.list_crc)
     throw input_error(place, "the list of checksums is damaged");
   checked_ = std::vector<std::atomic<bool>>(checksums_.size());
+  opened_ = stamp_of(status);
   std::swap(descriptor_, guard.value);
+}
+
+SealedFile::Stamp SealedFile::stamp_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_size};
+}
+
+FileChange SealedFile::change(const std::filesystem::path& file) const {
+  struct stat status;
+  if (::stat(file.c_str(), &status) != 0) return FileChange::gone;
+  const Stamp now = stamp_of(status);
+  if (now == opened_) return FileChange::none;
+  return now.device == opened_.device && now.inode == opened_.inode ? FileChange::changed : FileChange::replaced;
 }
 
 SealedFile::~SealedFile() {
@@ -181,7 +201,7 @@ void SealedFile::read(std::int64_t offset, std::span<std::uint8_t> out, const st
   if (offset < seal_bytes || offset > end_ || size > end_ - offset) throw input_error(place, "lies outside the file");
   const auto get = [&](std::int64_t at, std::span<std::uint8_t> to) {
     if (!read_at(descriptor_, at, to.data(), to.size()))
-      throw input_error(place, "cannot be read any more", {}, std::strerror(errno));
+      throw input_error(place, "cannot be read any more", "the bytes that it had when it was opened", io_reason());
   };
   get(offset, out);
   std::vector<std::uint8_t> scratch;

@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "record/file_change.h"
+
+struct stat;
+
 namespace headroom::record {
 
 /// Bytes before the HDF5 part: the user block that the file must be created with.
@@ -34,6 +38,7 @@ class SealedFile {
 
   /// Where the HDF5 part ends, counted from the beginning of the file.
   std::int64_t end() const { return end_; }
+  FileChange change(const std::filesystem::path& file) const;
   const std::vector<std::uint8_t>& directory() const { return directory_; }
   /// Copies bytes [offset, offset + size) of the HDF5 part; a block is checked the first time that it is read. Throws
   /// an input error that names `place` where the file is damaged there.
@@ -44,6 +49,13 @@ class SealedFile {
 
   int descriptor_ = -1;
   std::int64_t end_ = 0;
+  struct Stamp {
+    std::uint64_t device, inode;
+    std::int64_t seconds, nanoseconds, size;
+    bool operator==(const Stamp&) const = default;
+  };
+  static Stamp stamp_of(const struct stat& status);
+  Stamp opened_{};
   std::vector<std::uint8_t> directory_;
   std::vector<std::uint32_t> checksums_;
   mutable std::vector<std::atomic<bool>> checked_;

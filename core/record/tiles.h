@@ -51,9 +51,10 @@ int num_levels(std::int64_t length);
 /// Exact from q, k and lse. A stop request ends it early with an empty tile; a tile outside the map is empty too.
 /// Throws an internal error for a head that the stream does not have.
 Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress address, std::stop_token stop = {});
-/// hit = support and target, missed = target without support, wasted as given; causal pairs only. Bitmaps may be empty.
+/// hit = support and target, missed = target without support, wasted as given; causal pairs of query rows from
+/// `query_begin` on (those that the stream keeps: the map shows no others). Bitmaps may be empty.
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
-                            TileAddress address);
+                            TileAddress address, std::int64_t query_begin = 0);
 /// Mean of p over the query rows [query_begin, query_end) that are kept, by key: what those queries read. [L], 0 for
 /// keys that none of them sees; empty where no such row is kept or a stop was requested.
 std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head, std::int64_t query_begin,

@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "base/budget.h"
+#include "base/machine_load.h"
 #include "base/method.h"
 #include "base/stage_clock.h"
 #include "base/support_bitmap.h"
 
 namespace headroom::record {
 
-inline constexpr int schema_version = 2;
+inline constexpr int schema_version = 3;
 
 struct Quartiles {  ///< milliseconds
   double median = 0;
@@ -49,14 +50,16 @@ struct RunMeta {
   std::string model_path;    ///< name of the model's file or folder, without the folders above it
   std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
   std::string dtype;         ///< "bf16" or "f32"
+  std::int64_t threads = 0;  ///< of the CPU that worked; 0: not known
   std::int64_t context = 0;  ///< the model's context length
   std::vector<LayerMeta> layers;
   std::string indexer_path, indexer_sha256;  ///< file name and hash; empty where no indexer ran
   std::int64_t indexer_trained_length = 0;
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
-  std::int64_t curve_rows = 0;  ///< 64 once curves are there
   std::string kept_note;        ///< in words: what the record limit kept and left out
+  std::optional<bool> chat;     ///< whether a chat template rendered the prompt; not known in earlier records
+  std::vector<std::string> warnings;  ///< what should be known of the prompt, in sentences
   bool complete = true;
 
   std::int64_t num_layers() const { return static_cast<std::int64_t>(layers.size()); }
@@ -112,6 +115,7 @@ struct TimingPlan {
 struct TimedBaseline {
   std::string backend;  ///< "libtorch"
   Quartiles ttft;
+  std::optional<MachineLoad> load = {};  ///< as MethodSummary::load
 };
 
 /// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the prompt's
@@ -121,6 +125,14 @@ struct ForcedComparison {
   double kl_mean = 0, kl_p95 = 0;                ///< KL(dense || method), nats
   std::int64_t top1_flips = 0;                   ///< positions whose likeliest token is another
   std::optional<std::int64_t> first_divergence;  ///< the first of them
+};
+
+/// A task's reference answer, teacher-forced inside the sparse pass: prompt and answer are prefilled as one, so that the
+/// answer's rows see the keys that the method selects for them and no others (decoding is dense). For causal methods.
+struct ReferenceAnswer {
+  std::int64_t tokens = 0;
+  double nll_mean = 0;           ///< nats a token
+  std::int64_t top1_agrees = 0;  ///< tokens that were the likeliest ones
 };
 
 /// Everything about one method that the summary line, the tables and `run --json` need.
@@ -146,6 +158,8 @@ struct MethodSummary {
   bool causal = true;
   std::optional<TimingPlan> timing_plan;  ///< none in records of earlier versions, which knew no plans
   std::vector<TimedBaseline> baselines;
+  /// What other work did with the processors during the timed passes; none where the system does not say.
+  std::optional<MachineLoad> load;
   Quartiles ttft;
   std::vector<double> ttft_samples;                          ///< ms, in order
   std::array<Quartiles, num_stages> stages;                  ///< by Stage
@@ -157,7 +171,11 @@ struct MethodSummary {
   std::optional<double> kl_to_dense;            ///< nats, last position; none for dense
   std::optional<bool> top1_agrees;
   std::optional<ForcedComparison> forced;   ///< none for dense
-  std::vector<double> output_l2_per_layer;  ///< relative L2 distance of the layer's output to dense's; empty for dense
+  std::optional<ReferenceAnswer> reference_answer;  ///< of a task, dense's too; none for methods that are not causal
+  /// Distance of the layer's output to dense's; empty for dense. l2: mean over rows with history > k (mass budgets: all
+  /// but the first) of the row's distance over the norm of dense's row. frobenius: the same of the whole matrix, which
+  /// the first position's norm dominates in middle layers.
+  std::vector<double> output_l2_per_layer, output_frobenius_per_layer;
   std::vector<std::int32_t> answer_ids;
   std::string answer;
   bool answer_cut = false;           ///< the answer ended at its limit or at the context's end, not by an end token
@@ -166,6 +184,9 @@ struct MethodSummary {
   bool complete = true;
 
   bool is_dense() const { return role == MethodRole::dense; }
+  /// KL(dense || method), nats: the mean over the positions of dense's answer, or that of the prompt's last position in
+  /// records that hold no other. A single position moves by a fifth between bf16 and fp32.
+  std::optional<double> answer_kl() const { return forced ? std::optional(forced->kl_mean) : kl_to_dense; }
 };
 
 /// Per layer and head, for all layers, of one method's stream. Layers may differ in their number of heads: `heads` is
@@ -179,10 +200,10 @@ struct HeadStatistics {
   }
 };
 
-/// Share of the mass that the k keys of most head-averaged mass capture, against k ("mass recall", never a measurement
-/// of quality).
+/// Share of the mass that the k keys of most head-averaged mass capture, none of them forced, against k ("mass recall",
+/// never a measurement of quality).
 struct MassCurves {
-  std::vector<std::int64_t> budgets;   ///< [64] ascending
+  std::vector<std::int64_t> budgets;   ///< ascending
   std::int64_t layers = 0, heads = 0;  ///< as in HeadStatistics
   std::vector<float> values;           ///< [layers, heads, 3 (mean, p10, min), budgets], NaN likewise
   const float* at(std::int64_t layer, std::int64_t head, int statistic) const {

@@ -203,6 +203,13 @@ class ShapeReader {
   std::size_t at_ = 0;
 };
 
+/// "text" of "<|im_start|>system\ntext<|im_end|>\n", as far as it is built like that.
+std::string without_marks(std::string_view turn) {
+  constexpr std::string_view start = "<|im_start|>system\n", end = "<|im_end|>";
+  if (turn.starts_with(start)) turn.remove_prefix(start.size());
+  return std::string(turn.substr(0, turn.rfind(end)));
+}
+
 std::optional<ChatMl> read_chatml(std::string_view source) {
   const auto items = cut(source);
   return items ? ShapeReader(*items).read() : std::nullopt;
@@ -210,9 +217,14 @@ std::optional<ChatMl> read_chatml(std::string_view source) {
 
 }  // namespace
 
-bool has_chat_template(const checkpoint::Checkpoint& checkpoint) {
+ChatTemplate find_chat_template(const checkpoint::Checkpoint& checkpoint) {
   const auto source = checkpoint.get_string(template_key);
-  return source && read_chatml(*source);
+  if (!source) return ChatTemplate::none;
+  return read_chatml(*source) ? ChatTemplate::understood : ChatTemplate::not_understood;
+}
+
+bool has_chat_template(const checkpoint::Checkpoint& checkpoint) {
+  return find_chat_template(checkpoint) == ChatTemplate::understood;
 }
 
 std::vector<ByteRange> RenderedPrompt::contents() const {
@@ -247,7 +259,10 @@ RenderedPrompt render_chat(const checkpoint::Checkpoint& checkpoint, const std::
     else
       out.segments.push_back({{begin, end}, message});
   };
-  if (!messages.empty() && messages.front().role != "system") add(shape->default_system, {});
+  if (!messages.empty() && messages.front().role != "system") {
+    add(shape->default_system, {});
+    out.default_system = without_marks(shape->default_system);
+  }
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const auto& [role, content] = messages[i];
     if (role.empty() || role.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") != std::string::npos)

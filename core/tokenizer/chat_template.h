@@ -24,12 +24,16 @@ struct RenderedPrompt {
   };
   std::string text;
   std::vector<Segment> segments;  ///< cover `text` without gaps, in order; empty contents have none
+  std::string default_system;     ///< the system message that the template put in by itself; empty where it did not
 
   /// The bytes of all contents. To be encoded with parse_special and these as `literal`, so that control tokens come
   /// from the template alone.
   std::vector<ByteRange> contents() const;
 };
 
+enum class ChatTemplate { none, not_understood, understood };
+/// What the checkpoint carries.
+ChatTemplate find_chat_template(const checkpoint::Checkpoint& checkpoint);
 /// Whether the checkpoint carries a chat template that is understood.
 bool has_chat_template(const checkpoint::Checkpoint& checkpoint);
 /// Renders with the generation prompt at the end; without a system message the template's own default is inserted.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <numeric>
 
 #include "base/error.h"
@@ -53,6 +54,23 @@ void read_types(const checkpoint::Checkpoint& checkpoint, Vocabulary& vocabulary
     }
     vocabulary.types[i] = static_cast<TokenType>(static_cast<int>(type));
   }
+}
+
+/// By `tokenizer.ggml.model`.
+std::unique_ptr<Tokenizer> make_tokenizer_of_kind(const checkpoint::Checkpoint& checkpoint) {
+  constexpr std::string_view key = "tokenizer.ggml.model";
+  if (checkpoint.format() != checkpoint::Format::gguf) {
+    throw input_error(checkpoint.path().string(), "the tokenizer of a safetensors folder cannot be read",
+                      "the model as a GGUF file, which carries its tokenizer", "tokenizer.json or none");
+  }
+  const auto model = checkpoint.get_string(key);
+  std::string supported;
+  for (const TokenizerModel& known : tokenizer_models()) {
+    if (model && *model == known.name) return known.make(checkpoint);
+    supported += (supported.empty() ? "" : ", ") + std::string(known.name);
+  }
+  throw input_error(key_place(checkpoint, key), "this kind of tokenizer is not supported", supported,
+                    model ? checkpoint::in_quotes(*model) : "none");
 }
 
 }  // namespace
@@ -106,13 +124,22 @@ std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_vi
       return first < std::min(static_cast<std::int64_t>(end), range.end);
     });
   };
+  // A user-defined token that a template writes is what marks its turns: such a one is no part of a text either. Words
+  // and white space are, wherever they stand.
+  const auto marks_turns = [&](const std::string& wanted) {
+    if (std::ranges::none_of(wanted, [](char c) { return c > 0 && std::ispunct(c) != 0; })) return false;
+    for (std::size_t at = text.find(wanted); at != std::string_view::npos; at = text.find(wanted, at + 1))
+      if (!is_literal(at, at + wanted.size())) return true;
+    return false;
+  };
   std::vector<Fragment> fragments;
   if (!text.empty()) fragments.push_back({-1, 0, text.size()});
   for (const std::int32_t id : vocabulary.special) {
-    const bool always = vocabulary.type(id) == TokenType::user_defined;
-    if (!always && !options.parse_special) continue;
+    const bool user_defined = vocabulary.type(id) == TokenType::user_defined;
+    if (!user_defined && !options.parse_special) continue;
     const std::string& wanted = vocabulary.text(id);
     if (text.find(wanted) == std::string_view::npos) continue;
+    const bool always = user_defined && (options.literal.empty() || !marks_turns(wanted));
     std::vector<Fragment> next;
     for (const Fragment& fragment : fragments) {
       if (fragment.id >= 0) {
@@ -136,20 +163,40 @@ std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_vi
   return fragments;
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint) {
-  constexpr std::string_view key = "tokenizer.ggml.model";
-  if (checkpoint.format() != checkpoint::Format::gguf) {
-    throw input_error(checkpoint.path().string(), "the tokenizer of a safetensors folder cannot be read",
-                      "the model as a GGUF file, which carries its tokenizer", "tokenizer.json or none");
+std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint,
+                                          std::optional<std::int64_t> embedding_rows) {
+  auto tokenizer = make_tokenizer_of_kind(checkpoint);
+  if (embedding_rows && tokenizer->vocabulary() != *embedding_rows) {
+    throw input_error(key_place(checkpoint, tokens_key), "the vocabulary does not fit the embedding",
+                      std::to_string(*embedding_rows) + " tokens, one for each of its rows",
+                      std::to_string(tokenizer->vocabulary()));
   }
-  const auto model = checkpoint.get_string(key);
-  std::string supported;
-  for (const TokenizerModel& known : tokenizer_models()) {
-    if (model && *model == known.name) return known.make(checkpoint);
-    supported += (supported.empty() ? "" : ", ") + std::string(known.name);
+  return tokenizer;
+}
+
+LeftOut left_out(std::span<const Token> tokens, std::string_view text) {
+  LeftOut found;
+  std::int64_t done = 0;
+  const auto skip_to = [&](std::int64_t begin) {
+    if (begin > done && found.bytes == 0) found.first = done;
+    found.bytes += std::max<std::int64_t>(begin - done, 0);
+  };
+  for (const Token& token : tokens) {
+    skip_to(token.begin);
+    done = std::max(done, token.end);
   }
-  throw input_error(key_place(checkpoint, key), "this kind of tokenizer is not supported", supported,
-                    model ? checkpoint::in_quotes(*model) : "none");
+  skip_to(static_cast<std::int64_t>(text.size()));
+  return found;
+}
+
+std::string left_out_note(std::span<const Token> tokens, std::string_view text, const std::string& what) {
+  const auto [missing, first] = left_out(tokens, text);
+  if (missing == 0) return {};
+  constexpr std::string_view digits = "0123456789abcdef";
+  const auto byte = static_cast<unsigned char>(text[static_cast<std::size_t>(first)]);
+  return std::to_string(missing) + (missing == 1 ? " byte of " : " bytes of ") + what +
+         " without a token in this model's vocabulary, left out: " + (missing == 1 ? "" : "the first is ") + "0x" +
+         digits[byte >> 4] + digits[byte & 15] + " at byte " + std::to_string(first);
 }
 
 }  // namespace headroom::tokenizer

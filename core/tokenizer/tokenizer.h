@@ -47,7 +47,20 @@ class Tokenizer {
   virtual const std::vector<std::int32_t>& end_tokens() const = 0;
 };
 
-/// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` (GGUF); an unknown one is an input error.
-std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint);
+/// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` (GGUF); an unknown one is an input error. `embedding_rows`: of
+/// the model that the ids are for; another number of tokens is refused, since ids without a text, or without a row,
+/// would come up only in the middle of the work.
+std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint,
+                                          std::optional<std::int64_t> embedding_rows = {});
+
+/// Bytes of a text that no token stands for: how many, and where the first is.
+struct LeftOut {
+  std::int64_t bytes = 0, first = -1;
+};
+/// `tokens` are encode()'s of `text`.
+LeftOut left_out(std::span<const Token> tokens, std::string_view text);
+/// In a sentence, how many bytes of `text` no token stands for, and the first of them; empty where there are none.
+/// `what`: "the prompt", ….
+std::string left_out_note(std::span<const Token> tokens, std::string_view text, const std::string& what);
 
 }  // namespace headroom::tokenizer

@@ -49,8 +49,9 @@ struct Fragment {
   std::int32_t id = -1;
   std::size_t begin = 0, end = 0;  ///< bytes
 };
-/// Cuts out special tokens: user-defined ones always, control and unknown ones only where `options.parse_special` and
-/// no byte of them lies in `options.literal`.
+/// Cuts out special tokens: control and unknown ones only where `options.parse_special` and no byte of them lies in
+/// `options.literal`; user-defined ones everywhere, but for those that a template writes around the literal text, which
+/// count as control tokens.
 std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, const EncodeOptions& options);
 
 }  // namespace headroom::tokenizer

@@ -65,6 +65,13 @@ function(headroom_layer name)
   add_library(headroom::${name} ALIAS ${target})
 endfunction()
 
+# headroom_program(TARGET): a program that says so where the processor is too old for it.
+function(headroom_program target)
+  if(TARGET headroom_processor_check)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:headroom_processor_check>)
+  endif()
+endfunction()
+
 # A program that skipped something and failed nothing counts as skipped: CTest lets a match hide a failure.
 # headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder
 # or of FOLDER (with its slash) in it.

@@ -59,9 +59,11 @@ class TestBackends : public QObject {
       if (traits.is_dense()) QTest::addRow("%s", qPrintable(name)) << name << QString() << 1;
       for (const char* budget : {"1", "40", "20%", "1000", "p0.9"}) {
         if (traits.is_dense() || (budget[0] == 'p' && !traits.takes_mass_budget)) continue;
-        for (const int granularity : {1, 16})
+        for (const int granularity : {1, 16}) {
+          if (granularity > 1 && !traits.takes_granularity) continue;
           QTest::addRow("%s %s, %d rows a block", qPrintable(name), budget, granularity)
               << name << QString(budget) << granularity;
+        }
       }
     }
   }

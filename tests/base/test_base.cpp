@@ -4,6 +4,7 @@
 
 #include "base/budget.h"
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/sha256.h"
 #include "base/support_bitmap.h"
 #include "base/utf8.h"
@@ -30,6 +31,48 @@ class TestBase : public QObject {
         QVERIFY(std::string(error.what()).find(text) != std::string::npos);
       }
     }
+  }
+  void files_are_known_by_how_they_begin_data() {
+    using namespace std::string_literals;
+    QTest::addColumn<std::string>("head");
+    QTest::addColumn<std::string>("kind");
+    const auto row = [](const char* name, const std::string& head, const char* kind) {
+      QTest::newRow(name) << head << std::string(kind);
+    };
+    row("Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer");
+    row("HTML", "\n <!DOCTYPE HTML PUBLIC>", "HTML page");
+    row("HTML in UTF-8 with a mark", "\xef\xbb\xbf<html><head>", "HTML page");
+    row("ZIP", "PK\x03\x04\x14", "ZIP archive");
+    row("pickle", "\x80\x02}q", "pickle");
+    row("gzip", "\x1f\x8b\x08", "gzip");
+    row("tar", std::string(257, 'n') + "ustar\0"s, "tar archive");
+    row("HDF5", "\x89HDF\r\n\x1a\n", "HDF5");
+    row("run record", "Headroom run record. HDF5 begins", "run record");
+    row("GGUF", "GGUF\x03", "GGUF");
+    row("old GGML", "tjgg\x03", "before GGUF");
+    row("safetensors", "\x40\0\0\0\0\0\0\0{\"t\":"s, "safetensors");
+    row("JSON", "  {\"a\": 1}", "JSON");
+    row("zeros", std::string(2000, '\0'), "zero bytes");
+    row("UTF-16", "\xff\xfeh\0i\0"s, "UTF-16");
+    row("text", "Entry not found\n", "text that begins with \"Entry not found\"");
+    row("nothing", "", "empty");
+    row("unknown", "\x01\x02\xff\xfe\x07", "");
+  }
+  void files_are_known_by_how_they_begin() {
+    QFETCH(std::string, head);
+    QFETCH(std::string, kind);
+    const std::string found = file_kind(head);
+    QVERIFY2(kind.empty() ? found.empty() : found.find(kind) != std::string::npos, found.c_str());
+  }
+  void encodings_that_are_not_utf8() {
+    using namespace std::string_literals;
+    QCOMPARE(foreign_encoding("\xff\xfeh\0"s), std::string("UTF-16 (little-endian)"));
+    QCOMPARE(foreign_encoding("\xfe\xff\0h"s), std::string("UTF-16 (big-endian)"));
+    QCOMPARE(foreign_encoding("\xff\xfe\0\0h\0\0\0"s), std::string("UTF-32 (little-endian)"));
+    QCOMPARE(foreign_encoding("h\0e\0l\0l\0o\0"s), std::string("UTF-16 (little-endian)"));
+    QCOMPARE(foreign_encoding("\0h\0e\0l\0l\0o"s), std::string("UTF-16 (big-endian)"));
+    for (const std::string& text : {"hello"s, "a\0b"s, "\xef\xbb\xbfhello"s, ""s, "a"s})
+      QCOMPARE(foreign_encoding(text), std::string());
   }
   void bitmap_counts_ranges() {
     SupportBitmap bitmap(100);

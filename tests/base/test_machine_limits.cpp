@@ -66,17 +66,68 @@ class TestMachineLimits : public QObject {
     QCOMPARE(limits.threads, 8);
   }
 
-  void a_container_of_version_2() {
+  void a_container_data() {
+    QTest::addColumn<bool>("unified");
+    QTest::addColumn<QByteArray>("quota");
+    QTest::addColumn<int>("threads");
+    for (const bool unified : {true, false}) {
+      const QByteArray version = unified ? "version 2, " : "version 1, ";
+      const auto row = [&](const char* processors, const char* micros, int threads) {
+        QTest::newRow(version + processors + " processors") << unified << QByteArray(micros) << threads;
+      };
+      row("2.5", "250000", 2);
+      row("1", "100000", 1);
+      row("0.5", "50000", 1);
+      row("1.99", "199000", 1);
+      row("20", "2000000", 8);
+      row("no limit of", unified ? "max" : "-1", 8);
+    }
+  }
+  void a_container() {
+    QFETCH(bool, unified);
+    QFETCH(QByteArray, quota);
     Machine machine;
-    machine.unified("/");
-    machine.write("sys/fs/cgroup/memory.max", bytes(4000));
-    machine.write("sys/fs/cgroup/memory.current", bytes(3000));
-    machine.write("sys/fs/cgroup/memory.stat", "anon 1\ninactive_file " + bytes(500) + "active_file " + bytes(100));
-    machine.write("sys/fs/cgroup/cpu.max", "250000 100000\n");
+    const std::string memory = unified ? "sys/fs/cgroup/" : "sys/fs/cgroup/memory/";
+    unified ? machine.unified("/") : machine.separate("/");
+    machine.write(memory + (unified ? "memory.max" : "memory.limit_in_bytes"), bytes(4000));
+    machine.write(memory + (unified ? "memory.current" : "memory.usage_in_bytes"), bytes(3000));
+    const std::string of = unified ? "" : "total_";
+    machine.write(memory + "memory.stat",
+                  "anon 1\n" + of + "inactive_file " + bytes(500) + of + "active_file " + bytes(100));
+    if (unified) {
+      machine.write("sys/fs/cgroup/cpu.max", quota.toStdString() + " 100000\n");
+    } else {
+      machine.write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", quota.toStdString() + "\n");
+      machine.write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+    }
     const auto limits = machine.limits();
     QCOMPARE(limits.total_bytes, 4000 * mib);
     QCOMPARE(limits.free_bytes, 1600 * mib);
-    QCOMPARE(limits.threads, 2);
+    QTEST(limits.threads, "threads");
+  }
+
+  // A refusal names it.
+  void the_limit_that_counts_has_a_name_data() {
+    QTest::addColumn<int>("group");
+    QTest::addColumn<int>("address_space");
+    QTest::addColumn<QString>("name");
+    QTest::newRow("the machine") << 14000 << 15000 << "this machine's memory";
+    QTest::newRow("its group") << 4000 << 5000 << "/sys/fs/cgroup/job/memory.max";
+    QTest::newRow("ulimit") << 4000 << 3000 << "ulimit -v";
+  }
+  void the_limit_that_counts_has_a_name() {
+    QFETCH(int, group);
+    QFETCH(int, address_space);
+    QFETCH(QString, name);
+    Machine machine;
+    machine.unified("/job");
+    machine.write("sys/fs/cgroup/job/memory.max", bytes(group));
+    machine.write("sys/fs/cgroup/job/memory.current", bytes(100));
+    machine.write("proc/self/limits", "Max address space         " + std::to_string(address_space * mib) +
+                                          "           unlimited            bytes     \n");
+    const auto limits = machine.limits();
+    QVERIFY2(QString::fromStdString(limits.memory_limit).contains(name), limits.memory_limit.c_str());
+    QCOMPARE(limits.is_address_space, name.contains("ulimit"));
   }
 
   void the_tightest_group_above_counts() {

@@ -82,6 +82,69 @@ class TestCheckpoint : public QObject {
     expect_refusal([&] { open_checkpoint(folder_.path().toStdString()); }, {"config.json"});
   }
 
+  // What lies there in a model's place is said.
+  void other_files_are_called_by_their_name_data() {
+    QTest::addColumn<std::string>("name");
+    QTest::addColumn<std::string>("bytes");
+    QTest::addColumn<std::string>("word");
+    const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 98362432\n";
+    const std::string page = "<!doctype html><html><body>Not found</body></html>", zip = "PK\x03\x04 archive/data.pkl";
+    const auto row = [](const char* name, const char* file, const std::string& bytes, const char* word) {
+      QTest::newRow(name) << std::string(file) << bytes << std::string(word);
+    };
+    row("pointer", "model.gguf", pointer, "Git LFS pointer");
+    row("page", "model.gguf", page, "HTML page");
+    row("ZIP named so", "model.gguf", zip, "ZIP archive");
+    row("PyTorch's file", "pytorch_model.bin", zip, "ZIP archive");
+    row("zeros", "model.gguf", std::string(4096, '\0'), "zero bytes");
+    row("answer of a hub", "model.gguf", "Entry not found", "Entry not found");
+    row("weights that are a pointer", "folder/model.safetensors", pointer, "Git LFS pointer");
+    row("weights that are a page", "folder/model.safetensors", page, "HTML page");
+    row("weights that are a short text", "folder/model.safetensors", "None", "None");
+    row("config that is a pointer", "folder/config.json", pointer, "Git LFS pointer");
+    row("config that is a page", "folder/config.json", page, "HTML page");
+    row("index that is a pointer", "folder/model.safetensors.index.json", pointer, "Git LFS pointer");
+    row("pickles", "folder/pytorch_model-00001-of-00002.bin", zip, "pickled weights of PyTorch");
+    row("old pickles", "folder/consolidated.00.pth", zip, "pickled weights of PyTorch");
+    row("GGUF in a folder", "folder/model-q4.gguf", "GGUF", "'model-q4.gguf', a GGUF file: give it");
+  }
+  void other_files_are_called_by_their_name() {
+    QFETCH(std::string, name);
+    QFETCH(std::string, bytes);
+    QFETCH(std::string, word);
+    QTemporaryDir folder;
+    const std::filesystem::path path = (folder.path() + "/").toStdString() + name;
+    const auto parent = path.parent_path();
+    std::filesystem::create_directories(parent);
+    const bool in_folder = name.starts_with("folder/");
+    if (in_folder) test::write_file(parent / "config.json", "{}");
+    test::write_file(path, bytes);
+    expect_refusal([&] { open_checkpoint(in_folder ? parent : path); },
+                   {word, in_folder ? parent.string() : path.string()});
+    if (in_folder) std::filesystem::remove(parent / "config.json");
+    expect_refusal([&] { open_checkpoint(in_folder ? parent : path); }, {parent.string()});
+  }
+
+  // A value that no key can have is kept, so that it is missed by whoever wants the key.
+  void nothing_in_config_json_is_dropped() {
+    const auto folder = file("values");
+    std::filesystem::create_directory(folder);
+    test::write_file(folder / "model.safetensors", safetensors("{}", ""));
+    test::write_file(folder / "config.json",
+                     R"({"a": null, "b": [1, "x"], "c": {}, "d": {"e": 2}, "f": [[1]], "g": []})");
+    const auto model = open_checkpoint(folder);
+    using checkpoint::Held;
+    QVERIFY(model->holds("a") == Held::empty && model->holds("c") == Held::empty && model->holds("b") == Held::value);
+    QVERIFY(model->holds("d.e") == Held::value && model->holds("d") == Held::nothing);
+    QCOMPARE(model->keys("").size(), std::size_t{6});
+    expect_refusal([&] { model->get_float("a"); }, {"key 'a'", "expected a number, found null"});
+    expect_refusal([&] { model->get_bool("b"); }, {"key 'b'", "neither of numbers"});
+    expect_refusal([&] { model->get_string("f"); }, {"key 'f'", "neither of numbers"});
+    expect_refusal([&] { model->get_int("g"); }, {"key 'g'"});
+    test::write_file(folder / "config.json", R"({"d": {"e": 2}, "d.e": 3})");
+    expect_refusal([&] { open_checkpoint(folder); }, {"key 'd.e'", "two entries"});
+  }
+
   void impossible_counts_are_refused() {
     for (const std::uint64_t count : {std::uint64_t{1} << 63, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
       const auto head = [] { return test::ByteWriter().raw("GGUF").number<std::uint32_t>(3); };
@@ -165,7 +228,7 @@ class TestCheckpoint : public QObject {
     std::vector<float> values(32);
     model->read_f32("model.embed_tokens.weight", values);
     QCOMPARE(values[1], 1.0f);
-    QVERIFY(!model->get_int("head_dim"));
+    expect_refusal([&] { model->get_int("head_dim"); }, {"head_dim", "found null"});
 
     const auto refuse_weights = [&](const std::string& bytes, std::vector<std::string> words) {
       test::write_file(folder / "model.safetensors", bytes);

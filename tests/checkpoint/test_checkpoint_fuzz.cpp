@@ -152,7 +152,7 @@ class TestCheckpointFuzz : public QObject {
     gguf.add("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
     gguf.add_tensor("token_embd.weight", {3, 4}, std::vector<float>(12, 1.0f));
     gguf.add_tensor("rope_freqs.weight", {2}, std::vector<float>{1, 8});
-    gguf.add_tensor("q", {2, 256}, 12, std::string(288, '\1'));
+    gguf.add_tensor("blk.0.attn_q.weight", {2, 256}, 12, std::string(288, '\1'));
     const auto file = fs::path(folder_.filePath("small.gguf").toStdString());
     fuzz(file, file, gguf.bytes(), gguf.header().size(), 3000);
   }
@@ -163,13 +163,14 @@ class TestCheckpointFuzz : public QObject {
     const std::string config = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 1,
       "intermediate_size": 16, "max_position_embeddings": 64, "num_attention_heads": 2, "num_key_value_heads": 1,
       "vocab_size": 4, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "rope_scaling": {"rope_type": "linear",
-      "factor": 2.0}, "tie_word_embeddings": true, "eos_token_id": [1, 2], "x": [["a"], null]})";
+      "factor": 2.0}, "tie_word_embeddings": true, "eos_token_id": [1, 2], "task_specific_params": [["a"], null]})";
     const std::string header =
         R"({"__metadata__":{"format":"pt"},"model.embed_tokens.weight":{"dtype":"BF16",)"
-        R"("shape":[4,8],"data_offsets":[0,64]},"t":{"dtype":"F32","shape":[],"data_offsets":[64,68]}})";
+        R"("shape":[4,8],"data_offsets":[0,64]},"model.norm.weight":{"dtype":"F32","shape":[],"data_offsets":[64,68]}})";
     const std::string weights =
         test::ByteWriter().number<std::uint64_t>(header.size()).raw(header).raw(std::string(68, '\1')).bytes();
-    const std::string index = R"({"metadata": {"total_size": 68}, "weight_map": {"t": "model.safetensors",
+    const std::string index =
+        R"({"metadata": {"total_size": 68}, "weight_map": {"model.norm.weight": "model.safetensors",
       "model.embed_tokens.weight": "model.safetensors"}})";
     test::write_file(folder / "config.json", config);
     fuzz(folder, folder / "model.safetensors", weights, 8 + header.size(), 2000);

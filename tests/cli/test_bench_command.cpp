@@ -58,6 +58,8 @@ class TestBenchCommand : public QObject {
     QVERIFY(headroom({"--lengths", "64", "--methods", "dense", "--threads", "1", "--json"}, output, errors) == 0);
     const auto value = nlohmann::json::parse(output.toStdString());
     QCOMPARE(value["threads"], 1);
+    QVERIFY(value["memory_needed"] > value["weight_bytes"]);
+    QVERIFY(value["rows"][0].contains("machine_load"));
     QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
   }
 
@@ -74,17 +76,6 @@ class TestBenchCommand : public QObject {
     QVERIFY(run.waitForFinished(60000));
     QCOMPARE(run.exitCode(), 3);
     QCOMPARE(run.readAllStandardError(), errors);
-  }
-
-  void what_does_not_fit_is_refused_before_the_work() {
-    QProcess process;
-    process.start("sh", {"-c",
-                         "ulimit -v 4000000; exec \"$0\" bench --config qwen3-8b-4-layers --random-init --lengths "
-                         "65536 --device cpu --dtype f32",
-                         QStringLiteral(HEADROOM_BINARY_DIR "/headroom")});
-    QVERIFY(process.waitForFinished(60000));
-    const QByteArray errors = process.readAllStandardError();
-    QVERIFY2(process.exitCode() == 4 && errors.contains("does not fit into the memory"), errors.constData());
   }
 
   void refusals_data() {

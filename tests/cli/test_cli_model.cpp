@@ -94,6 +94,77 @@ class TestCliModel : public QObject {
     QVERIFY(text.code == 0 && text.out.contains(QFileInfo(model_).completeBaseName().toUtf8()));
   }
 
+  void info_tells_how_positions_are_rotated_data() {
+    QTest::addColumn<std::vector<float>>("factors");  // linear, then the tensor's
+    QTest::addColumn<QByteArray>("row");
+    QTest::addColumn<QString>("kind");
+    QTest::newRow("not scaled") << std::vector<float>{} << QByteArray("base 10000, not scaled") << QString();
+    QTest::newRow("linear") << std::vector<float>{4} << QByteArray("base 10000, scaled by 4 (linear)") << "linear";
+    QTest::newRow("by frequency") << std::vector<float>{2, 1, 1, 1, 2, 4, 8, 8, 8}
+                                  << QByteArray("base 10000, frequencies divided by 2 to 16") << "by frequency";
+  }
+  void info_tells_how_positions_are_rotated() {
+    QFETCH(std::vector<float>, factors);
+    QFETCH(QByteArray, row);
+    QFETCH(QString, kind);
+    const QString file = folder_.filePath("rope.gguf");
+    test::write_tiny_model(file.toStdString(),
+                           {.layers = 1, .more = [&](test::GgufWriter& gguf) {
+                              if (!factors.empty()) gguf.add("llama.rope.scaling.factor", factors[0]);
+                              if (factors.size() > 1)
+                                gguf.add_tensor("rope_freqs.weight", {8}, {factors.begin() + 1, factors.end()});
+                            }});
+    const Answer text = headroom({"info", file});
+    QVERIFY2(text.out.contains(row), text.out + text.err);
+    const QJsonValue scaling = headroom({"info", file, "--json"}).json()["rope_scaling"];
+    QCOMPARE(scaling.isNull(), factors.empty());
+    QCOMPARE(scaling.toObject()["kind"].toString(), kind);
+  }
+
+  // Standard error, JSON and record say the same.
+  void bytes_without_a_token_are_told() {
+    const QString holes = folder_.filePath("holes.gguf"), record = folder_.filePath("holes.h5");
+    test::write_tiny_model(holes.toStdString(), {.layers = 1, .without_bytes = "\x13"});
+    const Answer lines = headroom({"tokenize", holes, "--jsonl"}, "\"ab\"\n\"a\\u0013b\\u0013\"\n");
+    QCOMPARE(lines.code, 0);
+    QVERIFY2(lines.err.startsWith("headroom: line 2: 2 bytes of the text") && lines.err.contains("0x13 at byte 1") &&
+                 lines.err.count('\n') == 1,
+             lines.err);
+    const auto warnings = [&](const QByteArray& json) {
+      return QJsonDocument::fromJson(json).object()["warnings"].toArray();
+    };
+    const auto answers = lines.out.split('\n');
+    QVERIFY(warnings(answers[0]).isEmpty() && answers[0].contains("warnings"));
+    QVERIFY(warnings(answers[1])[0].toString().contains("0x13 at byte 1"));
+    const Answer one = headroom({"tokenize", holes, "--json"}, "a\x13");
+    QVERIFY2(one.err.contains("1 byte of the text") && warnings(one.out).size() == 1, one.err);
+
+    const Answer run = headroom({"run", holes, "--prompt", "a\x13 b", "--methods", "dense", "--device", "cpu",
+                                 "--repeats", "1", "--max-new-tokens", "1", "--out", record, "--json"});
+    QVERIFY2(run.code == 0, run.err);
+    const QString said = warnings(run.out)[0].toString();
+    QVERIFY2(said.startsWith("1 byte of the prompt") && run.err.contains("headroom: " + said.toUtf8() + "\n"), run.err);
+    QVERIFY(run.json()["chat"].isBool() && !run.json()["chat"].toBool());
+    QVERIFY(headroom({"info", record}).out.contains("warning        " + said.toUtf8()));
+    QCOMPARE(warnings(headroom({"info", record, "--json"}).out)[0].toString(), said);
+  }
+
+  void a_prompt_is_read_from_a_pipe() {
+    const auto run = [&](const QString& file, const QByteArray& in) {
+      return headroom({"run", model_, "--prompt-file", file, "--methods", "dense", "--device", "cpu", "--repeats", "1",
+                       "--max-new-tokens", "1", "--json"},
+                      in);
+    };
+    const Answer piped = run("/dev/stdin", "the river runs");
+    QVERIFY2(piped.code == 0, piped.err);
+    QFile file(folder_.filePath("river.txt"));
+    QVERIFY(file.open(QIODevice::WriteOnly) && file.write("the river runs") == 14);
+    file.close();
+    QCOMPARE(piped.json()["tokens"], run(file.fileName(), {}).json()["tokens"]);
+    const Answer nothing = run("/dev/stdin", "");
+    QVERIFY2(nothing.code == 3 && nothing.err.contains("is empty"), nothing.err);
+  }
+
   void distill_says_what_runs_and_what_came_of_it() {
     const QStringList small = {"distill",         model_, "--steps",     "1",
                                "--length",        "64",   "--index-dim", "8",
@@ -178,6 +249,11 @@ class TestCliModel : public QObject {
     check({"info", bad}, {}, 3);
     check({"tokenize", bad}, "x", 3);
     check({"tokenize", model_}, "a\xff", 3);
+    check({"tokenize", model_},
+          QByteArray("\xff\xfe"
+                     "a\0",
+                     4),
+          3);
     check({"tokenize"}, {}, 2);
     check({"info", folder_.filePath("two\nlines\x1b.gguf")}, {}, 3);
     check({"tokenize", model_, "--bos", "--no-bos"}, "a", 2);

@@ -88,7 +88,8 @@ class TestRunCommand : public QObject {
                                   "none"});
     QVERIFY2(result.code == 0, result.errors.constData());
     const auto value = json::parse(result.output.toStdString());
-    for (const char* name : {"model", "architecture", "device", "dtype", "tokens", "context", "methods", "record"})
+    for (const char* name : {"model", "architecture", "device", "dtype", "threads", "tokens", "context", "memory_needed",
+                             "methods", "record"})
       QVERIFY2(value.contains(name), name);
     const auto length = value["tokens"].get<double>();
     QCOMPARE(value["record"], record.toStdString());
@@ -104,6 +105,10 @@ class TestRunCommand : public QObject {
       QCOMPARE(method["kl_to_dense"].is_null(), dense);
       QCOMPARE(method["output_l2_per_layer"].size(), std::size_t{dense ? 0u : 3u});
       QCOMPARE(method["ttft_ms"]["repeats"], 3);
+      QVERIFY(method["machine_load"].is_null() ||
+              (method["machine_load"]["other_cpus"] >= 0 &&
+               method["machine_load"]["other_cpus"] <= method["machine_load"]["cpus"] &&
+               method["machine_load"]["threads"] == value["threads"]));
       QVERIFY(method["ttft_ms"]["q1"] <= method["ttft_ms"]["median"] &&
               method["ttft_ms"]["median"] <= method["ttft_ms"]["q3"]);
       QCOMPARE(method["stages_ms"].size(), std::size_t{8});

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A conversation with `headroom serve` over its pipes: jobs, tiles, files, cancel, garbage, the end of input.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <QtTest>
@@ -12,6 +13,7 @@
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
 #include "record/run_record.h"
+#include "support/gguf_writer.h"
 #include "support/tiny_model.h"
 
 using namespace headroom;
@@ -335,6 +337,32 @@ class TestServe : public QObject {
     QCOMPARE(error["code"], 3);
     QVERIFY(error["message"].get<std::string>().find("headroom distill") != std::string::npos);
     QCOMPARE(peer.ask(method::run_start, json::object())["error"]["code"], 3);
+  }
+
+  // What is said of a prompt comes with the preflight, with the job and with what it made.
+  void warnings_reach_the_window() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    auto spec = spec_;
+    spec.prompt.reset();
+    spec.prompt_file = path("crlf.txt");
+    test::write_file(*spec.prompt_file, "the river\r\nruns north\n");
+    const auto started =
+        run_start_result_from_json(peer.ask(method::run_start, to_json(RunStartParams{spec}))["result"]);
+    const auto& warnings = started.preflight.warnings;
+    QVERIFY(!warnings.empty() && warnings[0].find("crlf.txt has 1 line") != std::string::npos);
+    QCOMPARE(peer.notification(method::job_notice, started.job)["params"]["text"], warnings[0]);
+    const auto prepared = job_prepared_from_json(peer.notification(method::job_prepared, started.job)["params"]);
+    QCOMPARE(prepared.meta.warnings, std::vector{warnings[0]});
+    QCOMPARE(peer.notification(method::job_done, started.job)["params"]["result"]["warnings"][0], warnings[0]);
+    // A file that is read for the preflight must be there for the run.
+    spec.prompt_file = path("prompt.fifo");
+    QVERIFY(::mkfifo(spec.prompt_file->c_str(), 0600) == 0);
+    for (const char* asked : {method::run_preflight, method::run_start}) {
+      const auto error = peer.ask(asked, to_json(RunStartParams{spec}))["error"];
+      QCOMPARE(error["code"], 3);
+      QVERIFY(error["message"].get<std::string>().find("twice") != std::string::npos);
+    }
   }
 
   void a_distillation_says_which_device_it_got() {

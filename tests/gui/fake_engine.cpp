@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An engine for tests. HEADROOM_FAKE: normal, slow (many steps), crash (dies in mid-run), garbage (unframed bytes in
-// mid-run), garbage_first, silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer.
+// mid-run), noise_first (a login shell's greeting, then as normal), noise_only (that, and the end), noise_endless, silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer.
 // HEADROOM_FAKE_RECORD: the file that a run "records".
 #include <poll.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -133,7 +134,13 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
 
 int main() {
   std::signal(SIGPIPE, SIG_IGN);
-  if (mode() == "garbage_first") write_all("Welcome to the machine\r\nLast login: today\r\n\r\n");
+  if (mode().starts_with("noise")) write_all("Welcome to the machine\nLast login: today\r\n\r\n");
+  if (mode() == "noise_only") {
+    if (const char* errors = std::getenv("HEADROOM_FAKE_ERRORS")) std::fputs(errors, stderr);
+    const char* code = std::getenv("HEADROOM_FAKE_EXIT");
+    return code ? std::atoi(code) : 1;
+  }
+  while (mode() == "noise_endless") write_all(std::string(1000, 'z') + "\n");
   MessageReader reader;
   std::optional<Job> job;
   char buffer[65536];

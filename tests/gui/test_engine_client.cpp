@@ -119,7 +119,7 @@ class TestEngineClient : public QObject {
   void garbage_ends_the_engine_data() {
     QTest::addColumn<QByteArray>("mode");
     QTest::newRow("in mid-run") << QByteArray("garbage");
-    QTest::newRow("instead of a greeting") << QByteArray("garbage_first");
+    QTest::newRow("instead of a greeting") << QByteArray("noise_endless");
     QTest::newRow("another version") << QByteArray("mismatch");
   }
   void garbage_ends_the_engine() {
@@ -132,7 +132,94 @@ class TestEngineClient : public QObject {
     }
     QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 10000);
     QCOMPARE(w.engine.state(), EngineClient::State::stopped);
+    if (mode == "noise_endless") QVERIFY2(w.deaths[0].message.contains("zzz"), qPrintable(w.deaths[0].message));
     if (mode == "mismatch") QVERIFY(w.deaths[0].message.contains("scripts/run"));
+  }
+
+  void a_greeting_of_the_login_shell_is_skipped_and_told() {
+    Watch w;
+    QStringList steps;
+    connect(&w.engine, &EngineClient::step, &w.jobs, [&](const QString& step) { steps << step; });
+    w.start("noise_first");
+    QVERIFY(w.deaths.isEmpty());
+    QVERIFY2(steps.join('\n').contains("Welcome to the machine\nLast login: today"), qPrintable(steps.join('\n')));
+    w.jobs.start_run(spec());
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 10000);
+  }
+
+  void ssh_s_own_words_are_shown_data() {
+    QTest::addColumn<QByteArray>("code");
+    QTest::addColumn<QByteArray>("errors");
+    QTest::addColumn<QString>("expected");
+    QTest::newRow("unknown host key")
+        << QByteArray("255")
+        << QByteArray("No ED25519 host key is known for far and you have requested strict checking.\r\n"
+                      "Host key verification failed.\r\n")
+        << "ssh did not reach the engine on far: Host key verification failed.";
+    QTest::newRow("no such program") << QByteArray("127") << QByteArray("sh: 1: exec: headroom: not found\n")
+                                     << "far cannot run the engine: sh: 1: exec: headroom: not found";
+    QTest::newRow("on standard output alone") << QByteArray("1") << QByteArray()
+                                              << "The engine stopped (exit code 1): Last login: today";
+  }
+  void ssh_s_own_words_are_shown() {
+    QFETCH(QByteArray, code);
+    QFETCH(QByteArray, errors);
+    QFETCH(QString, expected);
+    qputenv("HEADROOM_FAKE_EXIT", code);
+    qputenv("HEADROOM_FAKE_ERRORS", errors);
+    Watch w;
+    EngineCommand command = fake("noise_only");
+    command.remote = true;
+    command.host = "far";
+    w.engine.start(command);
+    QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 10000);
+    QCOMPARE(w.deaths[0].message, expected);
+    for (const QByteArray& line : errors.split('\n')) QVERIFY(w.deaths[0].details().contains(line.trimmed()));
+    QVERIFY(w.deaths[0].details().contains("Welcome to the machine"));
+  }
+
+  void a_remote_path_is_one_word_in_every_shell_data() {
+    QTest::addColumn<QString>("path");
+    QTest::addColumn<QString>("there");
+    QTest::newRow("plain") << "opt/headroom" << "opt/headroom";
+    QTest::newRow("space") << "my tools/head room" << "my tools/head room";
+    QTest::newRow("quotes") << "it's/\"the\" one" << "it's/\"the\" one";
+    QTest::newRow("what shells expand") << "a$HOME`id`*;b&" << "a$HOME`id`*;b&";
+    QTest::newRow("home") << "~/bin of mine/headroom" << "bin of mine/headroom";
+  }
+  void a_remote_path_is_one_word_in_every_shell() {
+    QFETCH(QString, path);
+    QFETCH(QString, there);
+    QTemporaryDir home;
+    const QString program = home.filePath(there);
+    QVERIFY(QDir().mkpath(QFileInfo(program).absolutePath()));
+    QFile file(program);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("#!/bin/sh\necho \"ran:$*\"\n");
+    file.close();
+    file.setPermissions(QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner);
+    EngineSettings settings;
+    settings.remote = true;
+    settings.host = "far";
+    settings.options = QStringList{"-p", "2222"};
+    settings.remote_path = path.startsWith('~') ? path : program;
+    const EngineCommand command = engine_command(settings);
+    QCOMPARE(command.arguments.mid(0, 5), (QStringList{"-p", "2222", "-T", "--", "far"}));
+    QCOMPARE(command.arguments.size(), 6);
+    int shells = 0;
+    for (const char* name : {"sh", "bash", "dash", "zsh", "fish", "csh", "tcsh"}) {
+      const QString shell = QStandardPaths::findExecutable(name);
+      if (shell.isEmpty()) continue;
+      ++shells;
+      QProcess login;
+      QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
+      environment.insert("HOME", home.path());
+      login.setProcessEnvironment(environment);
+      login.start(shell, {"-c", command.arguments.last()});
+      QVERIFY(login.waitForFinished(10000));
+      QVERIFY2(login.readAllStandardOutput() == "ran:serve\n", name + login.readAllStandardError());
+    }
+    QVERIFY(shells > 0);
   }
 
   void a_missing_engine_is_said_not_waited_for() {

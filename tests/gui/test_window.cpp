@@ -12,6 +12,7 @@
 #include <QToolButton>
 #include <QtTest>
 #include <csignal>
+#include <filesystem>
 
 #include "gui/actions.h"
 #include "gui/icons.h"
@@ -101,6 +102,59 @@ class TestWindow : public QObject {
     QVERIFY(b.banners().contains("prompt_notice"));
     QCOMPARE(b.settings.recent_files(), QStringList{good_});
     QVERIFY(!b.window.selection().can_undo());
+  }
+
+  void a_record_that_changes_behind_the_window_is_told_data() {
+    QTest::addColumn<QString>("how");
+    QTest::addColumn<QString>("title");
+    QTest::newRow("replaced") << "replace"
+                              << "was replaced by another record";
+    QTest::newRow("written into") << "write"
+                                  << "was written to while it is open";
+    QTest::newRow("removed") << "remove"
+                             << "is no longer there";
+    QTest::newRow("left alone") << "touch another"
+                                << "";
+  }
+  void a_record_that_changes_behind_the_window_is_told() {
+    QFETCH(QString, how);
+    QFETCH(QString, title);
+    QTemporaryDir folder;
+    const QString file = folder.filePath("shown.h5"), key = "changed:" + file;
+    QVERIFY(QFile::copy(good_, file));
+    Bench b(ini(), quiet({file}));
+    QTRY_VERIFY(b.window.selection().record());
+    const views::RecordPtr before = b.window.selection().record();
+    QTest::qWait(300);
+    QVERIFY(!b.banners().contains(key));
+    if (how == "replace") {
+      QVERIFY(QFile::copy(other_, folder.filePath("new.h5")));
+      std::filesystem::rename(folder.filePath("new.h5").toStdString(), file.toStdString());
+    } else if (how == "write") {
+      QFile stream(file);
+      QVERIFY(stream.open(QIODevice::ReadWrite) && stream.seek(5000) && stream.write("x") == 1);
+    } else if (how == "remove") {
+      QVERIFY(QFile::remove(file));
+    } else {
+      QVERIFY(QFile::copy(other_, folder.filePath("new.h5")));
+      QTest::qWait(600);
+      QVERIFY(!b.banners().contains(key));
+      return;
+    }
+    QTRY_VERIFY(b.banners().contains(key));
+    QVERIFY2(b.banners().text_of(key).contains(title), qPrintable(b.banners().text_of(key)));
+    QCOMPARE(b.window.selection().record(), before);  // what is shown stays until one asks
+    if (how != "replace") return;
+    QPushButton* reload = nullptr;
+    for (auto* button : b.banners().findChildren<QPushButton*>())
+      if (button->text() == "Reload") reload = button;
+    QVERIFY(reload);
+    reload->click();
+    QTRY_VERIFY(b.window.selection().record() != before);
+    QCOMPARE(b.window.selection().state().runs.size(), std::size_t{1});
+    QCOMPARE(b.window.selection().record()->file_change(), record::FileChange::none);
+    QTest::qWait(400);
+    QVERIFY(!b.banners().contains(key));
   }
 
   void the_last_session_comes_back_and_a_notice_stays_closed() {

@@ -105,6 +105,45 @@ class TestWindowExport : public QObject {
     QVERIFY(record.seek(0) && record.readAll() == before);
   }
 
+  void a_page_that_was_never_shown_is_drawn_whole_data() {
+    QTest::addColumn<QString>("page");
+    for (const char* page : {"attention", "compare"}) QTest::newRow(page) << QString(page);
+  }
+  void a_page_that_was_never_shown_is_drawn_whole() {
+    // The Export dialog writes any page while another one is looked at: nothing of it has been loaded.
+    QFETCH(QString, page);
+    SettingsStore settings(dir_.filePath("settings.ini"));
+    StartOptions options;
+    options.use_engine = false;
+    options.quiet = true;
+    MainWindow window(settings, options);
+    window.move(40, 40);
+    window.show();
+    window.selection().open_record(record::RunRecord::open(record_.toStdString()), 2);
+    QTRY_VERIFY(window.selection().record());
+    QCOMPARE(window.current_page(), 0);
+    FigureOptions figure;
+    figure.scale = 1;
+    const QString file = dir_.filePath(page + "-hidden.png");
+    QCOMPARE(write_figure(exportable_view(window.pages(), page), window.selection(), file, figure), QString());
+    const QImage image(file);
+    int map = 0;  // the scale's dark blues
+    for (int y = 0; y < image.height(); ++y)
+      for (int x = 0; x < image.width(); ++x) {
+        const QColor pixel = image.pixelColor(x, y);
+        map += pixel.blue() > pixel.red() + 15 && pixel.lightness() < 110;
+      }
+    QVERIFY2(map > 3000, qPrintable(QString::number(map)));
+    // What cannot be drawn leaves the file as it was.
+    window.selection().change([](views::ViewState& state) { state.method = "dense"; });
+    bool stop = true;
+    FigureOptions other = figure;
+    other.size = {1000, 640};
+    const QString why =
+        write_figure(exportable_view(window.pages(), page), window.selection(), file, other, [&] { return stop; });
+    QCOMPARE(QImage(file).size() == QSize(1000, 640), why.isEmpty());
+  }
+
   void figures_are_valid_and_say_what_they_show() {
     for (const char* view : {"overview", "attention", "budget", "timing", "compare"}) {
       const QString base = dir_.filePath(view);

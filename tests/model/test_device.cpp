@@ -51,19 +51,38 @@ class TestDevice : public QObject {
     QVERIFY(choice.description.find(", " + std::to_string(limits.threads) + " core") != std::string::npos);
   }
 
+  void threads_are_those_allowed_unless_the_user_said_otherwise_data() {
+    QTest::addColumn<QByteArray>("said");
+    QTest::addColumn<int>("expected");
+    QTest::addColumn<QString>("note");
+    const int allowed = machine_limits().threads;
+    QTest::newRow("nothing") << QByteArray() << allowed << QString();
+    QTest::newRow("fewer") << QByteArray("1") << 1 << QString();
+    QTest::newRow("as many") << QByteArray::number(allowed) << allowed << QString();
+    QTest::newRow("a list") << QByteArray::number(allowed) + ",3" << allowed << QString();
+    QTest::newRow("more") << QByteArray::number(allowed + 5) << allowed + 5 << QString("more than this process may use");
+    for (const char* wrong : {"0", "-1", "two", "2x", " ", "99999999999"})
+      QTest::newRow(wrong) << QByteArray(wrong) << allowed << QString("is ignored");
+  }
   void threads_are_those_allowed_unless_the_user_said_otherwise() {
-    const int before = at::get_num_threads(), allowed = machine_limits().threads;
-    at::set_num_threads(allowed + 3);
-    qputenv("OMP_NUM_THREADS", "7");
+    const int allowed = machine_limits().threads;
+    QFETCH(QByteArray, said);
+    QFETCH(int, expected);
+    QFETCH(QString, note);
+    at::set_num_threads(allowed + 3);  // as LibTorch chooses where it does not know of a quota
+    const auto restore = qScopeGuard([] {
+      qunsetenv("OMP_NUM_THREADS");
+      model::use_allowed_threads();
+    });
+    qputenv("OMP_NUM_THREADS", said);
+    if (said.isEmpty()) qunsetenv("OMP_NUM_THREADS");
     model::use_allowed_threads();
-    QCOMPARE(at::get_num_threads(), allowed + 3);
-    qunsetenv("OMP_NUM_THREADS");
-    model::use_allowed_threads();
-    QCOMPARE(at::get_num_threads(), allowed);
+    QCOMPARE(at::get_num_threads(), expected);
     int elsewhere = 0;
     std::thread([&] { elsewhere = at::get_num_threads(); }).join();
-    QCOMPARE(elsewhere, allowed);
-    at::set_num_threads(std::min(before, allowed));
+    QCOMPARE(elsewhere, expected);
+    const QString found = QString::fromStdString(model::open_device("cpu").note);
+    QVERIFY2(note.isEmpty() ? found.isEmpty() : found.contains(note) && found.contains(said), qPrintable(found));
   }
 
   void refuses_other_names() {

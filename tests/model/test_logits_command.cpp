@@ -56,6 +56,15 @@ class TestLogitsCommand : public QObject {
     for (const char* ids : {"[]", "[49152]", "[-1]"}) QCOMPARE(run(ids).code, 3);
     const Result result = run(" [ 1,2 ,\n 3 ] ");
     QVERIFY2(result.code == 0, result.errors);
+    QProcess piped;  // ids that another program writes
+    piped.start(HEADROOM_BINARY_DIR "/headroom",
+                {"logits", "smollm2", "--ids", "/dev/stdin", "--out", path("piped.safetensors")});
+    piped.write("[1, 2, 3]");
+    piped.closeWriteChannel();
+    QVERIFY(piped.waitForFinished(60000));
+    QVERIFY2(piped.exitCode() == 0, piped.readAllStandardError());
+    QCOMPARE(checkpoint::SafetensorsFile::open(path("piped.safetensors").toStdString())->hash(),
+             checkpoint::SafetensorsFile::open(path("out.safetensors").toStdString())->hash());
     const auto file = checkpoint::SafetensorsFile::open(path("out.safetensors").toStdString());
     QCOMPARE(file->find("logits")->shape, (std::vector<std::int64_t>{3, 49152}));
     QVERIFY(file->find("logits")->dtype == checkpoint::DType::f32);

@@ -40,6 +40,20 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 }  // namespace
 
+/// All that a family of layers that are alike reads.
+bool same(const model::ModelConfig& a, const model::ModelConfig& b) {
+  const auto& [kind, one, mlp] = a.layer(0);
+  const auto& [other_kind, other, other_mlp] = b.layer(0);
+  return a.width == b.width && a.vocabulary == b.vocabulary && a.context_length == b.context_length &&
+         a.num_layers() == b.num_layers() && a.norm.epsilon == b.norm.epsilon && a.tied_output == b.tied_output &&
+         kind == other_kind && mlp.width == other_mlp.width && one.rope == other.rope && one.scale == other.scale &&
+         one.num_q_heads == other.num_q_heads && one.num_kv_heads == other.num_kv_heads &&
+         one.head_dim == other.head_dim && one.window == other.window;
+}
+
+using Gguf = test::GgufWriter;
+using Edit = std::function<void(Gguf&)>;
+
 class TestModelConfig : public QObject {
   Q_OBJECT
 
@@ -71,6 +85,12 @@ class TestModelConfig : public QObject {
     gguf.add(key, value);
     test::write_file(file("small.gguf"), gguf.bytes());
     return model::read_model_config(*open_checkpoint(file("small.gguf")));
+  }
+  model::ModelConfig read_edited(const Edit& edit) const {
+    auto gguf = small_gguf();
+    edit(gguf);
+    test::write_file(file("edited.gguf"), gguf.bytes());
+    return model::read_model_config(*open_checkpoint(file("edited.gguf")));
   }
   static test::GgufWriter small_gguf() {
     test::GgufWriter gguf;
@@ -195,12 +215,189 @@ class TestModelConfig : public QObject {
                    {"'blk.0.attn_q.bias'", "biases"});
   }
 
-  void llama3_scaling_arrives_as_a_tensor() {
-    auto gguf = small_gguf();
-    gguf.add_tensor("rope_freqs.weight", {2}, std::vector<float>{1, 8});
-    test::write_file(file("rope.gguf"), gguf.bytes());
-    const auto config = model::read_model_config(*open_checkpoint(file("rope.gguf")));
-    QCOMPARE(config.layer(0).attention.rope.factors, (std::vector<double>{1, 8}));
+  // What RoPE's frequencies are divided by, as in llama.cpp: no type means linear, a tensor of factors multiplies.
+  void gguf_rope_scaling_data() {
+    QTest::addColumn<Edit>("edit");
+    QTest::addColumn<std::vector<double>>("factors");
+    const auto row = [](const char* name, const std::vector<double>& factors, Edit edit) {
+      QTest::newRow(name) << edit << factors;
+    };
+    const char *const type = "llama.rope.scaling.type", *const factor = "llama.rope.scaling.factor";
+    const auto tensor = [](Gguf& gguf) { gguf.add_tensor("rope_freqs.weight", {2}, std::vector<float>{1, 8}); };
+    row("none", {}, [](Gguf&) {});
+    row("factor without a type", {4, 4}, [=](Gguf& gguf) { gguf.add(factor, 4.0f); });
+    row("old key", {4, 4}, [](Gguf& gguf) { gguf.add("llama.rope.scale_linear", 4.0f); });
+    row("both keys", {4, 4}, [=](Gguf& gguf) {
+      gguf.add(factor, 4.0f);
+      gguf.add("llama.rope.scale_linear", 4.0f);
+    });
+    row("linear", {2, 2}, [=](Gguf& gguf) {
+      gguf.add(type, "linear");
+      gguf.add(factor, 2.0f);
+    });
+    row("factor 0", {}, [=](Gguf& gguf) { gguf.add(factor, 0.0f); });
+    row("none with a factor of 1", {}, [=](Gguf& gguf) {
+      gguf.add(type, "none");
+      gguf.add(factor, 1.0f);
+    });
+    row("tensor", {1, 8}, tensor);
+    row("tensor and factor", {4, 32}, [=](Gguf& gguf) {
+      gguf.add(factor, 4.0f);
+      tensor(gguf);
+    });
+  }
+  void gguf_rope_scaling() {
+    QFETCH(Edit, edit);
+    QFETCH(std::vector<double>, factors);
+    const auto config = read_edited(edit);
+    for (const model::LayerSpec& layer : config.layers) QCOMPARE(layer.attention.rope.factors, factors);
+  }
+
+  // Each of them changes a result, or may: never is one passed over.
+  void gguf_keys_and_tensors_that_are_refused_data() {
+    QTest::addColumn<Edit>("edit");
+    QTest::addColumn<QStringList>("words");
+    const auto row = [](const char* name, const QStringList& words, Edit edit) {
+      QTest::newRow(name) << edit << (QStringList(name) += words);
+    };
+    const auto number = [&](const char* key, float value, const QStringList& words) {
+      row(key, words, [=](Gguf& gguf) { gguf.add(key, value); });
+    };
+    const auto flag = [&](const char* key, bool value, const QStringList& words) {
+      row(key, words, [=](Gguf& gguf) { gguf.add_bool(key, value); });
+    };
+    const auto text = [&](const char* key, const char* value, const QStringList& words) {
+      row(key, words, [=](Gguf& gguf) { gguf.add(key, value); });
+    };
+    const auto tensor = [&](const char* name) {
+      row(name, {"no place", "layers 0 to 2"}, [=](Gguf& gguf) { gguf.add_tensor(name, {4}, std::vector<float>(4)); });
+    };
+    number("llama.rope.scaling.attn_factor", 2, {"expected 1, found 2"});
+    number("llama.attention.max_alibi_bias", 8, {"expected 0, found 8"});
+    number("llama.attention.clamp_kqv", 6, {"found 6"});
+    number("llama.attention.scale", 0.5f, {"found 0.5", "not understood"});
+    number("llama.logit_scale", 2, {"found 2"});
+    number("llama.attn_logit_softcapping", 50, {"found 50"});
+    number("llama.rope.scaling.yarn_beta_fast", 32, {"found 32"});
+    number("llama.rope.freq_base_swa", 10000, {"found 10000"});
+    flag("llama.attention.causal", false, {"expected true, found false"});
+    flag("llama.use_parallel_residual", true, {"expected false, found true"});
+    text("llama.tensor_data_layout", "reference", {"'Meta AI original pth'", "'reference'"});
+    text("llama.rope.scaling.type", "yarn", {"none or linear", "'yarn'"});
+    text("general.type", "adapter", {"expected model, found 'adapter'"});
+    row("llama.expert_used_count", {"expected 0, found 2"},
+        [](Gguf& gguf) { gguf.add("llama.expert_used_count", 2u); });
+    row("split.count", {"llama-gguf-split", "found 3"}, [](Gguf& gguf) { gguf.add("split.count", 3u); });
+    row("general.quantization_version", {"found 1"}, [](Gguf& gguf) { gguf.add("general.quantization_version", 1u); });
+    row("llama.something.new", {"not understood", "found [1, 2, 3, 4, …] of 5"}, [](Gguf& gguf) {
+      gguf.add("llama.something.new", std::vector<std::int32_t>{1, 2, 3, 4, 5});
+    });
+    row("llama.rope.scale_linear", {"two factors", "expected 4", "found 2"}, [](Gguf& gguf) {
+      gguf.add("llama.rope.scaling.factor", 4.0f);
+      gguf.add("llama.rope.scale_linear", 2.0f);
+    });
+    row("llama.rope.scaling.factor", {"type 'none'", "found 4"}, [](Gguf& gguf) {
+      gguf.add("llama.rope.scaling.type", "none");
+      gguf.add("llama.rope.scaling.factor", 4.0f);
+    });
+    row("llama.rope.freq_base", {"wrong type", "a number", "a string"},
+        [](Gguf& gguf) { gguf.add("llama.rope.freq_base", "10000"); });
+    tensor("blk.0.attn_q_norm.weight");
+    tensor("blk.0.attn_sinks.weight");
+    tensor("blk.3.attn_norm.weight");  // one layer more than block_count says
+    tensor("rope_factors_long.weight");
+    tensor("cls.weight");
+  }
+  void gguf_keys_and_tensors_that_are_refused() {
+    QFETCH(Edit, edit);
+    QFETCH(QStringList, words);
+    std::vector<std::string> expected = {"edited.gguf"};
+    for (const QString& word : words) expected.push_back(word.toStdString());
+    expect_refusal([&] { read_edited(edit); }, expected);
+  }
+
+  void gguf_keys_that_do_not_matter() {
+    const auto config = read_edited([](Gguf& gguf) {
+      gguf.add("llama.rope.scaling.original_context_length", 2048u);
+      gguf.add_bool("llama.rope.scaling.finetuned", true);
+      gguf.add("llama.rope.scaling.attn_factor", 1.0f);
+      gguf.add("llama.tensor_data_layout", "Meta AI original pth");
+      gguf.add("llama.expert_count", 0u);
+      gguf.add_bool("llama.attention.causal", true);
+      gguf.add("general.quantization_version", 2u);
+      gguf.add("qwen2.attention.causal", 0u);  // another architecture's
+    });
+    QVERIFY(same(config, read_edited([](Gguf&) {})));
+  }
+
+  // What a config.json may not say, with what the refusal names.
+  void config_values_that_are_refused_data() {
+    QTest::addColumn<std::string>("entries");
+    QTest::addColumn<std::string>("key");
+    QTest::addColumn<std::string>("found");
+    const auto row = [](const char* key, const char* value, const char* found) {
+      QTest::newRow(qPrintable(QString("%1: %2").arg(key, value)))
+          << "\"" + std::string(key) + "\": " + value + ", " << std::string(key) << std::string(found);
+    };
+    row("rope_theta", "null", "found null");
+    row("rope_theta", "[10000]", "found a list of numbers");
+    row("rope_theta", "10000.0", "expected 5000 as under 'rope_parameters.rope_theta', found 10000");
+    row("hidden_act", "null", "expected a string, found null");
+    row("hidden_act", "\"gelu\"", "expected silu, found 'gelu'");
+    row("rms_norm_eps", "null", "found null");
+    row("rms_norm_eps", "{}", "found an empty object");
+    row("rope_scaling", "[{\"type\": \"linear\"}]", "expected an object");
+    row("rope_scaling", "4.0", "expected an object, found 4");
+    row("rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", "found both");
+    row("attention_bias", "true", "expected false, found true");
+    row("attention_bias", "null", "found null");
+    row("tie_word_embeddings_", "true", "not understood");
+    row("partial_rotary_factor", "0.5", "expected 1, found 0.5");
+    row("is_causal", "false", "expected true");
+    row("rope_interleaved", "true", "expected false");
+    row("model_type", "\"mistral\"", "'mistral'");
+    row("attn_logit_softcapping", "30.0", "found 30");
+    row("auto_map", "{\"AutoModel\": \"modeling.py\"}", "'auto_map.AutoModel'");
+    row("quantization_config", "{\"quant_method\": \"gptq\"}", "'quantization_config.quant_method'");
+    row("hidden_dropout_prob", "[0.1, \"x\"]", "neither of numbers");
+    QTest::newRow("two types") << std::string(R"("rope_scaling": {"rope_type": "default", "type": "linear"}, )")
+                               << std::string("rope_scaling.type") << std::string("found 'linear'");
+    QTest::newRow("factor alone") << std::string(R"("rope_scaling": {"factor": 4.0}, )")
+                                  << std::string("rope_scaling.factor") << std::string("found 4");
+    QTest::newRow("scaling of a kind of layers")
+        << std::string(R"("rope_scaling": {"full_attention": {"rope_type": "linear"}}, )")
+        << std::string("rope_scaling.full_attention.rope_type") << std::string("found 'linear'");
+  }
+  void config_values_that_are_refused() {
+    QFETCH(std::string, entries);
+    QFETCH(std::string, key);
+    QFETCH(std::string, found);
+    expect_refusal([&] { read_folder(replaced(llama_config, "{", "{" + entries)); }, {"'" + key, found, "st: key"});
+  }
+
+  void config_values_that_do_not_matter() {
+    const std::string all = R"({"rope_scaling": null, "num_key_value_heads": null, "layer_types": null, "torch_dtype":
+      "bfloat16", "bos_token_id": null, "initializer_range": 0.02, "use_cache": false, "pretraining_tp": 1, "id2label":
+      {"0": "a"}, "model_type": "llama", "pruned_heads": {}, "rope_interleaved": false, "hidden_act": "silu",
+      "transformers.js_config": {"kv_cache_dtype": {"fp16": "float16"}}, "rope_theta": 5000, )";
+    QVERIFY(same(read_folder(replaced(llama_config, "{", all)), read_folder(llama_config)));
+  }
+
+  // The embedding is the output where the file says so; a matrix that says otherwise is not passed over.
+  void a_tied_output_beside_another_matrix() {
+    const auto with_output = [&](const std::string& config, char first_byte) {
+      const auto folder = write_folder(config, 8);
+      const std::string header = R"({"model.embed_tokens.weight": {"dtype": "F16", "shape": [4, 8],
+        "data_offsets": [0, 64]}, "lm_head.weight": {"dtype": "F16", "shape": [4, 8], "data_offsets": [64, 128]}})";
+      std::string data(128, '\0');
+      data[64] = first_byte;
+      test::write_file(folder / "model.safetensors",
+                       test::ByteWriter().number<std::uint64_t>(header.size()).raw(header).raw(data).bytes());
+      return model::read_model_config(*open_checkpoint(folder));
+    };
+    QVERIFY(with_output(llama_config, 0).tied_output);
+    expect_refusal([&] { with_output(llama_config, 1); }, {"'lm_head.weight'", "'tie_word_embeddings' is true"});
+    QVERIFY(!with_output(replaced(llama_config, ": true}", ": false}"), 1).tied_output);
   }
 };
 

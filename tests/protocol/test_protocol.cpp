@@ -77,6 +77,8 @@ record::MethodSummary full_summary() {
   summary.kl_to_dense = 0.01;
   summary.top1_agrees = true;
   summary.output_l2_per_layer = {0.1, 0.2};
+  summary.output_frobenius_per_layer = {0.05, 0.1};
+  summary.reference_answer = record::ReferenceAnswer{3, 0.5, 2};
   summary.answer_ids = {1, 2, 3};
   summary.answer = "42 \xE2\x82\xAC";
   summary.answer_cut = true;
@@ -369,6 +371,52 @@ class TestProtocol : public QObject {
     QCOMPARE(error_of([&] { reader.next(); }).kind(), ErrorKind::input);
     reader.feed(frame_message("{}"));
     QCOMPARE(error_of([&] { reader.next(); }).kind(), ErrorKind::input);
+  }
+  void noise_before_the_first_message_is_kept_apart_data() {
+    QTest::addColumn<QByteArray>("noise");
+    QTest::newRow("none") << QByteArray();
+    QTest::newRow("a line") << QByteArray("Welcome\n");
+    QTest::newRow("no line end") << QByteArray("\x1b]0;host\x07host% ");
+    QTest::newRow("blank lines") << QByteArray("Last login: today\r\n\r\n\r\n");
+    QTest::newRow("not UTF-8") << QByteArray("caf\xe9\n\0\x7f", 7);
+    QTest::newRow("looks like a message") << QByteArray("{\"jsonrpc\":\"2.0\"}\n");
+    QTest::newRow("nearly a header") << QByteArray("Content-Length: soon\r\nContent-Length: 12 bytes\r\n\r\nConten");
+    QTest::newRow("the whole bound") << QByteArray(static_cast<int>(max_preamble_bytes), 'C');
+  }
+  void noise_before_the_first_message_is_kept_apart() {
+    QFETCH(QByteArray, noise);
+    const std::string stream = noise.toStdString() + frame_message("{\"a\":1}") + frame_message("");
+    for (std::size_t step : {std::size_t{1}, std::size_t{7}, stream.size()}) {
+      if (step == 1 && stream.size() > 1000) continue;
+      MessageReader reader(Preamble::skipped);
+      std::vector<std::string> received;
+      for (std::size_t i = 0; i < stream.size(); i += step) {
+        reader.feed(std::string_view(stream).substr(i, step));
+        while (auto body = reader.next()) received.push_back(*body);
+      }
+      QCOMPARE(received, (std::vector<std::string>{"{\"a\":1}", ""}));
+      QCOMPARE(QByteArray::fromStdString(reader.preamble()), noise);
+    }
+    // Between messages there is none, and the engine's own input has none at all.
+    MessageReader later(Preamble::skipped), engine;
+    later.feed(frame_message("{}") + "Welcome\r\n\r\n");
+    QVERIFY(later.next());
+    QCOMPARE(error_of([&] { later.next(); }).kind(), ErrorKind::input);
+    if (noise.isEmpty()) return;
+    engine.feed(stream);
+    QCOMPARE(error_of([&] { engine.next(); }).kind(), ErrorKind::input);
+  }
+  void endless_noise_is_refused_and_quoted() {
+    MessageReader reader(Preamble::skipped);
+    const auto error = error_of([&] {
+      for (std::size_t fed = 0; fed <= max_preamble_bytes + 64; fed += 64) {
+        reader.feed("This account is not available. " + std::string(33, '-'));
+        reader.next();
+      }
+    });
+    QCOMPARE(error.kind(), ErrorKind::input);
+    QVERIFY(std::string(error.what()).find("This account is not available.") != std::string::npos);
+    QVERIFY(reader.preamble().starts_with("This account"));
   }
   void envelopes() {
     const auto request = read_envelope(write_envelope(Request{7, "tile", {{"a", 1}}}));

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "record/export.h"
+#include "record/opening.h"
 #include "support/synthetic_record.h"
 
 using namespace headroom;
@@ -89,6 +90,22 @@ class TestExport : public QObject {
     const Table compare = export_table(*record_, {.view = "compare"});
     QCOMPARE(std::get<double>(compare.rows[0][3]), 0.0);
     QVERIFY(std::get<bool>(compare.rows[1][8]) && !std::get<bool>(compare.rows[2][8]));
+  }
+
+  void one_map_is_that_of_the_window() {
+    // Where nobody chooses: the method and the layer that a newly opened record shows.
+    const auto fact = [](const Table& table, std::string_view name) {
+      for (const auto& [key, value] : table.facts)
+        if (key == name) return value;
+      return std::string();
+    };
+    for (const char* view : {"attention", "text"}) {
+      const Table table = export_table(*record_, {.view = view});
+      QCOMPARE(fact(table, "method"), opening_method(*record_));
+      QCOMPARE(fact(table, "method"), std::string("indexer-k64-g1"));
+      QCOMPARE(fact(table, "layer"), std::to_string(first_layer(*record_)));
+      QCOMPARE(fact(export_table(*record_, {.view = view, .method = "dense", .layer = 2}), "method"), std::string("dense"));
+    }
   }
 
   void wrong_requests_are_usage_errors() {

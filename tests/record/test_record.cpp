@@ -37,6 +37,7 @@ RunMeta small_meta() {
   m.architecture = "llama";
   m.device = "CPU";
   m.dtype = "bf16";
+  m.threads = 3;
   m.context = 4096;
   m.layers = {{"full", 4, 2, 5, 0, 0.447213595499958}, {"linear", 0, 0, 0, 0, 0}, {"full", 6, 1, 8, 0, 0.25}};
   m.indexer_path = "i.safetensors";
@@ -45,8 +46,9 @@ RunMeta small_meta() {
   m.task = "vt";
   m.task_reference = "one\ntwo";
   m.warmups = 2;
-  m.curve_rows = 64;
   m.kept_note = "nothing";
+  m.chat = true;
+  m.warnings = {"one", "another"};
   return m;
 }
 
@@ -75,6 +77,7 @@ MethodSummary full_summary() {
   s.causal = false;
   s.ttft = {10.5, 9.25, nan, 3};
   s.ttft_samples = {10, 11, 9};
+  s.load = MachineLoad{.seconds = 1.5, .other_cpus = 0.75, .cpus = 2, .threads = 1};
   for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = {1.0 + static_cast<double>(i), 0.1, 2, 3};
   s.layer_stages.assign(3, {1, 2, 3, 4, 5, 6, 7, 8});
   s.captured_mass_mean = 0.97;
@@ -85,6 +88,9 @@ MethodSummary full_summary() {
   s.kl_to_dense = 1e-9;
   s.top1_agrees = false;
   s.output_l2_per_layer = {0.1, 0.2, 0.3};
+  s.output_frobenius_per_layer = {0.3, nan, 0.2};
+  s.forced = ForcedComparison{16, 0.5, 0.9, 3, 2};
+  s.reference_answer = ReferenceAnswer{7, 0.25, 6};
   s.answer_ids = {4, 5};
   s.answer = "cut \xE4\xBD";
   s.answer_cut = true;
@@ -108,6 +114,31 @@ class TestRecord : public QObject {
   std::filesystem::path at(const char* name) { return std::filesystem::path(folder_.path().toStdString()) / name; }
 
  private slots:
+  void a_file_that_changes_is_known_and_no_error_is_a_success() {
+    QTemporaryDir folder;
+    const std::filesystem::path file = folder.filePath("r.h5").toStdString(), other = folder.filePath("o.h5").toStdString();
+    test::SyntheticOptions options;
+    options.tokens = 120;
+    options.layers = 2;
+    test::write_synthetic_record(file, options);
+    std::filesystem::copy_file(file, other);
+    const auto record = RunRecord::open(file);
+    QCOMPARE(record->file_change(), FileChange::none);
+    std::filesystem::resize_file(file, 2000);
+    QCOMPARE(record->file_change(), FileChange::changed);
+    QString said;
+    try {
+      record->layer_stream("dense", 1);
+    } catch (const Error& error) {
+      said = error.what();
+    }
+    QVERIFY2(said.contains("found the end of the file") && !said.contains("Success"), qPrintable(said));
+    std::filesystem::rename(other, file);
+    QCOMPARE(record->file_change(), FileChange::replaced);
+    std::filesystem::remove(file);
+    QCOMPARE(record->file_change(), FileChange::gone);
+  }
+
   void synthetic_round_trip() {
     test::SyntheticOptions o;
     o.tokens = 150;
@@ -197,6 +228,8 @@ class TestRecord : public QObject {
     QCOMPARE(m.indexer_trained_length, 4096);
     QCOMPARE(m.warmups, 2);
     QCOMPARE(m.kept_note, std::string("half"));
+    QCOMPARE(m.warnings, meta.warnings);
+    QVERIFY(m.chat == true);
     QVERIFY(!m.complete);
     QCOMPARE(record->tokens().text, small_tokens().text);
     QCOMPARE(record->tokens().begin, small_tokens().begin);
@@ -216,11 +249,16 @@ class TestRecord : public QObject {
     QVERIFY(std::isnan(s.ttft.q3));
     QCOMPARE(s.ttft.repeats, 3);
     QCOMPARE(s.ttft_samples, summary.ttft_samples);
+    QVERIFY(s.load && s.load->seconds == 1.5 && s.load->other_cpus == 0.75 && s.load->cpus == 2 && s.load->threads == 1);
     QCOMPARE(s.stages[7].median, 8.0);
     QVERIFY(s.layer_stages == summary.layer_stages);
     same(s.captured_mass_per_layer, summary.captured_mass_per_layer);
     same(s.oracle_recall_per_layer, summary.oracle_recall_per_layer);
     same(s.output_l2_per_layer, summary.output_l2_per_layer);
+    same(s.output_frobenius_per_layer, summary.output_frobenius_per_layer);
+    QVERIFY(s.reference_answer && s.reference_answer->tokens == 7 && s.reference_answer->nll_mean == 0.25 &&
+            s.reference_answer->top1_agrees == 6);
+    QVERIFY(s.answer_kl() == 0.5);  // over the answer, not at the last position
     QVERIFY(s.oracle_recall_mean == 1.0 && !s.oracle_recall_95_mean && s.kl_to_dense == 1e-9);
     QVERIFY(s.top1_agrees.has_value() && !*s.top1_agrees);
     QCOMPARE(s.answer, summary.answer);
@@ -350,12 +388,17 @@ class TestRecord : public QObject {
         QCOMPARE(method.title, std::string("Oracle top-k"));
         QCOMPARE(method.captured_mass_mean, 0.9112810147274918);
         QCOMPARE(method.captured_mass_per_layer[7], 0.877824386551783);
-        QVERIFY(method.kl_to_dense == 0.2051772877037093);
+        QVERIFY(method.kl_to_dense == 0.2051772877037093 && method.answer_kl() == method.kl_to_dense);
+        // What schemas before 3 called L2 was the Frobenius distance, and "missed" was all that was not captured.
+        QVERIFY(method.output_l2_per_layer.empty() && method.output_frobenius_per_layer.size() == 30);
+        const auto names = record->head_statistics(method.id)->names;
+        QVERIFY(std::count(names.begin(), names.end(), "uncaptured_mass") == 1 &&
+                std::count(names.begin(), names.end(), "missed_mass") == 0);
         QCOMPARE(method.answer, std::string("The code of the seed bank is 7401926."));
       }
       if (method.name == "indexer") {
         QVERIFY(method.role == MethodRole::deployable && method.score == ScoreKind::index && method.look == 2);
-        QVERIFY(method.oracle_recall_mean == 0.8202713943051686 && method.oracle_recall_95_mean == 0.6891298153909508);
+        QVERIFY(method.oracle_recall_mean == 0.8202713943051686 && !method.oracle_recall_95_mean);
         QCOMPARE(method.ttft.q3, 366.545622);
         QCOMPARE(method.density, 0.20108585702194423);
         QVERIFY(method.top1_agrees == true && method.budget == (Budget{BudgetKind::tokens, 128}));

@@ -124,6 +124,8 @@ def check_layer(group, layer, summary, captured, recalls, rows, length, spec):
             hits = ((bits["support"] & bits["target"]).sum(2) / np.maximum(bits["target"].sum(2), 1)).mean(0)
             stated = recalls[layer]
             check(abs(hits[long].mean() - stated) < STORED, f"{where}: recall {hits[long].mean():.6f}, not {stated:.6f}")
+        if budget and not long.any():
+            check(np.isnan(captured[layer]), f"{where}: a captured mass of no rows, {captured[layer]:.6f}")
         frequency = bits["support"].sum(1) / (length - np.arange(length))
         stated = group["selection_frequency"][()]
         check(np.abs(frequency - (stated[None] if shared else stated)).max() < STORED, f"{where}: selection frequency")

@@ -17,6 +17,7 @@ namespace {
 using namespace record;
 
 constexpr std::int64_t thumbnail_size = 128;
+constexpr int num_statistics = 9;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr float missing = std::numeric_limits<float>::quiet_NaN();
 
@@ -84,7 +85,7 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
   const std::int64_t length = s.length, heads = s.num_q_heads + 1, k = budget_of(method);
   const std::vector<std::int64_t> budgets = log_budgets(length);
   LayerResult r;
-  r.statistics.assign(static_cast<std::size_t>(heads * 8), 0);
+  r.statistics.assign(static_cast<std::size_t>(heads * num_statistics), 0);
   r.received.assign(static_cast<std::size_t>(heads * length), 0);
   Thumbnail empty{thumbnail_size, (length + thumbnail_size - 1) / thumbnail_size, {}, {}};
   empty.max.assign(thumbnail_size * thumbnail_size, 0);
@@ -168,15 +169,19 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
     }
     for (std::int64_t head = 0; head < heads; ++head) {
       const std::vector<float>& row = p[static_cast<std::size_t>(head)];
-      float* statistic = r.statistics.data() + head * 8;
+      float* statistic = r.statistics.data() + head * num_statistics;
       const bool is_mean = head + 1 == heads;
-      double entropy = 0, sink = 0, local = 0, inside = is_mean ? captured_in_row : 0;
+      double entropy = 0, sink = 0, local = 0, missed = 0, inside = is_mean ? captured_in_row : 0;
       for (std::int64_t key = 0; key < history; ++key) {
         const float value = row[static_cast<std::size_t>(key)];
         entropy -= value > 0 ? value * std::log(value) : 0;
         sink += key < 4 ? value : 0;
         local += key > t - 64 ? value : 0;
         inside += counts && !is_mean && r.support[static_cast<std::size_t>(group_of(head))].test(t, key) ? value : 0;
+        if (counts && (!is_mean || groups == 1)) {
+          const auto at = static_cast<std::size_t>(is_mean ? 0 : group_of(head));
+          missed += r.target[at].test(t, key) && !r.support[at].test(t, key) ? value : 0;
+        }
         r.received[static_cast<std::size_t>(head * length + key)] += value / static_cast<float>(length - key);
         Thumbnail& thumb = r.thumbnails[static_cast<std::size_t>(head)];
         const auto cell = static_cast<std::size_t>(t / thumb.cell * thumbnail_size + key / thumb.cell);
@@ -191,8 +196,9 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
                                sink * share,
                                local * share,
                                inside,
+                               missed,
                                0};
-      for (int i = 0; i < 8; ++i) statistic[i] += static_cast<float>(values[i]);
+      for (int i = 0; i < num_statistics; ++i) statistic[i] += static_cast<float>(values[i]);
       double sum = 0;
       std::int64_t next = 0;
       for (std::size_t b = 0; b < budgets.size() && budgets[b] < history; ++b) {
@@ -208,9 +214,10 @@ LayerResult analyse(const LayerStream& s, const std::string& method, std::uint64
     r.recall_95 = long_rows ? r.recall_95 / rows : 1;
   }
   for (std::int64_t head = 0; head < heads; ++head) {
-    float* statistic = r.statistics.data() + head * 8;
+    float* statistic = r.statistics.data() + head * num_statistics;
     statistic[6] = k > 0 && long_rows ? statistic[6] / static_cast<float>(rows) : 1;
-    statistic[7] = 1 - statistic[6];
+    statistic[7] /= static_cast<float>(rows);
+    statistic[8] = 1 - statistic[6];
     std::vector<float> mean, p10, least;
     for (auto& values : captured[static_cast<std::size_t>(head)]) {
       std::sort(values.begin(), values.end());
@@ -312,7 +319,6 @@ RunMeta make_meta(const SyntheticOptions& o) {
   m.task = "niah_single_1";
   m.task_reference = "7421093";
   m.warmups = 1;
-  m.curve_rows = 64;
   m.kept_note = o.keep_layers.empty() ? "every layer of every stream" : "streams of some layers only, as asked for";
   m.complete = o.complete;
   return m;
@@ -337,10 +343,10 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
     const bool dense = summary.budget_tokens == 0;
     const std::int64_t width = meta.max_q_heads() + 1;
     HeadStatistics statistics{{"entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass",
-                               "captured_mass", "missed_mass"},
+                               "captured_mass", "missed_mass", "uncaptured_mass"},
                               o.layers,
                               width,
-                              std::vector<float>(static_cast<std::size_t>(o.layers * width * 8), missing)};
+                              std::vector<float>(static_cast<std::size_t>(o.layers * width * num_statistics), missing)};
     MassCurves curves{log_budgets(o.tokens), o.layers, width,
                       std::vector<float>(static_cast<std::size_t>(o.layers * width * 3 * 64), missing)};
     double captured = 0, recall = 0, recall_95 = 0, attended = 0;
@@ -352,6 +358,7 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
         summary.captured_mass_per_layer.push_back(nan);
         if (!dense) summary.oracle_recall_per_layer.push_back(nan);
         if (!dense) summary.output_l2_per_layer.push_back(0.01 * layer);
+        if (!dense) summary.output_frobenius_per_layer.push_back(0.005 * layer);
         continue;
       }
       SyntheticOptions whole = o;
@@ -370,6 +377,7 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
         recall += r.recall;
         recall_95 += r.recall_95;
         summary.output_l2_per_layer.push_back(0.01 * (layer + 1) * (2 - r.captured_mean));
+        summary.output_frobenius_per_layer.push_back(0.5 * summary.output_l2_per_layer.back());
         writer.write_supports(method, layer, SupportKind::support, r.support);
         writer.write_supports(method, layer, SupportKind::target, r.target);
         writer.write_supports(method, layer, SupportKind::wasted, r.wasted);

@@ -54,7 +54,8 @@ const char* const chat_template =
     "a tiny model<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
     "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-std::uint64_t add_vocabulary(GgufWriter& out, bool chat) {
+/// Returns the rows that the embedding has.
+std::uint64_t add_vocabulary(GgufWriter& out, const TinyModelOptions& o) {
   std::vector<std::string> tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
   for (const std::string& text : byte_texts()) tokens.push_back(text);
   const std::vector<std::string> merges = {"Ġ t",  "h e",  "i n",  "r e", "a n", "Ġt he", "Ġ a",   "o n",
@@ -67,6 +68,14 @@ std::uint64_t add_vocabulary(GgufWriter& out, bool chat) {
   }
   std::vector<std::int32_t> types(tokens.size(), 1);
   std::fill_n(types.begin(), tiny_first_byte, 3);
+  for (const char byte : o.without_bytes) {
+    const auto place = static_cast<std::size_t>(tiny_first_byte + static_cast<unsigned char>(byte));
+    tokens[place] = "<unused" + std::to_string(place) + ">";
+    types[place] = 5;
+  }
+  const std::uint64_t rows = tokens.size();
+  tokens.resize(rows - o.tokens_missing);
+  types.resize(tokens.size());
   out.add("tokenizer.ggml.model", "gpt2");
   out.add("tokenizer.ggml.pre", "smollm");
   out.add("tokenizer.ggml.tokens", tokens);
@@ -74,9 +83,9 @@ std::uint64_t add_vocabulary(GgufWriter& out, bool chat) {
   out.add("tokenizer.ggml.merges", merges);
   out.add("tokenizer.ggml.bos_token_id", 1u);
   out.add("tokenizer.ggml.eos_token_id", 2u);
-  out.add_bool("tokenizer.ggml.add_bos_token", false);
-  if (chat) out.add("tokenizer.chat_template", chat_template);
-  return tokens.size();
+  out.add_bool("tokenizer.ggml.add_bos_token", o.add_bos);
+  if (o.chat) out.add("tokenizer.chat_template", o.chat_template.empty() ? chat_template : o.chat_template);
+  return rows;
 }
 
 }  // namespace
@@ -85,7 +94,7 @@ std::string tiny_model_bytes(const TinyModelOptions& o) {
   GgufWriter out;
   out.add("general.architecture", "llama");
   out.add("general.name", "tiny random Llama");
-  out.add("llama.block_count", o.layers);
+  out.add("llama.block_count", o.block_count.value_or(o.layers));
   out.add("llama.context_length", o.context);
   out.add("llama.embedding_length", o.width);
   out.add("llama.feed_forward_length", o.mlp_width);
@@ -96,7 +105,7 @@ std::string tiny_model_bytes(const TinyModelOptions& o) {
   out.add("llama.rope.dimension_count", o.head_dim);
   out.add("llama.rope.freq_base", o.rope_base);
   out.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  const std::uint64_t vocabulary = add_vocabulary(out, o.chat);
+  const std::uint64_t vocabulary = add_vocabulary(out, o);
   out.add("llama.vocab_size", static_cast<std::uint32_t>(vocabulary));
 
   Random random(o.seed);
@@ -124,6 +133,7 @@ std::string tiny_model_bytes(const TinyModelOptions& o) {
     matrix(prefix + "ffn_up.weight", o.mlp_width, o.width, 1);
     matrix(prefix + "ffn_down.weight", o.width, o.mlp_width, 1);
   }
+  if (o.more) o.more(out);
   return out.bytes();
 }
 

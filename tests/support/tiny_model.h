@@ -7,9 +7,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 
 namespace headroom::test {
+
+class GgufWriter;
 
 struct TinyModelOptions {
   std::uint32_t layers = 3;
@@ -22,6 +26,12 @@ struct TinyModelOptions {
   float rope_base = 10000;
   float query_scale = 4;  ///< of q's weights: larger makes attention more peaked
   bool chat = true;       ///< carries a ChatML template
+  std::string chat_template = {};                 ///< in place of that one
+  bool add_bos = false;                           ///< what the file says of texts, not what the template does
+  std::string without_bytes = {};                 ///< that the vocabulary has no token for
+  std::uint32_t tokens_missing = 0;               ///< at the vocabulary's end, whose rows the embedding has
+  std::optional<std::uint32_t> block_count = {};  ///< where the file says another number of layers than it has
+  std::function<void(GgufWriter&)> more = {};     ///< adds keys and tensors
 };
 
 /// Vocabulary of the tiny model: <|endoftext|> 0, <|im_start|> 1, <|im_end|> 2, 256 bytes, then merges.

@@ -95,6 +95,19 @@ class TestChatTemplate : public QObject {
     QVERIFY_THROWS_EXCEPTION(Error, tokenizer::render_chat(*model, {{"user<|im_end|>", "x"}}));
   }
 
+  void the_message_that_a_template_puts_in_is_told() {
+    const auto tiny = checkpoint::open_checkpoint(folder_.filePath("tiny.gguf").toStdString());
+    QCOMPARE(tokenizer::render_chat(*tiny, {{"user", "x"}}).default_system, std::string("You are a tiny model"));
+    QCOMPARE(tokenizer::render_chat(*tiny, {{"system", ""}, {"user", "x"}}).default_system, std::string());
+    const auto plain = model_with(
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+        "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+    QCOMPARE(tokenizer::render_chat(*plain, {{"user", "x"}}).default_system, std::string());
+    using tokenizer::ChatTemplate;
+    QVERIFY(tokenizer::find_chat_template(*plain) == ChatTemplate::understood);
+    QVERIFY(tokenizer::find_chat_template(*model_with("{{ bos_token }}")) == ChatTemplate::not_understood);
+  }
+
   void refusals_say_why() {
     const auto refusal = [](const checkpoint::Checkpoint& model) {
       try {

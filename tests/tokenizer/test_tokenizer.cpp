@@ -151,6 +151,86 @@ class TestTokenizer : public QObject {
     QVERIFY(tokens.back().id == 2 && tokens.back().begin == 8);
   }
 
+  // A user-defined token is part of any text, but where a template writes it to mark turns: then a text cannot.
+  void tokens_that_mark_turns_come_from_the_template_alone() {
+    test::GgufWriter gguf;
+    gguf.add("tokenizer.ggml.model", "gpt2");
+    gguf.add("tokenizer.ggml.pre", "gpt-2");
+    gguf.add("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "<|turn|>", "<b>", "user", "<", "|", "t", "u",
+                                                               "r", "n", ">", "b", "s", "e"});
+    std::vector<std::int32_t> types(14, 1);
+    types[0] = 3;
+    types[1] = types[2] = types[3] = 4;
+    gguf.add("tokenizer.ggml.token_type", types);
+    gguf.add("tokenizer.ggml.merges", std::vector<std::string>{"x x"});
+    const auto model = from_gguf(gguf);
+    const std::string text = "<|turn|>user<b>user<|turn|>";  // the template's are the first two
+    const auto ids = [&](std::vector<tokenizer::ByteRange> literal) {
+      return ids_of(model->encode(text, {.parse_special = true, .literal = std::move(literal)}));
+    };
+    QCOMPARE(ids({}), (std::vector<std::int32_t>{1, 3, 2, 3, 1}));
+    QCOMPARE(ids({{12, 27}}), (std::vector<std::int32_t>{1, 3, 2, 3, 4, 5, 6, 7, 8, 9, 5, 10}));
+    QCOMPARE(ids({{0, 27}}), (std::vector<std::int32_t>{1, 3, 2, 3, 1}));  // no template is there
+  }
+
+  void bytes_without_a_token_are_counted() {
+    const auto file = folder_.filePath("holes.gguf").toStdString();
+    test::write_tiny_model(file, {.layers = 1, .without_bytes = "\x04\x13"});
+    const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+    const auto note = [&](const std::string& text, bool bos = false) {
+      return tokenizer::left_out_note(model->encode(text, {.parse_special = true, .add_bos = bos}), text, "the text");
+    };
+    QCOMPARE(note("the end"), std::string());
+    QCOMPARE(note("", true), std::string());
+    QCOMPARE(note("<|im_end|>a", true), std::string());
+    QCOMPARE(note("ab\x13"),
+             std::string("1 byte of the text without a token in this model's vocabulary, left out: 0x13 "
+                         "at byte 2"));
+    QCOMPARE(
+        note("\x04\x04 and \x13x<|im_end|>\x13"),
+        std::string("4 bytes of the text without a token in this model's vocabulary, left out: the first is 0x04 at "
+                    "byte 0"));
+    const std::string text =
+        "a\x13\x04"
+        "b\x04";
+    const auto found = tokenizer::left_out(model->encode(text), text);
+    QCOMPARE(found.bytes, std::int64_t{3});
+    QCOMPARE(found.first, std::int64_t{1});
+  }
+
+  void a_vocabulary_fits_the_embedding() {
+    const auto file = folder_.filePath("short.gguf").toStdString();
+    test::write_tiny_model(file, {.layers = 1, .tokens_missing = 5});
+    const auto checkpoint = checkpoint::open_checkpoint(file);
+    const auto rows = checkpoint->find("token_embd.weight")->shape[0];
+    QCOMPARE(tokenizer::make_tokenizer(*checkpoint)->vocabulary(), rows - 5);
+    const std::string error = first_error([&] { tokenizer::make_tokenizer(*checkpoint, rows); });
+    for (const std::string& word :
+         {std::string("tokenizer.ggml.tokens"), std::to_string(rows), std::to_string(rows - 5)})
+      QVERIFY2(error.find(word) != std::string::npos, error.c_str());
+    QCOMPARE(tokenizer::make_tokenizer(*checkpoint, rows - 5)->vocabulary(), rows - 5);
+  }
+
+  void other_steps_are_refused_data() {
+    QTest::addColumn<QString>("key");
+    for (const char* name : {"add_eos_token", "add_sep_token", "add_space_prefix", "normalizer.lowercase"})
+      QTest::newRow(name) << QString("tokenizer.ggml.%1").arg(name);
+  }
+  void other_steps_are_refused() {
+    QFETCH(QString, key);
+    const auto with = [&](bool value) {
+      const auto file = folder_.filePath("steps.gguf").toStdString();
+      test::write_tiny_model(
+          file, {.layers = 1, .more = [&](test::GgufWriter& gguf) { gguf.add_bool(key.toStdString(), value); }});
+      return tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+    };
+    QVERIFY(with(false));
+    const std::string error = first_error([&] { with(true); });
+    QVERIFY2(error.find(key.toStdString()) != std::string::npos &&
+                 error.find("expected false, found true") != std::string::npos,
+             error.c_str());
+  }
+
   void patterns_split_as_published() {
     QCOMPARE(words("gpt-2", "I'll don'T  12345 x\n\ny!!'s"), std::string("I|'ll| don|'|T| | 12345| x|\n|\n|y|!!'|s"));
     QCOMPARE(words("smollm", "a 12b"), std::string("a| |1|2|b"));

@@ -217,7 +217,7 @@ void BudgetPage::load_curves() {
   legend_->setText(plot_->legend_html());
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
-  source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, not a quality.")
+  source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, no key forced: not a quality.")
                                             .arg(lowered(stream_->currentText()), where)
                                       : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
@@ -237,7 +237,7 @@ void BudgetPage::show_markers() {
       const auto keys = budget_keys(method);
       if (!keys || !std::isfinite(method.captured_mass_mean)) continue;
       markers.push_back({method.look, method_name(method), method_label(*run, method), *keys, method.density,
-                         method.captured_mass_mean, method.kl_to_dense, run == record_});
+                         method.captured_mass_mean, method.answer_kl(), run == record_});
     }
   }
   plot_->set_markers(std::move(markers));
@@ -249,10 +249,14 @@ void BudgetPage::show_budget() {
   const double keys = selection()->state().budget;
   read_out_.budget = keys;
   read_out_.density = density_of(record_->length(), keys);
-  read_out_.mean = interpolate(curves_.budgets, curves_.mean, keys);
-  read_out_.p10 = interpolate(curves_.budgets, curves_.p10, keys);
-  read_out_.low = interpolate(curves_.budgets, curves_.low, keys);
-  read_out_.worst_head = interpolate(curves_.budgets, curves_.worst_head, keys);
+  // Means run over rows with more history than the budget: of a budget that covers the prompt there is none.
+  const auto at_budget = [&](const std::vector<double>& values) {
+    return keys < static_cast<double>(record_->length()) ? interpolate(curves_.budgets, values, keys) : qQNaN();
+  };
+  read_out_.mean = at_budget(curves_.mean);
+  read_out_.p10 = at_budget(curves_.p10);
+  read_out_.low = at_budget(curves_.low);
+  read_out_.worst_head = at_budget(curves_.worst_head);
   plot_->set_budget(keys);
   {
     const QSignalBlocker block_spin(spin_), block_slider(slider_);
@@ -333,7 +337,7 @@ QString BudgetPage::csv() const {
         QStringLiteral("measured captured mass,%1,%2,%3,%4,,%5,,%6\r\n")
             .arg(QString::fromStdString(method.id), QString::number(*keys), QString::number(method.density, 'g', 7),
                  QString::number(method.captured_mass_mean, 'g', 7), QString::number(method.captured_mass_min, 'g', 7),
-                 method.kl_to_dense ? QString::number(*method.kl_to_dense, 'g', 7) : QString());
+                 method.answer_kl() ? QString::number(*method.answer_kl(), 'g', 7) : QString());
   }
   return text;
 }

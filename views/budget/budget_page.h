@@ -42,6 +42,8 @@ class BudgetPage : public PageBase, public Exportable {
   QString suggestions_csv() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override { return settled(); }
+  QString problem() const override { return record_ ? problem_ : QString(); }
   QString csv() const override;
   QString title() const override;
 

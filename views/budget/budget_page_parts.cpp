@@ -43,7 +43,7 @@ void BudgetPage::build() {
   slider_->setAccessibleName(tr("Budget, logarithmic"));
   spin_ = new QDoubleSpinBox(body());
   spin_->setGroupSeparatorShown(true);
-  spin_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));
+  spin_->setLocale(number_locale());
   spin_->setMinimumWidth(120);
   style_field(spin_);
   spin_->setKeyboardTracking(false);
@@ -146,7 +146,7 @@ QWidget* BudgetPage::build_side() {
   style_field(target_);
   target_->setValue(95);
   target_->setSuffix(tr(" % mass"));
-  target_->setLocale(QLocale(QLocale::English, QLocale::UnitedStates));
+  target_->setLocale(number_locale());
   target_->setAccessibleName(tr("Target mass recall of each layer"));
   target_row->addWidget(target_);
   target_row->addStretch(1);
@@ -187,8 +187,9 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
         method.granularity > indexer->granularity && method.budget == indexer->budget)
       shared = &method;
   const auto kl = [](MethodPtr method) {
-    QString text = method->kl_to_dense ? QObject::tr("KL to dense %1 nats").arg(format_number(*method->kl_to_dense))
-                                       : QObject::tr("no KL recorded");
+    const auto nats = method->answer_kl();
+    QString text = nats ? QObject::tr("KL to dense %1 nats").arg(format_number(*nats))
+                        : QObject::tr("no KL recorded");
     if (method->top1_agrees)
       text += *method->top1_agrees ? QObject::tr(", same top token") : QObject::tr(", another top token");
     return text;
@@ -205,9 +206,9 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
   if (oracle) feasibility = kl(oracle);
   if (oracle && indexer && oracle->budget == indexer->budget) {
     choice = captured(oracle, indexer);
-    if (oracle->kl_to_dense && indexer->kl_to_dense)
+    if (oracle->answer_kl() && indexer->answer_kl())
       choice += QObject::tr("; KL %1 → %2 nats")
-                    .arg(format_number(*oracle->kl_to_dense), format_number(*indexer->kl_to_dense));
+                    .arg(format_number(*oracle->answer_kl()), format_number(*indexer->answer_kl()));
   } else if (oracle && indexer) {
     choice = QObject::tr("the two were run at different budgets");
   }

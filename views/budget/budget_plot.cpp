@@ -53,7 +53,8 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   for (QCPAxisRect* rect : {recall_, kl_}) {
     rect->setLayer("background");
     rect->addAxes(QCPAxis::atBottom | QCPAxis::atLeft);
-    for (QCPAxis* axis : rect->axes()) axis->grid()->setLayer("grid");
+    // One by one: axes() gives them in the order of a hash, which differs from one start of the program to the next.
+    for (const auto type : {QCPAxis::atBottom, QCPAxis::atLeft}) rect->axis(type)->grid()->setLayer("grid");
     rect->axis(QCPAxis::atBottom)->setScaleType(QCPAxis::stLogarithmic);
     rect->setMinimumMargins(QMargins(8, 8, 16, 4));
   }
@@ -67,7 +68,7 @@ BudgetPlot::BudgetPlot(QWidget* parent) : QCustomPlot(parent) {
   kl_->setMarginGroup(QCP::msLeft | QCP::msRight, margins);
   recall_->axis(QCPAxis::atLeft)->setTicker(QSharedPointer<PercentTicker>::create());
   recall_->axis(QCPAxis::atLeft)->setLabel(tr("share of the mass"));
-  recall_->axis(QCPAxis::atLeft)->setRange(0, 1.03);
+  recall_->axis(QCPAxis::atLeft)->setRange(0, 1);
   kl_->axis(QCPAxis::atLeft)->setLabel(tr("KL, nats"));
   kl_->axis(QCPAxis::atLeft)->ticker()->setTickCount(3);
 
@@ -128,7 +129,7 @@ void BudgetPlot::rebuild() {
   QCPAxis* kx = kl_->axis(QCPAxis::atBottom);
   for (QCPAxis* axis : {x, kx}) {
     axis->setTicker(QSharedPointer<CountTicker>::create(density_));
-    axis->setRange(axis_value(1), axis_value(static_cast<double>(length_)) * (density_ ? 1.15 : 1.08));
+    axis->setRange(axis_value(1), axis_value(static_cast<double>(length_)));
   }
   const bool any_kl = std::any_of(markers_.begin(), markers_.end(), [](const auto& m) { return m.kl.has_value(); });
   kl_->setVisible(any_kl);
@@ -179,16 +180,14 @@ void BudgetPlot::rebuild() {
       most = std::max(most, *marker->kl);
     }
     for (const bool kl : {false, true}) {
-      auto* graph = addGraph(kl ? kx : x, (kl ? kl_ : recall_)->axis(QCPAxis::atLeft));
-      graph->setLineStyle(QCPGraph::lsNone);
+      auto* graph = add_markers(kl ? kx : x, (kl ? kl_ : recall_)->axis(QCPAxis::atLeft));
       graph->setScatterStyle(method_marker(kind.look, size, kind.current_run));
       graph->setPen(QPen(theme.method(kind.look)));
-      graph->setSelectable(QCP::stNone);
       graph->setData(kl ? kmx : mx, kl ? kmy : my);
     }
     size = std::max(7.0, size - 3);
   }
-  recall_->axis(QCPAxis::atLeft)->setRange(std::max(0.0, std::floor(least * 10 - 0.5) / 10), 1.03);
+  recall_->axis(QCPAxis::atLeft)->setRange(std::max(0.0, std::floor(least * 10 - 0.5) / 10), 1);
   kl_->axis(QCPAxis::atLeft)->setRange(most > 0 ? -0.08 * most : 0, most > 0 ? most * 1.25 : 1);
   QFont small = font();
   small.setPointSizeF(font().pointSizeF() * 0.92);

@@ -14,6 +14,8 @@ struct ExportOptions {
   double image_scale = 1;
   /// Prefix of ids or titles; empty for a plain figure. Printed as the caption's last line where set.
   QString provenance;
+  /// Height of the text of a map in painter units; 0: what suits the target. A page that holds maps gives them its own.
+  double text_size = 0;
 };
 
 class Exportable {
@@ -22,6 +24,16 @@ class Exportable {
   /// Draws the current view into `target` with the painter's own units and the current Theme. Text is drawn as text,
   /// so that it stays text in PDF and SVG. Leaves the painter's state as it was.
   virtual void render(QPainter& painter, const QRectF& target, const ExportOptions& options) = 0;
+  /// Height that a figure of this width wants so that everything in it can be read; 0: any will do.
+  virtual double wanted_height(double /*width*/) { return 0; }
+  /// Nothing that was asked for is still on its way.
+  virtual bool ready() const { return true; }
+  /// The last render() drew all that it should show. What it lacked has been asked for: render again once ready().
+  virtual bool complete() const { return true; }
+  /// Why a picture would not hold what it says it shows (damaged, not kept); empty where it will.
+  virtual QString problem() const { return {}; }
+  /// What was gathered for render() may go.
+  virtual void exported() {}
   /// The numbers of the visible region with a header line, RFC 4180; empty where there is nothing.
   virtual QString csv() const = 0;
   /// For file names and captions.

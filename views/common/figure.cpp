@@ -29,6 +29,14 @@ void lay_out(QTextDocument& document, const QString& html, double size_factor, d
 
 }  // namespace
 
+double draw_at_bottom(QPainter& painter, const QRectF& target, const QString& text) {
+  if (text.isEmpty()) return 0;
+  constexpr int how = Qt::AlignLeft | Qt::AlignBottom | Qt::TextWordWrap;
+  const double height = QFontMetricsF(painter.font()).boundingRect(target, how, text).height();
+  painter.drawText(QRectF(target.left(), target.bottom() - height, target.width(), height), how, text);
+  return height;
+}
+
 Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& options)
     : painter_(painter), unit_(target.width() / design_width) {
   painter_.save();
@@ -40,10 +48,7 @@ Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& opt
   if (!options.provenance.isEmpty()) {
     painter_.setFont(font(0.75));
     painter_.setPen(theme.muted_text());
-    const double height = 18 * unit_;
-    painter_.drawText(QRectF(rest_.left(), rest_.bottom() - height, rest_.width(), height),
-                      Qt::AlignLeft | Qt::AlignBottom, options.provenance);
-    rest_.setBottom(rest_.bottom() - height - 8 * unit_);
+    rest_.setBottom(rest_.bottom() - draw_at_bottom(painter_, rest_, options.provenance) - 8 * unit_);
   }
 }
 
@@ -122,34 +127,52 @@ void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
 void Figure::table(const QTableView& view, const QRectF& rect, const std::function<bool(int row)>& skip) {
   const QAbstractItemModel* model = view.model();
   if (!model) return;
+  std::vector<int> columns;
+  for (int column = 1; column < model->columnCount(); ++column)
+    if (!view.isColumnHidden(column)) columns.push_back(column);
+  // Blocks of about the same width rather than full ones and a narrow rest.
+  const int count = static_cast<int>(columns.size()), blocks = std::max(1, (count + most_columns - 1) / most_columns);
+  QRectF rest = rect;
+  for (int block = 0; block < blocks; ++block) {
+    const auto from = columns.begin() + block * count / blocks, to = columns.begin() + (block + 1) * count / blocks;
+    std::vector<int> shown{0};
+    shown.insert(shown.end(), from, to);
+    rest.setTop(table_block(*model, shown, rest, skip) + table_row());
+  }
+}
+
+double Figure::table_block(const QAbstractItemModel& model, const std::vector<int>& columns, const QRectF& rect,
+                           const std::function<bool(int row)>& skip) {
   const Theme& theme = Theme::instance();
   const QFont plain = font(0.85), bold = font(0.85, true);
   const QFontMetricsF metrics(bold);
   const double row_height = table_row(), gap = 16 * unit_;
-  const auto cell = [&](int row, int column, int role) { return model->index(row, column).data(role); };
+  const auto cell = [&](int row, int column, int role) { return model.index(row, column).data(role); };
   std::vector<double> widths;
-  for (int column = 0; column < model->columnCount(); ++column) {
-    double width = metrics.horizontalAdvance(model->headerData(column, Qt::Horizontal).toString());
-    for (int row = 0; row < model->rowCount(); ++row)
-      width = std::max(width, metrics.horizontalAdvance(cell(row, column, Qt::DisplayRole).toString()));
-    widths.push_back(view.isColumnHidden(column) ? 0 : width + gap);
+  for (const int column : columns) {
+    double width = metrics.horizontalAdvance(model.headerData(column, Qt::Horizontal).toString());
+    for (int row = 0; row < model.rowCount(); ++row)
+      if (!skip || !skip(row))
+        width = std::max(width, metrics.horizontalAdvance(cell(row, column, Qt::DisplayRole).toString()));
+    widths.push_back(width + gap);
   }
-  const double total = std::accumulate(widths.begin(), widths.end(), 0.0);
-  const double squeeze = total > rect.width() ? rect.width() / total : 1;
+  // The names of the fields stay whole; values share what they leave.
+  const double first = std::min(widths.front(), rect.width() / 3);
+  const double others = std::accumulate(widths.begin() + 1, widths.end(), 0.0);
+  const double squeeze = others > rect.width() - first ? (rect.width() - first) / others : 1;
   double y = rect.top();
-  for (int row = -1; row < model->rowCount() && y + row_height <= rect.bottom() + 1; ++row) {
+  for (int row = -1; row < model.rowCount() && y + row_height <= rect.bottom() + 1; ++row) {
     if (row >= 0 && skip && skip(row)) continue;
     double x = rect.left();
-    for (int column = 0; column < model->columnCount(); ++column) {
-      if (view.isColumnHidden(column)) continue;
-      const double width = widths[static_cast<std::size_t>(column)] * squeeze;
-      const QString text = row < 0 ? model->headerData(column, Qt::Horizontal).toString()
-                                   : cell(row, column, Qt::DisplayRole).toString();
-      const QVariant set_font = row < 0 ? QVariant() : cell(row, column, Qt::FontRole);
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const double width = i == 0 ? first : widths[i] * squeeze;
+      const QString text = row < 0 ? model.headerData(columns[i], Qt::Horizontal).toString()
+                                   : cell(row, columns[i], Qt::DisplayRole).toString();
+      const QVariant set_font = row < 0 ? QVariant() : cell(row, columns[i], Qt::FontRole);
       const bool strong = row < 0 || (set_font.isValid() && set_font.value<QFont>().weight() > QFont::Medium);
       painter_.setFont(strong ? bold : plain);
       painter_.setPen(row < 0 ? theme.muted_text() : theme.text());
-      const QRectF box(x, y, width - gap * squeeze / 2, row_height);
+      const QRectF box(x, y, width - gap / 2, row_height);
       painter_.drawText(box, Qt::AlignLeft | Qt::AlignVCenter,
                         QFontMetricsF(painter_.font()).elidedText(text, Qt::ElideRight, box.width()));
       x += width;
@@ -158,6 +181,16 @@ void Figure::table(const QTableView& view, const QRectF& rect, const std::functi
     y += row_height;
     painter_.drawLine(QPointF(rect.left(), y), QPointF(std::min(x, rect.right()), y));
   }
+  return y;
+}
+
+double figure_height(double width, const std::function<void(Figure&)>& draw) {
+  constexpr double plenty = 1e5;
+  QImage nothing(1, 1, QImage::Format_ARGB32_Premultiplied);
+  QPainter painter(&nothing);
+  Figure figure(painter, QRectF(0, 0, width, plenty), {});
+  draw(figure);
+  return plenty - figure.rest().height() + 32 * figure.unit();
 }
 
 }  // namespace headroom::views

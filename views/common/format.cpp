@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/common/format.h"
 
-#include <QLocale>
 #include <QRegularExpression>
 #include <QStringList>
 #include <algorithm>
@@ -9,12 +8,6 @@
 
 namespace headroom::views {
 namespace {
-
-/// English digits and separators everywhere, so that pictures and tables from two machines agree.
-const QLocale& number_locale() {
-  static const QLocale locale(QLocale::English, QLocale::UnitedStates);
-  return locale;
-}
 
 const QString none = QStringLiteral("–");
 
@@ -34,6 +27,11 @@ TimeUnit time_unit(double ms) {
 }
 
 }  // namespace
+
+const QLocale& number_locale() {
+  static const QLocale locale(QLocale::English, QLocale::UnitedStates);
+  return locale;
+}
 
 QString format_count(std::int64_t value) {
   return number_locale().toString(static_cast<qlonglong>(value));

@@ -2,6 +2,7 @@
 // Numbers and names as the window prints them: units of the field, thousands separators, never a false 100 %.
 #pragma once
 
+#include <QLocale>
 #include <QString>
 #include <cstdint>
 #include <vector>
@@ -10,6 +11,9 @@
 
 namespace headroom::views {
 
+/// English digits, separators and months everywhere, whatever the user's locale: pictures and tables from two machines
+/// agree, and with the command line.
+const QLocale& number_locale();
 /// "4,012".
 QString format_count(std::int64_t value);
 /// Fixed decimals with thousands separators; "–" for NaN and infinities.

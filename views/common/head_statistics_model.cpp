@@ -59,7 +59,11 @@ const std::vector<GridStatistic>& grid_statistics() {
        "than k.",
        Unit::share, true, false},
       {"missed_mass", "Missed mass",
-       "1 − captured mass: probability on keys outside the support, mean over rows with more history than k.",
+       "Probability on the keys of T − S: those among the k of most mass that the method did not choose. Mean over rows "
+       "with more history than k; 0 for the oracle.",
+       Unit::share, true, false},
+      {"uncaptured_mass", "Uncaptured mass",
+       "1 − captured mass: probability on all keys outside the support, mean over rows with more history than k.",
        Unit::share, true, false},
       {"oracle_recall", "Oracle recall (per layer)",
        "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer, the mean over its "

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/method.h"
+#include "views/common/format.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
@@ -38,6 +39,17 @@ constexpr std::array<Mark, num_method_looks> marks = {{{QCPScatterStyle::ssStar,
 const Mark& mark_of(int look) {
   return marks[static_cast<std::size_t>(std::clamp(look, 0, num_method_looks - 1))];
 }
+
+class MarkerGraph : public QCPGraph {
+ public:
+  MarkerGraph(QCPAxis* key_axis, QCPAxis* value_axis) : QCPGraph(key_axis, value_axis) {
+    setLineStyle(QCPGraph::lsNone);
+    setSelectable(QCP::stNone);
+  }
+
+ protected:
+  QRect clipRect() const override { return QCPGraph::clipRect().adjusted(-8, -8, 8, 8); }
+};
 
 }  // namespace
 
@@ -148,6 +160,9 @@ void style_axis(QCPAxis* axis) {
 void style_plot(QCustomPlot* plot) {
   const Theme& theme = Theme::instance();
   plot->setBackground(theme.background());
+  QLocale locale = number_locale();  // else QCustomPlot's tick labels follow the user's
+  locale.setNumberOptions(QLocale::OmitGroupSeparator);
+  plot->setLocale(locale);
   for (QCPAxisRect* rect : plot->axisRects()) {
     rect->setBackground(theme.background());
     for (QCPAxis* axis : rect->axes()) style_axis(axis);
@@ -159,6 +174,10 @@ void style_plot(QCustomPlot* plot) {
     plot->legend->setFont(plot->font());
     plot->legend->setIconSize(28, QFontMetrics(plot->font()).height());
   }
+}
+
+QCPGraph* add_markers(QCPAxis* key_axis, QCPAxis* value_axis) {
+  return new MarkerGraph(key_axis, value_axis);
 }
 
 QCPScatterStyle method_marker(int look, double size, bool filled) {

@@ -6,13 +6,17 @@
 #include <QFont>
 #include <QString>
 #include <QWidget>
+#include <algorithm>
 #include <functional>
+#include <vector>
 
 #include "views/common/exportable.h"
 #include "views/common/selection.h"
 
+class QAbstractItemModel;
 class QCPAxis;
 class QCPAxisRect;
+class QCPGraph;
 class QCPScatterStyle;
 class QCustomPlot;
 class QLabel;
@@ -67,6 +71,9 @@ void set_text_colour(QWidget* widget, const QColor& colour);
 /// Background, fonts and pens of every axis rect and legend from the Theme.
 void style_plot(QCustomPlot* plot);
 void style_axis(QCPAxis* axis);
+/// Markers without lines that are drawn whole where they lie on the edge of the axes, which end at 100 %. The plot owns
+/// it.
+QCPGraph* add_markers(QCPAxis* key_axis, QCPAxis* value_axis);
 /// The marker of a method by its look: the same shape and colour on every page, filled or open.
 QCPScatterStyle method_marker(int look, double size, bool filled);
 /// The character that comes nearest to the marker, for legends.
@@ -76,6 +83,9 @@ void style_table(QTableView* table);
 void fit_table(QTableView* table, int most = 0);
 /// One cell of a CSV line, quoted as RFC 4180 asks.
 QString csv_cell(const QString& text);
+
+/// Lines of `text` at the bottom of `target`, in the painter's font and colour, wrapped; returns the height they took.
+double draw_at_bottom(QPainter& painter, const QRectF& target, const QString& text);
 
 /// A picture of a page: title, caption, body, provenance.
 class Figure {
@@ -94,14 +104,27 @@ class Figure {
   double unit() const { return unit_; }  ///< painter units of one screen pixel in this figure
   void plot(QCustomPlot* plot, const QRectF& rect);
   double table_row() const { return 20 * unit_; }
+  /// Columns behind the first stand in blocks of at most `most`, one block below the other.
+  static constexpr int most_columns = 6;
   void table(const QTableView& table, const QRectF& rect, const std::function<bool(int row)>& skip = {});
+  /// Rows that table() draws of so many fields and columns behind the first, its headers and gaps among them.
+  static int table_rows(int fields, int columns) {
+    const int blocks = std::max(1, (columns + most_columns - 1) / most_columns);
+    return blocks * (fields + 2) - 1;
+  }
   QPainter& painter() { return painter_; }
 
  private:
   QFont font(double factor, bool bold = false) const;
+  /// Returns where the block ends.
+  double table_block(const QAbstractItemModel& model, const std::vector<int>& columns, const QRectF& rect,
+                     const std::function<bool(int row)>& skip);
   QPainter& painter_;
   QRectF rest_;
   double unit_;
 };
+
+/// Height that `draw` takes of a figure of this width, with room for a caption below.
+double figure_height(double width, const std::function<void(Figure&)>& draw);
 
 }  // namespace headroom::views

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "views/common/format.h"
+
 namespace headroom::views {
 
 MethodPtr dense_of(const record::RunRecord& record) {
@@ -74,6 +76,24 @@ QString plan_counts_text(const record::MethodSummary& method) {
   return QObject::tr("%1 of %2 layers dense").arg(counts->dense).arg(counts->full);
 }
 
+QString kl_text(const record::MethodSummary& method) {
+  const auto kl = method.answer_kl();
+  if (!kl) return {};
+  const QString nats = QObject::tr("%1 nats").arg(format_number(*kl));
+  if (!method.forced) return QObject::tr("%1 at the last position").arg(nats);
+  if (method.forced->positions == 1) return QObject::tr("%1 over 1 position").arg(nats);
+  return QObject::tr("%1 over %2 positions").arg(nats).arg(method.forced->positions);
+}
+
+QString reference_answer_text(const record::MethodSummary& method) {
+  if (!method.reference_answer) return {};
+  const auto& reference = *method.reference_answer;
+  return QObject::tr("%1 nats, %2 of %3 tokens likeliest")
+      .arg(format_number(reference.nll_mean))
+      .arg(reference.top1_agrees)
+      .arg(reference.tokens);
+}
+
 double density_of(std::int64_t length, double budget) {
   const double l = static_cast<double>(std::max<std::int64_t>(1, length));
   const double k = std::clamp(budget, 1.0, l);
@@ -94,6 +114,7 @@ RecallCurves recall_curves(const record::RunRecord& record, const record::MassCu
   std::vector<std::size_t> kept;
   for (std::size_t i = 0; i < points; ++i) {
     if (i > 0 && curves.budgets[i] <= curves.budgets[i - 1]) continue;  // short prompts repeat budgets
+    if (curves.budgets[i] >= record.length()) break;  // no row has more history: a mean over nothing
     kept.push_back(i);
     out.budgets.push_back(static_cast<double>(curves.budgets[i]));
   }

@@ -38,6 +38,11 @@ bool nothing_sparse_ran(const record::MethodSummary& method);
 /// "6 of 30 layers dense", "dense in all 30 layers"; empty where the method ran as defined and sparse throughout.
 QString plan_counts_text(const record::MethodSummary& method);
 
+/// "0.0031 nats over 16 positions", or "… at the last position" in records that know no other; empty for dense.
+QString kl_text(const record::MethodSummary& method);
+/// "0.013 nats, 6 of 7 tokens likeliest": the task's answer inside the sparse pass; empty where there is none.
+QString reference_answer_text(const record::MethodSummary& method);
+
 /// Causal pairs attended / all causal pairs where each row of a prompt of `length` tokens keeps min(history, k) keys.
 double density_of(std::int64_t length, double budget);
 /// The k whose density_of() is `density`.

@@ -67,7 +67,7 @@ void fit_to_record(ViewState& state, bool fresh, std::optional<int> layer = {}) 
   }
   const record::MethodSummary* method = record.find_method(state.method.toStdString());
   if (fresh || !method) {
-    state.method = opening_method(record);
+    state.method = opening_method_id(record);
     method = record.find_method(state.method.toStdString());
     state.layer = layer && record.meta().has_layer(*layer) ? *layer : opening_layer(record, method);
     if (method && method->budget_tokens > 0) state.budget = static_cast<double>(method->budget_tokens);

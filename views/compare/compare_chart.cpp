@@ -13,6 +13,18 @@
 namespace headroom::views {
 namespace {
 
+bool is_share(const CompareQuantity& quantity) {
+  return quantity.kind == CompareQuantity::Kind::heads ? quantity.statistic->unit == GridStatistic::Unit::share
+                                                       : quantity.kind != CompareQuantity::Kind::output_drift;
+}
+
+/// The values with some room around them; shares end at 0 and 100 %.
+QCPRange range_of(double low, double high, double room, const CompareQuantity& quantity) {
+  const double pad = std::max(1e-6, (high - low) * room);
+  const bool share = is_share(quantity) && low >= 0 && high <= 1 + 1e-6;
+  return {share ? std::max(0.0, low - pad) : low - pad, share ? std::min(1.0, high + pad) : high + pad};
+}
+
 /// Tick labels in the quantity's own unit.
 class QuantityTicker : public QCPAxisTicker {
  public:
@@ -20,10 +32,7 @@ class QuantityTicker : public QCPAxisTicker {
 
  protected:
   QString getTickLabel(double tick, const QLocale&, QChar, int) override {
-    const bool share = quantity_.kind == CompareQuantity::Kind::heads
-                           ? quantity_.statistic->unit == GridStatistic::Unit::share
-                           : quantity_.kind != CompareQuantity::Kind::output_drift;
-    if (!share) return std::abs(tick) < 1e-9 ? QStringLiteral("0") : format_number(tick);
+    if (!is_share(quantity_)) return std::abs(tick) < 1e-9 ? QStringLiteral("0") : format_number(tick);
     const double percent = tick * 100;
     return format_fixed(percent, std::abs(percent - std::round(percent)) > 0.01 ? 1 : 0) + " %";
   }
@@ -100,11 +109,13 @@ void CompareChart::rebuild_lines() {
     auto* graph = addGraph(xAxis, yAxis);
     const QColor colour = candidate ? theme.method(look_) : theme.muted_text();
     graph->setPen(QPen(colour, 2, candidate ? Qt::SolidLine : Qt::DashLine));
-    graph->setScatterStyle(candidate
-                               ? QCPScatterStyle(QCPScatterStyle::ssDisc, colour, colour, 6)
-                               : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1.5), theme.background(), 6));
     graph->setData(x, y, true);
     graph->setSelectable(QCP::stNone);
+    auto* marks = add_markers(xAxis, yAxis);
+    marks->setScatterStyle(candidate
+                               ? QCPScatterStyle(QCPScatterStyle::ssDisc, colour, colour, 6)
+                               : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1.5), theme.background(), 6));
+    marks->setData(x, y, true);
   };
   add(false);
   add(true);
@@ -120,8 +131,9 @@ void CompareChart::rebuild_lines() {
     low = 0;
     high = 1;
   }
-  const double pad = std::max(1e-6, (high - low) * 0.12);
-  yAxis->setRange(quantity_.kind == CompareQuantity::Kind::output_drift ? std::min(0.0, low) : low - pad, high + pad);
+  QCPRange range = range_of(low, high, 0.12, quantity_);
+  if (quantity_.kind == CompareQuantity::Kind::output_drift) range.lower = std::min(0.0, low);
+  yAxis->setRange(range);
   if (layer_ < 0) return;
   auto* line = new QCPItemStraightLine(this);
   line->setLayer("grid");
@@ -147,26 +159,24 @@ void CompareChart::rebuild_scatter() {
     low = 0;
     high = 1;
   }
-  const double pad = std::max(1e-6, (high - low) * 0.06);
+  const QCPRange range = range_of(low, high, 0.06, quantity_);
   xAxis->setTicker(QSharedPointer<QuantityTicker>::create(quantity_));
-  xAxis->setRange(low - pad, high + pad);
-  yAxis->setRange(low - pad, high + pad);
+  xAxis->setRange(range);
+  yAxis->setRange(range);
   xAxis->setLabel(tr("baseline: %1").arg(baseline_));
   yAxis->setLabel(tr("candidate: %1").arg(candidate_));
   auto* diagonal = new QCPItemStraightLine(this);
   diagonal->setLayer("grid");
-  diagonal->point1->setCoords(low - pad, low - pad);
-  diagonal->point2->setCoords(high + pad, high + pad);
+  diagonal->point1->setCoords(range.lower, range.lower);
+  diagonal->point2->setCoords(range.upper, range.upper);
   diagonal->setPen(QPen(theme.muted_text(), 1, Qt::DashLine));
   const auto add = [&](const QVector<double>& at, const QVector<double>& values, const QColor& colour, double size) {
     if (at.isEmpty()) return;
-    auto* graph = addGraph(xAxis, yAxis);
-    graph->setLineStyle(QCPGraph::lsNone);
+    auto* graph = add_markers(xAxis, yAxis);
     QColor fill = colour;
     fill.setAlpha(150);
     graph->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
     graph->setData(at, values);
-    graph->setSelectable(QCP::stNone);
   };
   add(x, y, theme.method(look_), 6);
   add(sx, sy, theme.missed(), 9);

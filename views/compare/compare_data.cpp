@@ -3,11 +3,11 @@
 
 #include <QDateTime>
 #include <QFont>
-#include <QLocale>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/utf8.h"
 #include "views/common/format.h"
 
 namespace headroom::views {
@@ -29,7 +29,7 @@ double at(const std::vector<double>& values, int layer) {
 }  // namespace
 
 QString run_label(const record::RunRecord& run) {
-  const QString name = QString::fromStdString(run.path().stem().string());
+  const QString name = QString::fromStdString(escape_invalid_utf8(run.path().stem().native()));
   return name.isEmpty() ? model_label(run.meta()) : name;
 }
 
@@ -100,11 +100,11 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   method(QObject::tr("worst layer"), [](const Method& m) { return format_percent(m.captured_mass_min, 1); });
   method(QObject::tr("oracle recall"),
          [](const Method& m) { return m.oracle_recall_mean ? format_percent(*m.oracle_recall_mean, 1) : QString(); });
-  method(QObject::tr("KL to dense"),
-         [](const Method& m) { return m.kl_to_dense ? format_number(*m.kl_to_dense) + " nats" : QString(); });
+  method(QObject::tr("KL to dense"), [](const Method& m) { return kl_text(m); });
   method(QObject::tr("same top token"), [](const Method& m) { return yes_no(m.top1_agrees); });
   method(QObject::tr("task score"),
          [](const Method& m) { return m.task_score ? format_fixed(*m.task_score, 0) : QString(); });
+  method(QObject::tr("NLL of the reference"), [](const Method& m) { return reference_answer_text(m); });
   method(QObject::tr("time to first token"),
          [](const Method& m) { return m.ttft.repeats > 0 ? format_quartiles(m.ttft) : QString(); });
   method(QObject::tr("backend"), [](const Method& m) { return text(m.backend); });
@@ -115,7 +115,7 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   meta(QObject::tr("run id"), [](const Meta& m) { return text(m.run_id); });
   meta(QObject::tr("made"), [](const Meta& m) {
     const QDateTime made = QDateTime::fromString(text(m.created), Qt::ISODate);
-    return made.isValid() ? QLocale().toString(made.toLocalTime(), "d MMM yyyy, HH:mm:ss") : text(m.created);
+    return made.isValid() ? number_locale().toString(made.toLocalTime(), "d MMM yyyy, HH:mm:ss") : text(m.created);
   });
   meta(QObject::tr("model"), [](const Meta& m) { return model_label(m); });
   meta(QObject::tr("model hash"), [](const Meta& m) { return text(m.model_sha256.substr(0, 12)); });
@@ -193,7 +193,7 @@ QString CompareQuantity::title() const {
     case Kind::oracle_recall:
       return QObject::tr("Oracle recall, per layer");
     case Kind::output_drift:
-      return QObject::tr("Output drift, per layer");
+      return QObject::tr("Output drift (mean row), per layer");
     case Kind::heads:
       return QObject::tr("%1, per head").arg(QString::fromUtf8(statistic->title));
   }

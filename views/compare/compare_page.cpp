@@ -275,16 +275,37 @@ void ComparePage::show_sides() {
 void ComparePage::show_chart() {
   const CompareQuantity& quantity = quantities_[static_cast<std::size_t>(std::max(0, quantity_box_->currentIndex()))];
   QString note;
+  chart_problem_.clear();
   try {
     points_ = compare_points(baseline_, candidate_, quantity);
     note = compare_summary(points_, quantity);
   } catch (const std::exception& error) {
     points_.clear();
-    note = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
+    note = chart_problem_ = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
   }
   summary_text_ = note;
   chart_->set_points(points_, quantity, side_name(baseline_), side_name(candidate_), candidate_.method->look);
   summary_->setText(chart_->legend_html() + note.toHtmlEscaped());
+}
+
+bool ComparePage::complete() const {
+  if (!baseline_.method || !maps_->refusal().isEmpty()) return true;
+  const bool two = maps_->mode() == CompareMaps::Mode::side_by_side;
+  return maps_->first()->complete() && (!two || maps_->second()->complete());
+}
+
+QString ComparePage::problem() const {
+  if (!baseline_.method) return {};
+  if (!chart_problem_.isEmpty()) return chart_problem_;
+  if (!maps_->refusal().isEmpty()) return {};  // the picture says so in the maps' place
+  QString why = maps_->first()->problem();
+  if (why.isEmpty() && maps_->mode() == CompareMaps::Mode::side_by_side) why = maps_->second()->problem();
+  return why;
+}
+
+void ComparePage::exported() {
+  maps_->first()->exported();
+  maps_->second()->exported();
 }
 
 QString ComparePage::summary() const {
@@ -323,6 +344,7 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
     const double width = two ? (rest.width() - 16 * unit) / 2 : rest.width();
     ExportOptions inner = options;
     inner.provenance.clear();
+    inner.text_size = 13 * unit;
     maps_->first()->render(painter, QRectF(rest.left(), rest.top(), width, map_height), inner);
     if (two)
       maps_->second()->render(painter, QRectF(rest.left() + width + 16 * unit, rest.top(), width, map_height), inner);

@@ -34,6 +34,10 @@ class ComparePage : public PageBase, public Exportable {
   /// Answers for layers that the records do not hold; null: none.
   void set_tile_provider(TileProvider* provider);
 
+  bool ready() const override { return settled(); }
+  bool complete() const override;
+  QString problem() const override;
+  void exported() override;
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   QString csv() const override;
   QString title() const override;
@@ -57,6 +61,7 @@ class ComparePage : public PageBase, public Exportable {
   std::vector<CompareSide> sides_;  ///< in the order of the choices
   std::vector<CompareQuantity> quantities_;
   std::vector<ComparePoint> points_;
+  QString chart_problem_;  ///< why the chart is empty
   QString summary_text_;
   QComboBox *baseline_box_, *candidate_box_, *quantity_box_;
   QToolButton* differences_only_;

@@ -5,7 +5,6 @@
 #include <QFutureWatcher>
 #include <QHeaderView>
 #include <QLabel>
-#include <QLocale>
 #include <QPainter>
 #include <QSplitter>
 #include <QStyledItemDelegate>
@@ -87,11 +86,11 @@ KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer
 }
 
 QString number(double value, int digits = 3) {
-  return std::isfinite(value) ? QLocale().toString(value, 'g', digits) : QString("–");
+  return std::isfinite(value) ? number_locale().toString(value, 'g', digits) : QString("–");
 }
 
 QString percent(double value) {
-  return std::isfinite(value) ? QLocale().toString(value * 100, 'f', 1) + " %" : QString("–");
+  return std::isfinite(value) ? number_locale().toString(value * 100, 'f', 1) + " %" : QString("–");
 }
 
 QString statistic_label(const std::string& name) {
@@ -103,6 +102,7 @@ QString statistic_label(const std::string& name) {
   if (name == "local_mass") return QObject::tr("On the last 64");
   if (name == "captured_mass") return QObject::tr("Captured mass");
   if (name == "missed_mass") return QObject::tr("Missed mass");
+  if (name == "uncaptured_mass") return QObject::tr("Uncaptured mass");
   return QString::fromStdString(name).replace('_', ' ');
 }
 
@@ -287,7 +287,7 @@ void InspectorDock::fill_facts() {
   if (!record) return;
   const ViewState& state = selection_->state();
   const record::RunMeta& meta = record->meta();
-  const QLocale locale;
+  const QLocale& locale = number_locale();
   const auto text = [](const std::string& value) { return QString::fromStdString(value); };
 
   auto* run = section(facts_, tr("Run"));
@@ -310,6 +310,7 @@ void InspectorDock::fill_facts() {
        created.isValid() ? locale.toString(created.toLocalTime(), "d MMM yyyy, HH:mm") : text(meta.created));
   fact(run, tr("Run id"), text(meta.run_id));
   fact(run, tr("Kept"), text(meta.kept_note));
+  for (const std::string& warning : meta.warnings) fact(run, tr("Note"), text(warning));
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
 
   if (const record::MethodSummary* method = record->find_method(state.method.toStdString())) {
@@ -325,7 +326,9 @@ void InspectorDock::fill_facts() {
     fact(m, tr("Captured mass"), percent(method->captured_mass_mean));
     fact(m, tr("… worst layer"), percent(method->captured_mass_min));
     if (method->oracle_recall_mean) fact(m, tr("Oracle recall"), percent(*method->oracle_recall_mean));
-    if (method->kl_to_dense) fact(m, tr("KL to dense"), number(*method->kl_to_dense) + tr(" nats"));
+    if (const auto kl = method->answer_kl()) fact(m, tr("KL to dense"), number(*kl) + tr(" nats"));
+    if (method->reference_answer)
+      fact(m, tr("NLL of the reference"), number(method->reference_answer->nll_mean) + tr(" nats a token"));
     if (method->ttft.repeats > 0)
       fact(m, tr("TTFT"),
            method->ttft.repeats > 1
@@ -378,7 +381,7 @@ void InspectorDock::request_keys() {
   }
   const std::int64_t query = state.query_end - 1;
   keys_title_->setText(tr("Query %1 “%2”: keys by probability")
-                           .arg(QLocale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
+                           .arg(number_locale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
   ++pending_;
   auto* watcher = new QFutureWatcher<KeyTable>(this);
   connect(watcher, &QFutureWatcher<KeyTable>::finished, this, [this, watcher, generation, record] {
@@ -391,7 +394,7 @@ void InspectorDock::request_keys() {
     keys_->setRowCount(static_cast<int>(table.lines.size()));
     for (int i = 0; i < keys_->rowCount(); ++i) {
       const KeyLine& line = table.lines[static_cast<std::size_t>(i)];
-      auto* key = new QTableWidgetItem(QLocale().toString(qlonglong(line.key)));
+      auto* key = new QTableWidgetItem(number_locale().toString(qlonglong(line.key)));
       key->setData(Qt::UserRole, qlonglong(line.key));
       auto* p = new QTableWidgetItem(number(static_cast<double>(line.probability)));
       const QString kept = !line.selected   ? QString()

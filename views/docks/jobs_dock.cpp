@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/docks/jobs_dock.h"
+#include "views/common/format.h"
 
 #include <QGridLayout>
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QLocale>
 #include <QProgressBar>
 #include <QPushButton>
 #include <QScrollArea>
@@ -38,7 +38,7 @@ QString progress_line(const JobInfo& job) {
   }
   QStringList parts{job.phase.isEmpty() ? QObject::tr("Waiting for the engine") : job.phase};
   if (job.layer >= 0) parts << QObject::tr("layer %1").arg(job.layer);
-  if (job.tokens_per_s > 0) parts << QObject::tr("%1 tokens/s").arg(QLocale().toString(job.tokens_per_s, 'f', 0));
+  if (job.tokens_per_s > 0) parts << QObject::tr("%1 tokens/s").arg(number_locale().toString(job.tokens_per_s, 'f', 0));
   if (job.eta_s) parts << QObject::tr("%1 left").arg(duration(*job.eta_s));
   return parts.join(" · ");
 }
@@ -126,7 +126,7 @@ class JobCard : public QWidget {
 
   void show_partial(const QVector<PartialResult>& partial) {
     const auto number = [](std::optional<double> value, char format, int digits, const QString& unit) {
-      return value ? QLocale().toString(*value, format, digits) + unit : QString("–");
+      return value ? number_locale().toString(*value, format, digits) + unit : QString("–");
     };
     for (; shown_ < partial.size(); ++shown_) {
       const PartialResult& p = partial[shown_];

@@ -8,7 +8,6 @@
 #include <QFileInfo>
 #include <QHBoxLayout>
 #include <QListView>
-#include <QLocale>
 #include <QMenu>
 #include <QPainter>
 #include <QPushButton>
@@ -17,18 +16,20 @@
 #include <QUrl>
 #include <QVBoxLayout>
 
+#include "base/utf8.h"
+#include "views/common/format.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
 namespace {
 
 QString file_path(const RecordPtr& run) {
-  return QString::fromStdString(run->path().string());
+  return QString::fromStdString(escape_invalid_utf8(run->path().native()));
 }
 
 QString when(const std::string& created) {
   const QDateTime time = QDateTime::fromString(QString::fromStdString(created), Qt::ISODate);
-  return time.isValid() ? QLocale().toString(time.toLocalTime(), "d MMM yyyy, HH:mm") : QString();
+  return time.isValid() ? number_locale().toString(time.toLocalTime(), "d MMM yyyy, HH:mm") : QString();
 }
 
 /// Four lines a run; the current one carries a bar at its left.
@@ -97,7 +98,8 @@ QVariant RunsModel::data(const QModelIndex& index, int role) const {
   methods.removeDuplicates();
   const QString name = QFileInfo(file_path(run)).completeBaseName();
   const QString model = QString::fromStdString(meta.model_name);
-  const QString detail = tr("%1 tokens · %2").arg(QLocale().toString(qlonglong(run->length())), methods.join(", "));
+  const QString detail =
+      tr("%1 tokens · %2").arg(number_locale().toString(qlonglong(run->length())), methods.join(", "));
   const QString state = when(meta.created) + (meta.complete ? QString() : tr(" · incomplete"));
   switch (role) {
     case Qt::DisplayRole:

@@ -36,12 +36,15 @@ void AttentionMap::forget_colours() {
   stale_ = true;
 }
 
-Composition AttentionMap::compose(QSize size, double pixel_ratio, const Viewport& view) {
+Composition AttentionMap::compose(QSize size, double pixel_ratio, const Viewport& view, const void* client) {
   MapPicture picture = picture_;
   picture.size = size;
   picture.pixel_ratio = pixel_ratio;
   picture.view = view;
-  return composer_.compose(picture);
+  Composition result = composer_.compose(picture);
+  std::erase_if(result.missing, [&](const TileCache::Request& request) { return !cache_->failure(request).isEmpty(); });
+  if (client) cache_->want(client, result.missing);
+  return result;
 }
 
 double AttentionMap::query_at(double y) const {
@@ -86,17 +89,18 @@ void AttentionMap::draw(QCPPainter* painter) {
   }
   painter->drawImage(target.topLeft(), drawn_.image);
 
-  // Rows that the record did not keep: hatched, so that they are not read as zero.
-  const auto& stream = picture_.primary->stream;
-  if (stream && stream->query_begin > 0 && !picture_.primary->thumbnail) {
-    const double first = static_cast<double>(stream->query_begin);
-    QPolygonF missing;
-    for (const auto& [key, query] : {std::pair{0.0, 0.0}, {0.0, first}, {first, first}})
-      missing << QPointF(mKeyAxis->coordToPixel(key), y_of_query(*mValueAxis, query));
-    painter->setPen(Qt::NoPen);
-    painter->setBrush(QBrush(Theme::instance().border(), Qt::BDiagPattern));
-    painter->drawPolygon(missing);
-  }
+  hatch_missing_rows(*painter, *picture_.primary, [&](double key, double query) {
+    return QPointF(mKeyAxis->coordToPixel(key), y_of_query(*mValueAxis, query));
+  });
+}
+
+void hatch_missing_rows(QPainter& painter, const MapData& data,
+                        const std::function<QPointF(double key, double query)>& place) {
+  if (!data.stream || data.stream->query_begin <= 0 || data.thumbnail) return;
+  const double first = static_cast<double>(data.stream->query_begin);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(QBrush(Theme::instance().border(), Qt::BDiagPattern));
+  painter.drawPolygon(QPolygonF{place(0, 0), place(0, first), place(first, first)});
 }
 
 void AttentionMap::drawLegendIcon(QCPPainter* painter, const QRectF& rect) const {

@@ -5,6 +5,8 @@
 
 #include <qcustomplot.h>
 
+#include <functional>
+
 #include "views/map/map_composer.h"
 
 namespace headroom::views {
@@ -27,8 +29,9 @@ class AttentionMap : public QCPAbstractPlottable {
   CellValue value_at(const MapDataPtr& data, MapPoint point) { return composer_.value_at(data, drawn_.level, point); }
   /// Vertical positions against the image. QCustomPlot's own mapping of a reversed axis lies one pixel above it.
   double query_at(double y) const;
-  /// Composes `view` at another resolution (export, minimap) with what is cached, asking for nothing.
-  Composition compose(QSize size, double pixel_ratio, const Viewport& view);
+  /// Composes `view` at another resolution (export, minimap) with what is cached; what is missing is asked for in the
+  /// name of `client`, in place of what that one asked for before (null: nothing is).
+  Composition compose(QSize size, double pixel_ratio, const Viewport& view, const void* client);
 
   double selectTest(const QPointF& position, bool only_selectable, QVariant* details = nullptr) const override;
   QCPRange getKeyRange(bool& found, QCP::SignDomain domain = QCP::sdBoth) const override;
@@ -47,6 +50,9 @@ class AttentionMap : public QCPAbstractPlottable {
   bool stale_ = true;
 };
 
+/// Hatches rows that the record did not keep, so that they are not read as zero. `place` maps a key and a query.
+void hatch_missing_rows(QPainter& painter, const MapData& data,
+                        const std::function<QPointF(double key, double query)>& place);
 double y_of_query(const QCPAxis& axis, double query);
 
 class MapMarks : public QCPAbstractPlottable {

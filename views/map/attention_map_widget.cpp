@@ -226,6 +226,7 @@ void AttentionMapWidget::clear_second_source() {
 void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
   primary_ = std::move(primary);
   secondary_ = std::move(secondary);
+  is_pictured_ = false;
   refusal_.clear();
   if (primary_ && secondary_) {
     const auto &a = primary_->source.record, &b = secondary_->source.record;
@@ -358,9 +359,10 @@ void AttentionMapWidget::update_minimap() {
     return;
   }
   const double length = static_cast<double>(primary_->length), ratio = devicePixelRatioF();
+  const bool asks = !minimap_->isHidden();  // what nobody sees costs nothing
   const int side = static_cast<int>(std::lround(126 * ratio));
   // Composed at 256 cells a side or more, since a cell below one pixel would lose columns, then shrunk.
-  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}).image;
+  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}, asks ? minimap_ : nullptr).image;
   minimap_->set_image(image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation), primary_->length);
 }
 
@@ -400,17 +402,18 @@ void AttentionMapWidget::place_overlays() {
   const double length = primary_ ? static_cast<double>(primary_->length) : 0;
   const bool part =
       length > 0 && (view.key_end - view.key_begin < 0.9 * length || view.query_end - view.query_begin < 0.9 * length);
+  const bool hidden = minimap_->isHidden();
   minimap_->setVisible(minimap_enabled_ && part && notice_->text().isEmpty() && area.width() > 360 &&
                        area.height() > 260);
+  if (hidden && !minimap_->isHidden()) update_minimap();
 }
 
 bool AttentionMapWidget::settled() const {
   return !loading_ && !cache_->busy() && (!isVisible() || !primary_ || !map_->stale());
 }
 
-QString AttentionMapWidget::badge() const {
+QString AttentionMapWidget::badge(const Composition& shown) const {
   if (!primary_ || !notice().isEmpty()) return {};
-  const Composition& shown = map_->composition();
   const QString what = map_->style().show_mean ? tr("mean") : tr("max");
   const auto cells = [&](std::int64_t side) {
     return side == 1 ? tr("one pair per cell") : tr("%1 of %2×%2 pairs per cell").arg(what, grouped(side));
@@ -427,7 +430,29 @@ QString AttentionMapWidget::badge() const {
 }
 
 void AttentionMapWidget::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  draw_map_figure(painter, target, options, {map_, primary_, secondary_, selection_, title(), badge(), notice()});
+  cache_->hold(true);
+  pictured_ = draw_map_figure(painter, target, options,
+                              {map_, primary_, secondary_, selection_, title(), notice(), this,
+                               [this](const Composition& shown) { return badge(shown); }});
+  pictured_.image = {};
+  is_pictured_ = !loading_;
+}
+
+QString AttentionMapWidget::problem() const {
+  if (const QString why = notice(); !why.isEmpty())
+    return QString(why).replace(QStringLiteral("\n\n"), QStringLiteral(" "));
+  for (const MapDataPtr& data : {primary_, secondary_}) {
+    const QString why = data ? cache_->failure_of(*data) : QString();
+    if (!why.isEmpty()) return tr("The map could not be drawn: %1").arg(why);
+  }
+  if (pictured_.blank)
+    return tr("The map of layer %1 does not fit: make the picture larger, or choose one head").arg(wanted_.layer);
+  return {};
+}
+
+void AttentionMapWidget::exported() {
+  cache_->want(this, {});
+  cache_->hold(false);
 }
 
 QString AttentionMapWidget::csv() const {
@@ -437,10 +462,10 @@ QString AttentionMapWidget::csv() const {
 QString AttentionMapWidget::title() const {
   if (!primary_) return tr("Attention");
   const auto& source = primary_->source;
-  const QString head = head_name(source);
+  // What tells two maps apart comes first: where there is no room for all of it, the end is cut.
   const QString model =
-      source.record ? QString::fromStdString(source.record->meta().model_name) + QStringLiteral(", ") : QString();
-  return tr("%1%2, layer %3, %4").arg(model, source.method).arg(source.layer).arg(head);
+      source.record ? QStringLiteral(", ") + QString::fromStdString(source.record->meta().model_name) : QString();
+  return tr("Layer %1, %2, %3%4").arg(QString::number(source.layer), head_name(source), source.method, model);
 }
 
 }  // namespace headroom::views

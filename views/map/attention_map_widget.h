@@ -54,7 +54,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   bool settled() const;  ///< what is visible is drawn as sharp as it gets
   QCustomPlot* plot() const { return plot_; }
   /// What a pixel is: "one pair a cell", "max of 32x32 pairs", "thumbnail: …".
-  QString badge() const;
+  QString badge() const { return badge(map_->composition()); }
   /// Why there is no map; empty where there is one.
   QString notice() const;
   /// The pair under a position of the plot, keys <= query; {-1, -1} outside.
@@ -73,6 +73,10 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void show_pair(MapPoint point);  ///< selects it and moves the view there where needed
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override { return !loading_ && !cache_->busy(); }
+  bool complete() const override { return is_pictured_ && pictured_.missing.empty(); }
+  QString problem() const override;
+  void exported() override;
   QString csv() const override;
   QString title() const override;
 
@@ -92,6 +96,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void apply_style(MapStyle style);
   void apply_ranges();
   void selection_changed(unsigned mask);
+  QString badge(const Composition& shown) const;
   void update_notice();
   void update_minimap();
   void place_overlays();
@@ -121,6 +126,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   MapLayout layout_ = MapLayout::single;
   double lift_min_ = 0.1, lift_max_ = 1000;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
+  Composition pictured_;      ///< of the last render(), without its image
+  bool is_pictured_ = false;  ///< that was of the data that are there now
   QString refusal_;  ///< why the second map is not shown
   // Drag state.
   bool pressed_ = false, dragging_ = false, selecting_rows_ = false;

@@ -2,18 +2,29 @@
 // Wiring of the attention page.
 #include "views/map/attention_page.h"
 
+#include <QGuiApplication>
 #include <QKeyEvent>
+#include <QPainter>
 #include <QShortcut>
 #include <QSplitter>
 #include <QVBoxLayout>
 
+#include "views/common/page_base.h"
+#include "views/common/theme.h"
 #include "views/map/attention_controls.h"
 #include "views/map/attention_map_widget.h"
+#include "views/map/map_figure.h"
 #include "views/map/map_readout.h"
 #include "views/prompt/prompt_panel.h"
 #include "views/prompt/prompt_text.h"
 
 namespace headroom::views {
+
+namespace {
+
+constexpr double narrowest_map = 420;  // in a figure's units: below it the map needs the text's room
+
+}  // namespace
 
 AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
     : QWidget(parent),
@@ -169,18 +180,45 @@ void AttentionPage::keyPressEvent(QKeyEvent* event) {
 }
 
 void AttentionPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  if (source_stale_) update_source();  // hidden pages load nothing until then
   // The map takes the left part, the text beside it what it needs; on narrow figures the map stands alone.
-  if (target.width() < target.height() * 1.25) {
+  const double map_width = target.width() * 0.62;
+  with_text_ = target.width() >= target.height() * 1.25 && map_width >= narrowest_map;
+  if (!with_text_) {
     map_->render(painter, target, options);
     return;
   }
-  const double map_width = target.width() * 0.62;
-  map_->render(painter, QRectF(target.left(), target.top(), map_width, target.height()), options);
+  // One caption under both.
   ExportOptions plain = options;
   plain.provenance.clear();
+  plain.text_size = map_text_size(map_width);
+  QRectF body = target;
+  painter.save();
+  QFont font = QGuiApplication::font();
+  font.setPixelSize(static_cast<int>(plain.text_size));
+  painter.setFont(font);
+  painter.setPen(Theme::instance().muted_text());
+  if (const double height = draw_at_bottom(painter, target, options.provenance); height > 0)
+    body.setBottom(body.bottom() - height - plain.text_size * 0.3);
+  painter.restore();
+  map_->render(painter, QRectF(body.left(), body.top(), map_width, body.height()), plain);
+  const double gap = plain.text_size * 1.2;
   prompt_->render(
-      painter, QRectF(target.left() + map_width + 16, target.top(), target.width() - map_width - 16, target.height()),
-      plain);
+      painter, QRectF(body.left() + map_width + gap, body.top(), body.width() - map_width - gap, body.height()), plain);
+}
+
+bool AttentionPage::ready() const {
+  return !source_stale_ && map_->ready() && prompt_->ready();
+}
+bool AttentionPage::complete() const {
+  return map_->complete();
+}
+QString AttentionPage::problem() const {
+  const QString map = map_->problem();
+  return map.isEmpty() && with_text_ ? prompt_->problem() : map;
+}
+void AttentionPage::exported() {
+  map_->exported();
 }
 
 QString AttentionPage::csv() const {

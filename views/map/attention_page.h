@@ -36,6 +36,10 @@ class AttentionPage : public QWidget, public Exportable {
   void focus_go_to();  ///< Ctrl+G
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override;
+  bool complete() const override;
+  QString problem() const override;
+  void exported() override;
   QString csv() const override;
   QString title() const override;
 
@@ -55,6 +59,7 @@ class AttentionPage : public QWidget, public Exportable {
   MapReadout* readout_;
   PromptPanel* prompt_;
   QSplitter* splitter_;
+  bool with_text_ = false;    ///< of the last render()
   bool source_stale_ = true;  ///< hidden pages load nothing
 };
 

@@ -53,9 +53,13 @@ GridPtr MapComposer::thumbnail_of(const MapDataPtr& data) {
 MapComposer::Grids MapComposer::best(const MapPicture& picture, const MapDataPtr& data, record::TileAddress address,
                                      Composition& result) {
   const bool difference = picture.style.layout == MapLayout::difference && picture.secondary;
+  bool hopeless = false;
   const auto ask = [&](const MapDataPtr& from, bool have) {
-    if (!have && cache_->can_provide(*from) && !TileCache::too_costly(*from, address))
+    if (have) return;
+    if (cache_->can_provide(*from) && !TileCache::too_costly(*from, address))
       result.missing.push_back({from, address, false});
+    else
+      hopeless = true;
   };
   Grids grids;
   const int top = record::num_levels(data->length) - 1;
@@ -76,7 +80,8 @@ MapComposer::Grids MapComposer::best(const MapPicture& picture, const MapDataPtr
   grids.second = difference ? thumbnail_of(picture.secondary) : nullptr;
   grids.thumbnail = grids.first != nullptr;
   grids.coarse = true;
-  if (difference && (!grids.first || !grids.second || grids.first->cell != grids.second->cell)) return {};
+  if (difference && (!grids.first || !grids.second || grids.first->cell != grids.second->cell)) grids = {};
+  result.blank |= !grids.first && hopeless;
   return grids;
 }
 

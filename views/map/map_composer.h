@@ -49,6 +49,7 @@ struct Composition {
   std::vector<TileCache::Request> missing;  ///< most urgent first
   bool thumbnail = false;                   ///< part of it comes from the record's thumbnail
   bool coarse = false;                      ///< part of it is still coarser than `level`
+  bool blank = false;                       ///< for part of it there is nothing, and nothing will come
 };
 
 /// Values of the cell that is drawn at a pair.

@@ -3,13 +3,13 @@
 #include "views/map/map_data.h"
 
 #include <QFutureWatcher>
-#include <QLocale>
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <exception>
 
 #include "base/error.h"
+#include "views/common/format.h"
 
 namespace headroom::views {
 namespace {
@@ -167,8 +167,7 @@ double sink_and_local_mass(const MapSource& source) {
 }
 
 QString grouped(std::int64_t value) {
-  static const QLocale english(QLocale::English, QLocale::UnitedStates);
-  return english.toString(static_cast<qlonglong>(value));
+  return format_count(value);
 }
 
 QString short_number(double value) {

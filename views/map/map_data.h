@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/support_bitmap.h"
+#include "record/opening.h"
 #include "views/common/selection.h"
 
 class QObject;
@@ -62,7 +63,7 @@ QString head_name(const MapSource& source);
 double sink_and_local_mass(const MapSource& source);
 
 /// Positions that the "hide sinks and local band" switch hides; the same that the record's statistics count.
-inline constexpr std::int64_t num_sinks = 4, num_local = 64;
+inline constexpr std::int64_t num_sinks = record::counted_sinks, num_local = record::counted_local;
 
 /// 4012 -> "4,012", the same in every locale, as the documents print it.
 QString grouped(std::int64_t value);

@@ -2,12 +2,14 @@
 // Export of the map as figure and as numbers.
 #include "views/map/map_figure.h"
 
+#include <QGuiApplication>
 #include <algorithm>
 #include <cmath>
 
 #include "views/common/colour_bar.h"
-#include "views/map/map_marginal.h"
+#include "views/common/page_base.h"
 #include "views/common/theme.h"
+#include "views/map/map_marginal.h"
 
 namespace headroom::views {
 namespace {
@@ -36,61 +38,88 @@ QString token_text(const MapData& data, std::int64_t token) {
       QString::fromUtf8(tokens.text.data() + tokens.begin[i], static_cast<qsizetype>(tokens.end[i] - tokens.begin[i])));
 }
 
+constexpr int smallest_text = 7;
+
+/// What a pixel is and what the overlay's marks mean: of those that there are in this picture.
+QString caption_of(const MapFigure& figure, const Composition& shown) {
+  QStringList captions;
+  if (figure.badge) captions << figure.badge(shown);
+  const OverlayFlags overlay = figure.map->style().overlay;
+  const bool split = figure.map->style().layout == MapLayout::diagonal_split && figure.secondary;
+  const auto has = [&](auto&& what) { return what(*figure.primary) || (split && what(*figure.secondary)); };
+  const bool marks = has([](const MapData& data) { return data.has_overlay(); });
+  if (overlay.missed && marks) captions << QObject::tr("orange: missed keys");
+  if (overlay.hit && marks) captions << QObject::tr("outlined: hits");
+  if (overlay.wasted && marks && has([](const MapData& data) { return data.wasted != nullptr; }))
+    captions << QObject::tr("hatched: wasted keys");
+  captions.removeAll(QString());
+  return captions.join(QStringLiteral("  ·  "));
+}
+
 }  // namespace
 
-void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options, const MapFigure& figure) {
+int map_text_size(double width) {
+  // 13 of 744 units: beside the text of a figure 1200 units wide. Never so small that it cannot be read.
+  return std::max(smallest_text, static_cast<int>(std::lround(width * 13 / 744)));
+}
+
+Composition draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options,
+                            const MapFigure& figure) {
   const Theme& theme = Theme::instance();
   painter.save();
-  const QFontMetricsF metrics(painter.font());
-  const double line = metrics.height(), gap = line * 0.4;
-  painter.setPen(theme.text());
-  QFont bold = painter.font();
+  QFont plain = QGuiApplication::font();
+  plain.setPixelSize(options.text_size > 0 ? std::max(1, static_cast<int>(std::lround(options.text_size)))
+                                           : map_text_size(target.width()));
+  QFont bold = plain;
   bold.setBold(true);
-  const QFont plain = painter.font();
+  painter.setFont(plain);
+  const QFontMetricsF metrics(plain);
+  const double line = metrics.height(), gap = line * 0.4, scale = plain.pixelSize() / 13.0;
+  painter.setPen(theme.text());
   painter.setFont(bold);
   painter.drawText(QRectF(target.left(), target.top(), target.width(), line * 1.2), Qt::AlignLeft | Qt::AlignVCenter,
                    QFontMetricsF(bold).elidedText(figure.title, Qt::ElideRight, target.width()));
   painter.setFont(plain);
-  QStringList captions;
-  if (!figure.badge.isEmpty()) captions << figure.badge;
-  const OverlayFlags overlay = figure.map->style().overlay;
-  if (overlay.missed) captions << QObject::tr("orange: missed keys");
-  if (overlay.hit) captions << QObject::tr("outlined: hits");
-  if (overlay.wasted) captions << QObject::tr("hatched: wasted keys");
-  double bottom = target.bottom();
-  if (!options.provenance.isEmpty()) {
-    painter.setPen(theme.muted_text());
-    painter.drawText(QRectF(target.left(), bottom - line, target.width(), line), Qt::AlignLeft,
-                     metrics.elidedText(options.provenance, Qt::ElideMiddle, target.width()));
-    bottom -= line * 1.2;
-  }
   painter.setPen(theme.muted_text());
-  painter.drawText(QRectF(target.left(), bottom - line, target.width(), line), Qt::AlignLeft,
-                   metrics.elidedText(captions.join(QStringLiteral("  ·  ")), Qt::ElideRight, target.width()));
-  bottom -= line * 1.4;
+  double bottom = target.bottom();
+  if (const double height = draw_at_bottom(painter, target, options.provenance); height > 0) bottom -= height + gap / 2;
 
+  Composition shown;
   if (!figure.primary || !figure.notice.isEmpty()) {
     painter.setPen(theme.text());
     painter.drawText(QRectF(target.left(), target.top() + line * 2, target.width(), bottom - target.top() - line * 2),
                      Qt::AlignCenter | Qt::TextWordWrap, figure.notice);
     painter.restore();
-    return;
+    return shown;
   }
+  // The caption is written last, when it is known what was drawn; its room does not depend on the words.
+  const QRectF caption_room(target.left(), target.top(), target.width(), bottom - target.top());
+  bottom -= line * 2.2;
   const Viewport view = figure.selection->state().viewport;
   const double left = metrics.horizontalAdvance(grouped(figure.primary->length)) + line * 1.9;
-  const double right = 24 + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 1.4;
+  const double right = 24 * scale + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 0.4;
   const double strip = line * 2.2;
   const QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
   const QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
                     bottom - line * 2.9 - marginal.bottom() - gap);
-  if (area.width() < 40 || area.height() < 40) {
+  if (area.width() < 3 * line || area.height() < 3 * line) {
+    shown.blank = true;
     painter.restore();
-    return;
+    return shown;
   }
   draw_marginal(painter, marginal, *figure.primary, view.key_begin, view.key_end, options.image_scale);
   const QSize pixels(static_cast<int>(std::ceil(area.width() * options.image_scale)),
                      static_cast<int>(std::ceil(area.height() * options.image_scale)));
-  painter.drawImage(area, figure.map->compose(pixels, options.image_scale, view).image);
+  shown = figure.map->compose(pixels, options.image_scale, view, figure.client);
+  painter.drawImage(area, shown.image);
+  const auto place = [&](double key, double query) {
+    return QPointF(area.left() + (key - view.key_begin) / (view.key_end - view.key_begin) * area.width(),
+                   area.top() + (query - view.query_begin) / (view.query_end - view.query_begin) * area.height());
+  };
+  painter.save();
+  painter.setClipRect(area, Qt::IntersectClip);
+  hatch_missing_rows(painter, *figure.primary, place);
+  painter.restore();
 
   painter.setRenderHint(QPainter::Antialiasing, false);
   painter.setBrush(Qt::NoBrush);
@@ -105,20 +134,21 @@ void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOption
   axis(view.key_begin, view.key_end, area.width(), metrics.horizontalAdvance(grouped(figure.primary->length)) * 1.8,
        [&](double at, const QString& text) {
          painter.setPen(QPen(theme.border(), 0));
-         painter.drawLine(QPointF(area.left() + at, area.bottom()), QPointF(area.left() + at, area.bottom() + 4));
+         painter.drawLine(QPointF(area.left() + at, area.bottom()),
+                          QPointF(area.left() + at, area.bottom() + 4 * scale));
          painter.setPen(theme.text());
-         painter.drawText(QRectF(area.left() + at - 60, area.bottom() + 5, 120, line), Qt::AlignHCenter | Qt::AlignTop,
-                          text);
+         painter.drawText(QRectF(area.left() + at - 60 * scale, area.bottom() + 5 * scale, 120 * scale, line),
+                          Qt::AlignHCenter | Qt::AlignTop, text);
        });
   axis(view.query_begin, view.query_end, area.height(), line * 2.2, [&](double at, const QString& text) {
     painter.setPen(QPen(theme.border(), 0));
-    painter.drawLine(QPointF(area.left() - 4, area.top() + at), QPointF(area.left(), area.top() + at));
+    painter.drawLine(QPointF(area.left() - 4 * scale, area.top() + at), QPointF(area.left(), area.top() + at));
     painter.setPen(theme.text());
-    painter.drawText(QRectF(area.left() - 6 - 120, area.top() + at - line / 2, 120, line),
+    painter.drawText(QRectF(area.left() - 126 * scale, area.top() + at - line / 2, 120 * scale, line),
                      Qt::AlignRight | Qt::AlignVCenter, text);
   });
   painter.setPen(theme.muted_text());
-  painter.drawText(QRectF(area.left(), area.bottom() + 7 + line * 1.15, area.width(), line), Qt::AlignCenter,
+  painter.drawText(QRectF(area.left(), area.bottom() + 7 * scale + line * 1.15, area.width(), line), Qt::AlignCenter,
                    QObject::tr("key position"));
   painter.save();
   painter.translate(target.left() + line * 0.5, area.center().y());
@@ -133,18 +163,18 @@ void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOption
                    strip_label);
 
   const MapStyle& style = figure.map->style();
-  draw_colour_bar(painter, QRectF(area.right() + 8, area.top(), 12, area.height()), style.colour_min, style.colour_max,
-                  style.layout == MapLayout::difference);
+  draw_colour_bar(painter, QRectF(area.right() + 8 * scale, area.top(), 12 * scale, area.height()), style.colour_min,
+                  style.colour_max, style.layout == MapLayout::difference);
+  painter.setPen(theme.muted_text());
+  draw_at_bottom(painter, caption_room, caption_of(figure, shown));
   painter.setClipRect(area, Qt::IntersectClip);
   const auto& pins = figure.selection->state().pins;
   for (std::size_t i = 0; i < pins.size(); ++i) {
-    const QPointF at(area.left() + (static_cast<double>(pins[i].key) + 0.5 - view.key_begin) /
-                                       (view.key_end - view.key_begin) * area.width(),
-                     area.top() + (static_cast<double>(pins[i].query) + 0.5 - view.query_begin) /
-                                      (view.query_end - view.query_begin) * area.height());
-    draw_pin(painter, at, static_cast<int>(i) + 1, line * 0.5);
+    draw_pin(painter, place(static_cast<double>(pins[i].key) + 0.5, static_cast<double>(pins[i].query) + 0.5),
+             static_cast<int>(i) + 1, line * 0.5);
   }
   painter.restore();
+  return shown;
 }
 
 QString map_csv(const MapData& data, const Viewport& view) {

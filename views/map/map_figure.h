@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QString>
+#include <functional>
 
 #include "views/map/attention_map.h"
 #include "views/common/exportable.h"
@@ -13,10 +14,16 @@ struct MapFigure {
   AttentionMap* map = nullptr;
   MapDataPtr primary, secondary;
   const Selection* selection = nullptr;
-  QString title, badge, notice;
+  QString title, notice;
+  const void* client = nullptr;                      ///< in whose name tiles are asked for
+  std::function<QString(const Composition&)> badge;  ///< of the picture as it was composed
 };
 
-void draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options, const MapFigure& figure);
+/// Returns what was drawn of the map itself: its level, and what it lacks.
+Composition draw_map_figure(QPainter& painter, const QRectF& target, const ExportOptions& options,
+                            const MapFigure& figure);
+/// Height of a map's text where a figure of this width holds one and nothing says otherwise.
+int map_text_size(double width);
 
 /// One line per causal pair of the view, or per cell where that would be more than 200,000 lines: query, key, p (or max
 /// and mean), selected, missed and both tokens.

@@ -164,20 +164,21 @@ bool TileCache::can_provide(const MapData& data) const {
                                  data.source.layer, data.source.head});
 }
 
-QString TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
+QString TileCache::map_key(const MapData& data, bool overlay) {
   const auto& source = data.source;
   // Data that has no record (made in memory) is told apart by its own address.
   const void* owner = source.record ? static_cast<const void*>(source.record.get()) : static_cast<const void*>(&data);
-  return QStringLiteral("%1|%2|%3|%4.%5|%6.%7.%8|%9")
+  return QStringLiteral("%1|%2|%3|%4|%5.%6|")
       .arg(reinterpret_cast<quintptr>(owner))
       .arg(source.method)
       .arg(source.layer)
+      .arg(overlay)
       .arg(overlay ? -1 : static_cast<int>(source.head.kind))
-      .arg(overlay ? data.support_group.value_or(-1) : source.head.index)
-      .arg(address.level)
-      .arg(address.row)
-      .arg(address.column)
-      .arg(overlay);
+      .arg(overlay ? data.support_group.value_or(-1) : source.head.index);
+}
+
+QString TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
+  return map_key(data, overlay) + QStringLiteral("%1.%2.%3").arg(address.level).arg(address.row).arg(address.column);
 }
 
 bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
@@ -215,11 +216,31 @@ void TileCache::insert(Entry entry) {
   bytes_ += entry.bytes;
   entries_.push_front(std::move(entry));
   index_.insert(entries_.front().key, entries_.begin());
-  while (bytes_ > max_bytes_ && entries_.size() > 1) {
+  shrink();
+}
+
+void TileCache::shrink() {
+  while (!held_ && bytes_ > max_bytes_ && entries_.size() > 1) {
     bytes_ -= entries_.back().bytes;
     index_.remove(entries_.back().key);
     entries_.pop_back();
   }
+}
+
+void TileCache::hold(bool held) {
+  held_ = held;
+  shrink();
+}
+
+QString TileCache::failure(const Request& request) const {
+  return failed_.value(key_of(*request.data, request.address, request.overlay));
+}
+
+QString TileCache::failure_of(const MapData& data) const {
+  for (auto it = failed_.constBegin(); it != failed_.constEnd(); ++it)
+    for (const bool overlay : {false, true})
+      if (it.key().startsWith(map_key(data, overlay))) return it.value();
+  return {};
 }
 
 bool TileCache::busy() const {
@@ -283,14 +304,15 @@ void TileCache::start(const Request& request, const QString& key) {
     complete = children[static_cast<std::size_t>(part)] != nullptr;
   }
   pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
-    Entry entry{key, nullptr, nullptr, 0};
+    Entry entry{key, nullptr, nullptr, 0, {}};
     try {
       if (complete)
         entry.grid = from_children(children, address, data->length, data->stream->query_begin);
       else
         entry.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));
-    } catch (const std::exception&) {
+    } catch (const std::exception& error) {
       entry.grid = nullptr;  // the coarser picture stays
+      entry.problem = QString::fromUtf8(error.what());
     }
     if (entry.grid) entry.bytes = size_of(*entry.grid);
     QMetaObject::invokeMethod(
@@ -302,18 +324,20 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   pool_.start([this, key, job, data = request.data, address = request.address] {
-    Entry entry{key, nullptr, nullptr, 0};
+    Entry entry{key, nullptr, nullptr, 0, {}};
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {
         const SupportBitmap none(data->wasted ? 0 : data->length);
         auto tile = std::make_shared<const record::OverlayTile>(
-            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address));
+            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address,
+                                    data->stream ? data->stream->query_begin : 0));
         entry.bytes = tile->hit.size() * 12;
         if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))
           entry.overlay = tile;
       }
-    } catch (const std::exception&) {
+    } catch (const std::exception& error) {
       entry.overlay = nullptr;
+      entry.problem = QString::fromUtf8(error.what());
     }
     QMetaObject::invokeMethod(
         this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
@@ -328,7 +352,7 @@ void TileCache::ask_provider(const Request& request, const QString& key) {
   const MapId id{QString::fromStdString(source.record->meta().run_id), source.method, source.layer, source.head};
   job->provider_request = provider_->request(
       id, request.address, [this, key](std::shared_ptr<const record::Tile> tile, const QString& reason) {
-        Entry entry{key, tile ? make_grid(*tile) : nullptr, nullptr, 0};
+        Entry entry{key, tile ? make_grid(*tile) : nullptr, nullptr, 0, reason};
         if (entry.grid)
           entry.bytes = size_of(*entry.grid);
         else if (!reason.isEmpty())
@@ -346,7 +370,8 @@ void TileCache::finished(const QString& key, Entry entry) {
     if (!index_.contains(key)) insert(std::move(entry));
     emit ready();
   } else if (job && !job->stop.stop_requested()) {
-    failed_.insert(key);  // asking again would fail again
+    // Asking again would fail again.
+    failed_.insert(key, entry.problem.isEmpty() ? tr("the tile could not be made") : entry.problem);
   }
   pump();
   if (!busy()) emit idle();

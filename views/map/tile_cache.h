@@ -57,6 +57,12 @@ class TileCache : public QObject {
   void want(const void* client, std::vector<Request> requests);
   /// Whether anything is queued or running.
   bool busy() const;
+  /// Why a tile could not be made; empty where it was not tried, is on its way, or is there.
+  QString failure(const Request& request) const;
+  /// Why some tile of this map could not be made; empty where none failed.
+  QString failure_of(const MapData& data) const;
+  /// While held, nothing is thrown out: an export may need more tiles at once than the cache keeps.
+  void hold(bool held);
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);
   std::size_t bytes() const { return bytes_; }
@@ -72,15 +78,19 @@ class TileCache : public QObject {
     GridPtr grid;
     std::shared_ptr<const record::OverlayTile> overlay;
     std::size_t bytes = 0;
+    QString problem;  ///< why there is nothing
   };
   struct Running {
     std::stop_source stop;
     quint64 provider_request = 0;
     bool by_provider = false;
   };
+  /// The part of a key that all tiles or all overlay tiles of a map share.
+  static QString map_key(const MapData& data, bool overlay);
   static QString key_of(const MapData& data, record::TileAddress address, bool overlay);
   Entry* touch(const QString& key);
   void insert(Entry entry);
+  void shrink();
   void pump();
   void start(const Request& request, const QString& key);
   void start_overlay(const Request& request, const QString& key);
@@ -93,7 +103,8 @@ class TileCache : public QObject {
   QHash<QString, std::list<Entry>::iterator> index_;
   QHash<const void*, std::vector<Request>> wanted_;
   QHash<QString, std::shared_ptr<Running>> running_;
-  QSet<QString> failed_;
+  QHash<QString, QString> failed_;  ///< with the reason
+  bool held_ = false;
   QThreadPool pool_;
 };
 

@@ -46,6 +46,7 @@ QStringList words_of(const QString& text) {
 }
 
 constexpr qsizetype max_compared_words = 1500;
+constexpr std::size_t most_in_row = 5;  // answers of a figure
 
 }  // namespace
 
@@ -144,7 +145,7 @@ QString AnswerCards::status_text(const AnswerEntry& entry) const {
   QStringList parts;
   if (entry.method != entries_.front().method) parts << agreement_text(*entry.method, *entries_.front().method);
   if (entry.method->task_score) parts << tr("task score %1").arg(format_fixed(*entry.method->task_score, 0));
-  if (entry.method->kl_to_dense) parts << tr("KL\u00a0%1\u00a0nats").arg(format_number(*entry.method->kl_to_dense));
+  if (const auto kl = entry.method->answer_kl()) parts << tr("KL\u00a0%1\u00a0nats").arg(format_number(*kl));
   if (!entry.method->complete) parts << tr("incomplete");
   if (!entry.run.isEmpty()) parts << entry.run;
   if (parts.isEmpty()) parts << tr("baseline");
@@ -192,13 +193,20 @@ void AnswerCards::rebuild() {
 QString AnswerCards::html() const {
   const Theme& theme = Theme::instance();
   QString html = QStringLiteral("<table width=\"100%\" cellspacing=\"6\" cellpadding=\"6\"><tr>");
-  const auto count = entries_.size() + (reference_.isEmpty() ? 0 : 1);
+  const std::size_t cells = entries_.size() + (reference_.isEmpty() ? 0 : 1);
+  // Rows of about the same length: in a narrow column an answer would stand one word a line.
+  const std::size_t rows = std::max<std::size_t>(1, (cells + most_in_row - 1) / most_in_row);
+  const std::size_t count = (cells + rows - 1) / rows;
+  std::size_t written = 0;
   const auto cell = [&](const QString& title, const QColor& colour, const QString& body, const QString& status) {
-    return QStringLiteral(
+    const bool next_row = written > 0 && written % count == 0;
+    ++written;
+    return (next_row ? QStringLiteral("</tr><tr>") : QString()) +
+           QStringLiteral(
                "<td width=\"%1%\" valign=\"top\" bgcolor=\"%2\"><b style=\"color:%3\">%4</b><br>%5<br><span "
                "style=\"color:%6; font-size:small\">%7</span></td>")
-        .arg(QString::number(100 / std::max<std::size_t>(1, count)), theme.panel().name(), colour.name(),
-             title.toHtmlEscaped(), body, theme.muted_text().name(), status.toHtmlEscaped());
+               .arg(QString::number(100 / std::max<std::size_t>(1, count)), theme.panel().name(), colour.name(),
+                    title.toHtmlEscaped(), body, theme.muted_text().name(), status.toHtmlEscaped());
   };
   for (const auto& entry : entries_)
     html += cell(label(entry), theme.method(entry.method->look), answer_html(entry), status_text(entry));

@@ -170,7 +170,8 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
     out.plain(") ");
   }
   const bool mass_budget = method.budget && method.budget->kind == BudgetKind::mass;
-  if (!mass_budget && method.budget_tokens >= tokens) {
+  const bool no_rows = std::isnan(method.captured_mass_mean);  // with more history than the budget
+  if (no_rows || (!mass_budget && method.budget_tokens >= tokens)) {
     add_budget(out, method, !scope.prompt);
     out.plain(" cover the whole prompt: every row is dense by definition, choose a smaller budget");
   } else {

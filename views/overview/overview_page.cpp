@@ -197,16 +197,16 @@ void OverviewPage::show_sentences() {
   }
   QFont large = font();
   large.setPointSizeF(font().pointSizeF() * 1.2);
+  QFont chip_font = large;
+  chip_font.setWeight(QFont::DemiBold);
   int chip_width = 0;
   for (const MethodPtr method : shown_)
-    chip_width = std::max(chip_width, QFontMetrics(large).horizontalAdvance(short_label(method)) + 16);
+    chip_width = std::max(chip_width, QFontMetrics(chip_font).horizontalAdvance(short_label(method)) + 16);
   for (std::size_t i = 0; i < shown_.size(); ++i) {
     const AnswerSentence sentence = sentence_at(*record_, shown_, i, *baseline);
     auto* row = new QHBoxLayout;
     row->setSpacing(8);
     auto* chip = make_heading(short_label(shown_[i]), this);
-    QFont chip_font = large;
-    chip_font.setWeight(QFont::DemiBold);
     chip->setFont(chip_font);
     chip->setFixedWidth(chip_width);
     set_text_colour(chip, Theme::instance().method(shown_[i]->look));
@@ -274,13 +274,14 @@ void OverviewPage::show_grid() {
   const GridStatistic* statistic = find_grid_statistic(statistic_->currentData().toString());
   if (!record_ || !method || !statistic) return;
   QString note = QString::fromUtf8(statistic->definition);
+  grid_problem_.clear();
   try {
     grid_data_ = std::make_shared<const GridData>(load_grid(*record_, *method, *statistic));
   } catch (const std::exception& error) {
     auto empty = std::make_shared<GridData>();
     empty->statistic = statistic;
     grid_data_ = empty;
-    note = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
+    note = grid_problem_ = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
   }
   if (statistic->sparse_only && method->is_dense())
     note =
@@ -351,17 +352,14 @@ QString OverviewPage::csv() const {
   return text;
 }
 
-void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  refresh_now();
-  Figure figure(painter, target, options);
-  if (!record_) return figure.title(title(), tr("No run is open"));
+void OverviewPage::draw_text(Figure& figure) const {
   figure.title(title(), run_caption(record_->meta(), record_->length()));
   const record::MethodSummary* baseline = dense_of(*record_);
   for (std::size_t i = 0; baseline && i < shown_.size(); ++i)
     figure.html(QStringLiteral("<b style=\"color:%1\">%2</b>&nbsp; %3")
                     .arg(Theme::instance().method(shown_[i]->look).name(), short_label(shown_[i]).toHtmlEscaped(),
                          sentence_at(*record_, shown_, i, *baseline).html(Theme::instance().text())),
-                1.2);
+                shown_.size() > 6 ? 1 : 1.2);
   if (!answers_->isHidden()) {
     figure.heading(answers_heading_->text());
     figure.html(answers_->html(), 0.95);
@@ -369,6 +367,25 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   if (!grid_data_ || grid_data_->layers == 0) return;
   figure.heading(
       tr("%1 by layer and head, %2").arg(QString::fromUtf8(grid_data_->statistic->title), stream_->currentText()));
+}
+
+double OverviewPage::wanted_height(double width) {
+  refresh_now();
+  if (!record_) return 0;
+  return figure_height(width, [this](Figure& figure) {
+    draw_text(figure);
+    // Cells of which each can be told from the next, with the axis below.
+    if (grid_data_ && grid_data_->layers > 0)
+      figure.take_top(std::clamp(grid_data_->heads * 16 + 60, 200, 900) * figure.unit());
+  });
+}
+
+void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  refresh_now();
+  Figure figure(painter, target, options);
+  if (!record_) return figure.title(title(), tr("No run is open"));
+  draw_text(figure);
+  if (!grid_data_ || grid_data_->layers == 0) return;
   QFont text = QGuiApplication::font();
   text.setPixelSize(std::max(1, static_cast<int>(13 * figure.unit())));
   painter.setFont(text);

@@ -32,6 +32,9 @@ class OverviewPage : public PageBase, public Exportable {
   HeadGridWidget* grid() const { return grid_; }
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override { return settled(); }
+  QString problem() const override { return grid_problem_; }
+  double wanted_height(double width) override;
   QString csv() const override;
   QString title() const override;
 
@@ -57,11 +60,13 @@ class OverviewPage : public PageBase, public Exportable {
   void show_read_out(int layer, int head);
   void choose(int layer, int head);
   const record::MethodSummary* stream() const;
+  void draw_text(Figure& figure) const;  ///< what stands above the grid
   /// What stands before a method's sentence.
   QString short_label(MethodPtr method) const;
 
   RecordPtr record_;  ///< what is drawn; keeps the summaries alive
   std::vector<MethodPtr> shown_;
+  QString grid_problem_;
   std::shared_ptr<const GridData> grid_data_;
   QVBoxLayout* sentences_;
   AnswerCards* answers_;

@@ -16,9 +16,10 @@
 #include <algorithm>
 
 #include "views/common/flow_layout.h"
-#include "views/prompt/prompt_text.h"
-#include "views/map/row_mass.h"
 #include "views/common/theme.h"
+#include "views/map/map_figure.h"
+#include "views/map/row_mass.h"
+#include "views/prompt/prompt_text.h"
 
 namespace headroom::views {
 namespace {
@@ -249,6 +250,16 @@ void PromptPanel::go_to_match(int index) {
   text_->reveal(text_->index().token_at(matches_[static_cast<std::size_t>(match_)].first));
 }
 
+QString PromptPanel::problem() const {
+  if (!data_) return shown_ ? tr("The map that colours the text is not there") : QString();
+  const QString layer = QString::number(data_->source.layer);
+  if (!data_->problem.isEmpty()) return tr("The mass of layer %1 could not be read: %2").arg(layer, data_->problem);
+  if (data_->layer_kind != QStringLiteral("full"))
+    return tr("Layer %1 is a %2-attention layer: no mass is recorded for it").arg(layer, data_->layer_kind);
+  if (text_->mass().empty()) return tr("No mass is recorded for layer %1").arg(layer);
+  return {};
+}
+
 QString PromptPanel::title() const {
   if (!data_ || !data_->source.record) return tr("Prompt");
   return tr("Prompt, %1, layer %2, %3")
@@ -262,7 +273,10 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
   const TextIndex& index = text_->index();
   painter.save();
   painter.setClipRect(target, Qt::IntersectClip);
-  const QFontMetricsF metrics(painter.font());
+  QFont font = QGuiApplication::font();
+  font.setPixelSize(options.text_size > 0 ? static_cast<int>(options.text_size) : map_text_size(target.width() * 0.62));
+  painter.setFont(font);
+  const QFontMetricsF metrics(font);
   const double line = metrics.lineSpacing() * 1.15;
   double x = target.left(), y = target.top();
   const auto caption = [&](const QString& words, const QColor& colour) {

@@ -34,6 +34,8 @@ class PromptPanel : public QWidget, public Exportable {
   void focus_go_to();
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override { return settled(); }
+  QString problem() const override;
   QString csv() const override;  ///< one line a token: mass, selected, missed
   QString title() const override;
 

@@ -93,19 +93,25 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
                             : QStringLiteral("%1 (%2)").arg(format_percent(m.captured_mass_mean, 1),
                                                             format_percent(m.captured_mass_min, 1));
       });
-  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass"),
+  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass, as a share of "
+                          "those that T holds"),
       [](const Method& m) {
         if (!m.oracle_recall_mean) return QString();
         QString text = format_percent(*m.oracle_recall_mean, 1);
         if (m.oracle_recall_95_mean) text += QStringLiteral(" (%1)").arg(format_percent(*m.oracle_recall_95_mean, 1));
         return text;
       });
-  row(tr("KL to dense, last position"), tr("Kullback–Leibler divergence of the next token, in nats"),
-      [](const Method& m) { return m.kl_to_dense ? format_number(*m.kl_to_dense) + " nats" : QString(); });
+  row(tr("KL to dense"),
+      tr("KL(dense ‖ method) of the next token, nats: mean over the positions of dense's answer (older records: the "
+         "prompt's last position)"),
+      [](const Method& m) { return kl_text(m); });
   row(tr("same top token"), {},
       [](const Method& m) { return m.top1_agrees ? (*m.top1_agrees ? tr("yes") : tr("no")) : QString(); });
   row(tr("task score, this prompt"), {},
       [](const Method& m) { return m.task_score ? format_fixed(*m.task_score, 0) : QString(); });
+  row(tr("NLL of the reference"),
+      tr("The task's answer read inside the sparse pass, nats a token. The score above is decoded dense after it"),
+      [](const Method& m) { return reference_answer_text(m); });
   section(tr("How it ran"));
   row(tr("backend"), {}, [](const Method& m) { return QString::fromStdString(m.backend); });
   row(tr("note"), {}, [](const Method& m) { return QString::fromStdString(m.label); });

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/timing/timing_page.h"
 
-#include <QEvent>
 #include <QComboBox>
+#include <QEvent>
 #include <QHBoxLayout>
 #include <QHeaderView>
 #include <QLabel>
+#include <QScrollArea>
 #include <QSignalBlocker>
 #include <QSplitter>
 #include <QTableView>
@@ -59,8 +60,14 @@ void TimingPage::build() {
 
   auto* splitter = new QSplitter(Qt::Vertical, body());
   splitter->setChildrenCollapsible(false);
-  plot_ = new TimingPlot(splitter);
-  plot_->setMinimumHeight(180);
+  // Many methods scroll: bars that are pressed together lose their names.
+  auto* scroll = new QScrollArea(splitter);
+  scroll->setWidgetResizable(true);
+  scroll->setFrameShape(QFrame::NoFrame);
+  scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+  scroll->setMinimumHeight(180);
+  plot_ = new TimingPlot(scroll);
+  scroll->setWidget(plot_);
   table_ = new QTableView(splitter);
   style_table(table_);
   table_->setAccessibleName(tr("Times and what they cost in quality"));
@@ -68,7 +75,7 @@ void TimingPage::build() {
   table_->installEventFilter(this);
   model_ = new TimingModel(this);
   table_->setModel(model_);
-  splitter->addWidget(plot_);
+  splitter->addWidget(scroll);
   splitter->addWidget(table_);
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 1);
@@ -129,6 +136,8 @@ void TimingPage::show_plot() {
   } else {
     plot_->show_totals(methods_);
   }
+  // Two lines of a name, and the axis below.
+  plot_->setMinimumHeight(method ? 180 : std::max(180, plot_->num_bars() * 2 * plot_->fontMetrics().height() + 60));
   legend_->setText(plot_->legend_html());
 }
 
@@ -183,6 +192,15 @@ QString TimingPage::unoptimised_text() const {
     sentences << tr("%1: %2; their times are stated, no speedup is.").arg(labelled.join(QStringLiteral("; ")), label);
   if (!references.isEmpty())
     sentences << tr("%1: a reference that is not deployable; no speedup.").arg(references.join(QStringLiteral("; ")));
+  QStringList disturbed;
+  for (const MethodPtr method : methods_)
+    if (method->load && method->load->disturbed())
+      disturbed << tr("%1 (%2 of %3 processors)")
+                       .arg(method_label(*record_, *method), format_fixed(method->load->taken(), 1))
+                       .arg(method->load->cpus);
+  if (!disturbed.isEmpty())
+    sentences << tr("Other work took processors while these were timed, so they took too long: %1.")
+                     .arg(disturbed.join(QStringLiteral("; ")));
   QStringList planned;
   for (const MethodPtr method : methods_) {
     const auto plan = plan_counts(*method);
@@ -200,6 +218,23 @@ QString TimingPage::unoptimised_text() const {
   return sentences.join(' ');
 }
 
+double TimingPage::wanted_height(double width) {
+  refresh_now();
+  if (!record_) return 0;
+  return figure_height(width, [this](Figure& figure) {
+    draw_text(figure);
+    figure.take_top((plot_height() + 16) * figure.unit());
+    int fields = 0;
+    for (int row = 0; row < model_->rowCount(); ++row) fields += model_->is_stage(row) ? 0 : 1;
+    figure.take_top(Figure::table_rows(fields, model_->columnCount() - 1) * figure.table_row());
+  });
+}
+
+int TimingPage::plot_height() const {
+  const bool by_layer = !view_->currentData().toString().isEmpty();
+  return by_layer ? 260 : plot_->num_bars() * 48 + 70;
+}
+
 QString TimingPage::title() const {
   return tr("Timing");
 }
@@ -207,21 +242,23 @@ QString TimingPage::csv() const {
   return model_->csv();
 }
 
-void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  refresh_now();
-  Figure figure(painter, target, options);
-  if (!record_) return figure.title(title(), tr("No run is open"));
+void TimingPage::draw_text(Figure& figure) const {
   figure.title(tr("Where does the time to first token go?"), context_text());
   figure.html(bound_text() + "<br><span style=\"color:" + Theme::instance().muted_text().name() + "\">" +
               unoptimised_text().toHtmlEscaped() + "</span>");
   figure.html(plot_->legend_html(), 0.9);
+}
+
+void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  refresh_now();
+  Figure figure(painter, target, options);
+  if (!record_) return figure.title(title(), tr("No run is open"));
+  draw_text(figure);
   const QRectF rest = figure.rest();
   // The bars show the stages; their numbers are in the CSV.
-  const bool by_layer = !view_->currentData().toString().isEmpty();
-  const double plot_height =
-      std::min(rest.height() * 0.5, (by_layer ? 260 : plot_->num_bars() * 48 + 70) * figure.unit());
-  figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), plot_height));
-  figure.take_top(plot_height + 16 * figure.unit());
+  const double height = std::min(rest.height() * 0.6, plot_height() * figure.unit());
+  figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), height));
+  figure.take_top(height + 16 * figure.unit());
   figure.table(*table_, figure.rest(), [this](int row) { return model_->is_stage(row); });
 }
 

@@ -24,6 +24,8 @@ class TimingPage : public PageBase, public Exportable {
   QString bound_text() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool ready() const override { return settled(); }
+  double wanted_height(double width) override;
   QString csv() const override;
   QString title() const override;
 
@@ -36,6 +38,8 @@ class TimingPage : public PageBase, public Exportable {
   void fit_columns();
   bool eventFilter(QObject* object, QEvent* event) override;  ///< the table's columns follow its width
   void show_plot();
+  void draw_text(Figure& figure) const;  ///< what stands above the plot
+  int plot_height() const;               ///< at which the bars' names do not touch
   QString context_text() const;
   QString unoptimised_text() const;
 

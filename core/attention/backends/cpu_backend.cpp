@@ -210,9 +210,12 @@ class CpuLayer final : public PreparedLayer {
 
 class CpuBackend final : public Backend {
  public:
+  /// `dtype`: of the tensors that it will be given, which decides what its label says; fp32 has no bf16 products.
+  explicit CpuBackend(c10::ScalarType dtype)
+      : isa_(dtype == c10::ScalarType::BFloat16 ? cpu::preferred_isa() : cpu::best_isa(cpu::Isa::avx512)) {}
   std::string id() const override { return "headroom"; }
   std::string dense_label() const override {
-    return "Headroom CPU kernels, " + std::string(cpu::name(cpu::preferred_isa()));
+    return "Headroom CPU kernels, " + std::string(cpu::name(isa_));
   }
   std::string sparse_label() const override { return dense_label(); }
   std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext& job) const override {
@@ -222,13 +225,14 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  const cpu::Isa isa_;
   mutable IndexPlacements placements_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Backend> make_cpu_backend() {
-  return std::make_shared<CpuBackend>();
+std::shared_ptr<const Backend> make_cpu_backend(c10::ScalarType dtype) {
+  return std::make_shared<CpuBackend>(dtype);
 }
 
 }  // namespace headroom::attention

@@ -176,7 +176,7 @@ class TorchLayer final : public PreparedLayer {
 
 class TorchBackend final : public Backend {
  public:
-  explicit TorchBackend(DenseOperator dense) : dense_(dense) {}
+  TorchBackend(DenseOperator dense, std::string why) : dense_(dense), why_(std::move(why)) {}
   std::string id() const override {
     return dense_ == DenseOperator::flash_attention ? "fa2" : dense_ == DenseOperator::cudnn ? "cudnn" : "libtorch";
   }
@@ -186,7 +186,9 @@ class TorchBackend final : public Backend {
                                                     : "LibTorch SDPA";
   }
   std::string sparse_label() const override { return "LibTorch SDPA with a mask, row tiles"; }
-  std::string note() const override { return "reference path, not optimised"; }
+  std::string note() const override {
+    return "reference path, not optimised" + (why_.empty() ? std::string() : " (" + why_ + ")");
+  }
   std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext&) const override {
     check_query(query);
     return std::make_unique<TorchLayer>(query, dense_, placements_);
@@ -194,13 +196,14 @@ class TorchBackend final : public Backend {
 
  private:
   DenseOperator dense_;
+  std::string why_;
   mutable IndexPlacements placements_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Backend> make_torch_backend(DenseOperator dense) {
-  return std::make_shared<TorchBackend>(dense);
+std::shared_ptr<const Backend> make_torch_backend(DenseOperator dense, std::string why) {
+  return std::make_shared<TorchBackend>(dense, std::move(why));
 }
 
 at::Tensor mass_of_rows(const LayerQuery& query, const at::Tensor& rows, std::int64_t columns, SupportScope scope) {

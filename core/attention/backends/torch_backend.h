@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "attention/backend.h"
 
@@ -15,7 +16,8 @@ namespace headroom::attention {
 /// Which of LibTorch's operators attends densely. automatic: scaled_dot_product_attention's own choice, on the CPU in
 /// calls that are short enough for a stop. flash_attention (FlashAttention-2) and cudnn: GPUs, bf16.
 enum class DenseOperator { automatic, flash_attention, cudnn };
-std::shared_ptr<const Backend> make_torch_backend(DenseOperator dense);
+/// `why`: why sparse attention runs here and not on kernels of our own, said beside its times; may be empty.
+std::shared_ptr<const Backend> make_torch_backend(DenseOperator dense, std::string why = {});
 
 /// LibTorch's causal attention over the first `rows` positions into out[:, :rows]. On the CPU in one call, then one head
 /// a thread, then query chunks as prompts grow, so that a stop is noticed; grouped heads are never copied.

@@ -53,10 +53,17 @@ at::Tensor select_mask(const at::Tensor& scores, std::int64_t begin, const Selec
   const at::Tensor forced = (key < rule.forced.sinks)
                                 .logical_or(key > row - std::max<std::int64_t>(1, rule.forced.local))
                                 .logical_and(causal);
-  // Ranks: own key, other forced keys, scores, keys out of sight.
+  // Forced keys are in. Where they exceed the budget: the own key, then the first ones, then the newest.
   at::Tensor ranked = shared.clamp(lowest, -lowest);
-  ranked = at::where(forced, at::full({}, by_mass ? infinity : -lowest, options), ranked);
-  ranked = at::where(own, at::full({}, infinity, options), ranked).masked_fill_(causal.logical_not(), -infinity);
+  ranked = at::where(forced, at::full({}, infinity, options), ranked);
+  if (!by_mass) {
+    const std::int64_t k = std::min(tokens, columns);
+    const at::Tensor first = key < std::min(rule.forced.sinks, k - 1);
+    const at::Tensor newest = key > row - (k - std::min(rule.forced.sinks, k - 1));
+    const at::Tensor beyond = forced.logical_and(first.logical_or(newest).logical_or(own).logical_not());
+    ranked = at::where(beyond, at::full({}, lowest, options), ranked);
+  }
+  ranked.masked_fill_(causal.logical_not(), -infinity);
 
   if (by_mass) {
     const auto [sorted, order] = at::sort(ranked, /*stable=*/true, 2, /*descending=*/true);

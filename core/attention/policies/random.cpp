@@ -32,7 +32,7 @@ PolicyEntry entry_random() {
            .source = "the floor that any selection must beat",
            .role = MethodRole::deployable,
            .look = 4,
-           .parameters = {sinks_parameter(), local_parameter(), {"seed", 0, 0, 9007199254740992.0, "of the draw"}}},
+           .parameters = {sinks_parameter(), local_parameter(), {"seed", 0, 0, 9007199254740992.0, "of the draw", true}}},
           &make_policy_of<Random>};
 }
 

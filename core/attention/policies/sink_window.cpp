@@ -6,7 +6,6 @@
 namespace headroom::attention {
 namespace {
 
-/// Rows of a block need not share anything: neighbours' windows are all but the same.
 class SinkWindow final : public Policy {
  public:
   using Policy::Policy;
@@ -30,6 +29,7 @@ PolicyEntry entry_sink_window() {
            .source = "StreamingLLM (arXiv 2309.17453), in prefill",
            .role = MethodRole::deployable,
            .look = 3,
+           .takes_granularity = false,
            .parameters = {sinks_parameter(4)}},
           &make_policy_of<SinkWindow>};
 }

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "attention/registry.h"
@@ -91,7 +92,7 @@ MemoryWorkload longest_workload(const BenchSpec& spec, const attention::Policy& 
   work.length = *std::max_element(spec.lengths.begin(), spec.lengths.end());
   work.methods.push_back(&dense);
   for (const Method& method : methods) work.methods.push_back(method.policy.get());
-  work.supports_kept = true;
+  work.supports_kept = work.floor = true;
   return work;
 }
 
@@ -101,9 +102,12 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   check(spec);
   const auto choice = model::open_device(spec.device);
   const ThreadCount threads(spec.threads);
+  if (const char* said = std::getenv("OMP_NUM_THREADS"); said && *said && spec.threads > 0 && callbacks.notice)
+    callbacks.notice("OMP_NUM_THREADS=" + std::string(said) + " is ignored: --threads says " +
+                     std::to_string(spec.threads));
   const at::NoGradGuard no_grad;
   std::optional<PlanFile> plans;
-  if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan);
+  if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan, job);
   const BenchModel model = open_bench_model(spec);
   if (plans) check_model(*plans, model.checkpoint->hash());
   check_full_layers(spec.dense_layers, "--dense-layers", model.config);
@@ -112,6 +116,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   for (const std::int64_t length : spec.lengths) {
     prompts.push_back(bench_ids(model, length));
     for (const Method& method : methods) {
+      method.policy->check_length(length);
       if (plans && !method.is_reference())
         find_plan(*plans, method.id, length, {spec.dense_layers.begin(), spec.dense_layers.end()}, model.config);
     }
@@ -128,9 +133,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   options.device = choice.device;
   options.dtype = resolve_dtype(spec.dtype, choice.device);
   const auto dense = attention::make_dense_policy();
-  refuse_what_cannot_fit(estimate_memory(*model.checkpoint, model.config, *options.dtype, choice.device,
-                                         longest_workload(spec, *dense, methods)),
-                         choice);
+  const MemoryEstimate memory = refuse_what_cannot_fit(*model.checkpoint, model.config, *options.dtype, choice,
+                                                       longest_workload(spec, *dense, methods));
   const auto decoder = model::load_decoder(*model.checkpoint, model.config, options, job);
 
   BenchReport report;
@@ -139,6 +143,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   report.dtype = dtype_name(decoder->dtype());
   report.config = model.config.name;
   report.weights = model.random ? "random, no quality" : model.checkpoint->hash();
+  report.memory_needed = memory.weights + (choice.device.is_cpu() ? memory.host : memory.device);
   report.weight_bytes = decoder->weight_bytes();
   report.threads = at::get_num_threads();
   report.repeats = spec.repeats;
@@ -158,7 +163,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
                              llama_cpp ? &*llama_cpp : nullptr};
   for (std::vector<std::int32_t>& ids : prompts) {
     LengthBench length_bench(context, std::move(ids));
-    for (const auto& backend : backends) length_bench.add_dense(*backend);
+    for (const auto& backend : backends)
+      if (backend->dense_is_its_own()) length_bench.add_dense(*backend);
     for (const Method& method : methods) length_bench.add(method);
     auto rows = length_bench.run();
     compare(rows);

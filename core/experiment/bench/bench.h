@@ -56,6 +56,7 @@ struct BenchRow {
   std::optional<double> predicted_sparse_ms;  ///< of a layer's score, selection and attention
   bool staged = true;                         ///< false: llama.cpp, whose stages are not known
   record::Quartiles ttft;
+  std::optional<MachineLoad> load;             ///< during the timed passes
   std::array<double, num_stages> stages_ms{};  ///< medians by Stage
   std::int64_t peak_bytes = 0, peak_bytes_above_weights = 0;
   std::optional<double> attention_gflops;  ///< multiplies and adds of the pairs attended to, over the attention stage
@@ -73,6 +74,7 @@ struct BenchReport {
   std::string device, device_note, dtype, config, weights;  ///< weights: "random, no quality" or the file's hash
   std::string llama_cpp;                                    ///< version; empty where it did not run
   std::int64_t weight_bytes = 0;
+  std::int64_t memory_needed = 0;  ///< estimated before the work: weights and all else, where the weights are
   int threads = 0, repeats = 0, warmups = 1;
   std::vector<BenchRow> rows;
 };

@@ -77,7 +77,7 @@ std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length
                       std::to_string(length));
   std::vector<std::int32_t> ids;
   if (!model.random) {
-    const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint);
+    const auto tokenizer = tokenizer::make_tokenizer(*model.checkpoint, model.config.vocabulary);
     // The task has a least length; what is cut off or repeated does not matter for the time.
     const auto whole = std::clamp<std::int64_t>(length, 512, std::max<std::int64_t>(512, model.config.context_length));
     const auto sample = tasks::make_sample("niah_single_1", whole, 0, *tokenizer, 0, 0);
@@ -99,13 +99,19 @@ std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& mode
   const std::string& hash = model.checkpoint->hash();
   const auto file = find_indexer(spec.indexer, hash);
   MethodRequest request;
-  request.names = spec.methods.empty() ? default_methods(file.has_value()) : spec.methods;
+  request.names = spec.methods.empty() ? default_methods(file.has_value() || model.random) : spec.methods;
   request.budgets = spec.budgets;
   request.granularities = spec.granularities;
   std::shared_ptr<const indexer::Indexer> loaded;
   auto methods = list_methods(request, [&] {
     // Random weights are nobody's: an indexer of their width takes as long as one of their own would.
     if (!loaded && model.random && file) loaded = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
+    if (!loaded && model.random) {
+      std::vector<int> full;
+      for (std::int64_t layer = 0; layer < model.config.num_layers(); ++layer)
+        if (model.config.layer(layer).kind == model::LayerKind::full) full.push_back(static_cast<int>(layer));
+      loaded = indexer::random_indexer(model.config.width, 128, full);
+    }
     if (!loaded) loaded = load_indexer_of(file, hash, spec.model);
     return loaded;
   });

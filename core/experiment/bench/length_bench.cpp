@@ -253,6 +253,7 @@ std::vector<BenchRow> LengthBench::run() {
     for (Candidate& candidate : candidates_) warm_up(candidate);
   }
   for (Candidate& candidate : candidates_) make_plan(candidate);
+  model::release_unused_memory();
   const auto machine = MachineLock::wait(context_.job);
   const auto& decoder = context_.decoder;
   std::vector<double> floors;
@@ -274,6 +275,7 @@ std::vector<BenchRow> LengthBench::run() {
       record::MethodSummary timed;
       summarise(candidate.passes, timed);
       row.ttft = timed.ttft;
+      row.load = timed.load;
       row.peak_bytes = timed.peak_bytes;
       for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = timed.stages[s].median;
       row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());

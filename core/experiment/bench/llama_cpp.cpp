@@ -55,7 +55,9 @@ Descriptor request_file(const std::string& text) {
   ::unlink(name.c_str());
   for (std::size_t done = 0; done < text.size();) {
     const auto written = ::write(file.get(), text.data() + done, text.size() - done);
-    if (written <= 0) throw input_error(name, "cannot be written", {}, std::strerror(errno));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0)
+      throw input_error(name, "cannot be written", {}, written < 0 ? std::strerror(errno) : "no progress");
     done += static_cast<std::size_t>(written);
   }
   ::lseek(file.get(), 0, SEEK_SET);

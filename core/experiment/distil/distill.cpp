@@ -71,7 +71,7 @@ class Distillation {
         state_(spec.out + ".state", OutputKind::file),
         device_(open_device(spec.device)),
         checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
-        tokenizer_(tokenizer::make_tokenizer(*checkpoint_)),
+        tokenizer_(tokenizer::make_tokenizer(*checkpoint_, model::read_model_config(*checkpoint_).vocabulary)),
         text_(*tokenizer_, split_texts(read_inputs()), speaks_chatml(*checkpoint_)),
         decoder_(load(job)),
         dense_(attention::make_dense_policy()),
@@ -100,6 +100,7 @@ class Distillation {
       while (step_ < spec_.steps) {
         job.check();
         train_step(job);
+        tell_left_out();
         if (step_ % spec_.eval_every == 0 || step_ == spec_.steps) {
           figures_ = evaluate(job);
           save();
@@ -117,6 +118,14 @@ class Distillation {
   }
 
  private:
+  /// Once, as soon as it is known: such bytes are in every sequence that holds them, and missing from it.
+  void tell_left_out() {
+    if (told_left_out_ || text_.left_out_bytes() == 0) return;
+    told_left_out_ = true;
+    notice("--text: bytes without a token in this model's vocabulary are left out, " +
+           std::to_string(text_.left_out_bytes()) + " of those that were drawn so far");
+  }
+
   void notice(const std::string& text) const {
     if (callbacks_.notice) callbacks_.notice(text);
   }
@@ -220,7 +229,7 @@ class Distillation {
     // Paths of the machine that trained do not belong into a file that is passed on.
     for (const char* field : {"out", "texts", "resume"}) recipe.erase(field);
     recipe["model"] = fs::path(spec_.model).filename().string();
-    result.metadata.recipe = recipe.dump();
+    result.metadata.recipe = dump_json(recipe);
     if (!figures_.together.layers.empty()) result.metadata.held_out = to_json(figures_).dump();
     std::vector<at::Tensor> kept;
     std::vector<checkpoint::TensorToWrite> tensors;
@@ -238,7 +247,7 @@ class Distillation {
     if (saved != before) notice("this indexer is " + describe_output(before, saved));
     if (callbacks_.saved) callbacks_.saved(saved);
     checkpoint::write_safetensors(state_, tensors,
-                                  {{"spec", to_json(spec_).dump()},
+                                  {{"spec", dump_json(to_json(spec_))},
                                    {"step", std::to_string(step_)},
                                    {"model_sha256", checkpoint_->hash()},
                                    {"text", text_.split().fingerprint}});
@@ -299,6 +308,7 @@ class Distillation {
   std::vector<std::int64_t> budgets_;  ///< k of held-out figures
   std::int64_t step_ = 0;
   double last_kl_ = 0;
+  bool told_left_out_ = false;
   DistillFigures figures_;
 };
 

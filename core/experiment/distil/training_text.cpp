@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace headroom::experiment {
 namespace {
 
@@ -47,6 +49,7 @@ std::vector<std::int32_t> TrainingText::text_sequence(Part part, std::int64_t le
   const auto& texts = texts_.of(part);
   const auto& cumulative = cumulative_bytes_[static_cast<std::size_t>(part)];
   std::vector<std::int32_t> ids;
+  int empty_draws = 0;
   while (static_cast<std::int64_t>(ids.size()) < length) {
     const double at = static_cast<double>(random() >> 11) * 0x1p-53 * cumulative.back();
     const auto index = static_cast<std::size_t>(std::ranges::upper_bound(cumulative, at) - cumulative.begin());
@@ -58,8 +61,13 @@ std::vector<std::int32_t> TrainingText::text_sequence(Part part, std::int64_t le
     const std::size_t wanted = static_cast<std::size_t>(length) * 6;
     std::size_t end = std::min(text.size(), begin + wanted);
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
-    for (const auto& token : tokenizer_.encode(std::string_view(text).substr(begin, end - begin), {.add_bos = false}))
-      ids.push_back(token.id);
+    const std::string_view piece = std::string_view(text).substr(begin, end - begin);
+    const auto tokens = tokenizer_.encode(piece, {.add_bos = false});
+    left_out_bytes_ += tokenizer::left_out(tokens, piece).bytes;
+    empty_draws = tokens.empty() ? empty_draws + 1 : 0;
+    if (empty_draws > 1000)  // or this would never end
+      throw input_error("--text", "the text has no bytes that this model's vocabulary has tokens for", "text", "none");
+    for (const auto& token : tokens) ids.push_back(token.id);
   }
   ids.resize(static_cast<std::size_t>(length));
   return ids;

@@ -28,6 +28,8 @@ class TrainingText {
   /// Exactly `length` ids of that part. The same (part, length, seed) gives the same sequence; equal seeds of the two
   /// parts have nothing in common.
   std::vector<std::int32_t> sequence(Part part, std::int64_t length, std::uint64_t seed) const;
+  /// Bytes of the user's text, of all sequences so far, that the tokenizer has no token for.
+  std::int64_t left_out_bytes() const { return left_out_bytes_; }
 
  private:
   std::vector<std::int32_t> text_sequence(Part part, std::int64_t length, std::mt19937_64& random) const;
@@ -37,6 +39,7 @@ class TrainingText {
   SplitTexts texts_;
   std::array<std::vector<double>, 2> cumulative_bytes_;  ///< by Part
   bool chat_;
+  mutable std::int64_t left_out_bytes_ = 0;  ///< counted while sequences are made
 };
 
 }  // namespace headroom::experiment

@@ -51,6 +51,7 @@ RecordedPass::RecordedPass(const model::Decoder& decoder, std::span<const std::i
 
 model::PrefillResult RecordedPass::run(model::PrefillOptions options, MethodData& data) {
   prepare(data);
+  forced_ = options.policy->target_forced_keys();
   attended_pairs_ = 0;
   recalls_95_.clear();
   const bool is_dense = data.summary.is_dense();
@@ -88,7 +89,9 @@ void RecordedPass::prepare(MethodData& data) const {
   summary.captured_mass_per_layer.assign(layers, no_value);
   if (summary.is_dense()) return;
   summary.oracle_recall_per_layer.assign(layers, no_value);
-  if (has_reference_) summary.output_l2_per_layer.assign(layers, no_value);
+  if (!has_reference_) return;
+  summary.output_l2_per_layer.assign(layers, no_value);
+  summary.output_frobenius_per_layer.assign(layers, no_value);
 }
 
 void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std::vector<attention::SupportTile>& tiles,
@@ -99,16 +102,16 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
   attention::AnalysisOptions wanted;
   wanted.scope = summary.scope;
   wanted.budget_tokens = summary.budget_tokens;
+  wanted.forced = forced_;
   wanted.thumbnail_size = thumbnail_size;
   wanted.thumbnails = keep_maps_;
   auto analysis = prepared.analyse(attention::to_bitmaps(tiles, length()), wanted, job);
   const std::int64_t heads = query.num_q_heads() + 1;
   if (!summary.is_dense() && tiles.empty()) {  // listed as dense: nothing was selected, so nothing was captured or missed
     constexpr auto captured = static_cast<std::size_t>(attention::HeadStatistic::captured_mass);
-    constexpr auto missed = static_cast<std::size_t>(attention::HeadStatistic::missed_mass);
     for (std::size_t head = 0; head < analysis.statistics.size(); head += attention::num_head_statistics)
-      analysis.statistics[head + captured] = analysis.statistics[head + missed] =
-          std::numeric_limits<float>::quiet_NaN();
+      std::fill(analysis.statistics.begin() + static_cast<std::ptrdiff_t>(head + captured),
+                analysis.statistics.begin() + static_cast<std::ptrdiff_t>(head + attention::num_head_statistics), no_figure);
   }
   place_heads(analysis.statistics, heads, query.layer, data.statistics.heads, attention::num_head_statistics,
               data.statistics.values);
@@ -133,9 +136,16 @@ void RecordedPass::compare_hidden(int layer, const at::Tensor& hidden, record::M
   const at::Tensor reference = store_.hidden(layer);
   if (!reference.defined() || summary.output_l2_per_layer.empty()) return;
   const auto dense = reference.to(hidden.device(), at::kFloat);
+  const at::Tensor difference = hidden.to(at::kFloat).sub(dense);
+  const auto at = static_cast<std::size_t>(layer);
   const double norm = dense.norm().item<double>();
-  const double distance = hidden.to(at::kFloat).sub(dense).norm().item<double>();
-  summary.output_l2_per_layer[static_cast<std::size_t>(layer)] = norm > 0 ? distance / norm : no_value;
+  if (norm > 0) summary.output_frobenius_per_layer[at] = difference.norm().item<double>() / norm;
+  // Rows whose whole history is in the support say nothing of the method.
+  const std::int64_t first = std::max<std::int64_t>(1, summary.budget_tokens), rows = length() - first;
+  if (rows <= 0) return;
+  const at::Tensor norms = dense.narrow(0, first, rows).norm(2, 1);
+  summary.output_l2_per_layer[at] =
+      difference.narrow(0, first, rows).norm(2, 1).div_(norms.clamp_min_(1e-30)).mean().item<double>();
 }
 
 void RecordedPass::finish(record::MethodSummary& summary) const {
@@ -145,7 +155,7 @@ void RecordedPass::finish(record::MethodSummary& summary) const {
     summary.density = 1;
     return;
   }
-  summary.oracle_recall_mean = mean(summary.oracle_recall_per_layer);
+  if (const double recall = mean(summary.oracle_recall_per_layer); !std::isnan(recall)) summary.oracle_recall_mean = recall;
   if (!recalls_95_.empty()) summary.oracle_recall_95_mean = mean(recalls_95_);
   summary.density = attended_pairs_ / (causal_pairs(length()) * static_cast<double>(decoder_.config().full_layers()));
 }

@@ -46,6 +46,7 @@ class RecordedPass {
   std::span<const std::int32_t> ids_;
   StreamStore& store_;
   bool keep_maps_;
+  attention::ForcedKeys forced_;  ///< of the method that runs: what the best choice holds, too
   bool has_reference_ = false;  ///< a dense pass has run
   double attended_pairs_ = 0;
   std::vector<double> recalls_95_;

@@ -3,11 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/argmax.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/quantile.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 
@@ -22,22 +22,59 @@ at::Tensor on_host(const at::Tensor& logits) {
   return logits.to(at::kCPU, at::kFloat);
 }
 
-/// KL(p || q) of each row of logits, nats: [rows] fp64.
-at::Tensor kl_divergence(const at::Tensor& p_logits, const at::Tensor& q_logits) {
-  const at::Tensor p = at::log_softmax(p_logits.to(at::kDouble), 1), q = at::log_softmax(q_logits.to(at::kDouble), 1);
-  return p.sub(q).mul_(at::exp(p)).sum(1).clamp_min_(0);
+/// Tokens of an answer that are decoded at once: from one more on the output matrix would be widened (row_kernels.cpp),
+/// and the logits of a long answer are as large.
+constexpr std::int64_t forced_rows = 16;
+
+/// KL(p || q) of one row of logits, nats.
+double kl_divergence(const at::Tensor& p_logits, const at::Tensor& q_logits) {
+  const at::Tensor p = at::log_softmax(p_logits.to(at::kDouble), 0), q = at::log_softmax(q_logits.to(at::kDouble), 0);
+  const double kl = p.sub(q).mul_(at::exp(p)).sum().item<double>();
+  return kl < 0 ? 0 : kl;  // by rounding
 }
 
-record::ForcedComparison compare(const at::Tensor& dense, const at::Tensor& method) {
-  const at::Tensor kl = kl_divergence(dense, method);
-  const at::Tensor flips = at::argmax(dense, 1).ne(at::argmax(method, 1));
-  record::ForcedComparison score;
-  score.positions = kl.size(0);
-  score.kl_mean = kl.mean().item<double>();
-  score.kl_p95 = at::quantile(kl, 0.95).item<double>();
-  score.top1_flips = flips.sum().item<std::int64_t>();
-  if (score.top1_flips > 0) score.first_divergence = at::argmax(flips.to(at::kInt)).item<std::int64_t>();
-  return score;
+/// A method's predictions beside dense's, position after position.
+class Comparison {
+ public:
+  /// Rows of logits, on the host.
+  void add(const at::Tensor& dense, const at::Tensor& method) {
+    for (std::int64_t row = 0; row < method.size(0); ++row) {
+      if (best_token(dense[row]) != best_token(method[row])) {
+        if (score_.top1_flips++ == 0) score_.first_divergence = std::ssize(kl_);
+      }
+      kl_.push_back(kl_divergence(dense[row], method[row]));
+    }
+  }
+  double first_kl() const { return kl_.front(); }
+  record::ForcedComparison result() {
+    const at::Tensor kl = at::tensor(kl_, at::kDouble);
+    score_.positions = kl.size(0);
+    score_.kl_mean = kl.mean().item<double>();
+    score_.kl_p95 = at::quantile(kl, 0.95).item<double>();
+    return score_;
+  }
+
+ private:
+  record::ForcedComparison score_;
+  std::vector<double> kl_;
+};
+
+/// The method's predictions along dense's answer: the prompt's last, then behind each token that is fed.
+Comparison compare(const model::Decoder& decoder, const model::PrefillResult& result, const ScoreOptions& options,
+                   const ScoredAnswer& dense) {
+  Comparison comparison;
+  comparison.add(dense.logits, on_host(result.last_logits).unsqueeze(0));
+  // The last token that dense answered is not fed: nothing was predicted after it.
+  const std::int64_t fed = dense.logits.size(0) - 1;
+  if (fed == 0) return comparison;
+  model::DecoderState state = result.state.clone();
+  for (std::int64_t first = 0; first < fed; first += forced_rows) {
+    options.job.check();
+    const std::int64_t rows = std::min(forced_rows, fed - first);
+    const auto ids = std::span(dense.ids).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
+    comparison.add(dense.logits.narrow(0, 1 + first, rows), on_host(decoder.decode(state, ids, options.job)));
+  }
+  return comparison;
 }
 
 }  // namespace
@@ -46,17 +83,10 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
                            const ScoredAnswer* dense) {
   ScoredAnswer answer;
   if (dense) {
-    at::Tensor predicted = on_host(result.last_logits).unsqueeze(0);
-    // The last token that dense answered is not fed: nothing was predicted after it.
-    if (const std::int64_t fed = dense->logits.size(0) - 1; fed > 0) {
-      options.job.check();
-      model::DecoderState state = result.state.clone();
-      const auto answer_ids = std::span(dense->ids).first(static_cast<std::size_t>(fed));
-      predicted = at::cat({predicted, on_host(decoder.decode(state, answer_ids, options.job))});
-    }
-    answer.forced = compare(dense->logits, predicted);
-    answer.kl_to_dense = kl_divergence(dense->logits.narrow(0, 0, 1), predicted.narrow(0, 0, 1)).item<double>();
-    answer.top1_agrees = best_token(dense->logits[0]) == best_token(predicted[0]);
+    Comparison comparison = compare(decoder, result, options, *dense);
+    answer.forced = comparison.result();
+    answer.kl_to_dense = comparison.first_kl();
+    answer.top1_agrees = answer.forced->first_divergence != 0;
   }
   at::Tensor logits = result.last_logits;
   std::vector<at::Tensor> kept = {on_host(logits)};
@@ -86,6 +116,28 @@ ScoredAnswer scored_pass(const model::Decoder& decoder, std::span<const std::int
   pass.job = options.job;
   model::PrefillResult result = decoder.prefill(ids, pass);
   return score_prefill(decoder, result, options, dense);
+}
+
+record::ReferenceAnswer score_reference(const model::Decoder& decoder, std::span<const std::int32_t> prompt,
+                                        std::span<const std::int32_t> answer, model::PrefillOptions pass) {
+  std::vector<std::int32_t> ids(prompt.begin(), prompt.end());
+  ids.insert(ids.end(), answer.begin(), answer.end() - 1);  // nothing is predicted after the last one
+  pass.clock = nullptr;
+  pass.observer = {};
+  pass.hidden_observer = {};
+  pass.extra_capacity = 0;
+  pass.logit_rows = std::ssize(answer);
+  const model::PrefillResult result = decoder.prefill(ids, pass);
+  const at::Tensor logits = pass.logit_rows == 1 ? on_host(result.last_logits).unsqueeze(0) : result.tail_logits;
+  const at::Tensor log_p = at::log_softmax(logits.to(at::kDouble), 1);
+  record::ReferenceAnswer score;
+  score.tokens = std::ssize(answer);
+  for (std::int64_t i = 0; i < score.tokens; ++i) {
+    const std::int32_t id = answer[static_cast<std::size_t>(i)];
+    score.nll_mean -= log_p[i][id].item<double>() / static_cast<double>(score.tokens);
+    score.top1_agrees += best_token(logits[i]) == id;
+  }
+  return score;
 }
 
 }  // namespace headroom::experiment

@@ -42,4 +42,10 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
 ScoredAnswer scored_pass(const model::Decoder& decoder, std::span<const std::int32_t> ids, model::PrefillOptions pass,
                          const ScoreOptions& options, const ScoredAnswer* dense);
 
+/// Teacher-forces a task's reference answer inside the sparse pass: prompt and answer are prefilled as one under `pass`
+/// (a budget in percent is of both). `answer` not empty, both together within the context; the policy must be
+/// causal, so that the prompt's rows are what they were.
+record::ReferenceAnswer score_reference(const model::Decoder& decoder, std::span<const std::int32_t> prompt,
+                                        std::span<const std::int32_t> answer, model::PrefillOptions pass);
+
 }  // namespace headroom::experiment

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <bit>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -45,7 +47,7 @@ void ScratchFile::write_at(std::int64_t offset, std::span<const std::uint8_t> by
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       throw device_error("the run's working file in " + folder_.string() + " cannot grow", "free disk space",
-                         std::strerror(errno));
+                         written < 0 ? std::strerror(errno) : "no progress");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     offset += written;
   }
@@ -230,9 +232,13 @@ std::vector<record::Thumbnail> StreamStore::thumbnails(const std::string& method
 void StreamStore::put_supports(const std::string& method, int layer, double captured_mass,
                                const attention::LayerAnalysis& analysis) {
   std::vector<std::uint8_t> bytes;
+  bytes.reserve(3 * analysis.support.size() * analysis.support.front().bytes().size());
   for (const auto* groups : {&analysis.support, &analysis.target, &analysis.wasted})
     for (const SupportBitmap& bitmap : *groups) bytes.insert(bytes.end(), bitmap.bytes().begin(), bitmap.bytes().end());
-  const SupportBlobs blobs{{}, analysis.support.front().length(), std::ssize(analysis.support), captured_mass};
+  const SupportBlobs blobs{{},
+                           analysis.support.front().length(),
+                           std::ssize(analysis.support),
+                           std::isnan(captured_mass) ? 1 : captured_mass};
   if (bytes.size() != 3 * analysis.support.size() * analysis.support.front().bytes().size())
     throw Error(ErrorKind::internal, "support bitmaps differ in size");
   put([&] { put_bitmaps(method, layer, blobs, bytes); });

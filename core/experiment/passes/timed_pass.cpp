@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/passes/timed_pass.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/argmax.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "base/machine_load.h"
 #include "model/device.h"
 
 namespace headroom::experiment {
@@ -20,10 +22,12 @@ TimedPass timed_pass(const model::Decoder& decoder, std::span<const std::int32_t
   model::synchronize(device);
   model::reset_peak_bytes(device);
   TimedPass pass;
+  const auto before = cpu_times();
   const auto start = std::chrono::steady_clock::now();
   const auto result = decoder.prefill(ids, options);
   at::argmax(result.last_logits).item<std::int64_t>();  // the first token's id is on the host when this returns
   pass.ttft_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  pass.load = load_between(before, cpu_times(), at::get_num_threads());
   pass.peak_bytes = model::peak_bytes(device);
   pass.stages = timer.finish();
   return pass;
@@ -48,7 +52,10 @@ void summarise(const std::vector<TimedPass>& passes, record::MethodSummary& summ
   };
   summary.ttft_samples = over([](const TimedPass& pass) { return pass.ttft_ms; });
   summary.ttft = quartiles(summary.ttft_samples);
-  for (const TimedPass& pass : passes) summary.peak_bytes = std::max(summary.peak_bytes, pass.peak_bytes);
+  for (const TimedPass& pass : passes) {
+    summary.peak_bytes = std::max(summary.peak_bytes, pass.peak_bytes);
+    add_load(summary.load, pass.load);
+  }
   summary.layer_stages.resize(passes.front().stages.layers.size());
   for (std::size_t stage = 0; stage < num_stages; ++stage) {
     summary.stages[stage] = quartiles(over([&](const TimedPass& pass) { return pass.stages.total[stage]; }));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace headroom::experiment {
 struct TimedPass {
   double ttft_ms = 0;  ///< ids on the host to the first token's id on the host
   StageTimes stages;
+  std::optional<MachineLoad> load;  ///< while it ran
   std::int64_t peak_bytes = 0;  ///< model::peak_bytes since the pass began
 };
 
@@ -25,7 +27,7 @@ TimedPass timed_pass(const model::Decoder& decoder, std::span<const std::int32_t
 /// Median and quartiles with linear interpolation between order statistics; `values` not empty.
 record::Quartiles quartiles(std::vector<double> values);
 
-/// TTFT, stages, layers' stages and peak memory of one method's passes (not empty).
+/// TTFT, stages, layers' stages, the machine's load and peak memory of one method's passes (not empty).
 void summarise(const std::vector<TimedPass>& passes, record::MethodSummary& summary);
 
 }  // namespace headroom::experiment

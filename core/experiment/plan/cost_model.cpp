@@ -28,6 +28,7 @@
 #include "experiment/run/session.h"
 #include "kernels/cpu/isa.h"
 #include "protocol/json_fields.h"
+#include "record/record_json.h"
 
 namespace headroom::experiment {
 namespace {
@@ -39,7 +40,7 @@ constexpr std::array<std::int64_t, 4> lengths = {512, 1024, 2048, 4096};
 constexpr double budget_ms = 1800;  ///< of one measurement; the shortest length is measured in any case
 constexpr int most_rounds = 6;
 constexpr double enough_ms = 150;  ///< more rounds at short lengths, which a moment's disturbance could spoil
-constexpr std::int64_t cost_format = 1;
+constexpr std::int64_t cost_format = 2;
 constexpr std::uintmax_t max_cost_file_bytes = 1 << 20;
 
 double kept_pairs(const std::optional<Budget>& budget, std::int64_t length) {
@@ -113,6 +114,7 @@ json costs_json(const std::string& key, const MethodCosts& costs) {
           {"version", cost_format},
           {"key", key},
           {"complete", costs.complete},
+          {"machine_load", record::to_json(costs.load)},
           {"dense", dense},
           {"sparse", points_json(costs.sparse)}};
 }
@@ -146,6 +148,7 @@ std::optional<MethodCosts> read_costs(const fs::path& file, const std::string& k
   if (fields.integer("version", 0, 1 << 20) != cost_format || fields.string("key") != key) return std::nullopt;
   MethodCosts costs;
   costs.complete = fields.boolean("complete");
+  costs.load = record::load_of(fields, file.string());
   protocol::Fields dense(fields.object("dense"), file.string() + ": dense");
   for (const auto& backend : backends)
     if (dense.has(backend->id().c_str()))
@@ -153,6 +156,14 @@ std::optional<MethodCosts> read_costs(const fs::path& file, const std::string& k
   if (costs.dense.empty()) throw input_error(file.string(), "holds no dense costs");
   costs.sparse = points_from_json(fields.array("sparse", 64), file.string() + ": sparse");
   return costs;
+}
+
+bool was_busy(const MethodCosts& costs) {
+  return costs.load && costs.load->disturbed();
+}
+
+bool is_busier(const MethodCosts& costs, const MethodCosts& than) {
+  return costs.load && than.load && costs.load->taken() > than.load->taken();
 }
 
 /// A cache that cannot be written costs a second at the next start, no more.
@@ -193,13 +204,14 @@ double predict_ms(const std::vector<CostPoint>& points, std::int64_t length,
 
 CostModel::CostModel(const model::ModelConfig& config, c10::ScalarType dtype,
                      std::vector<std::shared_ptr<const attention::Backend>> backends, std::string machine, Notice notice,
-                     std::filesystem::path folder)
+                     std::filesystem::path folder, ProcessorClock processors)
     : config_(config),
       dtype_(dtype),
       backends_(std::move(backends)),
       machine_(std::move(machine)),
       notice_(std::move(notice)),
-      folder_(std::move(folder)) {}
+      folder_(std::move(folder)),
+      processors_(std::move(processors)) {}
 
 std::string CostModel::key(const Method& method, int layer) const {
   const model::AttentionSpec& attention = config_.layer(layer).attention;
@@ -227,6 +239,7 @@ MethodCosts CostModel::measure(const attention::Policy& policy, int layer, std::
   std::vector<Measured> measured = {{&policy, backends_.front().get(), &costs.sparse}};
   for (const auto& backend : backends_) measured.push_back({dense.get(), backend.get(), &costs.dense[backend->id()]});
   double spent = 0;
+  const auto before = processors_();
   for (const std::int64_t length : lengths) {
     const auto query = synthetic_query(config_, dtype_, layer, length);
     double here = 0, round_ms = 0;
@@ -250,7 +263,19 @@ MethodCosts CostModel::measure(const attention::Policy& policy, int layer, std::
         length == lengths.back() || spent + 4 * 3 * round_ms > budget_ms;  // twice as long takes four times
     if (costs.complete || length >= up_to) break;
   }
+  costs.load = load_between(before, processors_(), at::get_num_threads());
   return costs;
+}
+
+std::optional<MethodCosts> CostModel::kept_costs(const fs::path& file, const std::string& built) const {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return std::nullopt;
+  try {
+    return read_costs(file, built, backends_);
+  } catch (const std::exception& error) {
+    if (notice_) notice_(std::string(error.what()) + ": measuring this machine again");
+    return std::nullopt;
+  }
 }
 
 const MethodCosts& CostModel::costs(const Method& method, int layer, std::int64_t length, const JobContext& job) {
@@ -261,17 +286,16 @@ const MethodCosts& CostModel::costs(const Method& method, int layer, std::int64_
   const std::span bytes(reinterpret_cast<const std::uint8_t*>(name.data()), name.size());
   const fs::path file = folder_ / (sha256(bytes).substr(0, 24) + ".json");
   const std::string built = name + "|" + build_tag();
-  std::error_code ignored;
-  if (fs::is_regular_file(file, ignored)) {
-    try {
-      if (auto read = read_costs(file, built, backends_); read && reaches(*read)) return known_[name] = std::move(*read);
-    } catch (const std::exception& error) {
-      if (notice_) notice_(std::string(error.what()) + ": measuring this machine again");
-    }
-  }
+  std::optional<MethodCosts> kept = kept_costs(file, built);
+  if (kept && !reaches(*kept)) kept.reset();
+  if (kept && !was_busy(*kept)) return known_[name] = std::move(*kept);
   job.report({.phase = "measuring this machine, once: " + cost_tag(method)});
   auto measured = measure(*method.policy, layer, length, job);
-  write_file(file, costs_json(built, measured).dump(1));
+  if (kept && is_busier(measured, *kept)) {
+    measured = std::move(*kept);
+  } else {
+    write_file(file, costs_json(built, measured).dump(1));
+  }
   return known_[name] = std::move(measured);
 }
 

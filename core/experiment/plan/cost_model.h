@@ -10,12 +10,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "attention/backend.h"
 #include "attention/policy.h"
+#include "base/machine_load.h"
 #include "base/paths.h"
 #include "base/progress.h"
 #include "model/model_config.h"
@@ -41,6 +43,7 @@ double predict_ms(const std::vector<CostPoint>& points, std::int64_t length,
 struct MethodCosts {
   std::map<std::string, std::vector<CostPoint>> dense;  ///< by backend
   std::vector<CostPoint> sparse;
+  std::optional<MachineLoad> load;  ///< meanwhile; none where the system does not say
   bool complete = false;  ///< no longer length is worth measuring: it would take too long, or is the longest there is
 };
 
@@ -49,15 +52,19 @@ class CostModel {
  public:
   /// Told of what a user should know: a damaged cache.
   using Notice = std::function<void(const std::string&)>;
+  /// Processor times up to now.
+  using ProcessorClock = std::function<std::optional<CpuTimes>()>;
 
   /// `backends`: make_backends() of the CPU; sparse attention runs on the first. `machine` names the processor, as
   /// RunMeta::device.
   CostModel(const model::ModelConfig& config, c10::ScalarType dtype,
             std::vector<std::shared_ptr<const attention::Backend>> backends, std::string machine, Notice notice = {},
-            std::filesystem::path folder = cache_folder() / "costs");
+            std::filesystem::path folder = cache_folder() / "costs",
+            ProcessorClock processors = [] { return cpu_times(); });
 
-  /// From memory, the cache, or a measurement: of lengths up to `length`, which takes two seconds at most. `layer`: one
-  /// whose shape is measured and that the method has weights for.
+  /// From memory, the cache, or a measurement. What was measured while other work took processors is measured again by
+  /// the next process, and the quieter of both is kept. Of lengths up to `length`, which takes two seconds at most.
+  /// `layer`: one whose shape is measured and that the method has weights for.
   const MethodCosts& costs(const Method& method, int layer, std::int64_t length, const JobContext& job);
   const model::ModelConfig& config() const { return config_; }
   const std::string& machine() const { return machine_; }
@@ -66,6 +73,8 @@ class CostModel {
  private:
   MethodCosts measure(const attention::Policy& policy, int layer, std::int64_t up_to, const JobContext& job) const;
   std::string key(const Method& method, int layer) const;
+  /// None where there is no file of this build that can be read.
+  std::optional<MethodCosts> kept_costs(const std::filesystem::path& file, const std::string& built) const;
 
   model::ModelConfig config_;
   c10::ScalarType dtype_;
@@ -74,6 +83,7 @@ class CostModel {
   Notice notice_;
   std::filesystem::path folder_;
   std::map<std::string, MethodCosts> known_;
+  ProcessorClock processors_;
 };
 
 /// Whether a method's timed passes may use an automatic plan: not dense, no reference (it runs as defined), and not mass

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/input_file.h"
 #include "protocol/json_fields.h"
 
 namespace headroom::experiment {
@@ -19,7 +19,7 @@ using record::LayerRun;
 
 constexpr const char* format_name = "headroom plan";
 constexpr std::int64_t plan_format = 1;
-constexpr std::uintmax_t max_plan_file_bytes = 8u << 20;
+constexpr std::size_t max_plan_file_bytes = 8u << 20;
 constexpr std::size_t max_plans = 4096, max_layers = 1024;
 constexpr std::int64_t max_length = 1 << 24;
 constexpr double max_ms = 1e12;
@@ -84,24 +84,6 @@ MethodPlan read_plan(const json& object, const std::string& place) {
     last = number;
   }
   return plan;
-}
-
-std::string read_text(const std::filesystem::path& file) {
-  std::error_code failed;
-  const auto status = std::filesystem::status(file, failed);
-  if (failed || !std::filesystem::exists(status))
-    throw input_error(file.string(), "cannot be read", "a plan", "no such file");
-  if (!std::filesystem::is_regular_file(status))
-    throw input_error(file.string(), "cannot be read", "a plan", "a folder or device");
-  const auto bytes = std::filesystem::file_size(file, failed);
-  if (failed || bytes > max_plan_file_bytes)
-    throw input_error(file.string(), "is too large for a plan", std::to_string(max_plan_file_bytes) + " bytes at most",
-                      std::to_string(bytes) + " bytes");
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(static_cast<std::size_t>(bytes), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(bytes));
-  if (!stream) throw input_error(file.string(), "cannot be read", std::to_string(bytes) + " bytes", "fewer");
-  return text;
 }
 
 }  // namespace
@@ -194,10 +176,11 @@ json to_json(const PlanFile& file) {
           {"plans", plans}};
 }
 
-PlanFile read_plan_file(const std::filesystem::path& path) {
+PlanFile read_plan_file(const std::filesystem::path& path, const JobContext& job) {
   PlanFile file;
   file.place = path.string();
-  const json object = protocol::parse_json(read_text(path), file.place);
+  const json object = protocol::parse_json(
+      read_input_file(path, {"a plan", "is too large for a plan", max_plan_file_bytes}, job), file.place);
   protocol::Fields fields(object, file.place);
   if (const auto format = fields.string("format", 64); format != format_name)
     fields.fail("format", format_name, "\"" + format + "\"");

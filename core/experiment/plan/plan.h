@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "attention/backend.h"
+#include "base/progress.h"
 #include "model/model_config.h"
 #include "record/run_record.h"
 #include "record/types.h"
@@ -50,7 +51,7 @@ double planned_density(const record::TimingPlan& plan, double recorded_density, 
 PlanFile plans_of(const record::RunRecord& record);
 nlohmann::json to_json(const PlanFile& file);
 /// Throws input errors that name file, field, what was expected and what was found.
-PlanFile read_plan_file(const std::filesystem::path& file);
+PlanFile read_plan_file(const std::filesystem::path& file, const JobContext& job = {});
 /// Throws input errors where the plans belong to another model.
 void check_model(const PlanFile& file, const std::string& model_sha256);
 /// The plan of a method at a length, fitted to the model. Throws input errors: there is none, its layers are not the

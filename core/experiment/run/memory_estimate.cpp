@@ -2,15 +2,18 @@
 #include "experiment/run/memory_estimate.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "attention/analysis.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
 #include "experiment/passes/recorded_pass.h"
 #include "kernels/cpu/isa.h"
+#include "model/decoder.h"
 #include "model/row_pieces.h"
 
 namespace headroom::experiment {
@@ -21,10 +24,14 @@ constexpr std::int64_t mib = 1 << 20;
 constexpr std::int64_t program_bytes = 160 * mib;
 // What the CUDA half, its context and pinned buffers add on the host.
 constexpr std::int64_t cuda_host_bytes = 1500 * mib;
-// Scores of one run of rows (PreparedLayer::run_rows), fp32: on the CPU in one tensor, on a device of all
-// heads, with two more of its size while a softmax or a ranking is made of it.
-constexpr std::int64_t cpu_scores_bytes = 32 * mib, device_scores_bytes = 3 * 512 * mib;
+// Pairs of one run of rows (PreparedLayer::run_rows): on the CPU of one head group; on a device of all heads, in fp32
+// with two more tensors of that size while a softmax or a ranking is made of them.
+constexpr std::int64_t cpu_run_pairs = 8 * mib, cpu_run_rows = 2048;
+constexpr std::int64_t device_scores_bytes = 3 * 512 * mib;
 constexpr std::int64_t logits_rows = 256;  // of the whole vocabulary at a time (core/model/decoder.cpp)
+constexpr std::int64_t narrow_rows = 16;   // from more rows on the output matrix is widened (model/row_kernels.cpp)
+// Of the C library: a thread's stack, and the heap that it reserves for a thread when that first allocates.
+constexpr std::int64_t thread_stack_bytes = 8 * mib, thread_heap_bytes = 64 * mib;
 
 class Estimator {
  public:
@@ -45,17 +52,27 @@ class Estimator {
   MemoryEstimate operator()() const {
     MemoryEstimate estimate;
     for (const auto& tensor : file_.tensors()) estimate.weights += tensor.elements() * element_;
-    const auto pass = activations() + widest(&Estimator::attention);
-    const auto recorded = work_.analysed ? activations() + roomy_cache() + widest(&Estimator::kept_supports) : 0;
-    const auto on_host = hidden_copies() + std::max(widest(&Estimator::analysis), output_copies());
+    const auto timed = pass() + cache(0) + widest([&](const auto& method) {
+                         return attention(method) + (work_.analysed ? 0 : kept_supports(method));
+                       });
+    const auto recorded = pass() + cache(work_.new_tokens) +
+                          widest([&](const auto& method) { return attention(method) + kept_supports(method); });
+    const auto scored = cache(work_.new_tokens) * (work_.compared ? 2 : 1) + predictions();
+    const auto on_host = [&](const auto& method) { return marginals(method) + std::max(analysis(method), compared()); };
     if (on_cpu_) {
-      const auto attended =
-          std::max(pass + widest(&Estimator::kept_supports), recorded + (work_.analysed ? on_host : 0));
-      // As they were read, and as the kernels read them.
-      estimate.host = program_bytes + 8 * work_.indexer_values + std::max(loading() - estimate.weights, attended);
+      auto most = std::max({timed, loading() - estimate.weights, work_.floor ? floor() : 0});
+      if (work_.analysed) {
+        const auto observed = pass() + cache(work_.new_tokens) + widest([&](const auto& method) {
+                                return prepared(method) + kept_supports(method) + on_host(method);
+                              });
+        const auto kept = widest([&](const auto& method) { return marginals(method); });
+        most = std::max({most, recorded + kept, observed, scored + kept});
+      }
+      estimate.host = program_bytes + indexer_bytes() + most;
     } else {
-      estimate.device = 4 * work_.indexer_values + std::max(pass + widest(&Estimator::kept_supports), recorded);
-      estimate.host = program_bytes + cuda_host_bytes + 4 * work_.indexer_values + std::max(loading(), on_host);
+      estimate.device = 4 * indexer_values() + std::max(timed, work_.analysed ? std::max(recorded, scored) : 0);
+      estimate.host = program_bytes + cuda_host_bytes + 4 * indexer_values() +
+                      std::max(loading(), work_.analysed ? widest(on_host) : 0);
     }
     return estimate;
   }
@@ -84,79 +101,162 @@ class Estimator {
     return most;
   }
 
-  /// The decoder's own tensors during a pass, the cache among them.
-  std::int64_t activations() const {
+  /// Elements of the weights of all indexers, each counted once.
+  std::int64_t indexer_values() const {
+    std::set<const attention::IndexSource*> seen;
+    std::int64_t values = 0;
+    for (const auto* method : work_.methods) {
+      const auto* index = method->settings().index.get();
+      if (!index || !seen.insert(index).second) continue;
+      for (std::int64_t layer = 0; layer < config_.num_layers(); ++layer)
+        if (const auto* weights = index->find_layer(static_cast<int>(layer)))
+          values += weights->q_proj.numel() + weights->k_proj.numel();
+    }
+    return values;
+  }
+  /// As they were read, in fp32, and as the kernels read them.
+  std::int64_t indexer_bytes() const { return indexer_values() * (4 + (fp32_arithmetic() ? 4 : 2)); }
+
+  /// The decoder's own tensors during a pass, without the cache.
+  std::int64_t pass() const {
     const auto hidden = 2 * rows_values(config_.width) * element_;
     const auto rope = rows_values(sizes_.head_dim) * 4;
     const model::RowPieces pieces(0, work_.length, device_);
-    const auto columns = (sizes_.num_q_heads + 2 * sizes_.num_kv_heads) * sizes_.head_dim + 3 * mlp_width_ + config_.width;
+    const auto columns =
+        (sizes_.num_q_heads + 2 * sizes_.num_kv_heads) * sizes_.head_dim + 3 * mlp_width_ + config_.width;
     const auto buffers = pieces.workers() * pieces.largest() * columns * element_;
     const auto layer = (2 * q_values_ + 2 * kv_values_) * element_;
-    const auto cache = 2 * config_.num_layers() * kv_values_ * element_;
-    const auto logits = (work_.all_logits ? work_.length + logits_rows : 2) * config_.vocabulary * 4;
-    return hidden + rope + buffers + layer + cache + logits;
+    return hidden + rope + buffers + layer + (work_.all_logits ? every_logit() : 2 * config_.vocabulary * 4);
   }
 
-  /// A recorded pass keeps k and v with room for what is decoded: the layer's own are not the cache's.
-  /// On the CPU the allocator finds no place for it where the timed passes' shorter tensors were: about half of that
-  /// stays unused (measured).
-  std::int64_t roomy_cache() const {
-    if (work_.new_tokens <= 0) return 0;
-    const auto places = work_.new_tokens + (on_cpu_ ? work_.length / 2 : 0);
-    return 2 * config_.num_layers() * sizes_.num_kv_heads * places * sizes_.head_dim * element_;
+  /// Keys and values of all layers, with room for what is decoded.
+  std::int64_t cache(std::int64_t more) const {
+    if (work_.all_logits) return 0;
+    return 2 * config_.num_layers() * sizes_.num_kv_heads * (work_.length + more) * sizes_.head_dim * element_;
   }
 
-  std::int64_t widest(std::int64_t (Estimator::*of)(const attention::Policy&) const) const {
+  /// fp32 logits of every position, those of one piece of rows beside them, and the matrix that makes them.
+  std::int64_t every_logit() const {
+    const auto piece = std::min(work_.length, logits_rows);
+    return (work_.length + (work_.length > logits_rows ? piece : 0)) * config_.vocabulary * 4 + widened_output(piece);
+  }
+  std::int64_t widened_output(std::int64_t rows) const {
+    return on_cpu_ && bf16_ && rows > narrow_rows ? config_.vocabulary * config_.width * 4 : 0;
+  }
+
+  /// fp32 logits of dense's answer, and a piece of what a method predicts along it (passes/scored_pass.cpp).
+  std::int64_t predictions() const {
+    const auto kept = work_.compared ? 1 + work_.new_tokens : 2;
+    return (kept + narrow_rows) * config_.vocabulary * 4;
+  }
+
+  std::int64_t widest(const std::function<std::int64_t(const attention::Policy&)>& of) const {
     std::int64_t most = 0;
-    for (const auto* method : work_.methods) most = std::max(most, (this->*of)(*method));
+    for (const auto* method : work_.methods) most = std::max(most, of(*method));
     return most;
+  }
+
+  /// Keys and values as the kernels read them: widened, or values in pairs.
+  std::int64_t prepared(const attention::Policy&) const {
+    if (!on_cpu_) return 0;
+    return fp32_arithmetic() ? (bf16_ ? 2 * kv_values_ * 4 : 0) : kv_values_ * 2;
   }
 
   /// Inside one layer's attention.
   std::int64_t attention(const attention::Policy& method) const {
     if (!on_cpu_) return method.is_dense() ? q_values_ * element_ : device_scores_bytes + tile_bytes(method);
-    // Keys and values as the kernels read them: widened, or values in pairs.
-    const auto packed = fp32_arithmetic() ? (bf16_ ? 2 * kv_values_ * 4 : 0) : kv_values_ * 2;
-    if (method.is_dense()) return std::max(packed, q_values_ * element_);
-    return packed + cpu_scores_bytes + sizes_.num_q_heads * work_.length * 4;
+    // LibTorch's dense makes an output of its own.
+    if (method.is_dense()) return std::max(prepared(method), q_values_ * element_);
+    return prepared(method) + scores(method) + run_tile(method);
+  }
+
+  std::int64_t groups(const attention::Policy& method) const {
+    return num_support_groups(method.traits().scope, sizes_.num_q_heads, sizes_.num_kv_heads);
+  }
+  std::int64_t run_rows() const {
+    return std::min({work_.length, cpu_run_rows, std::max<std::int64_t>(128, cpu_run_pairs / work_.length)});
+  }
+  bool by_mass(const attention::Policy& method) const {
+    return method.settings().budget && method.settings().budget->kind == BudgetKind::mass;
+  }
+
+  /// What keys are ranked by: log-sum-exp for attention mass, the index's projections; and a run's scores, where they
+  /// are not ranked tile by tile as they are made.
+  std::int64_t scores(const attention::Policy& method) const {
+    const auto run = groups(method) * run_rows() * work_.length * 4;
+    const bool added = method.settings().granularity > 1 || by_mass(method);
+    switch (method.traits().score) {
+      case ScoreKind::mass:
+        return groups(method) == 1 ? sizes_.num_q_heads * work_.length * 4 : run;
+      case ScoreKind::index: {
+        const std::int64_t dim = method.settings().index ? method.settings().index->dim() : 0;
+        // q and k, and k as the scorer reads it; softmax needs them in fp32, and a run's scores.
+        return rows_values(dim) * (3 * element_ + 4) + (added ? rows_values(dim) * 3 * 4 + run : 0);
+      }
+      default:
+        return 0;
+    }
+  }
+
+  /// The supports of one run: of mass budgets as wide as the history, then cut to the widest row.
+  std::int64_t run_tile(const attention::Policy& method) const {
+    const auto width = by_mass(method) ? work_.length + support_width(method) : support_width(method);
+    return groups(method) * run_rows() * (width + 1) * 4;
   }
 
   /// Keys in the widest row of a support.
   std::int64_t support_width(const attention::Policy& method) const {
     if (!method.settings().budget) return 0;
     // How many keys a mass takes only the prompt tells; half of them is more than was seen.
-    if (method.settings().budget->kind == BudgetKind::mass) return (work_.length + 1) / 2;
+    if (by_mass(method)) return (work_.length + 1) / 2;
     return std::min(method.settings().budget->tokens_for(work_.length), work_.length);
   }
   std::int64_t tile_bytes(const attention::Policy& method) const {
-    return work_.length * (support_width(method) + 1) * 4;
+    return groups(method) * work_.length * (support_width(method) + 1) * 4;
   }
   std::int64_t kept_supports(const attention::Policy& method) const {
     return work_.supports_kept ? tile_bytes(method) : 0;
   }
 
+  /// A method's rows of mass received and selection frequency, of all layers until it is done.
+  std::int64_t marginals(const attention::Policy& method) const {
+    const auto rows = sizes_.num_q_heads + 1 + (method.is_dense() ? 0 : groups(method));
+    return work_.analysed ? config_.num_layers() * rows * work_.length * 4 : 0;
+  }
+
   /// One layer's analysis (core/attention/analysis.cpp): q and k are read as fp32 and packed; then curve values, sums
-  /// over columns, bitmaps (and their copies for the working file), thumbnails, blocks. Marginals of all layers stay.
+  /// over columns, bitmaps (and their copies for the working file), thumbnails, blocks.
   std::int64_t analysis(const attention::Policy& method) const {
     if (!work_.analysed) return 0;
     const auto length = work_.length, heads = sizes_.num_q_heads + 1;
+    const auto sets = method.is_dense() ? 0 : groups(method);
     const auto packed = (q_values_ + kv_values_) * 4, read = (bf16_ ? 2 : 1) * packed;
-    const auto curves = heads * attention::num_curve_budgets * std::min<std::int64_t>(length, 16384) * 4;
-    const auto columns = heads * length * (8 + 4) + 2 * sizes_.num_q_heads * length * 4;
+    const auto curves = heads * attention::most_curve_budgets * std::min<std::int64_t>(length, 16384) * 4;
+    const auto columns = (heads + sets) * length * (8 + 4) + 2 * sizes_.num_q_heads * length * 4;
     const auto thumbnails = 2 * heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 4;
     const std::int64_t threads = at::get_num_threads();
-    const auto blocks = threads * heads * length * 4 * (8 + 2);
-    const auto marginals = config_.num_layers() * (heads + (method.is_dense() ? 0 : 1)) * length * 4;
-    const auto bits = method.is_dense() ? 0 : length * ((length + 7) / 8);
+    const auto blocks = threads * (heads * 8 + 2 * (heads + sets)) * length * 4;
+    const auto bits = sets * length * ((length + 7) / 8);
     const auto bitmaps = (work_.maps_kept ? 6 : 3) * bits;
-    return marginals + std::max(bits + read, packed + curves + columns + bitmaps + thumbnails + blocks);
+    return std::max(bits + read, packed + curves + columns + bitmaps + thumbnails + blocks);
   }
 
   /// Hidden states beside the dense run's, as fp32.
-  std::int64_t output_copies() const {
-    return work_.analysed ? 3 * rows_values(config_.width) * 4 + rows_values(config_.width) * element_ : 0;
+  std::int64_t compared() const {
+    return work_.analysed ? 3 * rows_values(config_.width) * 4 + 2 * rows_values(config_.width) * element_ : 0;
   }
-  std::int64_t hidden_copies() const { return work_.analysed ? rows_values(config_.width) * element_ : 0; }
+
+  /// LibTorch's products of these shapes, with random matrices that are made in fp32 (bench/floor.cpp).
+  std::int64_t floor() const {
+    const auto q_width = sizes_.num_q_heads * sizes_.head_dim, kv_width = sizes_.num_kv_heads * sizes_.head_dim;
+    const auto inputs = rows_values(2 * config_.width + q_width + mlp_width_);
+    const auto matrices = config_.width * (2 * q_width + 2 * kv_width + 3 * mlp_width_);
+    const auto output = config_.vocabulary * config_.width;
+    const auto made = (inputs + matrices + output) * element_ + (bf16_ ? output * 4 : 0);
+    const auto run =
+        (inputs + matrices + output + 2 * q_values_ + 2 * kv_values_ + rows_values(2 * mlp_width_)) * element_;
+    return std::max(made, run);
+  }
 
   const checkpoint::Checkpoint& file_;
   const model::ModelConfig& config_;
@@ -190,18 +290,75 @@ std::int64_t resident_program_bytes(c10::Device device) {
   return std::min(model::resident_bytes(), program_bytes + (device.is_cpu() ? 0 : cuda_host_bytes));
 }
 
-void refuse_memory(const std::string& place, std::int64_t needed, std::int64_t free) {
-  if (free <= 0 || needed <= free) return;
-  throw device_error("the job does not fit into the memory of " + place, size_text(needed) + " free",
-                     size_text(free) + " free");
+HostMemory host_memory(c10::Device device) {
+  const MachineLimits limits = machine_limits();
+  HostMemory memory;
+  memory.limit = limits.memory_limit;
+  memory.total = limits.total_bytes;
+  if (limits.free_bytes > 0) memory.free = limits.free_bytes + resident_program_bytes(device);
+  // Threads map more than they use. The interrupt's thread and those that load the model are among them.
+  if (limits.is_address_space)
+    memory.mapped_only = (at::get_num_threads() + 1) * (thread_stack_bytes + thread_heap_bytes);
+  return memory;
 }
 
-void refuse_what_cannot_fit(const MemoryEstimate& needed, const model::DeviceChoice& device) {
+std::int64_t longest_that_fits(std::int64_t length, std::int64_t free,
+                               const std::function<std::int64_t(std::int64_t)>& needed) {
+  std::int64_t fits = 0, too_long = length;
+  while (too_long - fits > 1) {
+    const auto middle = fits + (too_long - fits) / 2;
+    (needed(middle) <= free ? fits : too_long) = middle;
+  }
+  // Two digits are as much as the estimate knows.
+  std::int64_t step = 1;
+  while (fits / step >= 100) step *= 10;
+  return fits / step * step;
+}
+
+void refuse_memory(const std::string& place, const MemoryNeed& need) {
+  if (need.free <= 0 || need.needed <= need.free) return;
+  std::string text = "the job does not fit into the memory of " + place + ": it needs " + size_text(need.needed) +
+                     ", and " + (need.limit.empty() ? "there is " : need.limit + " leaves ") + size_text(need.free);
+  if (!need.help.empty()) text += "; " + need.help;
+  throw device_error(text);
+}
+
+std::string memory_help(std::int64_t length, std::int64_t free, c10::ScalarType dtype, c10::Device device,
+                        const std::function<std::int64_t(std::int64_t)>& needed) {
+  const auto fits = longest_that_fits(length, free, needed);
+  std::string help = fits > 0 ? "a prompt of about " + std::to_string(fits) + " tokens would fit"
+                              : "no prompt would, not even one of a single token";
+  if (dtype == c10::ScalarType::Float && (!device.is_cpu() || model::cpu_has_bf16()))
+    help += "; --dtype bf16 halves the weights";
+  return help;
+}
+
+MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
+                                      c10::ScalarType dtype, const model::DeviceChoice& device, MemoryWorkload work) {
+  const auto length = work.length;
+  const auto estimate = [&](std::int64_t tokens) {
+    work.length = tokens;
+    return estimate_memory(file, config, dtype, device.device, work);
+  };
   const bool on_cpu = device.device.is_cpu();
-  if (!on_cpu) refuse_memory(device.description, needed.weights + needed.device, device.free_bytes);
-  const auto free = machine_limits().free_bytes;
-  refuse_memory(on_cpu ? device.description : "this machine", needed.host + (on_cpu ? needed.weights : 0),
-                free > 0 ? free + resident_program_bytes(device.device) : 0);
+  const auto refuse = [&](const std::string& place, std::int64_t free, const std::string& limit,
+                          const std::function<std::int64_t(std::int64_t)>& needed) {
+    const auto most = needed(length);
+    if (free <= 0 || most <= free) return;
+    refuse_memory(place, {most, free, limit, memory_help(length, free, dtype, device.device, needed)});
+  };
+  if (!on_cpu) {
+    refuse(device.description, device.free_bytes, {}, [&](std::int64_t tokens) {
+      const auto needed = estimate(tokens);
+      return needed.weights + needed.device;
+    });
+  }
+  const HostMemory host = host_memory(device.device);
+  refuse(on_cpu ? device.description : "this machine", host.free, host.limit, [&](std::int64_t tokens) {
+    const auto needed = estimate(tokens);
+    return needed.host + (on_cpu ? needed.weights : 0) + host.mapped_only;
+  });
+  return estimate(length);
 }
 
 }  // namespace headroom::experiment

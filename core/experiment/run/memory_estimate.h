@@ -7,26 +7,28 @@
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "attention/policy.h"
 #include "checkpoint/checkpoint.h"
-#include "model/model_config.h"
 #include "model/device.h"
+#include "model/model_config.h"
 
 namespace headroom::experiment {
 
 /// What is done with a prompt.
 struct MemoryWorkload {
-  std::int64_t length = 0;                     ///< tokens
-  std::int64_t new_tokens = 0;                 ///< decoded afterwards; with any, the cache is made anew with room
-  std::vector<const attention::Policy*> methods;  ///< one after the other; the largest counts
-  bool supports_kept = false;                  ///< an observer keeps a layer's supports
-  bool analysed = false;                       ///< recorded passes: each layer's statistics, on the host
-  bool maps_kept = false;                      ///< and its maps go to the working file
-  bool all_logits = false;                     ///< of every position, on the host
-  std::int64_t indexer_values = 0;             ///< elements of the indexer's weights; 0 without one
+  std::int64_t length = 0;                        ///< tokens
+  std::int64_t new_tokens = 0;                    ///< decoded afterwards; with any, the cache is made anew with room
+  std::vector<const attention::Policy*> methods;  ///< one after the other; the largest counts, and all indexers
+  bool supports_kept = false;                     ///< an observer keeps a layer's supports
+  bool analysed = false;                          ///< recorded passes: each layer's statistics, on the host
+  bool maps_kept = false;                         ///< and its maps go to the working file
+  bool compared = false;                          ///< with dense's answer: a copy of the cache is decoded along it
+  bool floor = false;                             ///< LibTorch's own products are timed (bench)
+  bool all_logits = false;                        ///< of every position, on the host
 };
 
 /// Peaks in bytes, without the pages of the mapped model file, which make way. On the CPU everything is on the host and
@@ -44,11 +46,32 @@ MemoryEstimate estimate_memory(const checkpoint::Checkpoint& file, const model::
 /// apart, at most what the program itself is counted with.
 std::int64_t resident_program_bytes(c10::Device device);
 
-/// Throws a device error where less is free at `place` than is needed; `free` 0 is not known.
-void refuse_memory(const std::string& place, std::int64_t needed, std::int64_t free);
+/// What this process's host can give to a job.
+struct HostMemory {
+  std::int64_t total = 0, free = 0;  ///< 0 = not known; what the estimates count and the process holds is free
+  std::int64_t mapped_only = 0;      ///< to be added to what is needed: the limit counts what is mapped
+  std::string limit;                 ///< what leaves no more, in words (base/machine_limits.h)
+};
+HostMemory host_memory(c10::Device device);
+
+struct MemoryNeed {
+  std::int64_t needed = 0, free = 0;  ///< `free` 0 is not known
+  std::string limit, help;            ///< what leaves no more; what would help; either may be empty
+};
+/// Throws a device error where less is free at `place` than is needed.
+void refuse_memory(const std::string& place, const MemoryNeed& need);
+
+/// Tokens below `length` for which `needed` is at most `free`, rounded down to two digits; 0 where there are none.
+std::int64_t longest_that_fits(std::int64_t length, std::int64_t free,
+                               const std::function<std::int64_t(std::int64_t)>& needed);
+/// What to do where `length` tokens do not fit, in words.
+std::string memory_help(std::int64_t length, std::int64_t free, c10::ScalarType dtype, c10::Device device,
+                        const std::function<std::int64_t(std::int64_t)>& needed);
 /// Refuses a program's only job before it loads anything. Throws device errors where a device or its host has less free
-/// than is needed.
-void refuse_what_cannot_fit(const MemoryEstimate& needed, const model::DeviceChoice& device);
+/// than is needed; returns what is.
+MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
+                                      c10::ScalarType dtype, const model::DeviceChoice& device,
+                                      MemoryWorkload workload);
 
 /// "1.4 GB"
 std::string size_text(std::int64_t bytes);

@@ -32,6 +32,16 @@ std::int64_t MethodRunner::new_tokens() const {
   return std::clamp<std::int64_t>(run_.config().context_length - run_.length(), 0, run_.prompt.max_new_tokens);
 }
 
+std::vector<std::int32_t> MethodRunner::reference_ids(const PreparedRun& run) {
+  std::vector<std::int32_t> ids;
+  if (!run.prompt.sample || run.prompt.sample->references.empty()) return ids;
+  std::string text;
+  for (const std::string& reference : run.prompt.sample->references) text += (text.empty() ? " " : ", ") + reference;
+  for (const auto& token : run.session->tokenizer().encode(text, {})) ids.push_back(token.id);
+  if (run.length() + std::ssize(ids) - 1 > run.config().context_length) ids.clear();
+  return ids;
+}
+
 model::PrefillOptions MethodRunner::options(const Method& method) const {
   model::PrefillOptions options;
   options.policy = method.policy.get();
@@ -50,16 +60,31 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
     summary.label +=
         (summary.label.empty() ? "" : "; ") + ("indexer trained at " + trained + " tokens, longer is untested");
   }
+  model::release_unused_memory();
   time_passes(method, summary, job);
+  model::release_unused_memory();
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " recorded", true);
   pass.extra_capacity = new_tokens();
   auto result = recorded_.run(pass, data);
   progress_.end();
   auto& plan = *summary.timing_plan;
+  model::release_unused_memory();
   plan.density = method.is_dense() ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
   score(result, summary, job);
+  result = {};  // its state is not needed any more, and another follows
+  score_reference_answer(method, summary, job);
   return data;
+}
+
+void MethodRunner::score_reference_answer(const Method& method, record::MethodSummary& summary, const JobContext& job) {
+  const std::vector<std::int32_t> ids = reference_ids(run_);
+  if (ids.empty() || !summary.causal) return;
+  job.check();
+  auto pass = options(method);
+  pass.job = progress_.begin(method.id + " reference answer", true);
+  summary.reference_answer = score_reference(decoder_, run_.prompt.table.ids, ids, pass);
+  progress_.end();
 }
 
 record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobContext& job) {
@@ -102,7 +127,7 @@ void MethodRunner::time_baselines(record::MethodSummary& summary, const JobConte
     pass.backend = pass.dense_backend = backend.get();
     record::MethodSummary timed_alone;
     summarise(timed(pass, "dense by " + wanted, job), timed_alone);
-    summary.baselines.push_back({wanted, timed_alone.ttft});
+    summary.baselines.push_back({wanted, timed_alone.ttft, timed_alone.load});
   }
 }
 

@@ -27,6 +27,10 @@ class MethodRunner {
 
   static constexpr std::int64_t warmups = 1;
 
+  /// The ids of the task's reference answer, as they would follow the prompt; empty without a task or without room for
+  /// them in the context.
+  static std::vector<std::int32_t> reference_ids(const PreparedRun& run);
+
   /// The first call with a dense method makes the reference that later ones are compared with.
   MethodData run(const Method& method, const JobContext& job);
 
@@ -38,6 +42,7 @@ class MethodRunner {
   void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;
+  void score_reference_answer(const Method& method, record::MethodSummary& summary, const JobContext& job);
 
   const PreparedRun& run_;
   const model::Decoder& decoder_;

@@ -59,6 +59,23 @@ void add_common(const MethodRequest& request, NamedMethod& method) {
   add("seed", request.seed);
 }
 
+/// A setting for all methods that none of them has would be ignored without a word.
+void refuse_unused(const MethodRequest& request, const std::vector<NamedMethod>& named) {
+  const auto check = [&](const char* name, const std::optional<std::int64_t>& value) {
+    const bool taken = std::any_of(named.begin(), named.end(),
+                                   [&](const auto& one) { return has_parameter(one.entry->traits, name); });
+    if (!value || taken) return;
+    std::string expected;
+    for (const PolicyEntry& entry : attention::policies())
+      if (has_parameter(entry.traits, name))
+        expected += (expected.empty() ? "one of " : ", ") + std::string(entry.traits.name);
+    throw Error(ErrorKind::usage, "no method of this run takes it",
+                {"--" + std::string(name), expected, std::to_string(*value)});
+  };
+  check("sinks", request.sinks);
+  check("local", request.local);
+}
+
 }  // namespace
 
 std::vector<Method> list_methods(const MethodRequest& request,
@@ -68,6 +85,7 @@ std::vector<Method> list_methods(const MethodRequest& request,
     named.push_back(parse_method(name));
     add_common(request, named.back());
   }
+  refuse_unused(request, named);
   std::stable_partition(named.begin(), named.end(), [](const auto& one) { return one.entry->traits.is_dense(); });
   std::vector<Method> methods;
   const auto add = [&](const NamedMethod& one, const attention::PolicySettings& settings) {
@@ -91,7 +109,7 @@ std::vector<Method> list_methods(const MethodRequest& request,
     for (const Budget& budget : request.budgets) {
       for (const std::int64_t granularity : request.granularities) {
         settings.budget = budget;
-        settings.granularity = granularity;
+        settings.granularity = one.entry->traits.takes_granularity ? granularity : 1;
         add(one, settings);
       }
     }

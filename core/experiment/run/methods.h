@@ -37,7 +37,8 @@ struct MethodRequest {
 };
 /// Names x budgets x granularities, dense once and first, since the others are compared with it; a setting that is there
 /// already is left out. `index` is called where a method needs one. Throws usage errors (unknown method or parameter, no
-/// budget, a kind of budget that a method refuses).
+/// budget, a kind of budget that a method refuses, sinks or local where no method takes them). Methods without a
+/// granularity of their own run once.
 std::vector<Method> list_methods(const MethodRequest& request,
                                  const std::function<std::shared_ptr<const attention::IndexSource>()>& index);
 

@@ -13,7 +13,6 @@
 #include <map>
 #include <mutex>
 
-#include "base/machine_limits.h"
 #include "base/utf8.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/memory_estimate.h"
@@ -47,7 +46,7 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto sparse = std::count_if(run.methods.methods.begin(), run.methods.methods.end(),
                                     [](const Method& method) { return !method.is_dense(); });
   const auto length = run.length(), full = run.full_layers(), heads = config.max_q_heads() + 1;
-  const auto small = methods * full * heads * (length + 3 * attention::num_curve_budgets + 8) * 4 + length * 40;
+  const auto small = methods * full * heads * (length + 3 * attention::most_curve_budgets + 8) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
   const auto& sizes = config.typical_layer().attention;
   const auto supports = 3 * length * ((length + 7) / 8) * sparse;
@@ -144,10 +143,10 @@ MemoryWorkload workload(const PreparedRun& run) {
   for (const auto& method : run.methods.methods) work.methods.push_back(method.policy.get());
   work.supports_kept = work.analysed = true;
   work.maps_kept = run.spec.out.has_value();
-  if (run.methods.indexer) {
-    for (const auto& [layer, weights] : run.methods.indexer->layers)
-      work.indexer_values += weights.q_proj.numel() + weights.k_proj.numel();
-  }
+  const auto is_dense = [](const Method& method) { return method.is_dense(); };
+  const auto& methods = run.methods.methods;
+  work.compared = work.new_tokens > 0 && std::any_of(methods.begin(), methods.end(), is_dense) &&
+                  !std::all_of(methods.begin(), methods.end(), is_dense);
   return work;
 }
 
@@ -157,19 +156,24 @@ bool lies_in_memory(const std::filesystem::path& folder) {
   return ::statfs(folder.c_str(), &found) == 0 && found.f_type == TMPFS_MAGIC;
 }
 
+MemoryEstimate estimate_of(const PreparedRun& run, std::int64_t tokens) {
+  auto work = workload(run);
+  work.length = tokens;
+  return estimate_memory(run.session->checkpoint(), run.config(), run.dtype, run.device.device, work);
+}
+
 void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_t scratch, const EngineLoad& engine) {
   const auto device = run.device.device;
-  const auto estimate = estimate_memory(run.session->checkpoint(), run.config(), run.dtype, device, workload(run));
+  const auto estimate = estimate_of(run, run.length());
   const bool here = engine.weights && engine.weights->device == device;
   // The same weights are used again; others give back their room before new ones are loaded.
   const bool loaded = here && engine.weights->model == run.session->model() && engine.weights->dtype == run.dtype;
   const auto weights = loaded && !engine.busy ? 0 : estimate.weights;  // the room of a busy engine counts as free below
   const auto given_back = here && !loaded ? engine.weights->bytes : 0;
-  const auto limits = machine_limits();
-  const auto host = estimate.host + (lies_in_memory(scratch_folder(run)) ? scratch : 0);
+  const HostMemory there = host_memory(device);
+  const auto host = estimate.host + there.mapped_only + (lies_in_memory(scratch_folder(run)) ? scratch : 0);
   // What a job at work holds comes back before the next one starts.
-  auto free = engine.busy ? limits.total_bytes : limits.free_bytes;
-  if (free > 0 && !engine.busy) free += resident_program_bytes(device);
+  const auto free = engine.busy ? there.total : there.free;
   if (device.is_cpu()) {
     result.memory_needed = weights + host;
     result.memory_free = free > 0 && !engine.busy ? free + given_back : free;
@@ -182,10 +186,25 @@ void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_
   result.host_free = free;
 }
 
-void warn_of_memory(protocol::Preflight& result, std::int64_t needed, std::int64_t free, const std::string& place) {
-  if (free > 0 && needed > free)
-    result.warnings.push_back("needs " + size_text(needed) + ", " + size_text(free) + " free " + place +
-                              ": use a shorter prompt");
+/// What makes a run smaller, given how much of what it needs depends on the prompt.
+std::string help_for(const PreparedRun& run, std::int64_t needed, std::int64_t free, bool host) {
+  const auto of = [&](std::int64_t tokens) {
+    const auto estimate = estimate_of(run, tokens);
+    const bool on_cpu = run.device.device.is_cpu();
+    return on_cpu ? estimate.weights + estimate.host : host ? estimate.host : estimate.weights + estimate.device;
+  };
+  // Beside the estimate: weights that are there already, files in memory.
+  const auto beside = needed - of(run.length());
+  return memory_help(run.length(), free, run.dtype, run.device.device,
+                     [&](std::int64_t tokens) { return of(tokens) + beside; });
+}
+
+void warn_of_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_t needed, std::int64_t free,
+                    bool host) {
+  if (free <= 0 || needed <= free) return;
+  result.warnings.push_back("needs " + size_text(needed) + ", " + size_text(free) + " free " +
+                            (host ? "in this machine's memory" : "on this device") + ": " +
+                            help_for(run, needed, free, host));
 }
 
 }  // namespace
@@ -201,10 +220,11 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
   result.device = run.device.description;
   result.dtype = dtype_name(run.dtype);
   for (const auto& method : run.methods.methods) result.methods.push_back(method.id);
+  result.warnings = run.prompt.warnings;
   const auto record = estimate_record(run);
   add_memory(result, run, record.scratch, engine);
-  warn_of_memory(result, result.memory_needed, result.memory_free, "on this device");
-  warn_of_memory(result, result.host_needed, result.host_free, "in this machine's memory");
+  warn_of_memory(result, run, result.memory_needed, result.memory_free, false);
+  warn_of_memory(result, run, result.host_needed, result.host_free, true);
   result.prompt_tail = utf8_tail(run.prompt.table.text, tail_bytes);
   result.seconds = estimate_seconds(run, engine.busy);
   if (run.spec.out) {
@@ -227,9 +247,15 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
   return result;
 }
 
-void refuse_what_cannot_fit(const protocol::Preflight& result) {
-  refuse_memory(result.device, result.memory_needed, result.memory_free);
-  refuse_memory("this machine", result.host_needed, result.host_free);
+void refuse_what_cannot_fit(const PreparedRun& run, const protocol::Preflight& found) {
+  const bool on_cpu = run.device.device.is_cpu();
+  const auto refuse = [&](const std::string& place, std::int64_t needed, std::int64_t free, bool host) {
+    if (free <= 0 || needed <= free) return;
+    refuse_memory(place, {needed, free, host || on_cpu ? host_memory(run.device.device).limit : std::string(),
+                          help_for(run, needed, free, host)});
+  };
+  refuse(found.device, found.memory_needed, found.memory_free, false);
+  refuse("this machine", found.host_needed, found.host_free, true);
 }
 
 }  // namespace headroom::experiment

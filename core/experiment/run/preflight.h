@@ -26,7 +26,7 @@ std::filesystem::path scratch_folder(const PreparedRun& run);
 protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine = {});
 
 /// The part that is worth refusing: throws device errors where weights and working memory exceed what the device or its
-/// host has free.
-void refuse_what_cannot_fit(const protocol::Preflight& preflight);
+/// host has free. `preflight`: of this run.
+void refuse_what_cannot_fit(const PreparedRun& run, const protocol::Preflight& preflight);
 
 }  // namespace headroom::experiment

@@ -19,22 +19,24 @@ std::int64_t PreparedRun::full_layers() const {
   return config().full_layers();
 }
 
-PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions,
-                        const std::string& auto_device) {
+PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions, const std::string& auto_device,
+                        const JobContext& job) {
   protocol::validate(spec);
   PreparedRun run;
   run.spec = spec;
   run.device = model::open_device(spec.device == "auto" ? auto_device : spec.device);
   run.dtype = resolve_dtype(spec.dtype, run.device.device);
   if (spec.out) run.out.emplace(*spec.out, OutputKind::file);
-  if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan);
+  if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan, job);
   run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
   if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
   run.methods = make_methods(spec, *run.session);
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
   if (run.out) run.out->must_not_be(input_files(run));
-  run.prompt = prepare_prompt(spec, *run.session);
+  run.prompt = prepare_prompt(spec, *run.session, job);
+  run.spec.chat = run.prompt.chat;  // of a task the model decides; what is recorded says what ran
   for (const Method& method : run.methods.methods) {
+    method.policy->check_length(run.length());
     if (run.plans && !method.is_dense() && !method.is_reference())
       check_dense_backend(
           *run.plans, find_plan(*run.plans, method.id, run.length(), run.methods.dense_layers, run.config()),

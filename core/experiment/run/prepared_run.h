@@ -42,8 +42,8 @@ using SessionProvider = std::function<std::shared_ptr<Session>(const std::string
 
 /// Device first, then model, prompt and methods; nothing is loaded onto the device yet. Throws usage, input and device
 /// errors: whatever can be refused is refused here. `auto_device`: what the specification's "auto" means to the engine
-/// that runs it; the specification that is recorded keeps its word.
+/// that runs it; the specification that is recorded keeps its word. `job` stops the wait for a prompt from a pipe.
 PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions = {},
-                        const std::string& auto_device = "auto");
+                        const std::string& auto_device = "auto", const JobContext& job = {});
 
 }  // namespace headroom::experiment

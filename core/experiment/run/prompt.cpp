@@ -1,125 +1,157 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/prompt.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "base/error.h"
 #include "base/utf8.h"
+#include "experiment/run/prompt_text.h"
 #include "tokenizer/chat_template.h"
 
 namespace headroom::experiment {
 namespace {
 
-constexpr std::uintmax_t max_prompt_bytes = 16u << 20;
 constexpr std::int64_t default_new_tokens = 16;  // of a prompt that is no task
-
-std::string read_text(const std::string& file) {
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (error || !std::filesystem::exists(status))
-    throw input_error(file, "cannot be read", "a text file", "no such file");
-  if (!std::filesystem::is_regular_file(status))
-    throw input_error(file, "cannot be read", "a text file", "a folder or device");
-  const auto bytes = std::filesystem::file_size(file, error);
-  if (error || bytes > max_prompt_bytes)
-    throw input_error(file, "is too large for a prompt", std::to_string(max_prompt_bytes) + " bytes at most",
-                      std::to_string(bytes) + " bytes");
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(static_cast<std::size_t>(bytes), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(bytes));
-  if (!stream) throw input_error(file, "cannot be read", std::to_string(bytes) + " bytes", "fewer");
-  return text;
-}
-
-void check_text(const std::string& text, const std::string& place) {
-  if (text.empty()) throw input_error(place, "is empty", "at least one character", "0 bytes");
-  if (text.size() > max_prompt_bytes)
-    throw input_error(place, "is too large for a prompt", std::to_string(max_prompt_bytes) + " bytes at most",
-                      std::to_string(text.size()) + " bytes");
-  if (const auto nul = text.find('\0'); nul != std::string::npos)
-    throw input_error(place, "is binary, not text", "UTF-8 text", "a zero byte at offset " + std::to_string(nul));
-  if (const auto bad = first_invalid_utf8(text))
-    throw input_error(place, "is not valid UTF-8", "UTF-8 text", "an invalid byte at offset " + std::to_string(*bad));
-}
-
-std::vector<tokenizer::ChatMessage> messages(const protocol::RunSpec& spec, const std::string& user) {
-  std::vector<tokenizer::ChatMessage> list;
-  if (spec.system_file) {
-    const auto system = read_text(*spec.system_file);
-    if (!system.empty()) check_text(system, *spec.system_file);
-    list.push_back({"system", system});
-  }
-  list.push_back({"user", user});
-  return list;
-}
+constexpr std::size_t quoted_bytes = 200;        // of a template's own message
 
 using Tokens = std::vector<tokenizer::Token>;
 
-/// `text` is the rendered chat and, behind it, what the answer begins with. Control tokens come from the template
-/// alone: what looks like one in a message or in the answer's beginning stays text.
-Tokens encode_chat(const tokenizer::Tokenizer& tokenizer, const tokenizer::RenderedPrompt& rendered,
-                   const std::string& text) {
-  auto literal = rendered.contents();
-  literal.push_back({static_cast<std::int64_t>(rendered.text.size()), static_cast<std::int64_t>(text.size())});
-  return tokenizer.encode(text, {.parse_special = true, .literal = std::move(literal)});
-}
+class PromptMaker {
+ public:
+  PromptMaker(const protocol::RunSpec& spec, Session& session, const JobContext& job)
+      : spec_(spec), session_(session), job_(job), context_(session.config().context_length) {}
 
-/// What the template and the system message add around the user's text, in tokens.
-std::int64_t chat_overhead(const protocol::RunSpec& spec, Session& session) {
-  const auto rendered = tokenizer::render_chat(session.checkpoint(), messages(spec, ""));
-  return static_cast<std::int64_t>(encode_chat(session.tokenizer(), rendered, rendered.text).size());
-}
+  PreparedPrompt make() {
+    prompt_.chat = spec_.chat;
+    if (spec_.task) choose_rendering();
+    if (spec_.system_file) read_system();
+    std::string prefix = spec_.answer_prefix;
+    const std::string text = spec_.task ? task_text(prefix) : own_text();
+    check_prompt_text(text, place());
+    if (!prefix.empty()) check_prompt_text(prefix, "--answer-prefix");
+    const Tokens tokens = prompt_.chat ? chat_tokens(text, prefix) : plain_tokens(text + prefix);
+    if (tokens.empty()) throw input_error(place(), "is empty", "at least one token", "none");
+    fill_table(tokens);
+    return std::move(prompt_);
+  }
+
+ private:
+  std::string place() const {
+    return spec_.prompt ? "--prompt" : spec_.prompt_file ? *spec_.prompt_file : "--task " + spec_.task.value_or("");
+  }
+  void warn(std::string sentence) {
+    if (!sentence.empty()) prompt_.warnings.push_back(std::move(sentence));
+  }
+
+  /// A task is a chat wherever the model has a template for one; a person who asked for a chat, or gave it a system
+  /// message, gets one or a refusal.
+  void choose_rendering() {
+    const auto found = tokenizer::find_chat_template(session_.checkpoint());
+    if (found == tokenizer::ChatTemplate::understood) {
+      prompt_.chat = true;
+      return;
+    }
+    if (prompt_.chat) return;  // refused where it is rendered, with the reason
+    const bool none = found == tokenizer::ChatTemplate::none;
+    const std::string why = none ? "the model has no chat template" : "the model's chat template is not understood";
+    if (spec_.system_file)
+      throw input_error("--system", "a system message has no place in a bare prompt, and " + why,
+                        "a model whose chat template is understood", session_.checkpoint().path().string());
+    warn(why + ": the task runs as a bare prompt");
+  }
+
+  void read_system() {
+    system_ = read_prompt_file(*spec_.system_file, job_);
+    if (!system_->empty()) check_prompt_text(*system_, *spec_.system_file);
+    for (std::string& note : prompt_text_notes(*system_, *spec_.system_file)) warn(std::move(note));
+  }
+
+  std::string own_text() {
+    prompt_.max_new_tokens = spec_.max_new_tokens.value_or(default_new_tokens);
+    if (spec_.prompt) return *spec_.prompt;
+    std::string text = read_prompt_file(*spec_.prompt_file, job_);
+    for (std::string& note : prompt_text_notes(text, *spec_.prompt_file)) warn(std::move(note));
+    return text;
+  }
+
+  std::string task_text(std::string& prefix) {
+    if (spec_.length > context_)
+      throw input_error("--length", "is too long for the model's context", std::to_string(context_) + " tokens at most",
+                        std::to_string(spec_.length) + " tokens");
+    const auto& tokenizer = session_.tokenizer();
+    auto around = static_cast<std::int64_t>(prompt_.chat ? encode_chat(render(""), "").size()
+                                                         : tokenizer.encode("", {}).size());  // BOS, or nothing
+    // In place of the task's own.
+    around += static_cast<std::int64_t>(tokenizer.encode(prefix, {.add_bos = false}).size());
+    prompt_.sample = tasks::make_sample(*spec_.task, spec_.length, spec_.seed, tokenizer, around, spec_.max_new_tokens);
+    prompt_.max_new_tokens = prompt_.sample->max_new_tokens;
+    if (prefix.empty()) prefix = prompt_.sample->answer_prefix;
+    return prompt_.sample->prompt;
+  }
+
+  tokenizer::RenderedPrompt render(const std::string& user) const {
+    std::vector<tokenizer::ChatMessage> messages;
+    if (system_) messages.push_back({"system", *system_});
+    messages.push_back({"user", user});
+    return tokenizer::render_chat(session_.checkpoint(), messages);
+  }
+
+  /// Control tokens come from the template alone: what looks like one in a message or in the answer's beginning stays
+  /// text. Where the template itself begins with BOS, the one that the file wants in front is there already.
+  Tokens encode_chat(const tokenizer::RenderedPrompt& rendered, const std::string& prefix) const {
+    auto literal = rendered.contents();
+    const std::string text = rendered.text + prefix;
+    literal.push_back({static_cast<std::int64_t>(rendered.text.size()), static_cast<std::int64_t>(text.size())});
+    Tokens tokens = session_.tokenizer().encode(text, {.parse_special = true, .literal = std::move(literal)});
+    const bool added = tokens.size() > 1 && tokens[0].begin == tokens[0].end;
+    if (added && tokens[1].id == tokens[0].id) tokens.erase(tokens.begin());
+    return tokens;
+  }
+
+  Tokens chat_tokens(const std::string& text, const std::string& prefix) {
+    const auto rendered = render(text);
+    if (!rendered.default_system.empty()) {
+      const std::string_view own = rendered.default_system;
+      std::string_view head = own.substr(0, quoted_bytes);
+      while (head.size() < own.size() && first_invalid_utf8(head)) head.remove_suffix(1);  // a character that was cut
+      warn("the model's chat template puts a system message of its own first (--system replaces it): \"" +
+           escape_controls(head) + (head.size() < own.size() ? "…\"" : "\""));
+    }
+    prompt_.table.text = rendered.text + prefix;
+    Tokens tokens = encode_chat(rendered, prefix);
+    warn(tokenizer::left_out_note(tokens, prompt_.table.text, "the rendered prompt"));
+    return tokens;
+  }
+
+  Tokens plain_tokens(std::string text) {
+    prompt_.table.text = std::move(text);
+    Tokens tokens = session_.tokenizer().encode(prompt_.table.text, {});
+    warn(tokenizer::left_out_note(tokens, prompt_.table.text, "the prompt"));
+    return tokens;
+  }
+
+  void fill_table(const Tokens& tokens) {
+    const auto length = static_cast<std::int64_t>(tokens.size());
+    if (length > context_)
+      throw input_error(place(), "is too long for the model's context", std::to_string(context_) + " tokens at most",
+                        std::to_string(length) + " tokens");
+    for (const auto& token : tokens) {
+      prompt_.table.ids.push_back(token.id);
+      prompt_.table.begin.push_back(token.begin);
+      prompt_.table.end.push_back(token.end);
+    }
+  }
+
+  const protocol::RunSpec& spec_;
+  Session& session_;
+  const JobContext& job_;
+  std::int64_t context_;
+  std::optional<std::string> system_;  ///< read once: it may be a pipe
+  PreparedPrompt prompt_;
+};
 
 }  // namespace
 
-PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session) {
-  PreparedPrompt prompt;
-  const auto context = session.config().context_length;
-  const auto& tokenizer = session.tokenizer();
-  std::string place = spec.prompt        ? "--prompt"
-                      : spec.prompt_file ? *spec.prompt_file
-                                         : "--task " + spec.task.value_or("");
-  std::string text, prefix = spec.answer_prefix;
-  prompt.chat = spec.chat;
-  if (spec.task) {
-    if (spec.length > context)
-      throw input_error("--length", "is too long for the model's context", std::to_string(context) + " tokens at most",
-                        std::to_string(spec.length) + " tokens");
-    prompt.chat = prompt.chat || tokenizer::has_chat_template(session.checkpoint());
-    auto overhead = prompt.chat ? chat_overhead(spec, session) : 0;
-    overhead += static_cast<std::int64_t>(tokenizer.encode(spec.answer_prefix, {}).size());  // in place of the task's own
-    prompt.sample = tasks::make_sample(*spec.task, spec.length, spec.seed, tokenizer, overhead, spec.max_new_tokens);
-    prompt.max_new_tokens = prompt.sample->max_new_tokens;
-    text = prompt.sample->prompt;
-    if (prefix.empty()) prefix = prompt.sample->answer_prefix;
-  } else {
-    prompt.max_new_tokens = spec.max_new_tokens.value_or(default_new_tokens);
-    text = spec.prompt ? *spec.prompt : read_text(*spec.prompt_file);
-  }
-  check_text(text, place);
-  if (!prefix.empty()) check_text(prefix, "--answer-prefix");
-
-  Tokens tokens;
-  if (prompt.chat) {
-    const auto rendered = tokenizer::render_chat(session.checkpoint(), messages(spec, text));
-    prompt.table.text = rendered.text + prefix;
-    tokens = encode_chat(tokenizer, rendered, prompt.table.text);
-  } else {
-    prompt.table.text = text + prefix;
-    tokens = tokenizer.encode(prompt.table.text, {});
-  }
-  if (tokens.empty()) throw input_error(place, "is empty", "at least one token", "none");
-  const auto length = static_cast<std::int64_t>(tokens.size());
-  if (length > context)
-    throw input_error(place, "is too long for the model's context", std::to_string(context) + " tokens at most",
-                      std::to_string(length) + " tokens");
-  for (const auto& token : tokens) {
-    prompt.table.ids.push_back(token.id);
-    prompt.table.begin.push_back(token.begin);
-    prompt.table.end.push_back(token.end);
-  }
-  return prompt;
+PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session, const JobContext& job) {
+  return PromptMaker(spec, session, job).make();
 }
 
 }  // namespace headroom::experiment

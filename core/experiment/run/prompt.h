@@ -4,7 +4,9 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "base/progress.h"
 #include "experiment/run/session.h"
 #include "protocol/run_spec.h"
 #include "record/types.h"
@@ -16,12 +18,14 @@ struct PreparedPrompt {
   record::TokenTable table;             ///< rendered text, ids, byte ranges
   std::optional<tasks::Sample> sample;  ///< with a task
   bool chat = false;                    ///< whether a chat template rendered it
+  std::vector<std::string> warnings;    ///< what a person should know of it, in sentences
   std::int64_t max_new_tokens = 0;      ///< of the answer: what was asked for, else the task's own, else 16
 
   std::int64_t length() const { return static_cast<std::int64_t>(table.ids.size()); }
 };
 
 /// Throws input errors for an empty or binary prompt and for one that is longer than the model's context (in tokens).
-PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session);
+/// Files are read once; `job` stops the wait for a pipe.
+PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session, const JobContext& job = {});
 
 }  // namespace headroom::experiment

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/run.h"
 
+#include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -60,6 +61,7 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.architecture = config.architecture;
   meta.device = run.device.description;
   meta.dtype = dtype_name(run.dtype);
+  meta.threads = at::get_num_threads();
   meta.context = config.context_length;
   for (const model::LayerSpec& layer : config.layers) {
     const model::AttentionSpec& attention = layer.attention;
@@ -76,8 +78,9 @@ record::RunMeta make_meta(const PreparedRun& run) {
     for (const auto& reference : run.prompt.sample->references)
       meta.task_reference += (meta.task_reference.empty() ? "" : "\n") + reference;
   }
+  meta.chat = run.prompt.chat;
+  meta.warnings = run.prompt.warnings;
   meta.warmups = MethodRunner::warmups;
-  meta.curve_rows = attention::num_curve_budgets;
   return meta;
 }
 
@@ -104,15 +107,22 @@ std::int64_t baseline_passes(const PreparedRun& run) {
   return dense ? static_cast<std::int64_t>(run.spec.baselines.size()) * run.spec.repeats : 0;
 }
 
+/// Over the prompt: timed, recorded, and once more with a task's answer behind it for methods that are causal.
+std::int64_t planned_passes(const PreparedRun& run) {
+  std::int64_t passes = baseline_passes(run);
+  const bool reference = !MethodRunner::reference_ids(run).empty();
+  for (const Method& method : run.methods.methods)
+    passes += run.spec.repeats + 1 + (reference && method.policy->causal() ? 1 : 0);
+  return passes;
+}
+
 class Run {
  public:
   Run(const PreparedRun& prepared, const JobContext& job, const RunCallbacks& callbacks)
       : prepared_(prepared),
         job_(job),
         callbacks_(callbacks),
-        progress_(job, prepared.length(), prepared.config().num_layers(),
-                  static_cast<std::int64_t>(prepared.methods.methods.size()) * (prepared.spec.repeats + 1) +
-                      baseline_passes(prepared)) {}
+        progress_(job, prepared.length(), prepared.config().num_layers(), planned_passes(prepared)) {}
 
   RunOutcome operator()() {
     outcome_.meta = make_meta(prepared_);
@@ -150,6 +160,7 @@ class Run {
   }
 
   void write(std::optional<std::chrono::milliseconds> deadline) {
+    model::release_unused_memory();
     const auto written = builder_->finish(outcome_.meta, progress_, job_, deadline);
     outcome_.record_path = written.string();
     if (written != prepared_.out->asked() && callbacks_.notice)
@@ -173,7 +184,7 @@ RunOutcome run(const PreparedRun& prepared, const JobContext& job, const RunCall
 }
 
 RunOutcome run(const protocol::RunSpec& spec, const JobContext& job, const RunCallbacks& callbacks) {
-  return run(prepare_run(spec), job, callbacks);
+  return run(prepare_run(spec, {}, "auto", job), job, callbacks);
 }
 
 }  // namespace headroom::experiment

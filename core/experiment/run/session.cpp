@@ -21,7 +21,7 @@ Session::Session(const std::string& model) : model_(model) {
 }
 
 const tokenizer::Tokenizer& Session::tokenizer() {
-  if (!tokenizer_) tokenizer_ = tokenizer::make_tokenizer(*checkpoint_);
+  if (!tokenizer_) tokenizer_ = tokenizer::make_tokenizer(*checkpoint_, config_.vocabulary);
   return *tokenizer_;
 }
 

@@ -110,18 +110,6 @@ LayerQuery on_device(LayerQuery query, c10::Device device) {
   return query;
 }
 
-reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles) {
-  reference::Supports supports;
-  for (const auto& any : tiles) {
-    const attention::SupportTile tile = attention::on_host(any);
-    for (std::int64_t row = 0; row < tile.rows(); ++row) {
-      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + row * tile.indices.size(2);
-      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[row]);
-    }
-  }
-  return supports;
-}
-
 // Empty, or the first row whose support is not the reference's up to keys that are as good. `textbook`: the same scores
 // in the path's precision, or null; a path's scores may be off by twice what that row's are there, so that each
 // exchanged key costs at most twice as much again. A mass budget may take one key more or less.
@@ -166,22 +154,6 @@ Scores mass_scores(const reference::Inputs& in) {
   return rows;
 }
 
-std::shared_ptr<const indexer::Indexer> random_indexer(std::int64_t width) {
-  auto made = std::make_shared<indexer::Indexer>();
-  made->metadata.index_dim = index_dim;
-  std::mt19937 random(7);
-  std::normal_distribution<float> normal(0, 2 / std::sqrt(static_cast<float>(width)));
-  const auto make = [&](std::vector<std::int64_t> sizes, bool ones) {
-    const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
-    for (std::int64_t i = 0; i < tensor.numel(); ++i)
-      tensor.mutable_data_ptr<float>()[i] = ones ? 1.0f : normal(random);
-    return tensor;
-  };
-  for (const int layer : {0, 14, 29})
-    made->layers[layer] = {make({index_dim, width}, false), make({index_dim, width}, false), make({index_dim}, true)};
-  return made;
-}
-
 class Verification {
  public:
   Verification(c10::Device device, const JobContext& job, VerifyReport& report,
@@ -214,12 +186,13 @@ class Verification {
       });
     }
     const Scores mass = mass_scores(in);
-    const auto made = random_indexer(query.x.size(1));
+    constexpr int layers[] = {0, 14, 29};
+    const auto made = indexer::random_indexer(query.x.size(1), index_dim, layers);
     const auto& weights = made->layers.at(query.layer);
     const Scores learned = indexer_scores(input.query, weights, made->metadata);
     const Scores learned_textbook = textbook_indexer_scores(query, weights, made->metadata);
     for (const auto& backend : backends) {
-      if (!device_.is_cpu() && backend != backends.front()) break;  // the others differ in dense attention alone
+      if (backend->id() != "headroom" && backend->id() != "libtorch") continue;  // others differ in dense attention alone
       for (const attention::PolicyEntry& entry : attention::policies()) {
         const attention::PolicyTraits& traits = entry.traits;
         if (traits.is_dense() || traits.scope != SupportScope::layer) continue;
@@ -229,6 +202,7 @@ class Verification {
           settings.index = made;
           if (settings.budget->kind == BudgetKind::mass && !traits.takes_mass_budget) continue;
           for (const std::int64_t granularity : {1, 16}) {
+            if (granularity > 1 && !traits.takes_granularity) continue;
             settings.granularity = granularity;
             const auto one = entry.make(traits, settings);
             const bool by_mass = traits.score == ScoreKind::mass, by_index = traits.score == ScoreKind::index;
@@ -236,6 +210,22 @@ class Verification {
                    by_index ? &learned_textbook : nullptr);
           }
         }
+      }
+    }
+  }
+
+  void selection(c10::ScalarType dtype) {
+    for (const SelectionCase& test : selection_cases()) {
+      const LayerQuery query = on_device(random_input(test.length, 1, 1, 64, dtype).query, device_);
+      const std::int64_t head_dims[] = {query.head_dim()};
+      for (const auto& backend : attention::make_backends(device_, dtype, head_dims)) {
+        if (backend->id() != "headroom" && backend->id() != "libtorch") continue;
+        job_.check();
+        VerifyRow row;
+        row.path = "select, " + backend->id() + ": " + test.text();
+        row.dtype = dtype_text(dtype);
+        row.shape = "L " + std::to_string(test.length);
+        finish(row, [&](VerifyRow& checked) { checked.note = judge_selection(*backend->prepare(query, job_), test); });
       }
     }
   }
@@ -378,6 +368,7 @@ VerifyReport verify(const std::string& device, const JobContext& job,
   Verification verification(choice.device, job, report, on_row);
   for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     verification.decoder(dtype);
+    verification.selection(dtype);
     // 300 rows are several tiles; 1 and 33 are odd ones; 128 and 256 are the widest heads.
     verification.input(random_input(300, 9, 3, 64, dtype));
     verification.input(random_input(33, 4, 4, 128, dtype));

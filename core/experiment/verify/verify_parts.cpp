@@ -54,4 +54,16 @@ reference::Supports all_keys(std::int64_t length) {
   return supports;
 }
 
+attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles) {
+  attention::reference::Supports supports;
+  for (const auto& any : tiles) {
+    const attention::SupportTile tile = attention::on_host(any);
+    for (std::int64_t row = 0; row < tile.rows(); ++row) {
+      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + row * tile.indices.size(2);
+      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[row]);
+    }
+  }
+  return supports;
+}
+
 }  // namespace headroom::experiment

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/backend.h"
 #include "attention/policy.h"
 #include "attention/reference.h"
 #include "experiment/verify/verify.h"
@@ -21,6 +22,20 @@ double rounding_slack(const std::vector<double>& expected);
 /// The textbook computation in the query's own precision, on its device.
 at::Tensor textbook(const attention::LayerQuery& query, const attention::reference::Supports& supports);
 attention::reference::Supports all_keys(std::int64_t length);
+
+/// The rows' keys of one head group for the layer.
+attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles);
+
+/// A selection whose outcome is known exactly: `k` of scores of one kind, the same list for every row.
+enum class ScoreList { distinct, few, equal, odd };  ///< odd: NaN, -infinity, 0 and -0 among others
+struct SelectionCase {
+  ScoreList kind = ScoreList::distinct;
+  std::int64_t length = 0, k = 0, sinks = 0, local = 1;
+  std::string text() const;
+};
+std::vector<SelectionCase> selection_cases();
+/// What is wrong with the last rows that the layer selects, or nothing. The layer's query has test.length rows.
+std::string judge_selection(const attention::PreparedLayer& layer, const SelectionCase& test);
 
 /// Runs one check: its name, and what fills error, allowed and, where something else is wrong, the note.
 using RunCheck = std::function<void(const std::string& path, const std::function<void(VerifyRow&)>& work)>;

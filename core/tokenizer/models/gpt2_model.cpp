@@ -6,6 +6,7 @@
 #include <queue>
 
 #include "base/error.h"
+#include "checkpoint/config_reader.h"
 #include "checkpoint/metadata.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/tokenizer_model.h"
@@ -42,6 +43,19 @@ class Symbols {
  private:
   std::unordered_map<std::string, std::int32_t> numbers_;
 };
+
+/// Steps before or after byte-level BPE that a file may ask for: they would change the ids.
+void refuse_other_steps(const checkpoint::Checkpoint& checkpoint) {
+  const checkpoint::ConfigReader reader(checkpoint);
+  const auto refuse_true = [&](const char* key, const char* why) { reader.must_be(key, false, why); };
+  refuse_true("tokenizer.ggml.add_eos_token", "an end token behind every prompt is not supported");
+  refuse_true("tokenizer.ggml.add_sep_token", "a separator behind every prompt is not supported");
+  refuse_true("tokenizer.ggml.add_space_prefix", "a space before every text is not supported with byte-level BPE");
+  refuse_true("tokenizer.ggml.normalizer.lowercase", "text in lower case is not supported with byte-level BPE");
+  constexpr const char* map = "tokenizer.ggml.precompiled_charsmap";
+  if (reader.has(map))
+    reader.refuse(map, "text is not normalised with byte-level BPE", "no such key", checkpoint.keys(map).at(map));
+}
 
 struct Merge {
   std::int32_t rank = 0;
@@ -81,6 +95,7 @@ BytePairTokenizer::BytePairTokenizer(const checkpoint::Checkpoint& checkpoint, P
     : file_(checkpoint.path().string()),
       vocabulary_(read_vocabulary(checkpoint, default_special, default_special)),
       pre_(std::move(pre)) {
+  refuse_other_steps(checkpoint);
   add_bos_ = checkpoint.get_bool("tokenizer.ggml.add_bos_token").value_or(pre_.add_bos);
   const auto characters = byte_characters();
   for (std::size_t byte = 0; byte < 256; ++byte) {

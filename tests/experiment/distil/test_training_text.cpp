@@ -167,6 +167,24 @@ class TestTrainingText : public QObject {
     QVERIFY(fewer.split.fingerprint != split.split.fingerprint);
   }
 
+  void bytes_without_a_token_are_counted() {
+    const auto file = test::write_tiny_model(folder_.filePath("holes.gguf").toStdString(),
+                                             {.layers = 1, .without_bytes = std::string("\x13") + "x"});
+    const auto holes = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(file));
+    Texts texts = many_files(200);
+    for (std::string& text : texts.files) text += "\n\x13\n";
+    const auto left_out = [&](const tokenizer::Tokenizer& tokenizer, Texts from, std::int64_t length) {
+      const TrainingText text(tokenizer, split_texts(std::move(from)), false);
+      text.sequence(Part::training, length, 2);
+      return text.left_out_bytes();
+    };
+    QVERIFY(left_out(*holes, texts, 2000) > 0);
+    QCOMPARE(left_out(*tokenizer_, texts, 2000), std::int64_t{0});
+    Texts nothing;
+    for (std::size_t i = 0; i < 200; ++i) nothing.files.push_back(std::string(500 + i, 'x'));
+    QVERIFY_THROWS_EXCEPTION(Error, left_out(*holes, nothing, 8));
+  }
+
   void few_files_are_split_by_blocks() {
     Texts texts;
     texts.files = {prose(1, 60'000), prose(2, 20'000) + std::string(9'000, 'x') + "\xc3\xa4"};

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans and the cost model behind them: what is chosen, what is kept, and what a bad file or a damaged cache says.
+#include <ATen/Parallel.h>
+
 #include <QtTest>
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -204,7 +207,7 @@ class TestPlan : public QObject {
     const auto plan_at = [&](std::int64_t length) {
       CostModel costs(
           small_config(), at::kFloat, backends(), "this machine", [&](const auto& text) { notices.push_back(text); },
-          folder);
+          folder, [] { return std::nullopt; });
       return automatic_plan(costs, method, length, {3}, small_config(), job);
     };
     const auto plan = plan_at(300);
@@ -253,10 +256,54 @@ class TestPlan : public QObject {
     QCOMPARE(measured, expected);
   }
 
+  // Whatever it was measured under is kept with it; a busy machine is measured again by the next process, and the
+  // quieter of two measurements stays.
+  void what_was_measured_on_a_busy_machine_is_measured_again_data() {
+    QTest::addColumn<double>("first");
+    QTest::addColumn<double>("second");
+    QTest::addColumn<int>("measured");
+    QTest::addColumn<double>("kept");
+    QTest::newRow("idle") << 0.0 << 1.5 << 1 << 0.0;
+    QTest::newRow("busy, then idle") << 1.5 << 0.0 << 2 << 0.0;
+    QTest::newRow("busy, then a little less") << 1.5 << 1.0 << 2 << 1.0;
+    QTest::newRow("busy, then more so") << 1.0 << 1.5 << 2 << 1.0;
+    QTest::newRow("hardly busy") << 0.05 << 1.5 << 1 << 0.05;
+  }
+  void what_was_measured_on_a_busy_machine_is_measured_again() {
+    QFETCH(double, first);
+    QFETCH(double, second);
+    QFETCH(int, measured);
+    QFETCH(double, kept);
+    QTemporaryDir folder;
+    int times = 0;
+    const JobContext job{
+        {}, [&](const Progress& progress) { times += progress.phase.find("measuring") != std::string::npos; }};
+    const auto plan = [&](double others) {
+      // Ten seconds a reading on as many processors as there are threads, of which others take their share.
+      const auto threads = static_cast<double>(at::get_num_threads());
+      CpuTimes now;
+      now.busy.assign(static_cast<std::size_t>(at::get_num_threads()), 0.0);
+      CostModel costs(small_config(), at::kFloat, backends(), "this machine", {}, folder.path().toStdString(), [&] {
+        now.now += std::chrono::seconds(10);
+        for (double& busy : now.busy) busy += 10 * std::min(others, threads) / threads;
+        return std::optional(now);
+      });
+      automatic_plan(costs, method_of("sink_window", "64"), 300, {}, small_config(), job);
+    };
+    plan(first);
+    plan(second);
+    QCOMPARE(times, measured);
+    const auto entry = std::filesystem::directory_iterator(folder.path().toStdString());
+    const auto file = json::parse(std::ifstream(entry->path()));
+    const auto& load = file["machine_load"];
+    const double most = at::get_num_threads();
+    QVERIFY2(std::abs(load["other_cpus"].get<double>() - std::min(kept, most)) < 1e-6, load.dump().c_str());
+  }
+
   void dense_is_timed_through_what_is_fastest() {
     const std::filesystem::path folder = folder_.filePath("dense-costs").toStdString();
     const auto fastest = [&] {
-      CostModel costs(small_config(), at::kFloat, backends(), "this machine", {}, folder);
+      CostModel costs(small_config(), at::kFloat, backends(), "this machine", {}, folder, [] { return std::nullopt; });
       return fastest_dense(costs, 300, {});
     };
     QVERIFY(fastest() == "libtorch" || fastest() == "headroom");

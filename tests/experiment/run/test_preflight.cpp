@@ -158,13 +158,14 @@ class TestPreflight : public QObject {
   }
 
   void what_does_not_fit_is_refused_with_both_numbers() {
+    const auto prepared = prepare_run(spec_);
     protocol::Preflight found;
     found.device = "a GPU";
     found.memory_needed = 3 * mib;
     found.memory_free = 2 * mib;
     const auto message = [&] {
       try {
-        refuse_what_cannot_fit(found);
+        refuse_what_cannot_fit(prepared, found);
       } catch (const Error& error) {
         return static_cast<int>(error.kind()) == 4 ? std::string(error.what()) : std::string("another kind");
       }

@@ -7,12 +7,15 @@
 #include <QtTest>
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "experiment/passes/timed_pass.h"
+#include "experiment/run/prepared_run.h"
 #include "experiment/run/run.h"
 #include "experiment/passes/stream_store.h"
 #include "protocol/summary_json.h"
+#include "record/record_json.h"
 #include "record/run_record.h"
 #include "record/tiles.h"
 #include "support/gguf_writer.h"
@@ -94,6 +97,8 @@ class TestRun : public QObject {
     const auto statistics = opened->head_statistics(oracle.id);
     QVERIFY(std::abs(statistics->at(3, 4, 6) - oracle.captured_mass_per_layer[3]) < 1e-5);
     QVERIFY(oracle.output_l2_per_layer[5] > 0 && *oracle.kl_to_dense >= 0);
+    QVERIFY(oracle.output_frobenius_per_layer[5] > 0);
+    QVERIFY(oracle.output_frobenius_per_layer[5] != oracle.output_l2_per_layer[5]);
   }
 
   void the_limit_holds_and_the_worst_layers_come_first() {
@@ -134,6 +139,102 @@ class TestRun : public QObject {
     QCOMPARE(stream->query_begin, opened->length() - 64);
     QVERIFY(!record::probability_row(*stream, {}, opened->length() - 1).empty());
     QVERIFY(record::probability_row(*stream, {}, 0).empty());
+  }
+
+  void forced_keys_beyond_the_budget_are_refused_before_the_work_data() {
+    QTest::addColumn<QString>("method");
+    QTest::addColumn<QString>("budget");
+    QTest::addColumn<int>("sinks");
+    QTest::addColumn<int>("local");
+    QTest::addColumn<bool>("fits");
+    QTest::newRow("beyond") << "oracle" << "12" << 8 << 8 << false;
+    QTest::newRow("just fits") << "oracle" << "16" << 8 << 8 << true;
+    QTest::newRow("random") << "random" << "12" << 8 << 8 << false;
+    QTest::newRow("percent") << "oracle" << "2%" << 8 << 8 << false;
+    QTest::newRow("percent fits") << "oracle" << "50%" << 8 << 8 << true;
+    QTest::newRow("no k to exceed") << "oracle" << "p0.9" << 8 << 8 << true;
+    QTest::newRow("sinks of the method itself") << "sink_window:sinks=9" << "9" << -1 << -1 << false;
+    QTest::newRow("sinks and its own key") << "sink_window:sinks=8" << "9" << -1 << -1 << true;
+    QTest::newRow("more than the prompt has") << "oracle" << "100000" << 90000 << 10001 << true;
+  }
+  void forced_keys_beyond_the_budget_are_refused_before_the_work() {
+    QFETCH(QString, method);
+    QFETCH(QString, budget);
+    QFETCH(int, sinks);
+    QFETCH(int, local);
+    QFETCH(bool, fits);
+    auto spec = spec_;
+    spec.methods = {method.toStdString()};
+    spec.budgets = {parse_budget(budget.toStdString())};
+    if (sinks >= 0) spec.sinks = sinks;
+    if (local >= 0) spec.local = local;
+    try {
+      prepare_run(spec);
+      QVERIFY(fits);
+    } catch (const Error& error) {
+      QVERIFY2(!fits && error.kind() == ErrorKind::usage, error.what());
+      QVERIFY2(std::string(error.what()).find("forces in") != std::string::npos, error.what());
+    }
+  }
+
+  void settings_that_no_method_takes_are_refused() {
+    auto spec = spec_;
+    spec.methods = {"dense", "sink_window"};
+    spec.local = 8;
+    QVERIFY_THROWS_EXCEPTION(Error, prepare_run(spec));
+    spec.local.reset();
+    spec.methods = {"sink_window:sinks=4.5"};
+    QVERIFY_THROWS_EXCEPTION(Error, prepare_run(spec));
+    // A granularity that would change nothing but the id makes no second method.
+    spec.methods = {"sink_window", "random"};
+    spec.granularities = {1, 64};
+    QCOMPARE(prepare_run(spec).methods.methods.size(), std::size_t{3});
+  }
+
+  void labels_say_what_fp32_runs_on() {
+    auto spec = spec_;
+    spec.dtype = "f32";
+    for (const auto& backend : prepare_run(spec).backends)
+      QVERIFY2(backend->sparse_label().find("BF16") == std::string::npos, backend->sparse_label().c_str());
+  }
+
+  void drift_is_the_mean_row_beyond_the_budget() {
+    auto spec = spec_;
+    spec.out = path("drift.h5");
+    const auto oracle = run(spec, {}).methods[1];
+    spec.budgets = {parse_budget("100%")};
+    const auto whole = run(spec, {}).methods[1];
+    QCOMPARE(oracle.output_l2_per_layer.size(), std::size_t{6});
+    for (const double value : oracle.output_l2_per_layer) QVERIFY(value >= 0 && value < 10);
+    // No row is beyond a budget of everything: nothing to average; the matrices are equal all the same.
+    for (const double value : whole.output_l2_per_layer) QVERIFY(std::isnan(value));
+    for (const double value : whole.output_frobenius_per_layer) QVERIFY(value < 1e-5);
+  }
+
+  void a_reference_answer_is_read_inside_the_sparse_pass() {
+    auto spec = spec_;
+    spec.prompt.reset();
+    spec.task = "niah_single_1";
+    spec.length = 600;
+    spec.max_new_tokens = 16;
+    spec.methods = {"dense", "oracle", "sink_window"};
+    spec.budgets = {parse_budget("16"), parse_budget("100%")};
+    spec.granularities = {1, 16};
+    const auto outcome = run(spec, {});
+    const auto& dense = *outcome.methods[0].reference_answer;
+    QVERIFY(dense.tokens > 1 && dense.nll_mean > 0);
+    int causal = 0, different = 0;
+    for (const auto& method : outcome.methods) {
+      QCOMPARE(method.reference_answer.has_value(), method.causal);
+      if (!method.causal) continue;
+      ++causal;
+      QCOMPARE(method.reference_answer->tokens, dense.tokens);
+      const double distance = std::abs(method.reference_answer->nll_mean - dense.nll_mean);
+      if (method.density > 0.999) QVERIFY2(distance < 1e-4, method.id.c_str());
+      different += distance > 1e-3;
+    }
+    QCOMPARE(causal, 5);
+    QVERIFY(different >= 2);
   }
 
   void the_same_run_gives_the_same_numbers() {
@@ -188,7 +289,13 @@ class TestRun : public QObject {
     const auto outcome = run(spec, {});
     const auto& oracle = outcome.methods[1];
     QCOMPARE(oracle.density, 1.0);
-    QCOMPARE(oracle.captured_mass_mean, 1.0);
+    // No row has more history than k: there is no mean to state, in the record or in JSON.
+    QVERIFY(std::isnan(oracle.captured_mass_mean) && std::isnan(oracle.captured_mass_min));
+    QVERIFY(!oracle.oracle_recall_mean && !oracle.oracle_recall_95_mean);
+    const auto json = record::to_json(oracle, record::Arrays::inside);
+    QVERIFY(json["captured_mass"]["mean"].is_null() && json["captured_mass"]["min"].is_null());
+    for (const auto& layer : json["captured_mass"]["per_layer"]) QVERIFY(layer.is_null());
+    QVERIFY(json["oracle_recall"].is_null());
     QVERIFY(*oracle.kl_to_dense < 1e-6);
     QVERIFY(*oracle.top1_agrees);
     QCOMPARE(oracle.answer_ids, outcome.methods[0].answer_ids);

@@ -111,6 +111,43 @@ class TestPagesViews : public QObject {
     QVERIFY(*page.read_out().for_95 <= *page.read_out().for_99);
   }
 
+  void axes_end_where_the_quantity_ends() {
+    BudgetPlot plot;
+    RecallCurves curves;
+    curves.budgets = {1, 10, 99};
+    curves.mean = curves.p10 = curves.low = curves.worst_head = {0.5, 0.9, 1};
+    plot.set_curves(curves, 100, false);
+    plot.set_markers({{1, "Oracle", "Oracle, 100 keys", 100, 1, 1, {}, true}});
+    const auto ends = [&](QCPAxis::AxisType type) { return plot.axisRect(0)->axis(type)->range().upper; };
+    QCOMPARE(ends(QCPAxis::atLeft), 1.0);
+    QCOMPARE(ends(QCPAxis::atBottom), 100.0);
+    plot.set_density_axis(true);
+    QCOMPARE(ends(QCPAxis::atLeft), 1.0);
+    QCOMPARE(ends(QCPAxis::atBottom), 1.0);
+    // What lies on the edge is drawn whole: as many pixels of its colour right of the axes' edge as a marker has.
+    plot.resize(600, 400);
+    plot.replot();
+    const QImage image = plot.grab().toImage();
+    const QRect area = plot.axisRect(0)->rect();
+    const QColor colour = Theme::instance().method(1);
+    int outside = 0;
+    for (int y = area.top() - 8; y < area.top() + 8; ++y)
+      for (int x = area.right() + 2; x < area.right() + 8; ++x) outside += image.pixelColor(x, y) == colour;
+    QVERIFY(outside > 4);
+  }
+
+  void a_budget_that_covers_the_prompt_has_no_mean() {
+    BudgetPage page(selection_.get());
+    show_page(page, {1280, 720});
+    const double length = static_cast<double>(small_record()->length());
+    selection_->change([&](ViewState& state) { state.budget = length - 1; });
+    QTRY_COMPARE(page.read_out().budget, length - 1);
+    QVERIFY(page.read_out().mean > 0.9);
+    selection_->change([&](ViewState& state) { state.budget = length; });
+    QTRY_COMPARE(page.read_out().budget, length);
+    QVERIFY(std::isnan(page.read_out().mean) && std::isnan(page.read_out().worst_head));
+  }
+
   void budget_follows_a_drag_at_once_as_one_undo_step() {
     BudgetPage page(selection_.get());
     show_page(page, {1280, 720});

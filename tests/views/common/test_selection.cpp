@@ -114,7 +114,7 @@ class TestSelection : public QObject {
     options.layers = 5;
     options.keep_layers = {0, 2, 3};
     const RecordPtr record = make("retrieval.h5", options);
-    const std::string method = opening_method(*record).toStdString();
+    const std::string method = record::opening_method(*record);
     QCOMPARE(method, std::string("indexer-k64-g1"));
     int expected = -1;
     double most = 0;

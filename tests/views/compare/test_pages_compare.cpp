@@ -4,10 +4,11 @@
 #include <QToolButton>
 
 #include "views/common/page_fixture.h"
-#include "views/map/attention_map_widget.h"
 #include "views/compare/compare_chart.h"
 #include "views/compare/compare_maps.h"
 #include "views/compare/compare_page.h"
+#include "views/map/attention_map_widget.h"
+#include "views/timing/timing_plot.h"
 
 using namespace headroom;
 using namespace headroom::views;
@@ -119,6 +120,32 @@ class TestPagesCompare : public QObject {
                 .startsWith("Only the candidate"));
     const auto heads = compare_points(a, b, quantities[3]);
     QCOMPARE(heads.size(), std::size_t(5 * 6));
+  }
+
+  void shares_end_at_0_and_100_percent() {
+    CompareChart chart;
+    for (const auto& quantity : compare_quantities()) {
+      const bool share = quantity.kind == CompareQuantity::Kind::heads
+                             ? quantity.statistic->unit == GridStatistic::Unit::share
+                             : quantity.kind != CompareQuantity::Kind::output_drift;
+      chart.set_points({{0, 0, 0.001, 0.99}, {1, 1, 0.5, 1.0}, {2, 2, 0.0, 0.75}}, quantity, "a", "b", 1);
+      if (!share) continue;
+      QCOMPARE(chart.yAxis->range().upper, 1.0);
+      QCOMPARE(chart.yAxis->range().lower, 0.0);
+      if (quantity.kind == CompareQuantity::Kind::heads) QCOMPARE(chart.xAxis->range().upper, 1.0);
+      for (const QString& label : chart.yAxis->tickVectorLabels())
+        QVERIFY2(!label.startsWith("10") || label == "10 %" || label == "100 %", qPrintable(label));
+    }
+  }
+
+  void numbers_on_axes_follow_no_locale() {
+    const QLocale before;
+    QLocale::setDefault(QLocale(QLocale::German, QLocale::Germany));
+    CompareChart chart;
+    TimingPlot timing;
+    for (QCustomPlot* plot : {static_cast<QCustomPlot*>(&chart), static_cast<QCustomPlot*>(&timing)})
+      QVERIFY(plot->locale().decimalPoint() == ".");
+    QLocale::setDefault(before);
   }
 
   void a_click_in_the_chart_chooses_the_layer() {

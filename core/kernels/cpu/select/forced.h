@@ -20,20 +20,16 @@ struct OpenChoice {
 };
 
 /// What is left to choose where k of n keys are selected (k, n >= 1), forced ones first and counted. Empty where
-/// nothing is: then min(k, n) positions are in `indices`, ascending. If forced keys alone exceed k, the last position
-/// (the row's own) is kept and the rest is filled from the lowest forced positions.
+/// nothing is: then min(k, n) positions are in `indices`, ascending. If forced keys alone exceed k, the row's own position
+/// is kept, then the first positions, then the newest of the others.
 inline std::optional<OpenChoice> open_choice(std::int64_t n, std::int64_t k, const ForcedRange& forced,
                                              std::int32_t* indices) {
   const std::int64_t first = std::clamp<std::int64_t>(forced.first, 0, n);
   const std::int64_t tail = std::max(first, n - std::max<std::int64_t>(1, forced.last));
   const std::int64_t wanted = k - first - (n - tail);
   if (k < n && wanted > 0) return OpenChoice{first, tail, wanted};
-  std::int64_t key = 0;
-  for (std::int64_t i = 0; i < std::min(k, n) - 1; ++i, ++key) {
-    if (k < n && key == first) key = tail;
-    indices[i] = static_cast<std::int32_t>(key);
-  }
-  indices[std::min(k, n) - 1] = static_cast<std::int32_t>(n - 1);
+  const std::int64_t keys = std::min(k, n), kept = std::min(first, keys - 1);
+  for (std::int64_t i = 0; i < keys; ++i) indices[i] = static_cast<std::int32_t>(i < kept ? i : n - keys + i);
   return {};
 }
 
