@@ -155,10 +155,15 @@ QString await_figure(views::Exportable& page, const views::Selection& selection,
     QPainter painter(&nothing);
     draw(page, selection, painter, options, scale);
   };
-  QElapsedTimer clock;
+  QElapsedTimer clock, drawn;
   clock.start();
-  for (bool first = true;; first = false) {
-    if (first || (page.ready() && !page.complete() && !numbers)) draw_nowhere();
+  for (;;) {
+    // A hidden page catches up with the selection when it is drawn; the selection may have changed since.
+    const bool stuck = !page.ready() && drawn.isValid() && drawn.elapsed() > 250;
+    if (!drawn.isValid() || stuck || (page.ready() && !page.complete() && !numbers)) {
+      draw_nowhere();
+      drawn.start();
+    }
     QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
     if (page.ready() && (numbers || page.complete())) return page.problem();
     if (given_up && given_up()) return QObject::tr("Stopped.");

@@ -146,7 +146,7 @@ class TestBenchVerify : public QObject {
     QCOMPARE(kind_of({.config = "nothing", .lengths = {10}}), 2);
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {0}}), 3);
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .methods = {"magic"}}), 2);
-    QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .methods = {"indexer"}}), 3);
+    QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .methods = {"indexer:sinks=2.5"}}), 2);
     QCOMPARE(kind_of({.config = "smollm2-135m", .lengths = {10}, .dense_layers = {30}}), 3);
   }
 };

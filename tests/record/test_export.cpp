@@ -87,6 +87,11 @@ class TestExport : public QObject {
       QVERIFY(std::abs(std::get<float>(row[2]) - p) <= 1e-5f * p);
     }
 
+    // A line a method, and a line a layer of each.
+    QCOMPARE(export_table(*record_, {.view = "rows"}).rows.size(), record_->methods().size());
+    QCOMPARE(export_table(*record_, {.view = "layers"}).rows.size(),
+             record_->methods().size() * static_cast<std::size_t>(record_->meta().num_layers()));
+
     const Table compare = export_table(*record_, {.view = "compare"});
     QCOMPARE(std::get<double>(compare.rows[0][3]), 0.0);
     QVERIFY(std::get<bool>(compare.rows[1][8]) && !std::get<bool>(compare.rows[2][8]));

@@ -109,7 +109,9 @@ def check_layer(group, layer, summary, captured, recalls, rows, length, spec):
     for i, t in enumerate(rows):
         for g in range(groups) if budget and plain else ():
             row = masses[g, i, : t + 1]
-            same_but_for_ties(bits["target"][g, t], row, budget, OWN_KEY, f"{where}, row {t}: target")
+            # The best choice under the same rules: with the forced keys of a method that ranks keys.
+            forced = spec if summary["score"] != "none" else OWN_KEY
+            same_but_for_ties(bits["target"][g, t], row, budget, forced, f"{where}, row {t}: target")
             if (summary["role"], summary["score"]) == ("reference", "mass"):
                 same_but_for_ties(bits["support"][g, t], row, budget, spec, f"{where}, row {t}: support")
     if whole:

@@ -31,7 +31,7 @@ struct MemoryWorkload {
   bool all_logits = false;                        ///< of every position, on the host
 };
 
-/// Peaks in bytes, without the pages of the mapped model file, which make way. On the CPU everything is on the host and
+/// Peaks in bytes. The model's file is read piece by piece and counts nothing. On the CPU everything is on the host and
 /// `device` is 0.
 struct MemoryEstimate {
   std::int64_t weights = 0;  ///< on the device, or on the CPU's host; not in the figures below

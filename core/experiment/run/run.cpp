@@ -153,9 +153,10 @@ class Run {
     MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
     for (const auto& method : prepared_.methods.methods) {
       const auto data = runner.run(method, job_);
-      if (builder_) builder_->add(data);
+      // Told first: where the record cannot take it, its figures are not lost.
       outcome_.methods.push_back(data.summary);
       if (callbacks_.method_finished) callbacks_.method_finished(data.summary);
+      if (builder_) builder_->add(data);
     }
   }
 

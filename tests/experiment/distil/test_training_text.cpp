@@ -208,7 +208,7 @@ class TestTrainingText : public QObject {
     QCOMPARE(common(lines[0], lines[1]), std::string());
     // Too little is refused: figures of text that was trained on would be none.
     try {
-      split_texts({{prose(3, 3000)}, 0});
+      split_texts({{prose(3, 3000)}, {}, 0});
       QFAIL("was not refused");
     } catch (const Error& error) {
       QCOMPARE(error.kind(), ErrorKind::input);

@@ -23,13 +23,14 @@ bool above(float a, float b) {
 std::vector<std::int32_t> ranking(const std::vector<float>& scores, const ForcedRange& forced) {
   const auto n = static_cast<std::int64_t>(scores.size());
   const auto rank_class = [&](std::int32_t i) {
-    return i == n - 1 ? 0 : i < forced.first || i >= n - forced.last ? 1 : 2;
+    return i == n - 1 ? 0 : i < forced.first ? 1 : i >= n - forced.last ? 2 : 3;
   };
   std::vector<std::int32_t> order(scores.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
     if (rank_class(a) != rank_class(b)) return rank_class(a) < rank_class(b);
-    return rank_class(a) == 2 && above(scores[static_cast<std::size_t>(a)], scores[static_cast<std::size_t>(b)]);
+    if (rank_class(a) == 2) return a > b;  // the newest first
+    return rank_class(a) == 3 && above(scores[static_cast<std::size_t>(a)], scores[static_cast<std::size_t>(b)]);
   });
   return order;
 }
