@@ -32,13 +32,13 @@ void ConfigReader::may_be_empty(std::initializer_list<std::string_view> keys) {
 
 bool ConfigReader::has(std::string_view key) const {
   read_.emplace(key);
-  const Held held = checkpoint_.holds(key);
+  const Held held = checkpoint_.holds(this->key(key));
   return held == Held::value || (held == Held::empty && !may_be_empty_.contains(key));
 }
 
 std::int64_t ConfigReader::require_int(std::string_view key, std::int64_t smallest, std::int64_t largest) const {
   if (!has(key)) refuse(key, "the key is missing", "a whole number", "nothing");
-  const std::int64_t value = *checkpoint_.get_int(key);
+  const std::int64_t value = *checkpoint_.get_int(this->key(key));
   if (value < smallest || value > largest) {
     refuse(key, "the value is out of range", range_text(std::to_string(smallest), std::to_string(largest)),
            std::to_string(value));
@@ -53,7 +53,7 @@ std::int64_t ConfigReader::int_or(std::string_view key, std::int64_t absent, std
 
 double ConfigReader::require_float(std::string_view key, double smallest, double largest) const {
   if (!has(key)) refuse(key, "the key is missing", "a number", "nothing");
-  const double value = *checkpoint_.get_float(key);
+  const double value = *checkpoint_.get_float(this->key(key));
   if (!(value >= smallest && value <= largest))
     refuse(key, "the value is out of range", range_text(number_text(smallest), number_text(largest)),
            number_text(value));
@@ -65,15 +65,19 @@ double ConfigReader::float_or(std::string_view key, double absent, double smalle
 }
 
 bool ConfigReader::bool_or(std::string_view key, bool absent) const {
-  return has(key) ? *checkpoint_.get_bool(key) : absent;
+  return has(key) ? *checkpoint_.get_bool(this->key(key)) : absent;
 }
 
 std::string ConfigReader::string_or(std::string_view key, std::string_view absent) const {
-  return has(key) ? *checkpoint_.get_string(key) : std::string(absent);
+  return has(key) ? *checkpoint_.get_string(this->key(key)) : std::string(absent);
 }
 
 std::optional<std::vector<std::string>> ConfigReader::strings(std::string_view key) const {
-  return has(key) ? checkpoint_.get_strings(key) : std::nullopt;
+  return has(key) ? checkpoint_.get_strings(this->key(key)) : std::nullopt;
+}
+
+std::optional<std::vector<double>> ConfigReader::numbers(std::string_view key) const {
+  return has(key) ? checkpoint_.get_numbers(this->key(key)) : std::nullopt;
 }
 
 void ConfigReader::must_be(std::string_view key, bool only, std::string_view why) const {
@@ -82,12 +86,14 @@ void ConfigReader::must_be(std::string_view key, bool only, std::string_view why
 
 void ConfigReader::must_be(std::string_view key, double only, std::string_view why) const {
   if (!has(key)) return;
-  if (const double value = *checkpoint_.get_float(key); value != only)
+  if (const double value = *checkpoint_.get_float(this->key(key)); value != only)
     refuse(key, std::string(why), number_text(only), number_text(value));
 }
 
 void ConfigReader::must_be_an_object(std::string_view key) const {
-  if (has(key)) refuse(key, "the value has the wrong type", "an object", checkpoint_.keys(key).at(std::string(key)));
+  if (!has(key)) return;
+  const std::string whole = this->key(key);
+  refuse(key, "the value has the wrong type", "an object", checkpoint_.keys(whole).at(whole));
 }
 
 const TensorInfo& ConfigReader::require_tensor(std::string_view name, std::size_t rank) const {
@@ -99,20 +105,23 @@ const TensorInfo& ConfigReader::require_tensor(std::string_view name, std::size_
   return *info;
 }
 
-void ConfigReader::refuse_unread(std::string_view prefix, std::span<const std::string_view> harmless) const {
+void ConfigReader::refuse_unread(std::initializer_list<std::span<const std::string_view>> harmless) const {
   const auto is_harmless = [&](std::string_view key) {
-    return std::ranges::any_of(harmless, [&](std::string_view known) {
-      return key == known || (known.ends_with('.') && key.starts_with(known));
+    return std::ranges::any_of(harmless, [&](std::span<const std::string_view> list) {
+      return std::ranges::any_of(list, [&](std::string_view known) {
+        return key == known || (known.ends_with('.') && key.starts_with(known));
+      });
     });
   };
-  for (const auto& [key, value] : checkpoint_.keys(prefix)) {
+  for (const auto& [whole, value] : checkpoint_.keys(prefix_)) {
+    const std::string_view key = std::string_view(whole).substr(prefix_.size());
     if (!read_.contains(key) && !is_harmless(key))
       refuse(key, "this key is not understood, and it may change what the model computes", "no such key", value);
   }
 }
 
 void ConfigReader::refuse(std::string_view key, std::string message, std::string expected, std::string found) const {
-  throw input_error(key_place(checkpoint_, key), std::move(message), std::move(expected), std::move(found));
+  throw input_error(key_place(checkpoint_, this->key(key)), std::move(message), std::move(expected), std::move(found));
 }
 
 }  // namespace headroom::checkpoint

@@ -22,7 +22,13 @@ std::string key_place(const Checkpoint& checkpoint, std::string_view key);
 /// were asked for, so that a key that nobody reads can be refused: it may change what the model computes.
 class ConfigReader {
  public:
-  explicit ConfigReader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  /// All keys below are what follows `prefix`, e.g. "llama." or "text_config."; messages name them whole.
+  explicit ConfigReader(const Checkpoint& checkpoint, std::string prefix = {})
+      : checkpoint_(checkpoint), prefix_(std::move(prefix)) {}
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  /// The whole key.
+  std::string key(std::string_view rest) const { return prefix_ + std::string(rest); }
 
   /// Keys that a file may also give no value (JSON's null, {}): then they count as absent. All others are refused so.
   void may_be_empty(std::initializer_list<std::string_view> keys);
@@ -37,6 +43,7 @@ class ConfigReader {
   bool bool_or(std::string_view key, bool absent) const;
   std::string string_or(std::string_view key, std::string_view absent) const;
   std::optional<std::vector<std::string>> strings(std::string_view key) const;
+  std::optional<std::vector<double>> numbers(std::string_view key) const;
   /// Throws unless the key is absent or holds this value, the only one that is implemented.
   void must_be(std::string_view key, bool only, std::string_view why) const;
   void must_be(std::string_view key, double only, std::string_view why) const;
@@ -44,13 +51,14 @@ class ConfigReader {
   void must_be_an_object(std::string_view key) const;
   /// The shape of a tensor that must be there with this rank.
   const TensorInfo& require_tensor(std::string_view name, std::size_t rank) const;
-  /// Throws for the first key below `prefix` that was not asked for and is not among `harmless`, which are known not to
-  /// matter; one that ends in '.' stands for all that begin so.
-  void refuse_unread(std::string_view prefix, std::span<const std::string_view> harmless) const;
+  /// Throws for the first key with the prefix that was not asked for and is in no list of `harmless` ones, which are
+  /// known not to matter; one that ends in '.' stands for all that begin so.
+  void refuse_unread(std::initializer_list<std::span<const std::string_view>> harmless) const;
   [[noreturn]] void refuse(std::string_view key, std::string message, std::string expected, std::string found) const;
 
  private:
   const Checkpoint& checkpoint_;
+  std::string prefix_;
   std::set<std::string, std::less<>> may_be_empty_;
   mutable std::set<std::string, std::less<>> read_;  // asking is no change that a caller sees
 };

@@ -28,6 +28,7 @@ struct TensorPlan {
   std::vector<RowBlock> blocks;
   std::int64_t columns = 0;  ///< 0: a vector [rows]; else a matrix [rows, columns], each row one output feature
   bool plus_one = false;     ///< of a vector: the file holds w where the model computes with 1 + w
+  float typical = 1;         ///< of a vector: what a model without a file is given (RandomCheckpoint)
 };
 
 /// By role, as the parts that take them name them: mixers (mixers/*.cpp), MLPs (mlps/*.cpp) and the decoder itself.
@@ -41,8 +42,9 @@ struct ModelPlan {
 };
 
 struct Family {
-  std::string_view gguf;          ///< general.architecture, also ModelConfig::architecture
-  std::string_view transformers;  ///< in config.json's "architectures"
+  std::string_view name;                       ///< ModelConfig::architecture
+  std::vector<std::string_view> gguf;          ///< values of general.architecture
+  std::vector<std::string_view> transformers;  ///< in config.json's "architectures"
   /// Fills everything but `architecture` and `name`. Throws input errors for what the family does not know: a key that
   /// it does not read is refused, too (checkpoint::ConfigReader::refuse_unread).
   void (*read)(const checkpoint::Checkpoint&, ModelConfig&) = nullptr;

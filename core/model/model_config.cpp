@@ -38,6 +38,7 @@ std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpo
 std::string display_name(const Checkpoint& checkpoint) {
   const auto& path = checkpoint.path();
   if (checkpoint.format() == Format::gguf) return path.stem().string();
+  if (path.extension() == ".json") return path.stem().string();  // a configuration alone
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
 }
 
@@ -98,6 +99,14 @@ std::int64_t ModelConfig::first_full() const {
   return 0;
 }
 
+std::int64_t ModelConfig::kv_values_per_token() const {
+  std::int64_t values = 0;
+  for (const LayerSpec& spec : layers) {
+    if (spec.kind != LayerKind::linear) values += 2 * spec.attention.num_kv_heads * spec.attention.head_dim;
+  }
+  return values;
+}
+
 std::int64_t ModelConfig::max_q_heads() const {
   std::int64_t most = 0;
   for (const LayerSpec& spec : layers) {
@@ -111,10 +120,10 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
   const bool gguf = checkpoint.format() == Format::gguf;
   std::string supported;
   for (const Family& family : families()) {
-    const std::string_view known = gguf ? family.gguf : family.transformers;
-    if (known == name) {
+    const auto& known = gguf ? family.gguf : family.transformers;
+    if (std::ranges::find(known, name) != known.end()) {
       ModelConfig config;
-      config.architecture = family.gguf;
+      config.architecture = family.name;
       config.name = display_name(checkpoint);
       if (gguf) check_container(checkpoint);
       family.read(checkpoint, config);
@@ -122,7 +131,7 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
       refuse_unused_tensors(checkpoint, config, family);
       return config;
     }
-    supported += (supported.empty() ? "" : ", ") + std::string(known);
+    for (const std::string_view one : known) supported += (supported.empty() ? "" : ", ") + std::string(one);
   }
   throw input_error(key_place(checkpoint, key), "this architecture is not supported", supported, in_quotes(name));
 }
@@ -130,8 +139,8 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
 Family find_family(const std::string& name, const std::string& place) {
   std::string names;
   for (const Family& family : families()) {
-    if (family.gguf == name) return family;
-    names += (names.empty() ? "" : ", ") + std::string(family.gguf);
+    if (family.name == name) return family;
+    names += (names.empty() ? "" : ", ") + std::string(family.name);
   }
   throw input_error(place, "this architecture is not supported", names, name);
 }
@@ -159,6 +168,8 @@ void check_config(const ModelConfig& config, const std::string& place) {
     if (!rope.factors.empty() && static_cast<std::int64_t>(rope.factors.size()) != rope.dims / 2)
       throw input_error(here, "the RoPE factors do not fit the rotated dimensions", std::to_string(rope.dims / 2),
                         std::to_string(rope.factors.size()));
+    if (!(rope.magnitude > 0))
+      throw input_error(here, "the magnitude of RoPE's values is not positive", "> 0", std::to_string(rope.magnitude));
     if (kind == LayerKind::sliding && attention.window < 1)
       throw input_error(here, "a sliding layer has no window", "at least 1", std::to_string(attention.window));
     if (kind == LayerKind::sliding) continue;

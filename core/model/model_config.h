@@ -19,8 +19,9 @@ std::string_view to_string(LayerKind kind);
 /// Rotary embedding by halves of the first `dims` dimensions of a head: frequency i is base^(-2i/dims) / factors[i].
 struct RopeSpec {
   double base = 10000;
-  std::vector<double> factors;  ///< dims / 2 values (linear or Llama-3 scaling); empty: no scaling
+  std::vector<double> factors;  ///< dims / 2 values (linear, Llama-3 or YaRN scaling); empty: no scaling
   std::int64_t dims = 0;        ///< rotated dimensions of a head, even; 0: none
+  double magnitude = 1;         ///< cosine and sine are multiplied by it (YaRN)
   bool operator==(const RopeSpec&) const = default;
 };
 
@@ -63,8 +64,11 @@ struct ModelConfig {
   std::int64_t width = 0;    ///< of the residual stream
   std::int64_t vocabulary = 0;
   std::int64_t context_length = 0;
-  double embedding_scale = 1;  ///< embeddings are multiplied by it, unrounded (as llama.cpp does)
-  bool tied_output = false;    ///< the output matrix is the embedding
+  double embedding_scale = 1;  ///< embeddings are multiplied by it
+  /// The scale is rounded to the weights' type first, as transformers does (in bf16 Gemma's 33.94 is 34); else not, as
+  /// in llama.cpp. In fp32 there is no difference.
+  bool rounds_embedding_scale = false;
+  bool tied_output = false;  ///< the output matrix is the embedding
   NormSpec norm;
   std::vector<LayerSpec> layers;
 
@@ -76,6 +80,8 @@ struct ModelConfig {
   std::int64_t first_full() const;
   /// The layer that stands for the model where one must.
   const LayerSpec& typical_layer() const { return layer(first_full()); }
+  /// Numbers that the caches keep of one token: keys and values of every attention layer, those with a window too.
+  std::int64_t kv_values_per_token() const;
   /// Most query heads of any full layer.
   std::int64_t max_q_heads() const;
 };

@@ -3,13 +3,20 @@
 // are not at hand ("no quality"), and for tests.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
 #include "checkpoint/checkpoint.h"
 #include "model/family.h"
 
 namespace headroom::model {
 
-/// Vectors are 1; matrices uniform with standard deviation 1 / sqrt(columns), so that activations keep their size. The
-/// same seed gives the same values. No metadata. Throws input errors for an unknown architecture.
+/// Vectors hold what their plan calls typical; matrices are uniform with standard deviation 1 / sqrt(columns), so that
+/// activations keep their size. The same seed gives the same values on one kind of device. No metadata. Throws input
+/// errors for an unknown architecture.
 class RandomCheckpoint : public checkpoint::Checkpoint {
  public:
   RandomCheckpoint(const ModelConfig& config, std::uint64_t seed);
@@ -30,6 +37,11 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   std::optional<std::vector<double>> get_numbers(std::string_view) const override { return std::nullopt; }
   const std::string& hash() const override { return hash_; }
 
+  /// Of a matrix: the bound of its uniform values.
+  static double bound(std::int64_t columns);
+  /// Where the values of a tensor start from.
+  std::uint64_t seed_of(std::string_view name) const;
+
  protected:
   std::vector<checkpoint::TensorInfo> tensors_;
 
@@ -37,6 +49,7 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   std::filesystem::path path_;
   std::uint64_t seed_;
   std::string hash_ = "random";
+  std::map<std::string, float, std::less<>> typical_;  // of vectors
 };
 
 }  // namespace headroom::model

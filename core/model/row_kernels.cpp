@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "kernels/cpu/rows/decoder_rows.h"
+#include "model/rope_config.h"
 
 namespace headroom::model {
 namespace cpu = kernels::cpu;
@@ -132,21 +133,23 @@ RopeTable rope_table(std::int64_t first, std::int64_t count, const RopeSpec& spe
   const std::int64_t half = spec.dims / 2;
   std::vector<float> frequencies(static_cast<std::size_t>(half));
   for (std::int64_t j = 0; j < half; ++j) {
-    const float exponent = static_cast<float>(2 * j) / static_cast<float>(spec.dims);
     float& frequency = frequencies[static_cast<std::size_t>(j)];
-    frequency = 1.0f / static_cast<float>(std::pow(spec.base, static_cast<double>(exponent)));
-    if (!spec.factors.empty()) frequency /= static_cast<float>(spec.factors[static_cast<std::size_t>(j)]);
+    frequency = rope_frequency(spec.base, spec.dims, j);
+    // Divided in fp64 and rounded once: the factors were made so that this gives the frequency that is meant.
+    if (!spec.factors.empty())
+      frequency = static_cast<float>(static_cast<double>(frequency) / spec.factors[static_cast<std::size_t>(j)]);
   }
   const auto options = at::TensorOptions().dtype(at::kFloat);
   at::Tensor cosine = at::empty({count, half}, options), sine = at::empty({count, half}, options);
   float* to_cosine = cosine.data_ptr<float>();
   float* to_sine = sine.data_ptr<float>();
+  const auto magnitude = static_cast<float>(spec.magnitude);
   at::parallel_for(0, count, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       for (std::int64_t j = 0; j < half; ++j) {
         const float angle = static_cast<float>(first + r) * frequencies[static_cast<std::size_t>(j)];
-        to_cosine[r * half + j] = static_cast<float>(std::cos(static_cast<double>(angle)));
-        to_sine[r * half + j] = static_cast<float>(std::sin(static_cast<double>(angle)));
+        to_cosine[r * half + j] = magnitude * static_cast<float>(std::cos(static_cast<double>(angle)));
+        to_sine[r * half + j] = magnitude * static_cast<float>(std::sin(static_cast<double>(angle)));
       }
     }
   });

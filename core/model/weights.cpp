@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weights.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/uniform.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,8 +16,10 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <typeinfo>
 
 #include "base/error.h"
+#include "model/random_checkpoint.h"
 
 namespace headroom::model {
 namespace {
@@ -69,6 +73,18 @@ class Loader {
     for (const RowBlock& block : plan.blocks) {
       check_shape(file_, block.tensor, vector ? std::vector{block.rows} : std::vector{block.rows, plan.columns});
       rows += block.rows;
+    }
+    // Random weights need no way over the host.
+    if (!vector && !device_.is_cpu() && typeid(file_) == typeid(RandomCheckpoint)) {
+      tasks_.push_back({rows * plan.columns, [this, &target, &plan, rows] {
+                          const auto& random = static_cast<const RandomCheckpoint&>(file_);
+                          at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
+                          generator.set_current_seed(random.seed_of(plan.blocks.front().tensor));
+                          const double bound = RandomCheckpoint::bound(plan.columns);
+                          const auto options = at::TensorOptions().device(device_).dtype(dtype_);
+                          target = at::empty({rows, plan.columns}, options).uniform_(-bound, bound, generator);
+                        }});
+      return;
     }
     const std::int64_t columns = vector ? 1 : plan.columns;
     tasks_.push_back({rows * columns, [this, &target, &plan, vector, rows, columns] {

@@ -161,6 +161,7 @@ class TestLayers : public QObject {
     row("scale", [](auto& a) { a.scale = 0.7; });
     row("RoPE base", [](auto& a) { a.rope.base = 1e4; });
     row("RoPE factors", [](auto& a) { a.rope.factors = {1, 2, 3, 8}; });
+    row("RoPE magnitude", [](auto& a) { a.rope.magnitude = 1.2; });
     row("partial RoPE", [](auto& a) { a.rope.dims = 4; });
     row("no RoPE", [](auto& a) { a.rope.dims = 0; });
     row("q/k norms", [](auto& a) { a.qk_norm = true; });

@@ -283,7 +283,8 @@ class TestModelConfig : public QObject {
     flag("llama.attention.causal", false, {"expected true, found false"});
     flag("llama.use_parallel_residual", true, {"expected false, found true"});
     text("llama.tensor_data_layout", "reference", {"'Meta AI original pth'", "'reference'"});
-    text("llama.rope.scaling.type", "yarn", {"none or linear", "'yarn'"});
+    text("llama.rope.scaling.type", "longrope", {"none, linear or yarn", "'longrope'"});
+    row("llama.rope.scaling.factor", {"missing"}, [](Gguf& gguf) { gguf.add("llama.rope.scaling.type", "yarn"); });
     text("general.type", "adapter", {"expected model, found 'adapter'"});
     row("llama.expert_used_count", {"expected 0, found 2"},
         [](Gguf& gguf) { gguf.add("llama.expert_used_count", 2u); });

@@ -135,7 +135,8 @@ Tensor rotate(const Tensor& heads, const model::RopeSpec& rope) {
     frequencies.push_back(std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dims)) / factor);
   }
   const Tensor angles = at::outer(at::arange(heads.size(0), at::kDouble), at::tensor(frequencies)).unsqueeze(1);
-  const Tensor a = heads.narrow(2, 0, half), b = heads.narrow(2, half, half), c = angles.cos(), s = angles.sin();
+  const Tensor a = heads.narrow(2, 0, half), b = heads.narrow(2, half, half), c = angles.cos().mul(rope.magnitude),
+               s = angles.sin().mul(rope.magnitude);
   return at::cat({a.mul(c).sub(b.mul(s)), b.mul(c).add(a.mul(s)), heads.narrow(2, rope.dims, d - rope.dims)}, 2);
 }
 
@@ -201,7 +202,7 @@ ModelConfig toy_config(std::vector<LayerSpec> layers) {
 }
 
 model::Family toy_family(bool plus_one) {
-  return {"toy", "Toy", nullptr, plus_one ? &plan<true> : &plan<false>};
+  return {"toy", {}, {}, nullptr, plus_one ? &plan<true> : &plan<false>};
 }
 
 model::Parts toy_parts(bool plus_one) {
