@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Llama and what is built like it without biases (SmolLM2, Llama 2 and 3; as GGUF files Mistral, too): full attention
 // in every layer, or in those that the file does not give a sliding window.
+#include "checkpoint/metadata.h"
 #include "model/family_config.h"
 #include "model/family_plan.h"
 #include "model/rope_config.h"
@@ -11,12 +12,15 @@ namespace {
 using checkpoint::Checkpoint;
 using checkpoint::ConfigReader;
 using checkpoint::Format;
+using checkpoint::in_quotes;
 
 void read_llama_gguf(const Checkpoint& checkpoint, ModelConfig& config) {
   const ConfigReader reader(checkpoint, "llama.");
   LayerSpec layer;
   const std::int64_t num_layers = read_gguf_model(reader, config, layer);
-  must_be_text(reader, "tensor_data_layout", "Meta AI original pth", "this order of the rows of q and k is not known");
+  constexpr std::string_view layout = "tensor_data_layout", rotated = "Meta AI original pth";
+  if (const std::string found = reader.string_or(layout, rotated); found != rotated)
+    reader.refuse(layout, "this order of the rows of q and k is not known", in_quotes(rotated), in_quotes(found));
   layer.attention.window = reader.int_or("attention.sliding_window", 0, 0, max_context);
   reader.int_or("attention.sliding_window_pattern", 0, 0, 0);  // windows in some layers alone
   read_gguf_rope(reader, config, layer.attention);
