@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a transformers model as the GGUF file that llama.cpp's converter would make of it: for make_family_fixtures.py.
+"""Writes a transformers model as the GGUF file that llama.cpp's converter would make of it (make_family_fixtures.py).
 Matrices are BF16 (exact for the fixtures' values), vectors F32."""
 import math
 

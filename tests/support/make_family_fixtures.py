@@ -7,8 +7,8 @@ transformers computes from them. tests/model/test_families.cpp runs every folder
   weights_of                       in place of model.safetensors: the case whose weights this configuration is tried on
   model.gguf                       the same weights as llama.cpp's converter stores them, where it knows the family
   expected.safetensors             all F32 but the last: ids [length]; rows [n], the positions that follow are of;
-                                   logits [n, vocabulary]; hidden.0 … hidden.<layers - 1> [n, width], the residual stream
-                                   after each layer; logits_bf16 [n, vocabulary], of the model in bf16 (BF16)
+                                   logits [n, vocabulary]; hidden.0 … hidden.<layers - 1> [n, width], the residual
+                                   stream after each layer; logits_bf16 [n, vocabulary], of the model in bf16 (BF16)
 
 A family is one entry of CASES (or of another file's CASES, given with --cases); a new one needs nothing else. Weights
 depend on the tensors' names alone, so cases can be made one by one. Needs torch, transformers and gguf.
@@ -48,7 +48,7 @@ class Case:
 
 
 def random_weight(name, tensor):
-    """Norms differ place by place, matrices keep activations' size, queries are sharp enough for attention to matter."""
+    """Norms differ place by place, matrices keep activations' size, queries are sharp enough to matter."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     values = torch.randn(tensor.shape, generator=generator)
     if "norm" in name and name.endswith("weight"):
@@ -150,7 +150,8 @@ def gemma3_whole():
 
 CASES = [
     Case("llama", "LlamaForCausalLM", llama(**rope(**LLAMA3)), gguf=family_gguf.llama),
-    Case("llama_tied", "LlamaForCausalLM", llama(tie_word_embeddings=True, num_hidden_layers=2), gguf=family_gguf.llama),
+    Case("llama_tied", "LlamaForCausalLM", llama(tie_word_embeddings=True, num_hidden_layers=2),
+         gguf=family_gguf.llama),
     Case("llama_linear", "LlamaForCausalLM", llama(**rope(rope_type="linear", factor=3.0)), weights_of="llama"),
     Case("llama_yarn", "LlamaForCausalLM", llama(**rope(**YARN)), weights_of="llama"),
     Case("llama_yarn_options", "LlamaForCausalLM",

@@ -110,9 +110,8 @@ void read_gemma3_config(const Checkpoint& checkpoint, ModelConfig& config) {
     allow_empty_config_keys(model);
     check_model_type(model, "Gemma3ForConditionalGeneration", {"gemma3"});
     refuse_config_options(model);
-    if (reader.has("tie_word_embeddings"))
-      model.must_be("tie_word_embeddings", config.tied_output, "the text model says otherwise");
     read_tied_output(model, prefix + "embed_tokens.weight", output, true, config);
+    reader.must_be("tie_word_embeddings", config.tied_output, "the whole model says otherwise");
     model.refuse_unread({harmless_config_keys(), beside_gemma3_text});
   }
   must_be_text(reader, "hidden_act", "gelu_pytorch_tanh", "this activation is not supported");
