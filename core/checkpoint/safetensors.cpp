@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/sha256.h"
+#include "checkpoint/config_json.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/json_input.h"
 #include "checkpoint/metadata.h"
@@ -22,21 +23,6 @@ constexpr std::uint64_t max_text = 64 << 20;  // bytes of config.json or the ind
 
 std::string read_text(const fs::path& file) {
   return InputFile(file).text(max_text);
-}
-
-/// Nothing is dropped: a value that no key can have would be missed by none, and a default would stand in for it.
-MetadataValue metadata_value(const Json& value) {
-  if (value.is_null()) return OtherValue{"null", true};
-  if (value.is_object()) return OtherValue{"an empty object", true};
-  if (value.is_boolean()) return value.get<bool>();
-  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
-  if (value.is_number_integer()) return value.get<std::int64_t>();
-  if (value.is_number_float()) return value.get<double>();
-  if (value.is_string()) return value.get<std::string>();
-  if (std::ranges::all_of(value, [](const Json& v) { return v.is_number(); })) return value.get<std::vector<double>>();
-  if (std::ranges::all_of(value, [](const Json& v) { return v.is_string(); }))
-    return value.get<std::vector<std::string>>();
-  return OtherValue{"a list that is neither of numbers nor of strings"};
 }
 
 Json parse_file(const fs::path& file, int max_depth) {
@@ -85,7 +71,11 @@ class SafetensorsCheckpoint final : public CheckpointBase {
       throw input_error(folder.string(), "the folder holds no model", "config.json and *.safetensors",
                         "no config.json" + (other.empty() ? "" : ", but " + other));
     }
-    flatten(parse_file(config, 16), "");
+    for (auto& [key, value] : config_values(parse_file(config, 16))) {
+      if (!add_value(key, std::move(value)))
+        throw input_error(place_of_key(key), "two entries of config.json have this name", "one",
+                          "an object's and another");
+    }
     for (const fs::path& file : weight_files(folder)) {
       files_.push_back(SafetensorsFile::open(file));
       for (std::size_t i = 0; i < files_.back()->tensors().size(); ++i) {
@@ -122,23 +112,11 @@ class SafetensorsCheckpoint final : public CheckpointBase {
     std::size_t tensor = 0;
   };
 
-  void flatten(const Json& object, const std::string& prefix);
   std::vector<fs::path> weight_files(const fs::path& folder) const;
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::vector<Place> places_;  ///< by tensor
 };
-
-void SafetensorsCheckpoint::flatten(const Json& object, const std::string& prefix) {
-  for (const auto& [name, value] : object.items()) {
-    const std::string key = prefix + name;
-    if (value.is_object() && !value.empty())
-      flatten(value, key + ".");
-    else if (!add_value(key, metadata_value(value)))
-      throw input_error(place_of_key(key), "two entries of config.json have this name", "one",
-                        "an object's and another");
-  }
-}
 
 std::vector<fs::path> SafetensorsCheckpoint::weight_files(const fs::path& folder) const {
   std::set<std::string> names;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SmolLM2's logits in fp32 on the CPU against transformers reading the same GGUF file
-// (tests/support/make_logits_fixture.py).
+// The real models' logits in fp32 on the CPU against transformers reading the same GGUF file
+// (tests/support/make_logits_fixture.py), where they have been fetched.
 #include <ATen/core/Tensor.h>
 
 #include <QtTest>
@@ -25,21 +25,30 @@ class TestLogitsParity : public QObject {
   }
 
  private slots:
+  void logits_equal_the_reference_data() {
+    QTest::addColumn<std::string>("model");
+    QTest::addColumn<std::string>("fixture");
+    QTest::addColumn<double>("tolerance");
+    QTest::newRow("SmolLM2 135M") << std::string("smollm2") << std::string("smollm2_logits") << 3e-4;
+    QTest::newRow("Gemma 3 270M") << std::string("gemma3-270m") << std::string("gemma3_logits") << 2e-3;
+  }
   void logits_equal_the_reference() {
-    std::filesystem::path model;
+    QFETCH(std::string, model);
+    QFETCH(std::string, fixture);
+    QFETCH(double, tolerance);
+    std::filesystem::path path;
     try {
-      model = resolve_model("smollm2");
+      path = resolve_model(model);
     } catch (const Error& error) {
       QSKIP(error.what());
     }
-    constexpr double tolerance = 3e-4;
-    const auto file = checkpoint::SafetensorsFile::open(HEADROOM_SOURCE_DIR "/tests/model/smollm2_logits.safetensors");
+    const auto file = checkpoint::SafetensorsFile::open(HEADROOM_SOURCE_DIR "/tests/model/" + fixture + ".safetensors");
     const auto ids_f = read(*file, "ids"), columns = read(*file, "columns"), values = read(*file, "values");
     const auto top_ids = read(*file, "top_ids"), top_values = read(*file, "top_values");
     const std::vector<std::int32_t> ids(ids_f.begin(), ids_f.end());
     QCOMPARE(ids.size(), std::size_t{1000});
 
-    const auto decoder = model::load_decoder(*checkpoint::open_checkpoint(model), {.dtype = at::kFloat}, {});
+    const auto decoder = model::load_decoder(*checkpoint::open_checkpoint(path), {.dtype = at::kFloat}, {});
     const at::Tensor logits = decoder->logits(ids, {});
     double largest = 0;
     int compared_tops = 0;

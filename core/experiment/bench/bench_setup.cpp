@@ -2,38 +2,48 @@
 #include "experiment/bench/bench_setup.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
+#include <filesystem>
+#include <set>
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "checkpoint/config_json.h"
 #include "experiment/run/indexer_choice.h"
 #include "model/random_checkpoint.h"
 #include "tasks/task.h"
 #include "tokenizer/tokenizer.h"
 
 namespace headroom::experiment {
+namespace fs = std::filesystem;
 namespace {
 
-struct Shape {
-  const char* name;
-  std::int64_t layers, width, q_heads, kv_heads, head_dim, mlp_width, vocabulary;
-};
-// Fewer layers than the real models have where those would not fit an ordinary machine: the name says so.
-constexpr std::array shapes = {
-    Shape{"smollm2-135m", 30, 576, 9, 3, 64, 1536, 49152},
-    Shape{"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256},
-    Shape{"qwen3-8b-4-layers", 4, 4096, 32, 8, 128, 12288, 32768},
-};
-
 constexpr std::int64_t max_length = 1 << 20;
+constexpr const char* configs_folder = "resources/configs";
+
+/// A file, or the name of one that comes with the program.
+fs::path find_config(const std::string& name) {
+  std::error_code failed;
+  if (fs::path(name).extension() == ".json" || fs::is_regular_file(name, failed)) return name;
+  if (const auto folder = find_data(configs_folder)) {
+    if (const fs::path file = *folder / (name + ".json");
+        fs::path(name).filename() == fs::path(name) && fs::is_regular_file(file, failed))
+      return file;
+  }
+  std::string known;
+  for (const std::string& one : bench_configs()) known += one + ", ";
+  throw usage_error("config \"" + name + "\" is not known: expected " + known + "or a file as config.json is");
+}
 
 }  // namespace
 
 std::vector<std::string> bench_configs() {
-  std::vector<std::string> names;
-  for (const Shape& shape : shapes) names.emplace_back(shape.name);
-  return names;
+  std::set<std::string> names;
+  std::error_code failed;
+  if (const auto folder = find_data(configs_folder)) {
+    for (const auto& entry : fs::directory_iterator(*folder, failed))
+      if (entry.path().extension() == ".json") names.insert(entry.path().stem().string());
+  }
+  return {names.begin(), names.end()};
 }
 
 BenchModel open_bench_model(const BenchSpec& spec) {
@@ -46,27 +56,10 @@ BenchModel open_bench_model(const BenchSpec& spec) {
     model::require_full_layer(model.config);
     return model;
   }
-  const auto shape = std::find_if(shapes.begin(), shapes.end(), [&](const Shape& s) { return s.name == spec.config; });
-  if (shape == shapes.end()) {
-    std::string known;
-    for (const Shape& s : shapes) known += (known.empty() ? "" : ", ") + std::string(s.name);
-    throw usage_error("config \"" + spec.config + "\" is not known: expected " + known);
-  }
-  model::ModelConfig& config = model.config;
-  config.architecture = "llama";
-  config.name = shape->name;
-  config.width = shape->width;
-  model::LayerSpec layer;
-  layer.attention.num_q_heads = shape->q_heads;
-  layer.attention.num_kv_heads = shape->kv_heads;
-  layer.attention.head_dim = layer.attention.rope.dims = shape->head_dim;
-  layer.attention.scale = 1.0 / std::sqrt(static_cast<double>(shape->head_dim));
-  layer.mlp.width = shape->mlp_width;
-  config.layers.assign(static_cast<std::size_t>(shape->layers), layer);
-  config.vocabulary = shape->vocabulary;
-  config.context_length = 1 << 20;
-  config.tied_output = true;
-  model.checkpoint = std::make_unique<model::RandomCheckpoint>(config, 1);
+  const auto described = checkpoint::open_config(find_config(spec.config));
+  model.config = model::read_model_config(*described);
+  model::require_full_layer(model.config);
+  model.checkpoint = std::make_unique<model::RandomCheckpoint>(model.config, 1);
   model.random = true;
   return model;
 }
@@ -105,7 +98,8 @@ std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& mode
   std::shared_ptr<const indexer::Indexer> loaded;
   auto methods = list_methods(request, [&] {
     // Random weights are nobody's: an indexer of their width takes as long as one of their own would.
-    if (!loaded && model.random && file) loaded = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
+    if (!loaded && model.random && file)
+      loaded = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
     if (!loaded && model.random) {
       std::vector<int> full;
       for (std::int64_t layer = 0; layer < model.config.num_layers(); ++layer)

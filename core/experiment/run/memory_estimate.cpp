@@ -132,7 +132,7 @@ class Estimator {
   /// Keys and values of all layers, with room for what is decoded.
   std::int64_t cache(std::int64_t more) const {
     if (work_.all_logits) return 0;
-    return 2 * config_.num_layers() * sizes_.num_kv_heads * (work_.length + more) * sizes_.head_dim * element_;
+    return config_.kv_values_per_token() * (work_.length + more) * element_;
   }
 
   /// fp32 logits of every position, those of one piece of rows beside them, and the matrix that makes them.
