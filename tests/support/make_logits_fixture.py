@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes tests/model/smollm2_logits.safetensors: reference logits of SmolLM2 by transformers, which dequantises the same
-GGUF file to fp32. The text is the model's own, sampled after a sentence of ours, so nobody else's text is stored.
+"""Makes tests/model/smollm2_logits.safetensors and gemma3_logits.safetensors: reference logits of a real model by
+transformers, which dequantises the same GGUF file to fp32.
 
-Needs torch, transformers, accelerate, gguf and safetensors; the file holds, all as F32:
+  make_logits_fixture.py MODEL.gguf OUT.safetensors [TEXT]
+
+The ids are those of the text (a file of ours); without one the model writes it itself, sampled after a sentence of
+ours, so nobody else's text is stored. Needs torch, transformers, accelerate, gguf and safetensors; the file holds, all
+as F32:
   ids [1000]; top_ids [1000, 2], top_values [1000, 2]; columns [24], values [1000, 24]: these columns' logits."""
 import pathlib
 import sys
@@ -22,10 +26,13 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(model_file.parent, gguf_file=model_file.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(model_file.parent, gguf_file=model_file.name)
     torch.manual_seed(1)
-    prompt = tokenizer(BEGINNING, return_tensors="pt").input_ids
     with torch.no_grad():
-        ids = model.generate(prompt, do_sample=True, temperature=0.9, top_p=0.95, min_length=POSITIONS,
-                             max_length=POSITIONS, pad_token_id=0)[0]
+        if len(sys.argv) > 3:
+            ids = tokenizer(pathlib.Path(sys.argv[3]).read_text(), return_tensors="pt").input_ids[0, :POSITIONS]
+        else:
+            prompt = tokenizer(BEGINNING, return_tensors="pt").input_ids
+            ids = model.generate(prompt, do_sample=True, temperature=0.9, top_p=0.95, min_length=POSITIONS,
+                                 max_length=POSITIONS, pad_token_id=0)[0]
         logits = model(ids[None]).logits[0]
     top = logits.topk(2, dim=-1)
     columns = torch.randperm(logits.shape[1])[:COLUMNS].sort().values

@@ -92,21 +92,26 @@ std::uint64_t add_vocabulary(GgufWriter& out, const TinyModelOptions& o) {
 
 std::string tiny_model_bytes(const TinyModelOptions& o) {
   GgufWriter out;
-  out.add("general.architecture", "llama");
-  out.add("general.name", "tiny random Llama");
-  out.add("llama.block_count", o.block_count.value_or(o.layers));
-  out.add("llama.context_length", o.context);
-  out.add("llama.embedding_length", o.width);
-  out.add("llama.feed_forward_length", o.mlp_width);
-  out.add("llama.attention.head_count", o.q_heads);
-  out.add("llama.attention.head_count_kv", o.kv_heads);
-  out.add("llama.attention.key_length", o.head_dim);
-  out.add("llama.attention.value_length", o.head_dim);
-  out.add("llama.rope.dimension_count", o.head_dim);
-  out.add("llama.rope.freq_base", o.rope_base);
-  out.add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const std::string arch = o.window > 0 ? "gemma3" : "llama";
+  out.add("general.architecture", arch);
+  out.add("general.name", o.window > 0 ? "tiny random Gemma 3" : "tiny random Llama");
+  out.add(arch + ".block_count", o.block_count.value_or(o.layers));
+  out.add(arch + ".context_length", o.context);
+  out.add(arch + ".embedding_length", o.width);
+  out.add(arch + ".feed_forward_length", o.mlp_width);
+  out.add(arch + ".attention.head_count", o.q_heads);
+  out.add(arch + ".attention.head_count_kv", o.kv_heads);
+  out.add(arch + ".attention.key_length", o.head_dim);
+  out.add(arch + ".attention.value_length", o.head_dim);
+  out.add(arch + ".rope.dimension_count", o.head_dim);
+  out.add(arch + ".rope.freq_base", o.rope_base);
+  out.add(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
+  if (o.window > 0) {
+    out.add(arch + ".attention.sliding_window", o.window);
+    out.add(arch + ".attention.sliding_window_pattern", o.full_every);
+  }
   const std::uint64_t vocabulary = add_vocabulary(out, o);
-  out.add("llama.vocab_size", static_cast<std::uint32_t>(vocabulary));
+  out.add(arch + ".vocab_size", static_cast<std::uint32_t>(vocabulary));
 
   Random random(o.seed);
   const auto matrix = [&](const std::string& name, std::uint64_t rows, std::uint64_t columns, float scale) {
@@ -114,24 +119,29 @@ std::string tiny_model_bytes(const TinyModelOptions& o) {
     for (float& value : values) value = scale * random.normal() / std::sqrt(static_cast<float>(columns));
     out.add_tensor(name, {rows, columns}, values);
   };
-  const auto norm = [&](const std::string& name) {
-    std::vector<float> values(o.width);
+  const auto norm = [&](const std::string& name, std::uint64_t width) {
+    std::vector<float> values(width);
     for (float& value : values) value = 1 + 0.1f * random.normal();
-    out.add_tensor(name, {o.width}, values);
+    out.add_tensor(name, {width}, values);
   };
   matrix("token_embd.weight", vocabulary, o.width, 4);
-  norm("output_norm.weight");
+  norm("output_norm.weight", o.width);
   for (std::uint32_t layer = 0; layer < o.layers; ++layer) {
     const std::string prefix = "blk." + std::to_string(layer) + ".";
-    norm(prefix + "attn_norm.weight");
+    norm(prefix + "attn_norm.weight", o.width);
     matrix(prefix + "attn_q.weight", o.q_heads * o.head_dim, o.width, o.query_scale);
     matrix(prefix + "attn_k.weight", o.kv_heads * o.head_dim, o.width, 1);
     matrix(prefix + "attn_v.weight", o.kv_heads * o.head_dim, o.width, 1);
     matrix(prefix + "attn_output.weight", o.width, o.q_heads * o.head_dim, 1);
-    norm(prefix + "ffn_norm.weight");
+    norm(prefix + "ffn_norm.weight", o.width);
     matrix(prefix + "ffn_gate.weight", o.mlp_width, o.width, 1);
     matrix(prefix + "ffn_up.weight", o.mlp_width, o.width, 1);
     matrix(prefix + "ffn_down.weight", o.width, o.mlp_width, 1);
+    if (o.window == 0) continue;
+    norm(prefix + "post_attention_norm.weight", o.width);
+    norm(prefix + "post_ffw_norm.weight", o.width);
+    norm(prefix + "attn_q_norm.weight", o.head_dim);
+    norm(prefix + "attn_k_norm.weight", o.head_dim);
   }
   if (o.more) o.more(out);
   return out.bytes();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tiny random Llama as a GGUF file, for tests of the decoder, runs, the engine and the window that must not need the
-// real model: it loads in milliseconds and answers nonsense, the same nonsense every time. Its tokenizer is byte-level
-// BPE with the `smollm` split, ChatML tokens and template: every text can be encoded and decoded.
+// A tiny random Llama or Gemma 3 as a GGUF file, for tests of the decoder, runs, the engine and the window that must
+// not need the real model: it loads in milliseconds and answers nonsense, the same nonsense every time. Its tokenizer
+// is byte-level BPE with the `smollm` split, ChatML tokens and template: every text can be encoded and decoded.
 // Link: headroom::tests_support.
 #pragma once
 
@@ -24,6 +24,8 @@ struct TinyModelOptions {
   std::uint32_t context = 2048;
   std::uint64_t seed = 1;
   float rope_base = 10000;
+  /// > 0: a Gemma 3 in place of a Llama, whose layers see so many keys but for the last of each `full_every`.
+  std::uint32_t window = 0, full_every = 3;
   float query_scale = 4;  ///< of q's weights: larger makes attention more peaked
   bool chat = true;       ///< carries a ChatML template
   std::string chat_template = {};                 ///< in place of that one
