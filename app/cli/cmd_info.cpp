@@ -50,22 +50,66 @@ std::string text_of(const Json& value) {
 // --- models ---
 
 /// "base 100000, not scaled", "base 500000, frequencies divided by 1 to 8".
-std::string rope_text(const Json& json) {
-  const std::string base = "base " + checkpoint::number_text(json["rope_base"].get<double>());
+std::string rope_text(const Json& json, const Json& head_dim) {
+  std::string text = "base " + checkpoint::number_text(json["rope_base"].get<double>());
+  if (json.contains("rope_dims") && json["rope_dims"] != head_dim)
+    text += " on " + json["rope_dims"].dump() + " of " + head_dim.dump() + " dimensions";
   const Json& scaling = json["rope_scaling"];
-  if (scaling.is_null()) return base + ", not scaled";
+  if (scaling.is_null()) return text + ", not scaled";
   const std::string least = checkpoint::number_text(scaling["factor_min"].get<double>()),
                     most = checkpoint::number_text(scaling["factor_max"].get<double>());
-  return base +
-         (least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most);
+  text += least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most;
+  if (const double magnitude = scaling["magnitude"].get<double>(); magnitude != 1)
+    text += ", values times " + checkpoint::number_text(magnitude);
+  return text;
+}
+
+/// "30 full attention", "15 sliding attention (window 512), 3 full attention".
+std::string layers_text(const Json& groups) {
+  std::string text;
+  for (const Json& group : groups) {
+    text += (text.empty() ? "" : ", ") + std::to_string(group["layers"].size()) + " " + text_of(group["kind"]) +
+            " attention";
+    if (group.contains("window") && !group["window"].is_null()) text += " (window " + group["window"].dump() + ")";
+  }
+  return text;
+}
+
+/// Each RoPE that layers have, with how many have it where there are several.
+void print_ropes(const Json& groups) {
+  std::map<std::string, std::size_t> counts;
+  std::vector<std::string> order;
+  for (const Json& group : groups) {
+    if (!group.contains("rope_base")) continue;
+    const std::string text = rope_text(group, group["head_dim"]);
+    if (!counts.contains(text)) order.push_back(text);
+    counts[text] += group["layers"].size();
+  }
+  for (const std::string& text : order)
+    row("RoPE",
+        text + (order.size() > 1 ? " (" + std::to_string(counts[text]) + (counts[text] == 1 ? " layer)" : " layers)")
+                                 : ""));
+}
+
+void print_prefill(const Json& prefill) {
+  if (prefill.is_null()) return;
+  const auto gigabytes = [](const Json& bytes) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f GB", bytes.get<double>() / 1e9);
+    return std::string(text);
+  };
+  row("prefill of", prefill["length"].dump() + " tokens, dense" +
+                        (prefill["past_context"].get<bool>() ? " (past the model's context: timing alone)" : ""));
+  for (const auto& [dtype, memory] : prefill["memory"].items())
+    row("  memory", dtype + ": weights " + gigabytes(memory["weights"]) + ", cache " + gigabytes(memory["cache"]) +
+                        "; at its peak " + gigabytes(memory["gpu"]) + " of a GPU or " + gigabytes(memory["cpu"]) +
+                        " of the host");
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3g of multiply-adds and adds", prefill["attention_flops"].get<double>());
+  row("  attention", text);
 }
 
 void print_model(const Json& json) {
-  std::map<std::string, int> kinds;
-  for (const auto& kind : json["layer_kinds"]) ++kinds[kind.get<std::string>()];
-  std::string layers;
-  for (const auto& [kind, count] : kinds)
-    layers += (layers.empty() ? "" : ", ") + std::to_string(count) + " " + kind + " attention";
   std::string dtypes;
   for (const auto& [name, entry] : json["dtypes"].items())
     dtypes += (dtypes.empty() ? "" : ", ") + name + " (" + entry["tensors"].dump() + ")";
@@ -74,17 +118,21 @@ void print_model(const Json& json) {
   row("model", text_of(json["name"]));
   row("file", text_of(json["path"]) + " (" + text_of(json["format"]) + ")");
   row("architecture", text_of(json["architecture"]));
-  row("layers", layers);
+  row("layers", layers_text(json["layer_groups"]));
   row("heads",
       json["q_heads"].dump() + " query, " + json["kv_heads"].dump() + " KV, " + json["head_dim"].dump() + " wide");
-  row("RoPE", rope_text(json));
+  print_ropes(json["layer_groups"]);
   row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump());
   row("context", json["context"].dump() + " tokens");
   row("vocabulary",
       json["vocabulary"].dump() + (json["tied_output"].get<bool>() ? ", output tied to the embedding" : ""));
-  row("parameters", std::to_string(json["parameters"].get<std::int64_t>() / 1'000'000) + " million, " +
-                        megabytes(json["weight_bytes"].get<std::uint64_t>()));
-  row("stored as", dtypes);
+  std::string parameters = std::to_string(json["parameters"].get<std::int64_t>() / 1'000'000) + " million";
+  if (const auto bytes = json["weight_bytes"].get<std::uint64_t>(); bytes > 0) parameters += ", " + megabytes(bytes);
+  row("parameters", parameters);
+  row("cache", json["kv_bytes_per_token"]["bf16"].dump() + " bytes a token in bf16, " +
+                   json["kv_bytes_per_token"]["f32"].dump() + " in f32");
+  print_prefill(json["prefill"]);
+  if (!dtypes.empty()) row("stored as", dtypes);
   if (tokenizer.contains("error")) {
     row("tokenizer", text_of(tokenizer["error"]));
   } else {
@@ -191,7 +239,7 @@ void print_record(const record::RunRecord& run) {
   }
 }
 
-int info(const std::string& name, bool as_json, bool hash) {
+int info(const std::string& name, bool as_json, const ModelInfoOptions& options) {
   const fs::path path = resolve_model(name);
   if (is_record(path)) {
     const auto run = record::RunRecord::open(path);
@@ -201,7 +249,7 @@ int info(const std::string& name, bool as_json, bool hash) {
       print_record(*run);
     return 0;
   }
-  const Json json = model_info(path, hash);
+  const Json json = model_info(path, options);
   if (as_json)
     print(json);
   else
@@ -214,18 +262,21 @@ int info(const std::string& name, bool as_json, bool hash) {
 void add_info(CLI::App& app, Action& chosen) {
   struct Options {
     std::string name;
-    bool json = false, hash = false;
+    bool json = false;
+    ModelInfoOptions model = {};
   };
   auto options = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("info", "What a model is, or what a recorded run holds");
   command
       ->add_option("MODEL|RUN.h5", options->name,
-                   "GGUF file, safetensors folder, fetched model's short name, or record")
+                   "GGUF file, safetensors folder, fetched model's short name, configuration alone (.json), or record")
       ->required();
   command->add_flag("--json", options->json, "One JSON object");
-  command->add_flag("--hash", options->hash, "Compute SHA-256 of weights of more than 4 GB, too");
+  command->add_option("--length", options->model.length, "Also what a dense prefill of so many tokens needs")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
+  command->add_flag("--hash", options->model.hash, "Compute SHA-256 of weights of more than 4 GB, too");
   command->callback(
-      [options, &chosen] { chosen = [options] { return info(options->name, options->json, options->hash); }; });
+      [options, &chosen] { chosen = [options] { return info(options->name, options->json, options->model); }; });
 }
 
 }  // namespace headroom::cli

@@ -4,10 +4,15 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "attention/registry.h"
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/config_json.h"
+#include "experiment/run/memory_estimate.h"
 #include "indexer/indexer.h"
+#include "model/decoder.h"
 #include "model/model_config.h"
+#include "model/random_checkpoint.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -36,54 +41,132 @@ Json tokenizer_json(const checkpoint::Checkpoint& model, std::int64_t embedding_
 Json rope_scaling_json(const model::RopeSpec& rope) {
   if (rope.factors.empty()) return nullptr;
   const auto [least, most] = std::ranges::minmax(rope.factors);
-  return {{"kind", least == most ? "linear" : "by frequency"}, {"factor_min", least}, {"factor_max", most}};
+  return {{"kind", least == most ? "linear" : "by frequency"},
+          {"factor_min", least},
+          {"factor_max", most},
+          {"magnitude", rope.magnitude}};
+}
+
+/// Layers that attend alike, in the order of their first: how many, their window and RoPE.
+Json layer_groups_json(const model::ModelConfig& config) {
+  struct Group {
+    Json words;
+    std::vector<std::int64_t> layers;
+  };
+  std::vector<Group> groups;
+  for (std::int64_t i = 0; i < config.num_layers(); ++i) {
+    const model::LayerSpec& layer = config.layer(i);
+    const model::AttentionSpec& attention = layer.attention;
+    Json words = {{"kind", model::to_string(layer.kind)}};
+    if (layer.kind != model::LayerKind::linear) {
+      words.update({{"q_heads", attention.num_q_heads},
+                    {"kv_heads", attention.num_kv_heads},
+                    {"head_dim", attention.head_dim},
+                    {"scale", attention.scale},
+                    {"window", attention.window > 0 ? Json(attention.window) : Json()},
+                    {"rope_base", attention.rope.base},
+                    {"rope_dims", attention.rope.dims},
+                    {"rope_scaling", rope_scaling_json(attention.rope)}});
+    }
+    auto same = std::ranges::find_if(groups, [&](const Group& group) { return group.words == words; });
+    if (same == groups.end()) same = groups.insert(groups.end(), {std::move(words), {}});
+    same->layers.push_back(i);
+  }
+  Json json = Json::array();
+  for (Group& group : groups) {
+    group.words["layers"] = group.layers;
+    json.push_back(std::move(group.words));
+  }
+  return json;
+}
+
+/// What a dense prefill of so many tokens takes, before anything is loaded: bytes at its peak, products of attention.
+Json prefill_json(const checkpoint::Checkpoint& weights, const model::ModelConfig& config, std::int64_t length) {
+  const auto dense = attention::make_dense_policy();
+  experiment::MemoryWorkload work;
+  work.length = length;
+  work.methods = {dense.get()};
+  double attention = 0;
+  for (const model::LayerSpec& layer : config.layers) {
+    if (layer.kind == model::LayerKind::linear) continue;
+    const auto rows = static_cast<double>(length);
+    const double window =
+        layer.attention.window > 0 ? std::min<double>(static_cast<double>(layer.attention.window), rows) : rows;
+    const double pairs = window * (window + 1) / 2 + (rows - window) * window;
+    attention += 4 * pairs * static_cast<double>(layer.attention.num_q_heads * layer.attention.head_dim);
+  }
+  Json json = {{"length", length},
+               {"past_context", length > config.context_length},
+               {"attention_flops", attention},
+               {"memory", Json::object()}};
+  for (const auto& [dtype, name, bytes] : {std::tuple{at::kBFloat16, "bf16", 2}, {at::kFloat, "f32", 4}}) {
+    const auto on_cpu = estimate_memory(weights, config, dtype, c10::Device(c10::kCPU), work);
+    const auto on_gpu = estimate_memory(weights, config, dtype, c10::Device(c10::kCUDA), work);
+    json["memory"][name] = {{"weights", on_cpu.weights},
+                            {"cache", config.kv_values_per_token() * length * bytes},
+                            {"cpu", on_cpu.weights + on_cpu.host},
+                            {"gpu", on_gpu.weights + on_gpu.device}};
+  }
+  return json;
 }
 
 }  // namespace
 
-nlohmann::json model_info(const std::filesystem::path& path, bool hash) {
-  const auto model = checkpoint::open_checkpoint(path);
+nlohmann::json model_info(const std::filesystem::path& path, const ModelInfoOptions& options) {
+  const bool alone = path.extension() == ".json";  // a configuration without weights
+  const auto model = alone ? checkpoint::open_config(path) : checkpoint::open_checkpoint(path);
   const model::ModelConfig config = model::read_model_config(*model);
+  std::unique_ptr<const checkpoint::Checkpoint> random;
+  if (alone) random = std::make_unique<model::RandomCheckpoint>(config, 1);
+  const checkpoint::Checkpoint& weights = alone ? *random : *model;
   Json kinds = Json::array();
   for (const model::LayerSpec& layer : config.layers) kinds.push_back(model::to_string(layer.kind));
-  const auto& [kind, attention, mlp] = config.typical_layer();
+  const model::LayerSpec& typical = config.typical_layer();
+  const model::AttentionSpec& attention = typical.attention;
   Json dtypes = Json::object();
   std::int64_t parameters = 0;
   std::uint64_t bytes = 0;
-  for (const checkpoint::TensorInfo& tensor : model->tensors()) {
+  for (const checkpoint::TensorInfo& tensor : weights.tensors()) {
+    parameters += tensor.elements();
+    if (alone) continue;
     Json& entry = dtypes[std::string(checkpoint::to_string(tensor.dtype))];
     if (entry.is_null()) entry = {{"tensors", 0}, {"bytes", std::uint64_t{0}}};
     entry["tensors"] = entry["tensors"].get<int>() + 1;
     entry["bytes"] = entry["bytes"].get<std::uint64_t>() + tensor.bytes;
-    parameters += tensor.elements();
     bytes += tensor.bytes;
   }
-  Json json = {{"kind", "model"},
-               {"path", path.string()},
-               {"format", model->format() == checkpoint::Format::gguf ? "gguf" : "safetensors"},
-               {"name", config.name},
-               {"architecture", config.architecture},
-               {"layers", config.num_layers()},
-               {"layer_kinds", std::move(kinds)},
-               {"width", config.width},
-               {"q_heads", attention.num_q_heads},
-               {"kv_heads", attention.num_kv_heads},
-               {"head_dim", attention.head_dim},
-               {"mlp_width", mlp.width},
-               {"vocabulary", config.vocabulary},
-               {"context", config.context_length},
-               {"rope_base", attention.rope.base},
-               {"rope_scaled", !attention.rope.factors.empty()},
-               {"rope_scaling", rope_scaling_json(attention.rope)},
-               {"rms_epsilon", config.norm.epsilon},
-               {"tied_output", config.tied_output},
-               {"parameters", parameters},
-               {"weight_bytes", bytes},
-               {"dtypes", std::move(dtypes)},
-               {"tokenizer", tokenizer_json(*model, config.vocabulary)},
-               {"sha256", nullptr},
-               {"shipped_indexer", nullptr}};
-  if (hash || bytes <= hash_without_asking) {
+  const char* const format = alone ? "config" : (model->format() == checkpoint::Format::gguf ? "gguf" : "safetensors");
+  Json json = {
+      {"kind", "model"},
+      {"path", path.string()},
+      {"format", format},
+      {"name", config.name},
+      {"architecture", config.architecture},
+      {"layers", config.num_layers()},
+      {"layer_kinds", std::move(kinds)},
+      {"layer_groups", layer_groups_json(config)},
+      {"width", config.width},
+      {"q_heads", attention.num_q_heads},
+      {"kv_heads", attention.num_kv_heads},
+      {"head_dim", attention.head_dim},
+      {"mlp_width", typical.mlp.width},
+      {"vocabulary", config.vocabulary},
+      {"context", config.context_length},
+      {"rope_base", attention.rope.base},
+      {"rope_scaled", !attention.rope.factors.empty()},
+      {"rope_scaling", rope_scaling_json(attention.rope)},
+      {"rms_epsilon", config.norm.epsilon},
+      {"tied_output", config.tied_output},
+      {"kv_bytes_per_token", {{"bf16", 2 * config.kv_values_per_token()}, {"f32", 4 * config.kv_values_per_token()}}},
+      {"parameters", parameters},
+      {"weight_bytes", bytes},
+      {"dtypes", std::move(dtypes)},
+      {"tokenizer",
+       alone ? Json{{"error", "a configuration alone has no tokenizer"}} : tokenizer_json(*model, config.vocabulary)},
+      {"prefill", options.length ? prefill_json(weights, config, *options.length) : Json()},
+      {"sha256", nullptr},
+      {"shipped_indexer", nullptr}};
+  if (!alone && (options.hash || bytes <= hash_without_asking)) {
     json["sha256"] = model->hash();
     if (const auto file = indexer::find_shipped_indexer(model->hash())) json["shipped_indexer"] = file->string();
   }

@@ -121,6 +121,26 @@ class TestCliModel : public QObject {
     QCOMPARE(scaling.toObject()["kind"].toString(), kind);
   }
 
+  // Before anything is loaded, of a configuration alone, too.
+  void info_tells_what_layers_and_a_prefill_need() {
+    const QString config = HEADROOM_SOURCE_DIR "/tests/model/families/gemma3/config.json";
+    const Answer text = headroom({"info", config, "--length", "400"});
+    QCOMPARE(text.code, 0);
+    for (const char* words : {"6 sliding attention (window 12), 1 full attention", "base 10000, not scaled (6 layers)",
+                              "base 1000000, not scaled (1 layer)", "224 bytes a token in bf16", "400 tokens, dense"})
+      QVERIFY2(text.out.contains(words), text.out + text.err);
+    const QJsonObject info = headroom({"info", config, "--length", "600", "--json"}).json();
+    QCOMPARE(info["kv_bytes_per_token"].toObject()["f32"].toInt(), 448);
+    QCOMPARE(info["layer_groups"].toArray().size(), 2);
+    const QJsonObject prefill = info["prefill"].toObject(), memory = prefill["memory"].toObject()["f32"].toObject();
+    QVERIFY(prefill["past_context"].toBool());
+    QCOMPARE(memory["cache"].toInt(), 600 * 448);
+    QCOMPARE(memory["weights"].toInt(), 4 * info["parameters"].toInt());
+    QVERIFY(memory["cpu"].toDouble() > memory["weights"].toDouble() + memory["cache"].toDouble());
+    QVERIFY(headroom({"info", model_, "--json"}).json()["prefill"].isNull());
+    QCOMPARE(headroom({"info", model_, "--length", "0"}).code, 2);
+  }
+
   // Standard error, JSON and record say the same.
   void bytes_without_a_token_are_told() {
     const QString holes = folder_.filePath("holes.gguf"), record = folder_.filePath("holes.h5");
