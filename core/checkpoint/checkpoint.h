@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace headroom::checkpoint {
 
 enum class DType { f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
@@ -61,8 +63,8 @@ class Checkpoint {
   virtual std::map<std::string, std::string> keys(std::string_view /*prefix*/) const { return {}; }
 
   /// SHA-256 of the weights file (GGUF), or of the sorted "name sha256" lines of a folder's safetensors files.
-  /// Computed at the first call.
-  virtual const std::string& hash() const = 0;
+  /// Computed at the first call, which polls `job`: of a large model that takes a while.
+  virtual const std::string& hash(const JobContext& job = {}) const = 0;
 };
 
 /// A GGUF file, or a folder with config.json and *.safetensors. Throws input errors.

@@ -149,7 +149,7 @@ class GgufCheckpoint final : public CheckpointBase {
   void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
     file_.read(data_begin_ + offsets_[tensor] + offset, out);
   }
-  std::string compute_hash() const override { return file_.hash(); }
+  std::string compute_hash(const JobContext& job) const override { return file_.hash(job); }
 
  private:
   void parse();

@@ -100,9 +100,9 @@ class SafetensorsCheckpoint final : public CheckpointBase {
   void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
     files_[places_[tensor].file]->read(places_[tensor].tensor, offset, out);
   }
-  std::string compute_hash() const override {
+  std::string compute_hash(const JobContext& job) const override {
     std::string lines;  // files_ are sorted by name
-    for (const auto& file : files_) lines += file->path().filename().string() + " " + file->hash() + "\n";
+    for (const auto& file : files_) lines += file->path().filename().string() + " " + file->hash(job) + "\n";
     return sha256({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
   }
 
