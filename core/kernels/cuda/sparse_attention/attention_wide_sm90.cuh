@@ -21,10 +21,8 @@ struct WideAttentionConfig {
   static constexpr int column_bytes = keys * 128;         ///< 64 columns of a step's keys
   static constexpr int q_bytes = columns * 8192;          ///< of one consumer
   static constexpr int stage_bytes = columns * column_bytes;
-  static constexpr int member_slots = 2 * stages, member_bytes = keys * 4;
   static constexpr int barrier_bytes = 4 * stages * 8;
-  static constexpr int shared_bytes = 2 * q_bytes + 2 * stages * stage_bytes + member_slots * member_bytes +
-                                      barrier_bytes + 1024;  ///< and room to align
+  static constexpr int shared_bytes = 2 * q_bytes + 2 * stages * stage_bytes + barrier_bytes + 1024;  ///< room to align
   static constexpr int consumer_registers = HeadDim == 256 ? 232 : 208, producer_registers = HeadDim == 256 ? 40 : 88;
 };
 
@@ -36,12 +34,7 @@ struct WideAttentionShared {
   __device__ std::uint32_t q(int consumer) const { return base + consumer * Config::q_bytes; }
   __device__ std::uint32_t k(int stage) const { return base + 2 * Config::q_bytes + stage * Config::stage_bytes; }
   __device__ std::uint32_t v(int stage) const { return k(Config::stages + stage); }
-  __device__ std::uint32_t members(int step) const {
-    return k(2 * Config::stages) + step % Config::member_slots * Config::member_bytes;
-  }
-  __device__ std::uint32_t barriers() const {
-    return k(2 * Config::stages) + Config::member_slots * Config::member_bytes;
-  }
+  __device__ std::uint32_t barriers() const { return k(2 * Config::stages); }
   __device__ std::uint32_t k_full(int stage) const { return barriers() + stage * 8; }
   __device__ std::uint32_t k_empty(int stage) const { return k_full(Config::stages + stage); }
   __device__ std::uint32_t v_full(int stage) const { return k_full(2 * Config::stages + stage); }
@@ -68,7 +61,7 @@ __device__ __forceinline__ void gather_step(std::uint32_t tile, const __nv_bfloa
 template <int HeadDim>
 __device__ __forceinline__ void produce(const WideAttentionShared<HeadDim>& shared, const __nv_bfloat16* k,
                                         std::int64_t k_row, const __nv_bfloat16* v, std::int64_t v_row,
-                                        const std::int32_t* keys, const std::uint32_t* members, int steps) {
+                                        const std::int32_t* keys, int steps) {
   using Config = WideAttentionConfig<HeadDim>;
   constexpr int rows = Config::keys / 4;  // of a warp
   const int thread = threadIdx.x & 127, lane = threadIdx.x & 31, warp = thread >> 5;
@@ -79,8 +72,6 @@ __device__ __forceinline__ void produce(const WideAttentionShared<HeadDim>& shar
     const int stage = step % Config::stages;
     barrier_wait(shared.k_empty(stage), (step / Config::stages & 1) ^ 1);
     gather_step<HeadDim>(shared.k(stage), k, k_row, key);
-    if (thread < Config::keys / 4)
-      copy_16(shared.members(step) + thread * 16, members + step * Config::keys + thread * 4);
     barrier_arrive_copies(shared.k_full(stage));
   };
   int key = key_of(0), next = key_of(1);
@@ -101,8 +92,13 @@ template <int HeadDim>
 class WideConsumer {
  public:
   using Config = WideAttentionConfig<HeadDim>;
-  __device__ __forceinline__ WideConsumer(const WideAttentionShared<HeadDim>& shared, int consumer, float scale)
-      : shared_(shared), consumer_(consumer), lane_(threadIdx.x & 31), scale_log2_(scale * 1.4426950408889634f) {
+  __device__ __forceinline__ WideConsumer(const WideAttentionShared<HeadDim>& shared, int consumer,
+                                          const std::uint32_t* members, float scale)
+      : shared_(shared),
+        consumer_(consumer),
+        lane_(threadIdx.x & 31),
+        member_words_(members + 16 * consumer + lane_ / 4),
+        scale_log2_(scale * 1.4426950408889634f) {
 #pragma unroll
     for (int i = 0; i < HeadDim / 2; ++i) out[i] = 0;
   }
@@ -110,10 +106,11 @@ class WideConsumer {
   __device__ __forceinline__ void run(int steps) {
     wait_k(0);
     multiply_k(0);
+    load_members(0);
     warpgroup_wait<0>();
     fence_registers(scores_);
     release(shared_.k_empty(0));
-    softmax(0);
+    softmax();
     to_probabilities();
     // The consumers take turns with the tensor cores: one's softmax under the other's products.
     if (consumer_ == 1 && steps > 1) pass_turn();
@@ -121,13 +118,14 @@ class WideConsumer {
       wait_k(step + 1);
       take_turn();
       multiply_k(step + 1);
+      load_members(step + 1);
       wait_v(step);
       multiply_v(step);
       if (consumer_ == 0 || step + 2 < steps) pass_turn();
       warpgroup_wait<1>();
       fence_registers(scores_);
       release(shared_.k_empty((step + 1) % Config::stages));
-      softmax(step + 1);
+      softmax();
       warpgroup_wait<0>();
       fence_registers(out);
       release(shared_.v_empty(step % Config::stages));
@@ -186,29 +184,25 @@ class WideConsumer {
     warpgroup_commit();
   }
 
-  /// Scores become exp(score - largest so far) of the keys that each query has; shrink_ is what out must be scaled by.
-  __device__ __forceinline__ void softmax(int step) {
-    constexpr float minus_infinity = -__builtin_huge_valf();
-    // A word for each 32 keys and query; this thread's keys are 8 i + 2 (lane % 4) and the next.
-    const std::uint32_t at = shared_.members(step) + (16 * consumer_ + lane_ / 4) * 4;
-    std::uint32_t members[2][Config::keys / 32];
+  /// Who has the step's keys: a word for each 32 keys and query, shifted to this thread's keys 8 i + 2 (lane % 4) + j.
+  __device__ __forceinline__ void load_members(int step) {
 #pragma unroll
     for (int word = 0; word < Config::keys / 32; ++word) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        asm volatile("ld.shared.u32 %0, [%1];\n"
-                     : "=r"(members[half][word])
-                     : "r"(at + word * 128 + half * 32)
-                     : "memory");
-        members[half][word] >>= 2 * (lane_ & 3);
-      }
+      for (int half = 0; half < 2; ++half)
+        members_[half][word] = __ldg(member_words_ + step * Config::keys + word * 32 + half * 8) >> 2 * (lane_ & 3);
     }
+  }
+
+  /// Scores become exp(score - largest so far) of the keys that each query has; shrink_ is what out must be scaled by.
+  __device__ __forceinline__ void softmax() {
+    constexpr float minus_infinity = -__builtin_huge_valf();
     float most[2] = {minus_infinity, minus_infinity};
 #pragma unroll
     for (int i = 0; i < Config::keys / 8; ++i) {
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        if (!(members[j / 2][i / 4] & 1u << (8 * (i & 3) + (j & 1)))) scores_[4 * i + j] = minus_infinity;
+        if (!(members_[j / 2][i / 4] & 1u << (8 * (i & 3) + (j & 1)))) scores_[4 * i + j] = minus_infinity;
       most[0] = fmaxf(most[0], fmaxf(scores_[4 * i], scores_[4 * i + 1]));
       most[1] = fmaxf(most[1], fmaxf(scores_[4 * i + 2], scores_[4 * i + 3]));
     }
@@ -239,9 +233,10 @@ class WideConsumer {
 
   const WideAttentionShared<HeadDim>& shared_;
   const int consumer_, lane_;
+  const std::uint32_t* const member_words_;
   const float scale_log2_;
   float scores_[Config::keys / 2], shrink_[2];
-  std::uint32_t probabilities_[Config::keys / 16][4];
+  std::uint32_t probabilities_[Config::keys / 16][4], members_[2][Config::keys / 32];
 };
 
 template <int HeadDim>
@@ -273,7 +268,7 @@ __global__ void __launch_bounds__(384, 1) wide_attention_kernel(const SparseAtte
     if (steps > 0)
       produce<HeadDim>(shared, static_cast<const __nv_bfloat16*>(p.k) + kv_head * p.k_head, p.k_row,
                        static_cast<const __nv_bfloat16*>(p.v) + kv_head * p.v_head, p.v_row,
-                       p.unions.keys + tile * p.unions.capacity, p.unions.members + tile * p.unions.capacity, steps);
+                       p.unions.keys + tile * p.unions.capacity, steps);
     copy_commit();
     copy_wait<0>();
   } else {
@@ -296,7 +291,7 @@ __global__ void __launch_bounds__(384, 1) wide_attention_kernel(const SparseAtte
     copy_commit();
     copy_wait<0>();
     named_barrier(1 + consumer, 128);
-    WideConsumer<HeadDim> rows(shared, consumer, p.scale);
+    WideConsumer<HeadDim> rows(shared, consumer, p.unions.members + tile * p.unions.capacity, p.scale);
     if (steps > 0) rows.run(steps);
 
     const int lane = threadIdx.x & 31, warp = thread >> 5;
