@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks and times the CUDA kernels alone, through PyTorch's tensors: cuda_kernels.py libheadroom_cuda.so [check] [PART …]
+"""Checks and times the CUDA kernels alone, through PyTorch's tensors:
+cuda_kernels.py libheadroom_cuda.so [check] [PART …]
 
 Parts: top-k, sparse, index, mass; all where none is named. With `check` it stops after the comparison with fp64 (for
-compute-sanitizer, say). Supports for timing are drawn so that 16 neighbouring rows share a pool of 2.46 k keys and 32 one
-of 2.99 k, the unions measured on a trained model at k = 512 (docs/kernels-cuda.md)."""
+compute-sanitizer, say). Supports for timing are drawn so that 16 neighbouring rows share a pool of 2.46 k keys and 32
+one of 2.99 k, the unions measured on a trained model at k = 512 (docs/kernels-cuda.md)."""
 import ctypes
 import math
 import statistics
@@ -20,8 +21,8 @@ WIDE_RATE = {64: 1.3, 128: 1.45, 256: 1.45}  # as wide_rate() in cuda_kernels.h
 
 class UnionParams(ctypes.Structure):
     _fields_ = [("indices", P), ("counts", P), ("row_begin", I64), ("rows", I64), ("width", I64), ("capacity", I64),
-                ("half_capacity", I64), ("keys", P), ("members", P), ("sizes", P), ("half_keys", P), ("half_members", P),
-                ("half_sizes", P), ("wide_rate", ctypes.c_float)]
+                ("half_capacity", I64), ("keys", P), ("members", P), ("sizes", P), ("half_keys", P),
+                ("half_members", P), ("half_sizes", P), ("wide_rate", ctypes.c_float)]
 
 
 class SparseParams(ctypes.Structure):
@@ -42,13 +43,14 @@ class IndexParams(ctypes.Structure):
 
 
 class MassParams(ctypes.Structure):
-    _fields_ = [("q", P), ("k", P), ("lse", P), ("mass", P), ("q_head", I64), ("q_row", I64), ("k_head", I64), ("k_row", I64),
-                ("lse_head", I64), ("mass_row", I64), ("row_begin", I64), ("rows", I64), ("num_q_heads", I32),
-                ("num_kv_heads", I32), ("head_dim", I32), ("scale", ctypes.c_float)]
+    _fields_ = [("q", P), ("k", P), ("lse", P), ("mass", P), ("q_head", I64), ("q_row", I64), ("k_head", I64),
+                ("k_row", I64), ("lse_head", I64), ("mass_row", I64), ("row_begin", I64), ("rows", I64),
+                ("num_q_heads", I32), ("num_kv_heads", I32), ("head_dim", I32), ("scale", ctypes.c_float)]
 
 
 class BlockSumParams(ctypes.Structure):
-    _fields_ = [("scores", P), ("sums", P), ("row_stride", I64), ("row_begin", I64), ("rows", I64), ("shared_rows", I64)]
+    _fields_ = [("scores", P), ("sums", P), ("row_stride", I64), ("row_begin", I64), ("rows", I64),
+                ("shared_rows", I64)]
 
 
 def function(params):
@@ -100,8 +102,9 @@ def index_top_k(q, k, row_begin, rows, top, sinks=0, local=1, workspace=None):
     indices, counts = empty(rows, top, dtype=torch.int32), empty(rows, dtype=torch.int32)
     if workspace is None:
         workspace = index_workspace(rows, row_begin + rows, top)
-    call(table.index_top_k, IndexParams(q.data_ptr(), k.data_ptr(), q.stride(0), k.stride(0), q.shape[1], row_begin, rows, top,
-                                        sinks, local, workspace.data_ptr(), indices.data_ptr(), counts.data_ptr()))
+    call(table.index_top_k, IndexParams(q.data_ptr(), k.data_ptr(), q.stride(0), k.stride(0), q.shape[1], row_begin,
+                                        rows, top, sinks, local, workspace.data_ptr(), indices.data_ptr(),
+                                        counts.data_ptr()))
     return indices, counts
 
 
@@ -121,15 +124,15 @@ def index_workspace(rows, row_end, top):
 def mass_of(q, k, lse, row_begin, rows):
     mass = torch.full((rows, (row_begin + rows + 3) // 4 * 4), float("nan"), device="cuda")
     call(table.mass, MassParams(q.data_ptr(), k.data_ptr(), lse.data_ptr(), mass.data_ptr(), q.stride(0), q.stride(1),
-                                k.stride(0), k.stride(1), lse.stride(0), mass.stride(0), row_begin, rows, q.shape[0], k.shape[0],
-                                q.shape[2], q.shape[2] ** -0.5))
+                                k.stride(0), k.stride(1), lse.stride(0), mass.stride(0), row_begin, rows, q.shape[0],
+                                k.shape[0], q.shape[2], q.shape[2] ** -0.5))
     return mass
 
 
 def sparse_params(q, k, v, unions, out, lse=None):
     strides = [stride for tensor in (q, k, v, out) for stride in tensor.stride()[:2]]
-    return SparseParams(q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), None if lse is None else lse.data_ptr(),
-                        *strides, q.shape[1], q.shape[0], k.shape[0], q.shape[2], q.shape[2] ** -0.5, unions)
+    return SparseParams(q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(),
+                        None if lse is None else lse.data_ptr(), *strides, q.shape[1], q.shape[0], k.shape[0], q.shape[2], q.shape[2] ** -0.5, unions)
 
 
 def random_qkv(q_heads, kv_heads, length, dim):
@@ -178,7 +181,8 @@ def check_sparse():
         scores = (q.double() @ wide_k.double().transpose(1, 2) * dim ** -0.5).masked_fill(~mask, float("-inf"))
         exact = torch.softmax(scores, -1).nan_to_num(0) @ wide_v.double()
         bias = torch.zeros(length, length, dtype=torch.bfloat16, device="cuda").masked_fill(~mask, float("-inf"))
-        torchs = scaled_dot_product_attention(q[None], wide_k[None], wide_v[None], bias, scale=dim ** -0.5)[0].nan_to_num(0)
+        torchs = scaled_dot_product_attention(q[None], wide_k[None], wide_v[None], bias, scale=dim ** -0.5)[0]
+        torchs = torchs.nan_to_num(0)
         exact_lse = torch.logsumexp(scores, -1)
         seen = exact_lse.isfinite()
         for kind, rate in (("halves", 0), ("whole", 1e9), ("chosen", 1.2)):
@@ -190,11 +194,12 @@ def check_sparse():
             call(table.sparse_attention, sparse_params(q, k, v, unions, again))
             error, allowed = ((t.double() - exact).abs().max().item() for t in (out, torchs))
             lse_error = (lse.double() - exact_lse)[seen].abs().max().item()
-            ok = error <= 2 * allowed and lse_error < 1e-5 and torch.equal(out, again) and torch.equal(lse.isfinite(), seen)
+            ok = (error <= 2 * allowed and lse_error < 1e-5 and torch.equal(out, again)
+                  and torch.equal(lse.isfinite(), seen))
             wrong += not ok
             print(f"sparse {q_heads}:{kv_heads} of {dim}, {length} rows, {kind} ({(unions.tensors[4] >= 0).sum()} of "
-                  f"{len(unions.tensors[4])} tiles whole): error {error:.2e}, LibTorch's {allowed:.2e}, lse {lse_error:.0e}, "
-                  f"{'ok' if ok else 'WRONG'}", flush=True)
+                  f"{len(unions.tensors[4])} tiles whole): error {error:.2e}, LibTorch's {allowed:.2e}, "
+                  f"lse {lse_error:.0e}, {'ok' if ok else 'WRONG'}", flush=True)
     return wrong
 
 
@@ -216,9 +221,11 @@ def mask_of(indices, columns):
 def check_index():
     wrong = 0
     for dim, row_begin, rows, top, kind, sinks, local in (
-            (128, 0, 700, 64, "whole", 0, 1), (128, 3000, 333, 300, "whole", 4, 200), (64, 9000, 257, 512, "whole", 0, 1),
-            (128, 30000, 300, 2048, "normal", 0, 1), (128, 30000, 130, 2048, "whole", 3, 5), (128, 9000, 130, 300, "equal", 0, 1),
-            (128, 20000, 70, 1000, "nan", 2, 1), (128, 5000, 129, 256, "infinite", 0, 1), (128, 60000, 64, 8192, "normal", 0, 1),
+            (128, 0, 700, 64, "whole", 0, 1), (128, 3000, 333, 300, "whole", 4, 200),
+            (64, 9000, 257, 512, "whole", 0, 1), (128, 30000, 300, 2048, "normal", 0, 1),
+            (128, 30000, 130, 2048, "whole", 3, 5), (128, 9000, 130, 300, "equal", 0, 1),
+            (128, 20000, 70, 1000, "nan", 2, 1), (128, 5000, 129, 256, "infinite", 0, 1),
+            (128, 60000, 64, 8192, "normal", 0, 1),
             (128, 0, 1, 5, "normal", 0, 1), (64, 20000, 64, 600, "outliers", 0, 1)):
         length = row_begin + rows
         q, k = (torch.randn(length, dim, device="cuda") for _ in range(2))
@@ -275,15 +282,17 @@ def check_mass():
         relative = ((mass[:, :length].double() - exact).abs() / exact.clamp(min=1e-12)).max().item()
         share = 4
         sums = torch.full((-(-mass.shape[0] // share), mass.shape[1]), float("nan"), device="cuda")
-        call(table.block_sums, BlockSumParams(mass.data_ptr(), sums.data_ptr(), mass.stride(0), row_begin, mass.shape[0], share))
+        call(table.block_sums, BlockSumParams(mass.data_ptr(), sums.data_ptr(), mass.stride(0), row_begin, mass.shape[0],
+                                              share))
         padding = torch.zeros(-mass.shape[0] % share, length, device="cuda", dtype=torch.float64)
         expected = torch.cat([mass[:, :length].double(), padding]).reshape(-1, share, length).sum(1).float()
         ends = row_begin + (torch.arange(sums.shape[0], device="cuda")[:, None] + 1) * share
         summed = torch.arange(length, device="cuda") < ends.clamp(max=length)
-        ok = error < 5e-6 and torch.equal(mass[:, :length], again[:, :length]) and torch.equal(sums[:, :length][summed], expected[summed])
+        ok = (error < 5e-6 and torch.equal(mass[:, :length], again[:, :length])
+              and torch.equal(sums[:, :length][summed], expected[summed]))
         wrong += not ok
-        print(f"mass {q_heads}:{kv_heads} of {dim}, rows {row_begin} to {length}: error {error:.1e}, relative {relative:.1e}, "
-              f"{'ok' if ok else 'WRONG'}", flush=True)
+        print(f"mass {q_heads}:{kv_heads} of {dim}, rows {row_begin} to {length}: error {error:.1e}, "
+              f"relative {relative:.1e}, {'ok' if ok else 'WRONG'}", flush=True)
     return wrong
 
 
@@ -333,7 +342,8 @@ def time_sparse(k=2048, lengths=(32768, 131072)):
                 sizes, halves = unions.tensors[4].clamp(min=0).double(), unions.tensors[7].clamp(min=0).double()
                 pairs = ROWS * sizes.sum().item() + HALF * halves.sum().item()
                 line += (f"; {kind}: unions {building}, attention {attention}, both {building_ms + median:.2f} ms, "
-                         f"{4 * dim * q_heads * pairs / median / 1e9:.0f} TFLOP/s on unions of mean {pairs / length:.0f} keys a row")
+                         f"{4 * dim * q_heads * pairs / median / 1e9:.0f} TFLOP/s on unions of mean "
+                         f"{pairs / length:.0f} keys a row")
                 del unions, params
             for backend, name in ((SDPBackend.FLASH_ATTENTION, "FA2"), (SDPBackend.CUDNN_ATTENTION, "cuDNN")):
                 with sdpa_kernel(backend):
@@ -352,7 +362,8 @@ def time_index(k=2048, lengths=(32768, 131072), width=4096, dim=128):
     for length in lengths:
         x = torch.randn(length, width, device="cuda").bfloat16()
         weights = (torch.randn(2 * dim, width, device="cuda") / width ** 0.5).bfloat16()
-        angles = torch.arange(length, device="cuda")[:, None] * 1e4 ** (-torch.arange(dim // 2, device="cuda") / (dim // 2))
+        rates = 1e4 ** (-torch.arange(dim // 2, device="cuda") / (dim // 2))
+        angles = torch.arange(length, device="cuda")[:, None] * rates
         cosine, sine = angles.cos(), angles.sin()
 
         def project():
@@ -369,8 +380,9 @@ def time_index(k=2048, lengths=(32768, 131072), width=4096, dim=128):
             for begin in range(0, length, rows):
                 index_top_k(q, key, begin, min(rows, length - begin), k, workspace=workspace)
 
-        print(f"index, {length} tokens, width {width}, k {k}, {rows} rows at once: projection {milliseconds(project)[0]}, score and "
-              f"top-k {milliseconds(select)[0]}, all {milliseconds(lambda: (project(), select()))[0]}", flush=True)
+        print(f"index, {length} tokens, width {width}, k {k}, {rows} rows at once: projection "
+              f"{milliseconds(project)[0]}, score and top-k {milliseconds(select)[0]}, "
+              f"all {milliseconds(lambda: (project(), select()))[0]}", flush=True)
 
 
 def time_mass(k=2048, lengths=(32768, 131072)):
@@ -396,8 +408,9 @@ def time_mass(k=2048, lengths=(32768, 131072)):
             with_lse, first = milliseconds(lambda: dense(True), 5)
             scores, _ = milliseconds(lambda: pass_2(False), 5)
             selected, second = milliseconds(lambda: pass_2(True), 5)
-            print(f"oracle {q_heads}:{kv_heads} of {dim}, {length} tokens, k {k}: cuDNN {plain}, with log-sum-exp {with_lse}, mass "
-                  f"{scores}, with top-k {selected}: {(first + second) / base:.2f} x cuDNN", flush=True)
+            print(f"oracle {q_heads}:{kv_heads} of {dim}, {length} tokens, k {k}: cuDNN {plain}, with log-sum-exp "
+                  f"{with_lse}, mass {scores}, with top-k {selected}: "
+                  f"{(first + second) / base:.2f} x cuDNN", flush=True)
 
 
 library = ctypes.CDLL(sys.argv[1])
