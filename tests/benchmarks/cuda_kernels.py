@@ -132,7 +132,8 @@ def mass_of(q, k, lse, row_begin, rows):
 def sparse_params(q, k, v, unions, out, lse=None):
     strides = [stride for tensor in (q, k, v, out) for stride in tensor.stride()[:2]]
     return SparseParams(q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(),
-                        None if lse is None else lse.data_ptr(), *strides, q.shape[1], q.shape[0], k.shape[0], q.shape[2], q.shape[2] ** -0.5, unions)
+                        None if lse is None else lse.data_ptr(), *strides, q.shape[1], q.shape[0],
+                        k.shape[0], q.shape[2], q.shape[2] ** -0.5, unions)
 
 
 def random_qkv(q_heads, kv_heads, length, dim):
@@ -269,7 +270,8 @@ def exact_lse(q, k):
 
 def check_mass():
     wrong = 0
-    for q_heads, kv_heads, dim, length, row_begin in ((9, 3, 64, 333, 0), (16, 4, 256, 500, 130), (32, 8, 128, 700, 256),
+    for q_heads, kv_heads, dim, length, row_begin in ((9, 3, 64, 333, 0), (16, 4, 256, 500, 130),
+                                                      (32, 8, 128, 700, 256),
                                                       (4, 4, 128, 130, 0), (3, 1, 256, 1500, 5), (2, 1, 64, 1, 0)):
         q, k, _ = random_qkv(q_heads, kv_heads, length, dim)
         scores = exact_lse(q, k)
