@@ -50,9 +50,8 @@ class Attention {
     const std::int64_t tile = layer_.tile_rows(ranked.rule.granularity);
     const std::int64_t whole = layer_.rows_within_budget(ranked.rule);
     dense_rows(whole, ranked.scores->groups());
-    in_runs(whole, tile, [&](std::int64_t begin, std::int64_t end) {
-      return layer_.select(ranked, begin, end, clock_, job_);
-    });
+    in_runs(whole, tile,
+            [&](std::int64_t begin, std::int64_t end) { return layer_.select(ranked, begin, end, clock_, job_); });
   }
 
   void attend(const WrittenKeys& written) {
@@ -60,7 +59,9 @@ class Attention {
     const std::int64_t whole = written.whole_rows >= length ? length : written.whole_rows / tile * tile;
     dense_rows(whole, written.groups);
     in_runs(whole, tile, [&](std::int64_t begin, std::int64_t end) {
-      return write_rows(begin, end, written, std::min(written.most, end));
+      const std::int64_t width = std::min(written.most, end);
+      const bool on_device = written.window && written.window->sinks < width && !query_.q.is_cpu();
+      return on_device ? window_rows(begin, end, written.window->sinks, width) : write_rows(begin, end, written, width);
     });
   }
 
@@ -135,6 +136,24 @@ class Attention {
       if (sink_) sink_(support);
       begin = end;
     }
+  }
+
+  /// Sinks and window by tensor operators: key j of row t is j, or from the sinks on t + 1 - width + j.
+  SupportTile window_rows(std::int64_t begin, std::int64_t end, std::int64_t sinks, std::int64_t width) {
+    const StageScope scope(clock_, Stage::select, query_.layer);
+    const auto options = query_.q.options().dtype(at::kInt);
+    const at::Tensor row = at::arange(begin, end, options).unsqueeze(1), key = at::arange(width, options).unsqueeze(0);
+    // Rows that see no more than `width` keys have them all.
+    const at::Tensor skipped = (row + (1 - width)).clamp_min(0);
+    const at::Tensor keys = key + skipped;
+    keys.narrow(1, 0, sinks).copy_(key.narrow(1, 0, sinks).expand({end - begin, sinks}));
+    keys.masked_fill_(key > row, -1);
+    SupportTile tile;
+    tile.row_begin = begin;
+    tile.row_end = end;
+    tile.indices = keys.unsqueeze(0);
+    tile.counts = (row + 1).clamp_max(width).reshape({1, end - begin});
+    return tile;
   }
 
   /// Rows that are written on the host, by all threads.

@@ -70,6 +70,9 @@ struct WrittenKeys {  ///< keys that are known without scoring them
   std::int64_t whole_rows = 0;   ///< rows 0 … whole_rows - 1 attend to their whole history
   std::int64_t shared_rows = 1;  ///< SupportTile::shared_rows
   std::int64_t groups = 1;
+  /// Where what `write` writes are the first `sinks` keys and the newest ones, `most` in all (whole histories up to
+  /// there): devices then need not ask the host.
+  std::optional<ForcedKeys> window = {};
 
   /// A writer that goes row by row: `keys_of` writes a row's keys and returns their number.
   static Writer by_row(std::function<std::int64_t(std::int64_t group, std::int64_t row, std::int32_t* keys)> keys_of);

@@ -6,12 +6,14 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "attention/backends/element.h"
 #include "attention/parallel.h"
@@ -59,11 +61,31 @@ IndexProjections project_cpu(const cpu::IndexProjector& projector, const RotaryT
   return out;
 }
 
+/// fp32 weights as one to three bf16 matrices, below one another, whose sum they are: a product with bf16 x is then one
+/// of the tensor cores, and exact before the fp32 sums.
+at::Tensor bf16_pieces(const at::Tensor& weights) {
+  std::vector<at::Tensor> pieces;
+  at::Tensor rest = weights;
+  for (int piece = 0; piece < 3 && (piece == 0 || rest.any().item<bool>()); ++piece) {
+    pieces.push_back(rest.to(at::kBFloat16));
+    rest = rest - pieces.back().to(at::kFloat);
+  }
+  return at::cat(pieces, 0);
+}
+
 /// LibTorch operators, any device. fp32, rounded to bf16 where x is.
 IndexProjections project_device(const at::Tensor& projections, const at::Tensor& k_norm, const RotaryTable& table,
                                 double epsilon, const at::Tensor& x) {
   const std::int64_t dim = k_norm.size(0);
-  const at::Tensor both = at::matmul(x.to(at::kFloat), projections.t());
+  at::Tensor both;
+  if (projections.scalar_type() == at::kBFloat16) {
+    const at::Tensor pieces = at::mm(x.contiguous(), projections.t(), at::kFloat);
+    both = pieces.narrow(1, 0, 2 * dim);
+    for (std::int64_t column = 2 * dim; column < pieces.size(1); column += 2 * dim)
+      both = both + pieces.narrow(1, column, 2 * dim);
+  } else {
+    both = at::matmul(x.to(at::kFloat), projections.t());
+  }
   const at::Tensor k = both.narrow(1, dim, dim);
   const at::Tensor normed = k * at::rsqrt(k.square().mean(1, true).add_(epsilon)) * k_norm;
   return {rotate(both.narrow(1, 0, dim), table).to(x.scalar_type()).to(at::kFloat),
@@ -108,6 +130,7 @@ std::pair<IndexPlacements::Placed, RotaryTable> IndexPlacements::prepare(const I
                                     element_of(x));
     } else {
       placed.projections = at::cat({weights.q_proj, weights.k_proj}, 0).to(x.device()).to(at::kFloat);
+      if (x.is_cuda() && x.scalar_type() == at::kBFloat16) placed.projections = bf16_pieces(placed.projections);
     }
   }
   const std::int64_t dim = weights.k_norm.size(0);

@@ -36,7 +36,7 @@ class IndexPlacements {
  private:
   struct Placed {
     at::Tensor source;                                              ///< q_proj as given: which weights these are
-    at::Tensor projections;                                         ///< [2 d_I, width] fp32: q, then k; not on the CPU
+    at::Tensor projections;  ///< [2 d_I, width] fp32: q, then k; [pieces 2 d_I, width] bf16 where x is; not on the CPU
     at::Tensor k_norm;                                              ///< [d_I] fp32
     std::shared_ptr<const kernels::cpu::IndexProjector> projector;  ///< on the CPU
     c10::ScalarType dtype = at::kFloat;                             ///< of x

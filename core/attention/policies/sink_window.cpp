@@ -13,6 +13,7 @@ class SinkWindow final : public Policy {
     const SelectionRule rule = this->rule();
     WrittenKeys keys;
     keys.most = keys.whole_rows = rule.tokens(layer.query().length());
+    keys.window = rule.forced;
     keys.write = WrittenKeys::by_row([rule, k = keys.most](std::int64_t, std::int64_t row, std::int32_t* to) {
       return kernels::cpu::sink_window_row(row, k, {rule.forced.sinks, rule.forced.local}, to);
     });

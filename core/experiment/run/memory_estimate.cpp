@@ -25,9 +25,9 @@ constexpr std::int64_t program_bytes = 160 * mib;
 // What the CUDA half, its context and pinned buffers add on the host.
 constexpr std::int64_t cuda_host_bytes = 1500 * mib;
 // Pairs of one run of rows (PreparedLayer::run_rows): on the CPU of one head group; on a device of all heads, in fp32
-// with two more tensors of that size while a softmax or a ranking is made of them.
+// with two more tensors of that size while a softmax or a ranking is made of them, or candidates of a fused selection.
 constexpr std::int64_t cpu_run_pairs = 8 * mib, cpu_run_rows = 2048;
-constexpr std::int64_t device_scores_bytes = 3 * 512 * mib;
+constexpr std::int64_t device_scores_bytes = 4 * 512 * mib;
 constexpr std::int64_t logits_rows = 256;  // of the whole vocabulary at a time (core/model/decoder.cpp)
 constexpr std::int64_t narrow_rows = 16;   // from more rows on the output matrix is widened (model/row_kernels.cpp)
 // Of the C library: a thread's stack, and the heap that it reserves for a thread when that first allocates.

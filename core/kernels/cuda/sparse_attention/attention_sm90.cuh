@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sparse attention over unions on Hopper. A block holds 16 queries x up to 4 heads of one KV head, the 64 rows of a
+// Sparse attention over unions of 16 queries on Hopper, for supports so different that 32 of them (attention_wide_sm90.cuh)
+// share too little. A block holds 16 queries x up to 4 heads of one KV head, the 64 rows of a
 // warpgroup product, and walks its union 64 keys at a time: K and V rows are gathered by 16-byte asynchronous copies into
 // swizzled tiles, keys that a query does not have are set to -infinity by its bit. K of the next step loads while V of this
 // one is waited for and the other way round; two blocks a multiprocessor hide the rest.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/pipeline.cuh"
 #include "kernels/cuda/sparse_attention/wgmma.cuh"
 
 namespace headroom::kernels::cuda {
@@ -22,17 +22,6 @@ struct AttentionConfig {
   static constexpr int q_bytes = tiles * tile_bytes, k_bytes = q_bytes, v_bytes = q_bytes;
   static constexpr int shared_bytes = q_bytes + k_bytes + v_bytes + 1024;  ///< and room to align
 };
-
-__device__ __forceinline__ void copy_16(std::uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(to), "l"(from) : "memory");
-}
-__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-template <int Pending>
-__device__ __forceinline__ void copy_wait() {
-  asm volatile("cp.async.wait_group %0;\n" ::"n"(Pending) : "memory");
-  // What ordinary copies wrote is read by the tensor cores.
-  asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
-}
 
 /// Gathers 64 rows of `source` into a swizzled tile row: 16-byte pieces, neighbouring threads neighbouring pieces.
 template <int HeadDim>
@@ -55,11 +44,6 @@ __device__ __forceinline__ void mma_values(float (&d)[HeadDim / 2], const std::u
   if constexpr (HeadDim == 256) mma_n256(d, a, b);
 }
 
-__device__ __forceinline__ std::uint32_t pack(float low, float high) {
-  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-  return reinterpret_cast<const std::uint32_t&>(both);
-}
-
 template <int HeadDim>
 __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 : 4) sparse_attention_kernel(const SparseAttentionParams p) {
   using Config = AttentionConfig<HeadDim>;
@@ -73,11 +57,14 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
   const int heads = min(4, group - first_head);
   // The longest tiles first: they come from the end of the prompt.
   const std::int64_t tile = gridDim.x - 1 - blockIdx.x;
-  const std::int64_t first_row = p.unions.row_begin + tile * union_rows;
-  const int queries = static_cast<int>(min(p.unions.rows - tile * union_rows, union_rows));
-  const std::int32_t* keys = p.unions.keys + tile * p.unions.capacity;
-  const std::uint16_t* members = p.unions.members + tile * p.unions.capacity;
-  const int steps = (p.unions.sizes[tile] + 63) / 64;
+  const int size = p.unions.half_sizes[tile];
+  if (size < 0) return;  // attended to with its neighbour
+  const std::int64_t first_row = p.unions.row_begin + tile * half_union_rows;
+  const int queries = static_cast<int>(min(p.unions.rows - tile * half_union_rows, half_union_rows));
+  if (queries <= 0) return;
+  const std::int32_t* keys = p.unions.half_keys + tile * p.unions.half_capacity;
+  const std::uint32_t* members = p.unions.half_members + tile * p.unions.half_capacity;
+  const int steps = (size + 63) / 64;
   const auto* k = static_cast<const __nv_bfloat16*>(p.k) + kv_head * p.k_head;
   const auto* v = static_cast<const __nv_bfloat16*>(p.v) + kv_head * p.v_head;
 
@@ -118,22 +105,22 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
       mma_scores(scores, tile_descriptor(q_tile + at, 16), tile_descriptor(k_tile + at, 16), part > 0);
     }
     warpgroup_commit();
-    warpgroup_wait();
+    warpgroup_wait<0>();
     fence_registers(scores);
     __syncthreads();
     if (step + 1 < steps) gather<HeadDim>(k_tile, k, p.k_row, keys + (step + 1) * 64);
     copy_commit();
 
     // Two keys' members a load: key 8 i + 2 (lane % 4), then the next.
-    const auto* pairs = reinterpret_cast<const std::uint32_t*>(members + step * 64) + (lane & 3);
+    const auto* pairs = reinterpret_cast<const uint2*>(members + step * 64) + (lane & 3);
     float most[2] = {minus_infinity, minus_infinity};
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const std::uint32_t bits = __ldg(pairs + 4 * i) >> query;
-      if (!(bits & 1u)) scores[4 * i] = minus_infinity;
-      if (!(bits & 1u << 16)) scores[4 * i + 1] = minus_infinity;
-      if (!(bits & 1u << 8)) scores[4 * i + 2] = minus_infinity;
-      if (!(bits & 1u << 24)) scores[4 * i + 3] = minus_infinity;
+      const uint2 bits = __ldg(pairs + 4 * i);
+      if (!(bits.x >> query & 1u)) scores[4 * i] = minus_infinity;
+      if (!(bits.y >> query & 1u)) scores[4 * i + 1] = minus_infinity;
+      if (!(bits.x >> query & 256u)) scores[4 * i + 2] = minus_infinity;
+      if (!(bits.y >> query & 256u)) scores[4 * i + 3] = minus_infinity;
       most[0] = fmaxf(most[0], fmaxf(scores[4 * i], scores[4 * i + 1]));
       most[1] = fmaxf(most[1], fmaxf(scores[4 * i + 2], scores[4 * i + 3]));
     }
@@ -144,7 +131,7 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
       most[half] = fmaxf(most[half], __shfl_xor_sync(0xffffffffu, most[half], 2));
       const float now = fmaxf(largest[half], most[half]);
       base[half] = now == minus_infinity ? 0.0f : now * scale_log2;
-      shrink[half] = exp2f(largest[half] * scale_log2 - base[half]);
+      shrink[half] = power_of_2(largest[half] * scale_log2 - base[half]);
       largest[half] = now;
       sum[half] *= shrink[half];
     }
@@ -154,7 +141,7 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
       float values[4];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        values[j] = exp2f(fmaf(scores[4 * i + j], scale_log2, -base[j / 2]));
+        values[j] = power_of_2(fmaf(scores[4 * i + j], scale_log2, -base[j / 2]));
         sum[j / 2] += values[j];
       }
       probabilities[i / 2][(i & 1) * 2] = pack(values[0], values[1]);
@@ -172,7 +159,7 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
     for (int part = 0; part < 4; ++part)
       mma_values<HeadDim>(out, probabilities[part], tile_descriptor(v_tile + part * 2048, Config::tile_bytes));
     warpgroup_commit();
-    warpgroup_wait();
+    warpgroup_wait<0>();
     fence_registers(out);
     __syncthreads();
     if (step + 1 < steps) gather<HeadDim>(v_tile, v, p.v_row, keys + (step + 1) * 64);

@@ -13,11 +13,8 @@ namespace headroom::kernels::cuda {
 
 struct TopKConfig {
   static constexpr int threads = 512;
-  static constexpr int bins = 4096;        ///< leading 12 bits
-  static constexpr int candidates = 8192;  ///< of one bin, in shared memory
-  static std::int64_t shared_bytes(std::int64_t keys) {
-    return bins * 4 + candidates * 8 + (keys + 31) / 32 * 4;
-  }
+  static constexpr int bins = static_cast<int>(top_k_bins);              ///< leading 12 bits
+  static constexpr int candidates = static_cast<int>(top_k_candidates);  ///< of one bin, in shared memory
 };
 
 /// Larger for better: the order of fp32 numbers as unsigned ones, NaN lowest of all.
@@ -253,7 +250,7 @@ __global__ void __launch_bounds__(TopKConfig::threads) top_k_kernel(const TopKPa
   if (keys <= p.k) {
     for (int i = threadIdx.x; i < keys; i += TopKConfig::threads) to[i] = i;
   } else {
-    RowSelection selection(p.scores + row * p.row_stride, keys, p.k, p.sinks, p.local, shared_words);
+    RowSelection selection(p.scores + row / p.shared_rows * p.row_stride, keys, p.k, p.sinks, p.local, shared_words);
     selection.mark();
     selection.write(to);
   }
