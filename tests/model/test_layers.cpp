@@ -220,8 +220,9 @@ class TestLayers : public QObject {
   void what_no_part_implements_is_refused() {
     const auto config = three_kinds();
     const test::ToyCheckpoint file(config);
-    EXPECT_ERROR(model::load_decoder(file, config, model::Parts{test::toy_family()}, {.dtype = at::kFloat}, {}),
-                 ErrorKind::input,
+    auto parts = test::toy_parts();
+    parts.mixers.pop_back();
+    EXPECT_ERROR(model::load_decoder(file, config, parts, {.dtype = at::kFloat}, {}), ErrorKind::input,
                  "layer 2: no mixer of this kind is implemented (expected full, sliding, found linear)");
     auto capped = config;
     capped.layers[0].attention.soft_cap = 30;

@@ -230,7 +230,7 @@ void LengthBench::time_once(Candidate& candidate, int round) const {
 
 void LengthBench::count_rates(BenchRow& row) const {
   const auto& config = context_.decoder.config();
-  const auto& [kind, attention, mlp] = config.typical_layer();
+  const auto& [kind, attention, mlp, delta] = config.typical_layer();
   const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
   constexpr double per_ms = 1e6;  // of 1e9 a second
   if (stage(Stage::attention) > 0) {
