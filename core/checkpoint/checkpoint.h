@@ -15,8 +15,9 @@
 
 namespace headroom::checkpoint {
 
-/// Those that end in _k, _nl, _xs and 4_0 … are GGML's blocks. f8_e4m3 values have a scale that is stored beside them, u8 are bytes;
-/// mxfp4 is GGML's block of the OCP microscaling format, mxfp4_pairs the same values as gpt-oss' safetensors hold them.
+/// Those that end in _k, _nl, _xs and 4_0 … are GGML's blocks. f8_e4m3 values have a scale that is stored beside them,
+/// u8 are bytes; mxfp4 is GGML's block of the OCP microscaling format, mxfp4_pairs the same values as gpt-oss'
+/// safetensors hold them.
 enum class DType {
   f32,
   f16,

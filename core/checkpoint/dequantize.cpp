@@ -169,13 +169,13 @@ void block_q6_k(Bytes in, float* out) {
   }
 }
 
-
 // Of 16 values each a 4-bit scale (low) and minimum (high); 2-bit values, 32 of them a bit position.
 void block_q2_k(Bytes in, float* out) {
   Bytes scales = in, q = in + 16;
   const float d = half_at(in + 80), dmin = half_at(in + 82);
   for (int group = 0; group < 16; ++group) {
-    const float scale = d * static_cast<float>(scales[group] & 15), minimum = dmin * static_cast<float>(scales[group] >> 4);
+    const float scale = d * static_cast<float>(scales[group] & 15),
+                minimum = dmin * static_cast<float>(scales[group] >> 4);
     Bytes g = q + group / 8 * 32 + group % 2 * 16;
     const int shift = group % 8 / 2 * 2;
     for (int i = 0; i < 16; ++i) *out++ = scale * static_cast<float>(g[i] >> shift & 3) - minimum;

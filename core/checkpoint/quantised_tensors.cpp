@@ -23,14 +23,16 @@ void read_fp8(const ConfigReader& reader, Quantisation& found) {
   found.method = QuantMethod::fp8;
   if (const std::string format = reader.string_or("fmt", "e4m3"); format != "e4m3")
     reader.refuse("fmt", "this 8-bit format is not supported", "e4m3", in_quotes(format));
-  // Activations are rounded to 8 bits where the hardware multiplies them so. Here they are not: the weights alone count.
+  // Activations are rounded to 8 bits where the hardware multiplies them so. Here they are not: the weights alone
+  // count.
   if (const std::string scheme = reader.string_or("activation_scheme", "dynamic"); scheme != "dynamic")
-    reader.refuse("activation_scheme", "fixed scales of activations are not supported", "dynamic",
-                  in_quotes(scheme));
+    reader.refuse("activation_scheme", "fixed scales of activations are not supported", "dynamic", in_quotes(scheme));
   reader.string_or("scale_fmt", "");  // of the activations' scales
   constexpr std::string_view key = "weight_block_size";
   const auto block = reader.numbers(key);
-  const auto fits = [](double size) { return size >= 1 && size <= max_block && size == static_cast<double>(static_cast<std::int64_t>(size)); };
+  const auto fits = [](double size) {
+    return size >= 1 && size <= max_block && size == static_cast<double>(static_cast<std::int64_t>(size));
+  };
   if (!block || block->size() != 2 || !fits((*block)[0]) || !fits((*block)[1])) {
     reader.refuse(key, "FP8 weights need a scale for each block of rows and columns", "two sizes, e.g. [128, 128]",
                   block ? std::to_string(block->size()) + " values" : std::string("nothing"));
@@ -96,9 +98,9 @@ std::vector<ComposedTensor> compose_tensors(const Quantisation& quantisation, co
       if (scales->info.shape != expected)
         throw input_error(place_of(*scales), "the scales do not fit their tensor", dims_text(expected),
                           dims_text(scales->info.shape));
-      composed.push_back({info, tensor.place,
-                          Scales{scales->place, scales->info.dtype, quantisation.block_rows,
-                                 quantisation.block_columns}});
+      composed.push_back(
+          {info, tensor.place,
+           Scales{scales->place, scales->info.dtype, quantisation.block_rows, quantisation.block_columns}});
       continue;
     }
     if (mxfp4 && info.dtype == DType::u8 && name.ends_with(scales_suffix)) {
@@ -160,8 +162,8 @@ void read_scaled(const TensorInfo& info, const Scales& scales, std::int64_t firs
       dequantize(scales.dtype, stored_scales.data(), row_scales);
       held = wanted;
     }
-    const std::int64_t end = std::min({count, at + columns - column,
-                                       at + scales.block_columns - column % scales.block_columns});
+    const std::int64_t end =
+        std::min({count, at + columns - column, at + scales.block_columns - column % scales.block_columns});
     const float scale = row_scales[static_cast<std::size_t>(column / scales.block_columns)];
     for (; at < end; ++at) out[static_cast<std::size_t>(at)] *= scale;
   }

@@ -45,8 +45,8 @@ struct ComposedTensor {
 };
 
 /// FP8: NAME and NAME_scale_inv become NAME. MXFP4: NAME_blocks [n, rows, columns / 32, 16] and NAME_scales become
-/// NAME_blocks [n, rows, columns]. Throws input errors where one of the two is missing or their shapes disagree, and for
-/// bytes that are nobody's.
+/// NAME_blocks [n, rows, columns]. Throws input errors where one of the two is missing or their shapes disagree, and
+/// for bytes that are nobody's.
 std::vector<ComposedTensor> compose_tensors(const Quantisation& quantisation, const std::vector<StoredTensor>& stored,
                                             const std::function<std::string(const StoredTensor&)>& place_of);
 

@@ -145,7 +145,7 @@ class SafetensorsCheckpoint final : public CheckpointBase {
   void check_index(const std::vector<StoredTensor>& stored) const;
 
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
-  std::vector<Composed> composed_;                        ///< by tensor
+  std::vector<Composed> composed_;                         ///< by tensor
   std::map<std::string, std::string, std::less<>> index_;  ///< the file of each tensor, where there is an index
 };
 

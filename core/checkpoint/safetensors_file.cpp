@@ -87,7 +87,8 @@ TensorInfo read_entry(const std::string& name, const Json& entry, const std::str
                       std::pair<std::uint64_t, std::uint64_t>& range) {
   const Json& type_name = field(entry, "dtype", place);
   const StoredType* const type = type_name.is_string() ? type_by_name(type_name.get<std::string>()) : nullptr;
-  if (!type) throw input_error(place, "the tensor's dtype is not supported", "F32, F16, BF16, F8_E4M3 or U8", shown(type_name));
+  if (!type)
+    throw input_error(place, "the tensor's dtype is not supported", "F32, F16, BF16, F8_E4M3 or U8", shown(type_name));
   TensorInfo info{name, {}, type->dtype, 0};
   std::uint64_t elements = 1;
   for (const std::uint64_t size : whole_numbers(entry, "shape", place)) {

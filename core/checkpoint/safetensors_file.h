@@ -21,7 +21,8 @@ namespace headroom::checkpoint {
 class SafetensorsFile {
  public:
   /// Reads the header. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16, BF16,
-  /// F8_E4M3 and U8 are read), a shape that does not match its bytes, tensors that overlap or reach past the end, duplicate names.
+  /// F8_E4M3 and U8 are read), a shape that does not match its bytes, tensors that overlap or reach past the end,
+  /// duplicate names.
   static std::unique_ptr<SafetensorsFile> open(const std::filesystem::path& file);
   const std::filesystem::path& path() const { return file_.path(); }
   /// In the order of their data.

@@ -13,10 +13,10 @@ namespace headroom::model {
 
 /// Of R rows, fp32. `group` value heads share each key head and follow each other.
 struct DeltaRows {
-  at::Tensor q, k;         ///< [Hk, R, dk], as the rule takes them: normalised, q scaled
-  at::Tensor v;            ///< [Hk, group, R, dv]
-  at::Tensor log_decay;    ///< [Hk, group, R], at most 0: what the state is multiplied by, as a logarithm
-  at::Tensor rate;         ///< [Hk, group, R], 0 … 1: how far the state is moved to what the row holds
+  at::Tensor q, k;       ///< [Hk, R, dk], as the rule takes them: normalised, q scaled
+  at::Tensor v;          ///< [Hk, group, R, dv]
+  at::Tensor log_decay;  ///< [Hk, group, R], at most 0: what the state is multiplied by, as a logarithm
+  at::Tensor rate;       ///< [Hk, group, R], 0 … 1: how far the state is moved to what the row holds
 };
 
 constexpr std::int64_t delta_chunk = 64;

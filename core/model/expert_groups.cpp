@@ -4,15 +4,17 @@
 #include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/floor_divide.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/searchsorted.h>
+
+#include <optional>
+#include <tuple>
 
 namespace headroom::model {
 
 ExpertGroups::ExpertGroups(const at::Tensor& chosen, const at::Tensor& weights, std::int64_t experts)
     : used_(chosen.size(1)), weights_(weights) {
-  std::tie(experts_, order_) = chosen.reshape({-1}).sort(/*stable=*/true);
+  std::tie(experts_, order_) = chosen.reshape({-1}).sort(std::optional<bool>(true), 0);  // stable
   ends_ = at::searchsorted(experts_, at::arange(experts, experts_.options()), /*out_int32=*/true, /*right=*/true);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mixtures of experts: rows dealt out to the experts that a router chose, products expert by expert over all of its rows
-// at once, and what they give put together again.
+// Mixtures of experts: rows dealt out to the experts that a router chose, products expert by expert over all of its
+// rows at once, and what they give put together again.
 #pragma once
 
 #include <ATen/core/Tensor.h>

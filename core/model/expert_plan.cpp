@@ -30,8 +30,7 @@ void read_config_experts(const ConfigReader& reader, const ExpertKeys& keys, Mlp
   // transformers 5 writes the number under its own name and the family's old one.
   const bool local = reader.has("num_local_experts");
   mlp.experts = int_or_needed(reader, local ? "num_local_experts" : "num_experts", keys.absent_count, max_experts);
-  if (local && reader.has("num_experts"))
-    reader.int_or("num_experts", mlp.experts, mlp.experts, mlp.experts);
+  if (local && reader.has("num_experts")) reader.int_or("num_experts", mlp.experts, mlp.experts, mlp.experts);
   mlp.experts_used = int_or_needed(reader, keys.used, keys.absent_used, max_experts);
   check_used(reader, keys.used, mlp);
   mlp.width = int_or_needed(reader, "moe_intermediate_size", keys.absent_width, max_mlp);
@@ -62,10 +61,8 @@ void add_experts(const Checkpoint& checkpoint, const FamilyPlan& names, const Mo
   const auto apart = [&](const std::string& gate, const std::string& up) {  // [experts, rows, width] each
     for (std::int64_t expert = 0; expert < experts; ++expert) {
       for (const std::string& name : {gate, up})
-        gate_up.blocks.push_back({.tensor = name,
-                                  .rows = rows,
-                                  .shape = {experts, rows, width},
-                                  .first = expert * rows});
+        gate_up.blocks.push_back(
+            {.tensor = name, .rows = rows, .shape = {experts, rows, width}, .first = expert * rows});
     }
   };
   const auto whole = [&](TensorPlan& plan, const std::string& name, std::int64_t each) {
@@ -102,7 +99,8 @@ void add_experts(const Checkpoint& checkpoint, const FamilyPlan& names, const Mo
                           mlp.shared_width};
   RowBlock gate{shared("ffn_gate_inp_shexp.weight", "shared_expert_gate.weight"), 1};
   if (gguf) gate.shape = {width};  // one output: GGUF drops the dimension
-  if (const auto* info = gguf ? checkpoint.find(gate.tensor) : nullptr; info && info->shape.size() == 2) gate.shape = {};
+  if (const auto* info = gguf ? checkpoint.find(gate.tensor) : nullptr; info && info->shape.size() == 2)
+    gate.shape = {};
   layer["shared_gate"] = {{std::move(gate)}, width};
 }
 
@@ -155,8 +153,7 @@ void read_config_hybrid(const ConfigReader& reader, ModelConfig& config) {
 void read_gguf_hybrid(const ConfigReader& reader, ModelConfig& config) {
   const std::int64_t interval = reader.int_or("full_attention_interval", 4, 1, max_layers);
   for (std::size_t i = 0; i < config.layers.size(); ++i)
-    config.layers[i].kind =
-        (static_cast<std::int64_t>(i) + 1) % interval == 0 ? LayerKind::full : LayerKind::linear;
+    config.layers[i].kind = (static_cast<std::int64_t>(i) + 1) % interval == 0 ? LayerKind::full : LayerKind::linear;
 }
 
 void add_delta(const FamilyPlan& names, const ModelConfig& config, std::int64_t number, bool fused,

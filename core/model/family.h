@@ -19,8 +19,8 @@ namespace headroom::model {
 struct RowBlock {
   std::string tensor;
   std::int64_t rows = 0;
-  /// > 0: the rows of that many heads are stored in pairs, for rotation of adjacent ones or as gate and up in turns, and
-  /// are put back by halves: place 2i + j of a head goes to j * d/2 + i.
+  /// > 0: the rows of that many heads are stored in pairs, for rotation of adjacent ones or as gate and up in turns,
+  /// and are put back by halves: place 2i + j of a head goes to j * d/2 + i.
   std::int64_t interleaved_heads = 0;
   std::vector<std::int64_t> shape = {};  ///< the stored tensor's, where it is not [rows] or [rows, columns]
   std::int64_t first = 0;                ///< stored row that the block begins with

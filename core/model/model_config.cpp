@@ -108,6 +108,21 @@ std::int64_t ModelConfig::kv_values_per_token() const {
   return values;
 }
 
+std::int64_t ModelConfig::active_weights() const {
+  std::int64_t weights = 0;
+  for (const LayerSpec& spec : layers) {
+    const AttentionSpec& attention = spec.attention;
+    const DeltaSpec& delta = spec.delta;
+    const std::int64_t q_width = attention.num_q_heads * attention.head_dim;
+    const std::int64_t mixer = spec.kind == LayerKind::linear
+                                   ? delta.channels() + 2 * delta.value_width() + 2 * delta.value_heads
+                                   : q_width * (attention.output_gate ? 3 : 2) +
+                                         2 * attention.num_kv_heads * attention.head_dim;
+    weights += width * (mixer + 3 * spec.mlp.active_width() + (spec.mlp.has_experts() ? spec.mlp.experts : 0));
+  }
+  return weights;
+}
+
 std::int64_t ModelConfig::max_q_heads() const {
   std::int64_t most = 0;
   for (const LayerSpec& spec : layers) {
@@ -196,8 +211,8 @@ void check_config(const ModelConfig& config, const std::string& place) {
       throw input_error(here, "a sliding layer has no window", "at least 1", std::to_string(attention.window));
     if (kind == LayerKind::sliding) continue;
     // Policies and their backends know none of these.
-    const std::pair<const char*, bool> unknown[] = {
-        {"window", attention.window != 0}, {"sinks", attention.sinks}, {"soft_cap", attention.soft_cap != 0}};
+    const std::pair<const char*, bool> unknown[] = {{"window", attention.window != 0},
+                                                    {"soft_cap", attention.soft_cap != 0}};
     for (const auto& [option, wanted] : unknown) {
       if (wanted)
         throw input_error(here, std::string("the option ") + option + " is not implemented in full layers", "not set",

@@ -62,6 +62,8 @@ struct MlpSpec {
   bool normalised = false;        ///< experts: the chosen ones' weights add up to 1
   std::int64_t shared_width = 0;  ///< experts: of one more that sees every token, behind a gate of its own; 0: none
   double alpha = 0, limit = 0;    ///< clamped_experts: slope of the sigmoid, bound of gate and up
+  /// Width of what works on one token.
+  std::int64_t active_width() const { return has_experts() ? experts_used * width + shared_width : width; }
   bool has_experts() const { return kind == MlpKind::experts || kind == MlpKind::clamped_experts; }
   bool operator==(const MlpSpec&) const = default;
 };
@@ -103,6 +105,8 @@ struct ModelConfig {
   const LayerSpec& typical_layer() const { return layer(first_full()); }
   /// Numbers that the caches keep of one token: keys and values of every attention layer, those with a window too.
   std::int64_t kv_values_per_token() const;
+  /// Weights of the layers' matrices that one token is multiplied with: all, but of the experts those used.
+  std::int64_t active_weights() const;
   /// Most query heads of any full layer.
   std::int64_t max_q_heads() const;
 };

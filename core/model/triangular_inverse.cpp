@@ -28,8 +28,7 @@ at::Tensor substitute(const at::Tensor& lower) {
   inverse.diagonal(0, 1, 2).fill_(1);
   for (std::int64_t i = 1; i < n; ++i) {
     const at::Tensor above = inverse.narrow(1, 0, i).narrow(2, 0, i);
-    inverse.select(1, i).narrow(1, 0, i).copy_(
-        at::bmm(lower.narrow(1, i, 1).narrow(2, 0, i), above).squeeze(1).neg());
+    inverse.select(1, i).narrow(1, 0, i).copy_(at::bmm(lower.narrow(1, i, 1).narrow(2, 0, i), above).squeeze(1).neg());
   }
   return inverse;
 }

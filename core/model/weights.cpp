@@ -89,13 +89,13 @@ class Loader {
       const auto order = static_cast<std::int64_t>(block.order.size());
       if ((order > 0 && order != block.rows) || (block.interleaved_heads > 0 && block.rows % block.interleaved_heads))
         throw Error(ErrorKind::internal, "the plan of tensor " + block.tensor + " does not fit its rows");
-      const std::int64_t whole = block.transposed            ? block.rows / block.shape.front()
+      const std::int64_t whole = block.transposed              ? block.rows / block.shape.front()
                                  : block.interleaved_heads > 0 ? block.rows / block.interleaved_heads
                                                                : 1;
       const std::int64_t step = std::max<std::int64_t>(whole, piece_values / columns / whole * whole);
       for (std::int64_t first = 0; first < block.rows; first += step)
-        pieces_.push_back({places_.at(block.tensor), &target, &plan, &block, rows, first,
-                           std::min(step, block.rows - first)});
+        pieces_.push_back(
+            {places_.at(block.tensor), &target, &plan, &block, rows, first, std::min(step, block.rows - first)});
       rows += block.rows;
     }
     const auto options = at::TensorOptions().device(device_).dtype(vector && device_.is_cpu() ? at::kFloat : dtype_);
@@ -185,9 +185,9 @@ class Loader {
       };
       std::int64_t end = row + 1;
       while (end < rows && source(end) == source(end - 1) + 1) ++end;
-      file_.read_part(block.tensor, source(row) * columns,
-                      plain.subspan(static_cast<std::size_t>(row * columns),
-                                    static_cast<std::size_t>((end - row) * columns)));
+      file_.read_part(
+          block.tensor, source(row) * columns,
+          plain.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>((end - row) * columns)));
       row = end;
     }
     if (!scattered) return;
@@ -247,8 +247,9 @@ class Loader {
     }
     if (!to_bf16(values, halves)) {
       throw input_error(file_.path().string(), "tensor " + piece.block->tensor + " holds a value that bf16 cannot",
-                        "magnitudes below 3.39e38", "a larger one in rows " + std::to_string(piece.first) + " to " +
-                                                        std::to_string(piece.first + piece.rows - 1));
+                        "magnitudes below 3.39e38",
+                        "a larger one in rows " + std::to_string(piece.first) + " to " +
+                            std::to_string(piece.first + piece.rows - 1));
     }
     if (!target.is_cpu()) target.copy_(at::from_blob(halves, target.sizes(), at::kBFloat16));
   }

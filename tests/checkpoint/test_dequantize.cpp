@@ -34,9 +34,10 @@ class TestDequantize : public QObject {
   }
   // Those that GGUF files hold, with GGML's numbers.
   const std::map<DType, std::uint32_t> ggml_type = {
-      {DType::f32, 0},     {DType::f16, 1},     {DType::bf16, 30}, {DType::q4_0, 2},  {DType::q4_1, 3},  {DType::q5_0, 6},
-      {DType::q5_1, 7},    {DType::q8_0, 8},    {DType::q2_k, 10}, {DType::q3_k, 11}, {DType::q4_k, 12}, {DType::q5_k, 13},
-      {DType::q6_k, 14},   {DType::iq4_nl, 20}, {DType::iq4_xs, 23}, {DType::mxfp4, 39}};
+      {DType::f32, 0},   {DType::f16, 1},     {DType::bf16, 30},   {DType::q4_0, 2},
+      {DType::q4_1, 3},  {DType::q5_0, 6},    {DType::q5_1, 7},    {DType::q8_0, 8},
+      {DType::q2_k, 10}, {DType::q3_k, 11},   {DType::q4_k, 12},   {DType::q5_k, 13},
+      {DType::q6_k, 14}, {DType::iq4_nl, 20}, {DType::iq4_xs, 23}, {DType::mxfp4, 39}};
 
  private slots:
   void blocks_equal_the_reference() {

@@ -154,7 +154,8 @@ class TestModelSets : public QObject {
   // 3 rows of 5 in blocks of 2 by 4: four scales, the last of each row for one column alone.
   static std::string fp8_config(const std::string& more = "") {
     return R"({"quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
-               "weight_block_size": [2, 4])" + more + "}}";
+               "weight_block_size": [2, 4])" +
+           more + "}}";
   }
   static std::string fp8_file(const std::string& scales = "[2, 2]") {
     test::ByteWriter data;
@@ -162,7 +163,8 @@ class TestModelSets : public QObject {
     data.number<std::uint8_t>(0);
     for (const float scale : {1.0f, 2.0f, 3.0f, 4.0f}) data.number(scale);
     return file_of(R"({"w": {"dtype": "F8_E4M3", "shape": [3, 5], "data_offsets": [0, 15]},
-                       "w_scale_inv": {"dtype": "F32", "shape": )" + scales + R"(, "data_offsets": [16, 32]}})",
+                       "w_scale_inv": {"dtype": "F32", "shape": )" +
+                       scales + R"(, "data_offsets": [16, 32]}})",
                    data.bytes());
   }
 

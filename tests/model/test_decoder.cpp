@@ -14,11 +14,11 @@
 
 #include "attention/registry.h"
 #include "base/error.h"
+#include "listening.h"
 #include "model/decoder.h"
 #include "model/kv_state.h"
 #include "model/random_checkpoint.h"
 #include "model/row_pieces.h"
-#include "listening.h"
 
 using namespace headroom;
 using attention::LayerQuery;

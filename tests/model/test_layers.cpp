@@ -178,6 +178,7 @@ class TestLayers : public QObject {
     model_row("post norms", false, [](auto& config) { config.norm.after = true; });
     model_row("norms of 1 + w", true, [](auto& config) { config.norm.after = true; });
     model_row("GeGLU", false, [](auto& config) { config.layers[0].mlp.kind = model::MlpKind::geglu_tanh; });
+    model_row("sinks in a full layer", false, [](auto& config) { config.layers[0].attention.sinks = true; });
     model_row("embedding scale", false, [](auto& config) { config.embedding_scale = 5.5; });
     const auto window_row = [&](const char* name, std::int64_t window,
                                 std::function<void(model::AttentionSpec&)> more) {

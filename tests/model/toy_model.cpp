@@ -221,7 +221,8 @@ void ToyCheckpoint::read_part(std::string_view name, std::int64_t first, std::sp
   if (find(name)->shape.size() > 1) return;
   const float base = plus_one_ && name.ends_with("norm") ? 0 : 1;
   for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = base + 0.4f * std::sin(static_cast<float>(name.size()) + 1.7f * static_cast<float>(first + static_cast<std::int64_t>(i)));
+    out[i] = base + 0.4f * std::sin(static_cast<float>(name.size()) +
+                                    1.7f * static_cast<float>(first + static_cast<std::int64_t>(i)));
 }
 
 Tensor ToyCheckpoint::tensor(const std::string& name) const {

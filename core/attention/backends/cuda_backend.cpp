@@ -112,6 +112,7 @@ class CudaLayer final : public PreparedLayer {
   }
 
   void sparse(const SupportTile& any, const at::Tensor& out, const JobContext& job) const override {
+    if (query().sinks.defined()) return torch_->sparse(any, out, job);
     if (any.groups != 1) return torch_->sparse(any, out, job);
     const SupportTile tile = with_indices(any);
     cuda::SparseAttentionParams params;

@@ -55,8 +55,8 @@ Floor::Floor(const model::ModelConfig& config, std::int64_t length, c10::Device 
   };
   product(config.width, q_width + 2 * kv_width);
   product(q_width, config.width);
-  product(config.width, 2 * mlp.width);
-  product(mlp.width, config.width);
+  product(config.width, 2 * mlp.active_width());
+  product(mlp.active_width(), config.width);
   output_input_ = make({1, config.width}, 1);
   output_ = make({config.vocabulary, config.width}, 0.03f);
   if (!device.is_cpu() && dtype == at::kBFloat16)

@@ -45,7 +45,7 @@ class Estimator {
         work_(work),
         element_(bf16_ ? 2 : 4),
         sizes_(config.typical_layer().attention),
-        mlp_width_(config.typical_layer().mlp.width),
+        mlp_width_(config.typical_layer().mlp.active_width()),
         q_values_(sizes_.num_q_heads * work.length * sizes_.head_dim),
         kv_values_(sizes_.num_kv_heads * work.length * sizes_.head_dim) {}
 

@@ -99,7 +99,8 @@ void add_clamped_experts(const Checkpoint& checkpoint, const FamilyPlan& names, 
             {.tensor = prefix + part + ".bias", .rows = rows, .shape = {experts, rows}, .first = expert * rows});
       }
     }
-    down.blocks = {{.tensor = prefix + "ffn_down_exps.weight", .rows = experts * width, .shape = {experts, width, rows}}};
+    down.blocks = {
+        {.tensor = prefix + "ffn_down_exps.weight", .rows = experts * width, .shape = {experts, width, rows}}};
     down_bias.blocks = {{.tensor = prefix + "ffn_down_exps.bias", .rows = experts * width, .shape = {experts, width}}};
   } else {
     const std::string own = prefix + "mlp.";
@@ -118,8 +119,7 @@ void add_clamped_experts(const Checkpoint& checkpoint, const FamilyPlan& names, 
                             .rows = experts * 2 * rows,
                             .interleaved_heads = experts,
                             .shape = {experts, 2 * rows}}};
-    down_bias.blocks = {
-        {.tensor = own + "experts.down_proj_bias", .rows = experts * width, .shape = {experts, width}}};
+    down_bias.blocks = {{.tensor = own + "experts.down_proj_bias", .rows = experts * width, .shape = {experts, width}}};
   }
   layer["experts_gate_up"] = std::move(gate_up);
   layer["experts_gate_up_bias"] = std::move(gate_up_bias);

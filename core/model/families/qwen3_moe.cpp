@@ -30,12 +30,10 @@ void read_qwen3_moe_gguf(const Checkpoint& checkpoint, ModelConfig& config) {
 void read_qwen3_moe_config(const Checkpoint& checkpoint, ModelConfig& config) {
   ConfigReader reader(checkpoint);
   LayerSpec layer;
-  const std::int64_t num_layers =
-      read_config_model(reader,
-                        {.architecture = "Qwen3MoeForCausalLM",
-                         .model_types = {"qwen3_moe"},
-                         .absent = {.kv_heads = 4, .head_dim = 0}},
-                        config, layer);
+  const std::int64_t num_layers = read_config_model(
+      reader,
+      {.architecture = "Qwen3MoeForCausalLM", .model_types = {"qwen3_moe"}, .absent = {.kv_heads = 4, .head_dim = 0}},
+      config, layer);
   read_rope(reader, config, layer.attention);
   const MlpSpec dense = layer.mlp;
   read_config_experts(reader, {.absent_used = 8, .absent_count = 128, .absent_width = 768}, layer.mlp);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gated DeltaNet, the linear layers of Qwen3-Next and Qwen3.5: a short causal convolution over q, k and v, a decay and a
-// rate a head from the input, the gated delta rule, a norm of each head and a gate.
-// Weights: "delta_qkvz" [2 Hk dk + 2 Hv dv, width], q, k, v, then the gate z; "delta_rates" [2 Hv, width], rates, then
-// decays; "delta_conv" [2 Hk dk + Hv dv, kernel]; "delta_decay", "delta_time" [Hv]; "delta_norm" [dv]; "delta_output"
-// [width, Hv dv].
+// Gated DeltaNet, the linear layers of Qwen3-Next and Qwen3.5: a short causal convolution over q, k and v, a decay and
+// a rate a head from the input, the gated delta rule, a norm of each head and a gate. Weights: "delta_qkvz" [2 Hk dk +
+// 2 Hv dv, width], q, k, v, then the gate z; "delta_rates" [2 Hv, width], rates, then decays; "delta_conv" [2 Hk dk +
+// Hv dv, kernel]; "delta_decay", "delta_time" [Hv]; "delta_norm" [dv]; "delta_output" [width, Hv dv].
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
@@ -54,11 +53,7 @@ class DeltaNet final : public Mixer {
   }
 
   std::unique_ptr<LayerState> make_state(std::int64_t) const override { return std::make_unique<DeltaState>(); }
-  std::unique_ptr<LayerPass> start(const Pass& pass, LayerState* state) const override {
-    auto* const own = dynamic_cast<DeltaState*>(state);
-    if (state && !own) throw Error(ErrorKind::internal, "the state of a linear layer is not its own");
-    return std::make_unique<Rows>(*this, pass, own);
-  }
+  std::unique_ptr<LayerPass> start(const Pass& pass, LayerState* state) const override;
 
  private:
   class Rows;
@@ -89,9 +84,8 @@ class DeltaNet::Rows final : public LayerPass {
     const StageScope scope(pass_.clock, Stage::linear_attention, pass_.layer);
     const std::int64_t before = spec_.kernel - 1, segment = qkvz_.is_cpu() ? cpu_segment : gpu_segment;
     const auto wide = qkvz_.options().dtype(at::kFloat);
-    at::Tensor inputs = state_ && state_->inputs.defined()
-                            ? state_->inputs
-                            : at::zeros({before, spec_.channels()}, qkvz_.options());
+    at::Tensor inputs =
+        state_ && state_->inputs.defined() ? state_->inputs : at::zeros({before, spec_.channels()}, qkvz_.options());
     at::Tensor memory = state_ && state_->memory.defined()
                             ? state_->memory
                             : at::zeros({spec_.key_heads, spec_.group(), spec_.key_dim, spec_.value_dim}, wide);
@@ -160,6 +154,12 @@ class DeltaNet::Rows final : public LayerPass {
   DeltaState* state_;
   at::Tensor qkvz_, rates_, heads_;
 };
+
+std::unique_ptr<LayerPass> DeltaNet::start(const Pass& pass, LayerState* state) const {
+  auto* const own = dynamic_cast<DeltaState*>(state);
+  if (state && !own) throw Error(ErrorKind::internal, "the state of a linear layer is not its own");
+  return std::make_unique<Rows>(*this, pass, own);
+}
 
 std::unique_ptr<Mixer> make_delta_net(const ModelConfig& config, std::int64_t layer, TensorSet& weights) {
   return std::make_unique<DeltaNet>(config, layer, weights);

@@ -8,8 +8,6 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/topk.h>
 
-#include <optional>
-
 #include "model/expert_groups.h"
 #include "model/mlp.h"
 
@@ -23,8 +21,8 @@ class ClampedExpertMlp final : public Mlp {
         router_(weights.take("router", {spec.experts, width})),
         gate_up_(weights.take("experts_gate_up", {spec.experts * 2 * spec.width, width})
                      .view({spec.experts, 2 * spec.width, width})),
-        down_(weights.take("experts_down", {spec.experts * width, spec.width})
-                  .view({spec.experts, width, spec.width})) {
+        down_(
+            weights.take("experts_down", {spec.experts * width, spec.width}).view({spec.experts, width, spec.width})) {
     const auto bias = [&](const char* role, std::int64_t each) {
       return weights.take(role, {spec.experts * each}).to(router_.scalar_type()).view({spec.experts, each});
     };
@@ -39,7 +37,7 @@ class ClampedExpertMlp final : public Mlp {
     const ExpertGroups groups(chosen, at::softmax(best, 1), spec_.experts);
     const at::Tensor gate_up =
         groups.product(groups.gather(normed), gate_up_).add_(groups.of_experts(gate_up_bias_)).to(at::kFloat);
-    const at::Tensor gate = gate_up.narrow(1, 0, spec_.width).clamp(std::nullopt, spec_.limit);
+    const at::Tensor gate = gate_up.narrow(1, 0, spec_.width).clamp_max(spec_.limit);
     const at::Tensor up = gate_up.narrow(1, spec_.width, spec_.width).clamp(-spec_.limit, spec_.limit);
     const at::Tensor gated = gate.mul(at::sigmoid(gate.mul(spec_.alpha))).mul_(up.add_(1)).to(normed.scalar_type());
     groups.combine(groups.product(gated, down_).add_(groups.of_experts(down_bias_)), out);

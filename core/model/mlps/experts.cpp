@@ -2,7 +2,8 @@
 // Mixture of experts as in Qwen3-MoE, Qwen3-Next and Qwen3.5: softmax over all experts, the best few of them, SwiGLU in
 // each, and where there is one a shared expert behind the sigmoid of a gate.
 // Weights: "router" [E, width]; "experts_gate_up" [E * 2 w, width], of each expert gate first; "experts_down"
-// [E * width, w]; with a shared expert "shared_gate_up" [2 s, width], "shared_down" [width, s], "shared_gate" [1, width].
+// [E * width, w]; with a shared expert "shared_gate_up" [2 s, width], "shared_down" [width, s], "shared_gate" [1,
+// width].
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sigmoid.h>
@@ -23,8 +24,8 @@ class ExpertMlp final : public Mlp {
         router_(weights.take("router", {spec.experts, width})),
         gate_up_(weights.take("experts_gate_up", {spec.experts * 2 * spec.width, width})
                      .view({spec.experts, 2 * spec.width, width})),
-        down_(weights.take("experts_down", {spec.experts * width, spec.width})
-                  .view({spec.experts, width, spec.width})) {
+        down_(
+            weights.take("experts_down", {spec.experts * width, spec.width}).view({spec.experts, width, spec.width})) {
     const bool shared = spec.shared_width > 0;
     shared_gate_up_ = weights.take_if(shared, "shared_gate_up", {2 * spec.shared_width, width});
     shared_down_ = weights.take_if(shared, "shared_down", {width, spec.shared_width});
