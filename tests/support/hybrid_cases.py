@@ -56,6 +56,12 @@ def sinks(name, tensor):
     return 1 + torch.randn(tensor.shape, generator=torch.Generator().manual_seed(5)) if "sinks" in name else None
 
 
+def small_embedding(name, tensor):
+    """It is the output matrix, too: logits of size 1."""
+    generator = torch.Generator().manual_seed(6)
+    return 0.2 * torch.randn(tensor.shape, generator=generator) if "embed_tokens" in name else None
+
+
 def mxfp4_values(name, tensor):
     """Experts' matrices, [experts, in, out], of values that MXFP4 holds exactly: each 32 inputs share a scale."""
     if not name.endswith(("gate_up_proj", "down_proj")):
@@ -81,7 +87,7 @@ def cases():
                                                          mlp_only_layers=[1], **EXPERTS))),
         Case("qwen3_5", "Qwen3_5ForCausalLM", dense, gguf=hybrid_gguf.qwen3_5, length=1000, rows=long_rows),
         Case("qwen3_5_whole", "Qwen3_5ForConditionalGeneration", qwen3_5_whole,
-             text=lambda model: model.model.language_model),
+             text=lambda model: model.model.language_model, tweak=small_embedding),
         Case("qwen3_5_moe", "Qwen3_5MoeForCausalLM", hybrid(transformers.Qwen3_5MoeTextConfig, **EXPERTS, **SHARED),
              gguf=hybrid_gguf.qwen3_5_moe),
         Case("qwen3_next", "Qwen3NextForCausalLM",
@@ -127,7 +133,8 @@ def as_one_tensor(weights):
     whole = {name: value for name, value in weights.items() if ".experts." not in name}
     for prefix in sorted({name.split("experts.")[0] for name in apart}):
         count = sum(name.startswith(prefix) and name.endswith("down_proj.weight") for name in apart)
-        own = [[apart[f"{prefix}experts.{i}.{part}_proj.weight"] for part in ("gate", "up", "down")] for i in range(count)]
+        own = [[apart[f"{prefix}experts.{i}.{part}_proj.weight"] for part in ("gate", "up", "down")]
+               for i in range(count)]
         whole[prefix + "experts.gate_up_proj"] = torch.stack([torch.cat([gate, up]) for gate, up, _ in own])
         whole[prefix + "experts.down_proj"] = torch.stack([down for _, _, down in own])
     return whole if apart else weights

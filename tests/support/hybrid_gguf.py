@@ -10,7 +10,8 @@ import family_gguf
 LINEAR = {"linear_attn.in_proj_qkv.weight": "attn_qkv.weight", "linear_attn.in_proj_z.weight": "attn_gate.weight",
           "linear_attn.in_proj_b.weight": "ssm_beta.weight", "linear_attn.in_proj_a.weight": "ssm_alpha.weight",
           "linear_attn.in_proj_ba.weight": "ssm_ba.weight", "linear_attn.conv1d.weight": "ssm_conv1d.weight",
-          "linear_attn.dt_bias": "ssm_dt.bias", "linear_attn.A_log": "ssm_a", "linear_attn.norm.weight": "ssm_norm.weight",
+          "linear_attn.dt_bias": "ssm_dt.bias", "linear_attn.A_log": "ssm_a",
+          "linear_attn.norm.weight": "ssm_norm.weight",
           "linear_attn.out_proj.weight": "ssm_out.weight"}
 EXPERTS = {"mlp.gate.weight": "ffn_gate_inp.weight", "mlp.shared_expert.gate_proj.weight": "ffn_gate_shexp.weight",
            "mlp.shared_expert.up_proj.weight": "ffn_up_shexp.weight",
@@ -180,17 +181,21 @@ def gpt_oss(path, model, packed=False):
         "mlp.router.weight": "ffn_gate_inp.weight", "mlp.router.bias": "ffn_gate_inp.bias",
         "self_attn.sinks": "attn_sinks.weight"}
     matrix = file.mxfp4 if packed else file.tensor
+
+    def plain(name, value):
+        file.writer.add_tensor(name, numpy.ascontiguousarray(value.float().numpy()))
+
     for prefix, rest, value in layers(model):
         if rest == "mlp.experts.gate_up_proj":  # [experts, in, gate and up in turns]
             matrix(prefix + "ffn_gate_exps.weight", value.transpose(1, 2)[:, ::2])
             matrix(prefix + "ffn_up_exps.weight", value.transpose(1, 2)[:, 1::2])
         elif rest == "mlp.experts.gate_up_proj_bias":
-            file.writer.add_tensor(prefix + "ffn_gate_exps.bias", numpy.ascontiguousarray(value[:, ::2].float().numpy()))
-            file.writer.add_tensor(prefix + "ffn_up_exps.bias", numpy.ascontiguousarray(value[:, 1::2].float().numpy()))
+            plain(prefix + "ffn_gate_exps.bias", value[:, ::2])
+            plain(prefix + "ffn_up_exps.bias", value[:, 1::2])
         elif rest == "mlp.experts.down_proj":
             matrix(prefix + "ffn_down_exps.weight", value.transpose(1, 2))
         elif rest == "mlp.experts.down_proj_bias":
-            file.writer.add_tensor(prefix + "ffn_down_exps.bias", numpy.ascontiguousarray(value.float().numpy()))
+            plain(prefix + "ffn_down_exps.bias", value)
         else:
             stem, _, ending = rest.rpartition(".")
             file.tensor(prefix + (names.get(rest) or f"{names[stem]}.{ending}"), value)
