@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -13,10 +15,11 @@ RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, std::uint64_t seed
 
 RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, const Family& family, std::uint64_t seed)
     : path_(config.name), seed_(seed) {
+  std::set<std::string_view> names;
   const auto add = [&](const TensorPlans& plans) {
     for (const auto& [role, plan] : plans) {
       for (const RowBlock& block : plan.blocks) {
-        if (find(block.tensor)) continue;
+        if (!names.insert(block.tensor).second) continue;  // several blocks of one tensor
         checkpoint::TensorInfo info{block.tensor, stored_shape(block, plan.columns)};
         info.bytes = static_cast<std::uint64_t>(info.elements()) * 4;
         if (plan.columns == 0) typical_[info.name] = plan.typical;
