@@ -44,12 +44,12 @@ void check_shape(const Checkpoint& file, const std::string& name, const std::vec
                       shape_text(info->shape));
 }
 
-// Where row `row` of the block belongs (RowBlock::interleaved_heads).
-std::int64_t destination_row(const RowBlock& block, std::int64_t row) {
+// Which of the block's stored rows comes to row `row` (RowBlock::interleaved_heads).
+std::int64_t stored_row(const RowBlock& block, std::int64_t row) {
   if (block.interleaved_heads == 0) return row;
-  const std::int64_t head_dim = block.rows / block.interleaved_heads;
+  const std::int64_t head_dim = block.rows / block.interleaved_heads, half = head_dim / 2;
   const std::int64_t head = row / head_dim, place = row % head_dim;
-  return head * head_dim + place % 2 * (head_dim / 2) + place / 2;
+  return head * head_dim + place % half * 2 + place / half;
 }
 
 // Nearest even; false where the value is beyond bf16's range. The input is finite.
@@ -101,9 +101,9 @@ class Loader {
       const auto order = static_cast<std::int64_t>(block.order.size());
       if ((order > 0 && order != block.rows) || (block.interleaved_heads > 0 && block.rows % block.interleaved_heads))
         throw Error(ErrorKind::internal, "the plan of tensor " + block.tensor + " does not fit its rows");
-      const std::int64_t whole = block.transposed              ? block.rows / block.shape.front()
-                                 : block.interleaved_heads > 0 ? block.rows / block.interleaved_heads
-                                                               : 1;
+      if (block.interleaved_heads > 0 && block.rows / block.interleaved_heads % 2 != 0)
+        throw Error(ErrorKind::internal, "the plan of tensor " + block.tensor + " has heads of odd size");
+      const std::int64_t whole = block.transposed ? block.rows / block.shape.front() : 1;  // one matrix at least
       const std::int64_t step = std::max<std::int64_t>(whole, piece_values / columns / whole * whole);
       for (std::int64_t first = 0; first < block.rows; first += step)
         pieces_.push_back(
@@ -182,30 +182,25 @@ class Loader {
       room.stored.resize(out.size());
       file_.read_part(block.tensor, (block.first + piece.first) * columns, room.stored);
       for (std::int64_t row = 0; row < rows; ++row) {
-        const float* from = room.stored.data() + row / height * height * columns + row % height;
-        float* to = out.data() + destination_row(block, row) * columns;
+        const std::int64_t source = stored_row(block, row);  // whole matrices: heads begin where the piece does
+        const float* from = room.stored.data() + source / height * height * columns + source % height;
+        float* to = out.data() + row * columns;
         for (std::int64_t i = 0; i < columns; ++i) to[i] = from[i * height];
       }
       return;
     }
-    const bool scattered = block.interleaved_heads > 0;
-    if (scattered) room.stored.resize(out.size());
-    const std::span<float> plain = scattered ? std::span<float>(room.stored) : out;
+    const auto source = [&](std::int64_t row) {
+      const std::int64_t stored = stored_row(block, piece.first + row);
+      return block.order.empty() ? block.first + stored : block.order[static_cast<std::size_t>(stored)];
+    };
     for (std::int64_t row = 0; row < rows;) {  // neighbours in the file at a time
-      const auto source = [&](std::int64_t r) {
-        return block.order.empty() ? block.first + piece.first + r
-                                   : block.order[static_cast<std::size_t>(piece.first + r)];
-      };
       std::int64_t end = row + 1;
       while (end < rows && source(end) == source(end - 1) + 1) ++end;
       file_.read_part(
           block.tensor, source(row) * columns,
-          plain.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>((end - row) * columns)));
+          out.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>((end - row) * columns)));
       row = end;
     }
-    if (!scattered) return;
-    for (std::int64_t row = 0; row < rows; ++row)
-      std::copy_n(plain.data() + row * columns, columns, out.data() + destination_row(block, row) * columns);
   }
 
   // Stored as the target is, row for row: read to where it belongs.

@@ -37,6 +37,9 @@ class TensorSet {
   std::map<std::string, at::Tensor> tensors_;
 };
 
+/// What a thread holds at most while it makes weights of usual plans: a piece as it is read, and in the model's dtype.
+inline constexpr std::int64_t load_piece_bytes = std::int64_t{16} << 20;
+
 struct ModelWeights {
   TensorSet ends;
   std::vector<TensorSet> layers;
