@@ -51,9 +51,10 @@ def gpt_oss():
                                              rope_parameters=yarn))
 
 
-def sinks(name, tensor):
-    """Large enough to take a share."""
-    return 1 + torch.randn(tensor.shape, generator=torch.Generator().manual_seed(5)) if "sinks" in name else None
+def sinks(name, tensor, seed=53):
+    """Large enough to take a share. With this seed and length no router's choice is so close that bf16 turns it over,
+    which would say nothing of either program."""
+    return 1 + torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed)) if "sinks" in name else None
 
 
 def small_embedding(name, tensor):
@@ -65,7 +66,7 @@ def small_embedding(name, tensor):
 def mxfp4_values(name, tensor):
     """Experts' matrices, [experts, in, out], of values that MXFP4 holds exactly: each 32 inputs share a scale."""
     if not name.endswith(("gate_up_proj", "down_proj")):
-        return sinks(name, tensor)
+        return sinks(name, tensor, 5)
     generator = torch.Generator().manual_seed(len(name) + int(name.split(".")[2]))
     rows = tensor.transpose(1, 2)
     blocks = FP4[torch.randint(0, 16, (*rows.shape[:2], rows.shape[2] // 32, 32), generator=generator)]
@@ -75,7 +76,7 @@ def mxfp4_values(name, tensor):
 
 def cases():
     from make_family_fixtures import Case
-    long_rows = [0, 1, 2, 3, 62, 63, 64, 65, 127, 128, 129, 500, 640, 997, 998, 999]
+    long_rows = sorted({*range(4), *range(60, 68), *range(126, 131), *range(0, 1000, 20), 997, 998, 999})
     dense = hybrid(transformers.Qwen3_5TextConfig, intermediate_size=48)
     result = [
         Case("qwen3_moe", "Qwen3MoeForCausalLM",
@@ -93,7 +94,7 @@ def cases():
         Case("qwen3_next", "Qwen3NextForCausalLM",
              hybrid(transformers.Qwen3NextConfig, intermediate_size=48, **EXPERTS, **SHARED),
              gguf=hybrid_gguf.qwen3_next),
-        Case("gpt_oss", "GptOssForCausalLM", gpt_oss, gguf=hybrid_gguf.gpt_oss, tweak=sinks),
+        Case("gpt_oss", "GptOssForCausalLM", gpt_oss, gguf=hybrid_gguf.gpt_oss, tweak=sinks, length=30),
         Case("gpt_oss_mxfp4", "GptOssForCausalLM", gpt_oss, gguf=hybrid_gguf.gpt_oss_packed, tweak=mxfp4_values),
     ]
     for length in (1, 63, 64, 65):

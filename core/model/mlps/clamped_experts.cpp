@@ -18,22 +18,23 @@ class ClampedExpertMlp final : public Mlp {
  public:
   ClampedExpertMlp(const MlpSpec& spec, std::int64_t width, TensorSet& weights)
       : spec_(spec),
-        router_(weights.take("router", {spec.experts, width})),
+        router_(weights.take("router", {spec.experts, width}).to(at::kFloat)),
         gate_up_(weights.take("experts_gate_up", {spec.experts * 2 * spec.width, width})
                      .view({spec.experts, 2 * spec.width, width})),
         down_(
             weights.take("experts_down", {spec.experts * width, spec.width}).view({spec.experts, width, spec.width})) {
     const auto bias = [&](const char* role, std::int64_t each) {
-      return weights.take(role, {spec.experts * each}).to(router_.scalar_type()).view({spec.experts, each});
+      return weights.take(role, {spec.experts * each}).to(gate_up_.scalar_type()).view({spec.experts, each});
     };
-    router_bias_ = bias("router_bias", 1).view({spec.experts});
+    router_bias_ = weights.take("router_bias", {spec.experts}).to(at::kFloat);
     gate_up_bias_ = bias("experts_gate_up_bias", 2 * spec.width);
     down_bias_ = bias("experts_down_bias", width);
   }
 
   void forward(Workspace&, std::int64_t, const at::Tensor& normed, at::Tensor out) const override {
-    const at::Tensor logits = at::addmm(router_bias_, normed, router_.t());
-    const auto [best, chosen] = at::topk(logits.to(at::kFloat), spec_.experts_used, 1);
+    // In fp32: a choice that rounding turns over costs more than all else that rounds.
+    const at::Tensor logits = at::addmm(router_bias_, normed.to(at::kFloat), router_.t());
+    const auto [best, chosen] = at::topk(logits, spec_.experts_used, 1);
     const ExpertGroups groups(chosen, at::softmax(best, 1), spec_.experts);
     const at::Tensor gate_up =
         groups.product(groups.gather(normed), gate_up_).add_(groups.of_experts(gate_up_bias_)).to(at::kFloat);

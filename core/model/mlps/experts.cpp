@@ -21,7 +21,7 @@ class ExpertMlp final : public Mlp {
  public:
   ExpertMlp(const MlpSpec& spec, std::int64_t width, TensorSet& weights)
       : spec_(spec),
-        router_(weights.take("router", {spec.experts, width})),
+        router_(weights.take("router", {spec.experts, width}).to(at::kFloat)),
         gate_up_(weights.take("experts_gate_up", {spec.experts * 2 * spec.width, width})
                      .view({spec.experts, 2 * spec.width, width})),
         down_(
@@ -33,7 +33,8 @@ class ExpertMlp final : public Mlp {
   }
 
   void forward(Workspace&, std::int64_t, const at::Tensor& normed, at::Tensor out) const override {
-    const at::Tensor likely = at::softmax(at::mm(normed, router_.t()).to(at::kFloat), 1);
+    // In fp32: a choice that rounding turns over costs more than all else that rounds.
+    const at::Tensor likely = at::softmax(at::mm(normed.to(at::kFloat), router_.t()), 1);
     auto [weights, chosen] = at::topk(likely, spec_.experts_used, 1);
     if (spec_.normalised) weights = weights.div(weights.sum(1, true));
     const ExpertGroups groups(chosen, weights, spec_.experts);
