@@ -68,7 +68,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   command->add_option("model", spec.model, "Model: a path or a fetched model's short name");
   std::string configs;
   for (const auto& name : experiment::bench_configs()) configs += (configs.empty() ? "" : ", ") + name;
-  command->add_option("--config", spec.config, "Shapes instead of a model: " + configs);
+  command->add_option("--config", spec.config, "A configuration instead of a model: a file as config.json is, or " + configs);
   command->add_flag("--random-init", options->random_init, "With --config: random weights (no quality)");
   command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens; past the model's context: timing only")
       ->delimiter(',')

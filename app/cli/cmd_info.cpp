@@ -133,6 +133,7 @@ void print_model(const Json& json) {
                    json["kv_bytes_per_token"]["f32"].dump() + " in f32");
   print_prefill(json["prefill"]);
   if (!dtypes.empty()) row("stored as", dtypes);
+  if (json["format"] == "config") return;  // no weights, no vocabulary's texts
   if (tokenizer.contains("error")) {
     row("tokenizer", text_of(tokenizer["error"]));
   } else {

@@ -128,6 +128,10 @@ std::string run_table(const experiment::RunOutcome& outcome) {
     shown +=
         "score: of the answer, decoded dense after the sparse prefill; NLL of the reference: nats a token, read inside the "
         "sparse pass\n";
+  for (const auto& method : outcome.methods)
+    if (method.budget && method.budget->kind == BudgetKind::mass && method.granularity > 1)
+      shown += method.id + ": " + to_string(*method.budget) + " holds for " + std::to_string(method.granularity) +
+               " queries together; one query keeps " + percent(method.captured_mass_mean) + " of the mass in the mean\n";
   shown += "\n";
   LoadNote note;
   for (const auto& method : outcome.methods) {

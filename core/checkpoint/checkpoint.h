@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace headroom::checkpoint {
 
 /// Those that end in _k, _nl, _xs and 4_0 … are GGML's blocks. f8_e4m3 values have a scale that is stored beside them,
@@ -89,8 +91,8 @@ class Checkpoint {
   virtual std::map<std::string, std::string> keys(std::string_view /*prefix*/) const { return {}; }
 
   /// SHA-256 of the weights file (GGUF), or of the sorted "name sha256" lines of a folder's safetensors files.
-  /// Computed at the first call.
-  virtual const std::string& hash() const = 0;
+  /// Computed at the first call, which polls `job`: of a large model that takes a while.
+  virtual const std::string& hash(const JobContext& job = {}) const = 0;
 };
 
 /// A GGUF file, or a folder with config.json and *.safetensors. Throws input errors.

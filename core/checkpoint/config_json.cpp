@@ -63,7 +63,7 @@ class ConfigAlone final : public CheckpointBase {
   void read_stored(std::size_t, std::uint64_t, std::span<std::uint8_t>) const override {
     throw Error(ErrorKind::internal, "a configuration has no tensors");
   }
-  std::string compute_hash() const override { return file_.hash(); }
+  std::string compute_hash(const JobContext& job) const override { return file_.hash(job); }
 
  private:
   InputFile file_;

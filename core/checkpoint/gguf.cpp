@@ -74,10 +74,10 @@ class GgufCheckpoint final : public CheckpointBase {
   void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
     parts_[places_[tensor].part]->read(places_[tensor].tensor, offset, out);
   }
-  std::string compute_hash() const override {
-    if (parts_.size() == 1) return parts_.front()->hash();
+  std::string compute_hash(const JobContext& job) const override {
+    if (parts_.size() == 1) return parts_.front()->hash(job);
     std::string lines;
-    for (const auto& part : parts_) lines += part->path().filename().string() + " " + part->hash() + "\n";
+    for (const auto& part : parts_) lines += part->path().filename().string() + " " + part->hash(job) + "\n";
     return sha256({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
   }
 

@@ -37,7 +37,7 @@ class GgufFile {
     file_.read(data_begin_ + offsets_[tensor] + offset, out);
   }
   /// SHA-256 of the whole file.
-  std::string hash() const { return file_.hash(); }
+  std::string hash(const JobContext& job = {}) const { return file_.hash(job); }
 
  private:
   class Cursor;

@@ -62,11 +62,12 @@ std::string InputFile::text(std::uint64_t limit) const {
   return text;
 }
 
-std::string InputFile::hash() const {
+std::string InputFile::hash(const JobContext& job) const {
   Sha256 digest;
   std::vector<std::uint8_t> block(std::min<std::uint64_t>(size_, 1 << 20));
   for (std::uint64_t at = 0; at < size_; at += block.size()) {
     const auto piece = std::span(block).first(std::min<std::uint64_t>(block.size(), size_ - at));
+    job.check();
     read(at, piece);
     digest.add(piece);
   }

@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "base/progress.h"
+
 namespace headroom::checkpoint {
 
 class InputFile {
@@ -24,8 +26,8 @@ class InputFile {
   void read(std::uint64_t offset, std::span<std::uint8_t> out) const;
   /// The whole file. Throws an input error where it is larger than `limit`.
   std::string text(std::uint64_t limit) const;
-  /// SHA-256 of the whole file.
-  std::string hash() const;
+  /// SHA-256 of the whole file; polls `job` at every megabyte.
+  std::string hash(const JobContext& job = {}) const;
 
  private:
   std::filesystem::path path_;

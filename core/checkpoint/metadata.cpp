@@ -224,8 +224,8 @@ std::optional<std::vector<double>> CheckpointBase::get_numbers(std::string_view 
   wrong_type(key, "a list of numbers", *found);
 }
 
-const std::string& CheckpointBase::hash() const {
-  std::call_once(hash_once_, [this] { hash_ = compute_hash(); });
+const std::string& CheckpointBase::hash(const JobContext& job) const {
+  std::call_once(hash_once_, [&] { hash_ = compute_hash(job); });
   return hash_;
 }
 

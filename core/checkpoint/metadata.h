@@ -49,14 +49,14 @@ class CheckpointBase : public Checkpoint {
   std::optional<std::vector<double>> get_numbers(std::string_view key) const override;
   Held holds(std::string_view key) const override;
   std::map<std::string, std::string> keys(std::string_view prefix) const override;
-  const std::string& hash() const override;
+  const std::string& hash(const JobContext& job = {}) const override;
 
  protected:
   /// Stored bytes of a tensor, already checked to lie inside the file. Called from several threads.
   virtual void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
   /// Values first … of a tensor, whole blocks, unchecked. Called from several threads.
   virtual void read_values(std::size_t tensor, std::int64_t first, std::span<float> out) const;
-  virtual std::string compute_hash() const = 0;
+  virtual std::string compute_hash(const JobContext& job) const = 0;
   /// False where the name is taken.
   bool add_tensor(TensorInfo info);
   bool add_value(std::string key, MetadataValue value);

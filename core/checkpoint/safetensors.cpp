@@ -129,9 +129,9 @@ class SafetensorsCheckpoint final : public CheckpointBase {
           files_[scales->place.file]->read(scales->place.tensor, offset, bytes);
         });
   }
-  std::string compute_hash() const override {
+  std::string compute_hash(const JobContext& job) const override {
     std::string lines;  // files_ are sorted by name
-    for (const auto& file : files_) lines += file->path().filename().string() + " " + file->hash() + "\n";
+    for (const auto& file : files_) lines += file->path().filename().string() + " " + file->hash(job) + "\n";
     return sha256({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
   }
 

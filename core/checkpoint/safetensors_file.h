@@ -31,7 +31,7 @@ class SafetensorsFile {
   /// Stored bytes of tensors()[tensor], from `offset` of its data on. Throws input errors (InputFile).
   void read(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const;
   /// SHA-256 of the whole file.
-  std::string hash() const { return file_.hash(); }
+  std::string hash(const JobContext& job = {}) const { return file_.hash(job); }
   /// Values as fp32; `out` has elements() places. Not finite: input error naming tensor and flat index.
   void read_f32(std::string_view name, std::span<float> out) const;
   /// The header's `__metadata__`, strings only.

@@ -212,16 +212,15 @@ class LayerDecoder final : public Decoder {
                         "NaN or infinity");
   }
 
-  double embedding_scale() const {
-    if (!config_.rounds_embedding_scale || dtype_ == at::kFloat) return config_.embedding_scale;
-    return static_cast<double>(static_cast<float>(c10::BFloat16(static_cast<float>(config_.embedding_scale))));
-  }
   at::Tensor embed(std::span<const std::int32_t> ids) const {
     const at::Tensor index =
         at::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), at::TensorOptions().dtype(at::kInt));
-    at::Tensor hidden = at::index_select(embedding_, 0, index.to(device_));
-    if (config_.embedding_scale != 1) hidden.mul_(embedding_scale());
-    return hidden;
+    const at::Tensor hidden = at::index_select(embedding_, 0, index.to(device_));
+    if (config_.embedding_scale == 1) return hidden;
+    // ATen may round a factor to bf16, or not: both are said here.
+    const bool rounds = config_.rounds_embedding_scale && dtype_ == at::kBFloat16;
+    const auto scale = static_cast<float>(config_.embedding_scale);
+    return hidden.to(at::kFloat).mul_(rounds ? static_cast<float>(c10::BFloat16(scale)) : scale).to(dtype_);
   }
   at::Tensor head(const at::Tensor& hidden) const {
     const at::Tensor normed = at::empty(hidden.sizes(), tensor_options());

@@ -36,7 +36,7 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   std::optional<std::string> get_string(std::string_view) const override { return std::nullopt; }
   std::optional<std::vector<std::string>> get_strings(std::string_view) const override { return std::nullopt; }
   std::optional<std::vector<double>> get_numbers(std::string_view) const override { return std::nullopt; }
-  const std::string& hash() const override { return hash_; }
+  const std::string& hash(const JobContext& = {}) const override { return hash_; }
 
   /// Of a matrix: the bound of its uniform values.
   static double bound(std::int64_t columns);

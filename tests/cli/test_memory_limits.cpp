@@ -101,6 +101,7 @@ class TestMemoryLimits : public QObject {
     QTest::newRow("run") << QStringList{"run", model_, "--prompt-file", prompt_of(30000), "--methods", "dense"};
     QTest::newRow("bench") << QStringList{"bench", model_, "--lengths", "64,30000", "--methods", "dense"};
     QTest::newRow("logits") << QStringList{"logits", model_, "--ids", ids.fileName(), "--out", path("l.safetensors")};
+    QTest::newRow("distill") << QStringList{"distill", model_, "--length", "30000", "--out", path("i.safetensors")};
   }
   void what_does_not_fit_is_refused_before_the_work() {
     QFETCH(QStringList, arguments);

@@ -225,6 +225,16 @@ class TestRunCommand : public QObject {
              other.errors.constData());
   }
 
+  // p holds for a block's queries together: what one of them keeps stands beside it.
+  void a_mass_budget_of_blocks_says_what_a_query_keeps() {
+    const auto shared = headroom(run({"--prompt-file", prompt_, "--methods", "dense,oracle", "--budget", "p0.9",
+                                      "--granularity", "1,16"}));
+    QVERIFY2(shared.code == 0, shared.errors.constData());
+    QVERIFY2(shared.output.contains("oracle-p0.9-g16: p0.9 holds for 16 queries together; one query keeps "),
+             shared.output.constData());
+    QVERIFY(!shared.output.contains("oracle-p0.9-g1: p0.9 holds"));
+  }
+
   void a_plan_goes_from_the_record_into_the_next_run() {
     const QString record = path("planned.h5"), plan = path("plan.json");
     const QStringList what = {"--prompt-file", prompt_, "--methods", "dense,oracle,sink_window", "--budget", "32"};

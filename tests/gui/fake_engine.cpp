@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An engine for tests. HEADROOM_FAKE: normal, slow (many steps), crash (dies in mid-run), garbage (unframed bytes in
 // mid-run), noise_first (a login shell's greeting, then as normal), noise_only (that, and the end), noise_endless, silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer.
-// HEADROOM_FAKE_RECORD: the file that a run "records".
+// HEADROOM_FAKE_RECORD: the file that a run "records", and whose pieces record/chunk gives. HEADROOM_FAKE_PIECES, from
+// the second one on: changed (another version), shifted, empty (though not at the end), refused, dies, endless (a total
+// that no record has).
 #include <poll.h>
 #include <unistd.h>
 
@@ -10,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -49,6 +53,28 @@ std::string keep_record(const std::string& out) {
   std::error_code failed;
   std::filesystem::copy_file(source, out, std::filesystem::copy_options::overwrite_existing, failed);
   return failed ? std::string() : out;
+}
+
+nlohmann::json piece_of_record(const RecordChunkParams& params) {
+  const char* source = std::getenv("HEADROOM_FAKE_RECORD");
+  const char* fault_text = std::getenv("HEADROOM_FAKE_PIECES");
+  const std::string fault = params.offset > 0 && fault_text ? fault_text : "";
+  std::ifstream file(source ? source : "", std::ios::binary);
+  const std::string all((std::istreambuf_iterator<char>(file)), {});
+  RecordChunkResult piece;
+  piece.offset = params.offset;
+  piece.total_bytes = static_cast<std::int64_t>(all.size());
+  piece.version = "1";
+  const auto bytes = std::string_view(all).substr(static_cast<std::size_t>(params.offset)).substr(
+      0, static_cast<std::size_t>(params.bytes));
+  piece.data.assign(bytes.begin(), bytes.end());
+  if (fault == "changed") piece.version = "2";
+  if (fault == "shifted") piece.offset += 1;
+  if (fault == "empty") piece.data.clear();
+  if (fault == "refused") throw input_error(params.path, "the file has become shorter while it was read");
+  if (fault == "dies") std::raise(SIGKILL);
+  if (fault == "endless") piece.total_bytes = std::int64_t{1} << 50;
+  return to_json(piece);
 }
 
 /// One step of the running job; false when it has ended.
@@ -123,6 +149,7 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     job->out = params.at("spec").at("out").get<std::string>();
     return {{"job", 1}};
   }
+  if (name == method::record_chunk) return piece_of_record(record_chunk_params_from_json(params));
   if (name == method::job_cancel) {
     if (job) job->cancelled = true;
     return to_json(JobCancelResult{1, job.has_value()});

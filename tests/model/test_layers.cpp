@@ -5,6 +5,7 @@
 #include <ATen/ops/max.h>
 
 #include <QtTest>
+#include <cmath>
 #include <functional>
 #include <set>
 
@@ -216,6 +217,25 @@ class TestLayers : public QObject {
     const at::Tensor narrow = hidden(*load(file, config, plus_one, at::kBFloat16), ids);
     QVERIFY2(difference(narrow, expected) < 0.1 * expected.abs().max().item<double>(),
              std::to_string(difference(narrow, expected)).c_str());
+  }
+
+  // As transformers rounds it, or as llama.cpp does not: the square root of 1152 is 34 in bf16.
+  void an_embedding_scale_may_be_rounded() {
+    const auto ids = some_ids(64);
+    auto config = toy_config({toy_layer(LayerKind::full)});
+    config.embedding_scale = std::sqrt(1152.0);
+    const test::ToyCheckpoint file(config);
+    const at::Tensor exact = hidden(*load(file, config), ids).to(at::kDouble);
+    const auto scale_of = [&](const at::Tensor& found) {
+      return found.to(at::kDouble).mul(exact).sum().item<double>() / exact.mul(exact).sum().item<double>();
+    };
+    for (const bool rounds : {false, true}) {
+      config.rounds_embedding_scale = rounds;
+      const double wide = scale_of(hidden(*load(file, config), ids));
+      const double narrow = scale_of(hidden(*load(file, config, false, at::kBFloat16), ids));
+      QVERIFY2(std::abs(wide - 1) < 1e-6, std::to_string(wide).c_str());
+      QVERIFY2(std::abs(narrow - (rounds ? 34 / std::sqrt(1152.0) : 1)) < 5e-4, std::to_string(narrow).c_str());
+    }
   }
 
   void what_no_part_implements_is_refused() {

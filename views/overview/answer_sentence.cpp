@@ -60,6 +60,8 @@ void add_budget(Builder& out, const record::MethodSummary& method, bool opens) {
   if (method.budget && method.budget->kind == BudgetKind::mass) {
     out.plain(opens ? "The smallest supports reaching " : "the smallest supports reaching ");
     out.link(format_percent(method.budget->value), "budget#budget", define_budget);
+    // In blocks p is of the block's sum: a row may keep less, which the mass beside it says.
+    if (method.granularity > 1) out.plain(" in the sum over each block");
     out.plain(method.score == ScoreKind::index   ? " of the indexer's own score"
               : method.score == ScoreKind::other ? " of the method's own score"
                                                  : " of the mass");

@@ -109,7 +109,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   std::optional<PlanFile> plans;
   if (spec.plan && *spec.plan != "none") plans = read_plan_file(*spec.plan, job);
   const BenchModel model = open_bench_model(spec);
-  if (plans) check_model(*plans, model.checkpoint->hash());
+  const std::string& hash = model.checkpoint->hash(job);
+  if (plans) check_model(*plans, hash);
   check_full_layers(spec.dense_layers, "--dense-layers", model.config);
   const auto methods = sparse_methods(spec, model);
   std::vector<std::vector<std::int32_t>> prompts;  // all of them first: what does not fit shows at once
@@ -142,7 +143,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   report.device_note = choice.note;
   report.dtype = dtype_name(decoder->dtype());
   report.config = model.config.name;
-  report.weights = model.random ? "random, no quality" : model.checkpoint->hash();
+  report.weights = model.random ? "random, no quality" : hash;
   report.memory_needed = memory.weights + (choice.device.is_cpu() ? memory.host : memory.device);
   report.weight_bytes = decoder->weight_bytes();
   report.threads = at::get_num_threads();

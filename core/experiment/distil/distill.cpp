@@ -21,6 +21,8 @@
 #include "base/paths.h"
 #include "checkpoint/safetensors_file.h"
 #include "experiment/distil/training_text.h"
+#include "experiment/run/memory_estimate.h"
+#include "experiment/run/session.h"
 #include "indexer/training.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -47,11 +49,16 @@ double learning_rate(const DistillSpec& spec, std::int64_t step) {
   return spec.learning_rate * (0.01 + 0.99 * 0.5 * (1 + std::cos(std::numbers::pi * progress)));
 }
 
+/// Of those behind the first quarter.
+std::int64_t sampled_rows(std::int64_t length, double fraction) {
+  const std::int64_t available = length - length / 4;
+  return std::clamp<std::int64_t>(std::llround(fraction * static_cast<double>(available)), 1,
+                                  std::min(available, max_rows_per_step));
+}
+
 /// Ascending row numbers, a share of those behind the first quarter.
 at::Tensor sample_rows(std::int64_t length, double fraction, std::uint64_t seed, c10::Device device) {
-  const std::int64_t first = length / 4, available = length - first;
-  const std::int64_t wanted = std::clamp<std::int64_t>(std::llround(fraction * static_cast<double>(available)), 1,
-                                                       std::min(available, max_rows_per_step));
+  const std::int64_t first = length / 4, wanted = sampled_rows(length, fraction);
   std::mt19937_64 random(seed * 0x9e3779b97f4a7c15ull + 2);
   std::vector<std::int64_t> rows;
   // Selection sampling: each row is taken with probability (still wanted) / (still there).
@@ -69,18 +76,15 @@ class Distillation {
         callbacks_(callbacks),
         out_(spec.out, OutputKind::file),
         state_(spec.out + ".state", OutputKind::file),
-        device_(open_device(spec.device)),
+        choice_(open_device(spec.device)),
+        device_(choice_.device),
         checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
         tokenizer_(tokenizer::make_tokenizer(*checkpoint_, model::read_model_config(*checkpoint_).vocabulary)),
         text_(*tokenizer_, split_texts(read_inputs()), speaks_chatml(*checkpoint_)),
-        decoder_(load(job)),
         dense_(attention::make_dense_policy()),
+        decoder_(load(job)),
         backend_(attention::make_torch_backend()) {
     const auto& config = decoder_->config();
-    model::require_full_layer(config);
-    if (spec.length > config.context_length)
-      throw usage_error("--length " + std::to_string(spec.length) + " is past the model's context of " +
-                        std::to_string(config.context_length));
     for (std::size_t layer = 0; layer < config.layers.size(); ++layer)
       if (config.layers[layer].kind == model::LayerKind::full)
         trainers_.emplace(static_cast<int>(layer), indexer::LayerTrainer(config.width, spec.index_dim, norm_epsilon,
@@ -140,18 +144,43 @@ class Distillation {
     return texts;
   }
 
-  c10::Device open_device(const std::string& request) const {
-    const auto choice = model::open_device(request);
+  model::DeviceChoice open_device(const std::string& request) const {
+    auto choice = model::open_device(request);
     if (!choice.note.empty()) notice(choice.note);
-    return choice.device;
+    return choice;
   }
 
   std::unique_ptr<model::Decoder> load(const JobContext& job) const {
+    checkpoint_->hash(job);  // it stands in what is saved
+    const auto config = model::read_model_config(*checkpoint_);
+    model::require_full_layer(config);
+    if (spec_.length > config.context_length)
+      throw usage_error("--length " + std::to_string(spec_.length) + " is past the model's context of " +
+                        std::to_string(config.context_length));
     model::DecoderOptions options;
     options.device = device_;
-    if (spec_.dtype == "bf16") options.dtype = c10::ScalarType::BFloat16;
-    if (spec_.dtype == "f32") options.dtype = c10::ScalarType::Float;
-    return model::load_decoder(*checkpoint_, options, job);
+    options.dtype = resolve_dtype(spec_.dtype, device_);
+    MemoryWorkload work;
+    work.length = spec_.length;
+    work.methods = {dense_.get()};
+    work.own = [&](std::int64_t length) { return training_bytes(config, length); };
+    refuse_what_cannot_fit(*checkpoint_, config, *options.dtype, choice_, work);
+    return model::load_decoder(*checkpoint_, config, options, job);
+  }
+
+  /// Of the layers' weights with both moments, and of the largest layer's step (indexer/training.cpp): the mass of the
+  /// sampled rows with one KV head's probabilities in three steps, scores beside it, x and its projections in fp32.
+  std::int64_t training_bytes(const model::ModelConfig& config, std::int64_t length) const {
+    const std::int64_t rows = sampled_rows(length, spec_.row_fraction), pairs = rows * length;
+    std::int64_t values = 0, step = 0;
+    for (const auto& layer : config.layers) {
+      if (layer.kind != model::LayerKind::full) continue;
+      values += 3 * (2 * config.width + 1) * spec_.index_dim;
+      const auto group = layer.attention.num_q_heads / layer.attention.num_kv_heads;
+      step = std::max(step, pairs * (2 + std::max<std::int64_t>(3 * group, 4)) +
+                                (length + rows) * (config.width + 4 * spec_.index_dim));
+    }
+    return 4 * (values + step);
   }
 
   /// Runs the frozen model densely and shows every full layer's q, k, x to `visit`.
@@ -297,12 +326,13 @@ class Distillation {
   DistillSpec spec_;
   const DistillCallbacks& callbacks_;
   OutputPlace out_, state_;
+  model::DeviceChoice choice_;
   c10::Device device_;
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   TrainingText text_;
-  std::unique_ptr<model::Decoder> decoder_;
   std::unique_ptr<attention::Policy> dense_;
+  std::unique_ptr<model::Decoder> decoder_;
   std::shared_ptr<const attention::Backend> backend_;  ///< LibTorch: q, k and x are shown, nothing is packed
   std::map<int, indexer::LayerTrainer> trainers_;
   std::vector<std::int64_t> budgets_;  ///< k of held-out figures

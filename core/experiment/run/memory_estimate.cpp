@@ -53,7 +53,7 @@ class Estimator {
   MemoryEstimate operator()() const {
     MemoryEstimate estimate;
     for (const auto& tensor : file_.tensors()) estimate.weights += tensor.elements() * element_;
-    const auto timed = pass() + cache(0) + widest([&](const auto& method) {
+    const auto timed = pass() + cache(0) + (work_.own ? work_.own(work_.length) : 0) + widest([&](const auto& method) {
                          return attention(method) + (work_.analysed ? 0 : kept_supports(method));
                        });
     const auto recorded = pass() + cache(work_.new_tokens) +

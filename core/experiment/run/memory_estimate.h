@@ -29,6 +29,7 @@ struct MemoryWorkload {
   bool compared = false;                          ///< with dense's answer: a copy of the cache is decoded along it
   bool floor = false;                             ///< LibTorch's own products are timed (bench)
   bool all_logits = false;                        ///< of every position, on the host
+  std::function<std::int64_t(std::int64_t length)> own;  ///< bytes of the caller's own, where the weights are
 };
 
 /// Peaks in bytes. The model's file is read piece by piece and counts nothing. On the CPU everything is on the host and

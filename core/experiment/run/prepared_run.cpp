@@ -29,7 +29,8 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   if (spec.out) run.out.emplace(*spec.out, OutputKind::file);
   if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan, job);
   run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
-  if (run.plans) check_model(*run.plans, run.session->checkpoint().hash());
+  const std::string& hash = run.session->checkpoint().hash(job);
+  if (run.plans) check_model(*run.plans, hash);
   run.methods = make_methods(spec, *run.session);
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
   if (run.out) run.out->must_not_be(input_files(run));

@@ -18,6 +18,7 @@
 #include "attention/reference.h"
 #include "base/error.h"
 #include "base/paths.h"
+#include "experiment/run/memory_estimate.h"
 #include "experiment/verify/decoder_reference.h"
 #include "experiment/verify/indexer_reference.h"
 #include "experiment/verify/verify_parts.h"
@@ -73,22 +74,43 @@ Input random_input(std::int64_t length, std::int64_t num_q, std::int64_t num_kv,
   return {shape_text(query, ""), query};
 }
 
-// q, k and v of three layers of the default model on a text of its own vocabulary; none where it is not fetched.
-std::vector<Input> model_inputs(c10::ScalarType dtype, const JobContext& job) {
+constexpr std::int32_t model_input_length = 320;
+
+/// Null where the default model is not fetched.
+std::unique_ptr<checkpoint::Checkpoint> open_default_model() {
   std::filesystem::path file;
   try {
     file = resolve_model("smollm2");
   } catch (const Error&) {
-    return {};
+    return nullptr;
   }
+  return checkpoint::open_checkpoint(file);
+}
+
+/// Throws a device error where model_inputs() would not fit into the host's memory: before the checks, not among them.
+void require_room_for_model_inputs() {
+  const auto checkpoint = open_default_model();
+  if (!checkpoint) return;
+  const auto dense = attention::make_dense_policy();
+  MemoryWorkload work;
+  work.length = model_input_length;
+  work.methods = {dense.get()};
+  refuse_what_cannot_fit(*checkpoint, model::read_model_config(*checkpoint), at::kFloat, model::open_device("cpu"),
+                         work);
+}
+
+// q, k and v of three layers of the default model on a text of its own vocabulary; none where it is not fetched.
+std::vector<Input> model_inputs(c10::ScalarType dtype, const JobContext& job) {
+  const auto checkpoint = open_default_model();
+  if (!checkpoint) return {};
+  const auto config = model::read_model_config(*checkpoint);
+  const auto dense = attention::make_dense_policy();
   model::DecoderOptions options;
   options.dtype = dtype;
-  const auto decoder =
-      model::load_decoder(*checkpoint::open_checkpoint(file), options, {.stop = job.stop, .progress = {}});
-  const auto dense = attention::make_dense_policy();
+  const auto decoder = model::load_decoder(*checkpoint, config, options, {.stop = job.stop, .progress = {}});
   const auto backend = attention::make_torch_backend();
   std::vector<std::int32_t> ids;
-  for (std::int32_t i = 0; i < 320; ++i)
+  for (std::int32_t i = 0; i < model_input_length; ++i)
     ids.push_back((i % 80) * (i % 80) * 7 % 20000 + 300);  // with repeats, to attend to
   std::vector<Input> inputs;
   model::PrefillOptions prefill;
@@ -361,6 +383,7 @@ bool VerifyReport::passed() const {
 VerifyReport verify(const std::string& device, const JobContext& job,
                     const std::function<void(const VerifyRow&)>& on_row) {
   const auto choice = model::open_device(device);
+  require_room_for_model_inputs();
   const at::NoGradGuard no_grad;
   VerifyReport report;
   report.device = choice.description;

@@ -110,6 +110,9 @@ class TestPagesAnswer : public QObject {
     method.density = 0.016;
     QVERIFY(sentence(method).contains(
         "the smallest supports reaching 95 % of the indexer's own score (1.6 % of pairs) keep 97.1 % of the mass"));
+    method.granularity = 64;
+    QVERIFY(sentence(method).contains("the smallest supports reaching 95 % in the sum over each block of the indexer's "
+                                      "own score, shared by 64 queries (1.6 % of pairs) keep 97.1 % of the mass"));
     method = sparse("oracle");
     method.granularity = 64;
     QVERIFY(sentence(method).contains("512 keys a query, shared by 64 queries (23 % of pairs)"));

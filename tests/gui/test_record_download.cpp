@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A remote engine's record comes over whole or not at all: pieces that do not fit, a record that changes, an engine that
+// dies leave nothing behind, and the far path decides no place here.
+#include <QSignalSpy>
+#include <QTemporaryDir>
+#include <QtTest>
+
+#include "gui/engine_client.h"
+#include "gui/record_download.h"
+
+using namespace headroom;
+using namespace headroom::gui;
+
+class TestRecordDownload : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir dir_;
+  QByteArray record_;
+
+  static QStringList kept() {
+    return QDir(RecordDownload::folder()).entryList(QDir::Files | QDir::Hidden | QDir::System);
+  }
+  static QByteArray bytes_of(const QString& path) {
+    QFile file(path);
+    return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray("cannot be read");
+  }
+  struct Transfer {
+    EngineClient engine;
+    QPointer<RecordDownload> download;
+    QString arrived;
+    QList<Problem> problems;
+    qint64 most = 0;
+
+    explicit Transfer(const QString& remote) {
+      engine.start({HEADROOM_BINARY_DIR "/tests/fake_engine", {"serve"}, false});
+      if (!QTest::qWaitFor([this] { return engine.state() == EngineClient::State::ready; }, 10000)) return;
+      download = new RecordDownload(engine, remote, nullptr);
+      connect(download, &RecordDownload::finished, download, [this](const QString& path) { arrived = path; });
+      connect(download, &RecordDownload::failed, download, [this](const Problem& problem) { problems << problem; });
+      connect(download, &RecordDownload::progressed, download,
+              [this](qint64 done, qint64) { most = std::max(most, done); });
+      download->start();
+    }
+    /// Ended, and the download has taken itself away.
+    bool ended() {
+      return QTest::qWaitFor([this] { return (!arrived.isEmpty() || !problems.isEmpty()) && !download; }, 10000);
+    }
+  };
+
+ private slots:
+  void initTestCase() {
+    qputenv("XDG_CACHE_HOME", dir_.path().toUtf8());
+    qputenv("HEADROOM_FAKE", "normal");
+    QRandomGenerator random(1);
+    for (int i = 0; i < 700'000; ++i) {  // more than two pieces
+      const quint32 word = random.generate();
+      record_.append(reinterpret_cast<const char*>(&word), sizeof word);
+    }
+    QFile file(dir_.filePath("far.h5"));
+    QVERIFY(file.open(QIODevice::WriteOnly) && file.write(record_) == record_.size());
+    qputenv("HEADROOM_FAKE_RECORD", file.fileName().toUtf8());
+  }
+  void init() {
+    qunsetenv("HEADROOM_FAKE_PIECES");
+    QDir(RecordDownload::folder()).removeRecursively();
+  }
+
+  void it_comes_over_whole() {
+    Transfer transfer("/far/away/my run.h5");
+    QVERIFY(transfer.ended());
+    QVERIFY2(transfer.problems.isEmpty(), transfer.problems.isEmpty() ? "" : qPrintable(transfer.problems[0].message));
+    QVERIFY(bytes_of(transfer.arrived) == record_);
+    QCOMPARE(transfer.most, record_.size());
+    QCOMPARE(kept(), QStringList{QFileInfo(transfer.arrived).fileName()});
+  }
+
+  void the_far_path_decides_no_place_here_data() {
+    QTest::addColumn<QString>("remote");
+    QTest::newRow("upwards") << "/x/../../../../../../etc/passwd";
+    QTest::newRow("hidden") << "/x/.bashrc";
+    QTest::newRow("odd letters") << QString::fromUtf8("/x/a\nb;$(c)|d\xc3\xa4.h5");
+    QTest::newRow("long") << "/x/" + QString(5000, 'y') + ".h5";
+    QTest::newRow("nothing") << QString();
+  }
+  void the_far_path_decides_no_place_here() {
+    QFETCH(QString, remote);
+    Transfer transfer(remote);
+    QVERIFY(transfer.ended());
+    QVERIFY2(transfer.problems.isEmpty(), transfer.problems.isEmpty() ? "" : qPrintable(transfer.problems[0].message));
+    QCOMPARE(QFileInfo(transfer.arrived).absolutePath(), QFileInfo(RecordDownload::folder()).absoluteFilePath());
+    QVERIFY(transfer.arrived.endsWith(".h5"));
+    QVERIFY(bytes_of(transfer.arrived) == record_);
+  }
+
+  void what_does_not_fit_leaves_nothing_data() {
+    QTest::addColumn<QString>("words");
+    QTest::newRow("changed") << "changed while it was transferred";
+    QTest::newRow("shifted") << "do not fit together";
+    QTest::newRow("empty") << "do not fit together";
+    QTest::newRow("refused") << "could not be transferred";
+    QTest::newRow("dies") << "could not be transferred";
+    QTest::newRow("endless") << "too large";
+  }
+  void what_does_not_fit_leaves_nothing() {
+    QFETCH(QString, words);
+    qputenv("HEADROOM_FAKE_PIECES", QTest::currentDataTag());
+    Transfer transfer("/far/run.h5");
+    QVERIFY(transfer.ended());
+    QVERIFY(transfer.arrived.isEmpty());
+    QCOMPARE(transfer.problems.size(), 1);
+    QVERIFY2(transfer.problems[0].message.contains(words), qPrintable(transfer.problems[0].message));
+    QVERIFY2(kept().isEmpty(), qPrintable(kept().join(' ')));
+  }
+
+  void two_of_one_record_do_not_mix() {
+    Transfer first("/far/run.h5"), second("/far/run.h5");
+    QVERIFY(first.ended() && second.ended());
+    QVERIFY(bytes_of(first.arrived) == record_);
+    QVERIFY(bytes_of(second.arrived) == record_);
+  }
+
+  void a_folder_that_cannot_be_written_is_said() {
+    QFile in_its_place(QFileInfo(RecordDownload::folder()).absoluteFilePath());
+    QVERIFY(in_its_place.open(QIODevice::WriteOnly));
+    Transfer transfer("/far/run.h5");
+    QVERIFY(transfer.ended());
+    QVERIFY(transfer.arrived.isEmpty());
+    QVERIFY2(transfer.problems.size() == 1 && transfer.problems[0].message.contains("cannot be written"),
+             qPrintable(transfer.problems.value(0).message));
+    in_its_place.remove();
+  }
+};
+
+QTEST_MAIN(TestRecordDownload)
+#include "test_record_download.moc"
