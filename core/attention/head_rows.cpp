@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/cpu/rows/row_kernels.h"
 
@@ -25,6 +26,10 @@ HeadRows::HeadRows(const LayerQuery& query)
   at::parallel_for(0, q.numel(), 1 << 16, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i) q_[static_cast<std::size_t>(i)] = q_values[i] * scale;
   });
+  if (query.sinks.defined()) {
+    const at::Tensor sinks = query.sinks.to(at::kCPU).contiguous();
+    sinks_.assign(sinks.const_data_ptr<float>(), sinks.const_data_ptr<float>() + sinks.numel());
+  }
   constexpr std::int64_t chunk = 16 * cpu::panel_keys;
   const std::int64_t chunks = (length_ + chunk - 1) / chunk;
   panels_.resize(static_cast<std::size_t>(num_kv_heads_ * cpu::padded_keys(length_) * head_dim_));
@@ -56,7 +61,14 @@ void HeadRows::probabilities(std::int64_t head, std::int64_t begin, std::int64_t
   arguments.score_stride = row_stride;
   kernels.scores(arguments);
   for (std::int64_t row = begin; row < end; ++row) {
-    const float row_lse = kernels.softmax(p + (row - begin) * row_stride, row + 1);
+    float row_lse = kernels.softmax(p + (row - begin) * row_stride, row + 1);
+    if (!sinks_.empty()) {
+      const float sink = sinks_[static_cast<std::size_t>(head)], own = row_lse;
+      const float larger = std::max(own, sink);
+      row_lse = larger + std::log(std::exp(own - larger) + std::exp(sink - larger));
+      const float share = std::exp(own - row_lse);
+      for (std::int64_t key = 0; key <= row; ++key) p[(row - begin) * row_stride + key] *= share;
+    }
     if (lse) lse[row - begin] = row_lse;
   }
 }

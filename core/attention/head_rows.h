@@ -22,12 +22,14 @@ class HeadRows {
   static std::int64_t stride(std::int64_t row_end);
 
   /// softmax(scale * q.k) of one query head for rows [begin, end): p [rows, stride]; a row t is written up to its
-  /// own panel, with zeros behind t. `lse`: [rows] log-sum-exp, or null.
+  /// own panel, with zeros behind t. `lse`: [rows] log-sum-exp, or null. Where the layer has sinks both are with them:
+  /// p then adds up to 1 less the sink's share.
   void probabilities(std::int64_t head, std::int64_t begin, std::int64_t end, float* p, std::int64_t row_stride,
                      float* lse) const;
 
  private:
   std::int64_t length_ = 0, num_q_heads_ = 0, num_kv_heads_ = 0, head_dim_ = 0;
+  std::vector<float> sinks_;   ///< [Hq], or empty
   std::vector<float> q_;       ///< [Hq, L, d]
   std::vector<float> panels_;  ///< [Hkv, panels, d, panel_keys]
 };

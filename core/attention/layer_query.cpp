@@ -23,6 +23,9 @@ void check_query(const LayerQuery& query) {
   if (query.k.sizes() != query.v.sizes() || query.k.size(1) != query.length() || query.k.size(2) != query.head_dim() ||
       query.num_q_heads() % query.num_kv_heads() != 0)
     fail("shapes of q, k, v differ");
+  if (query.sinks.defined() && (query.sinks.dim() != 1 || query.sinks.size(0) != query.num_q_heads() ||
+                                query.sinks.scalar_type() != at::kFloat || query.sinks.device() != query.q.device()))
+    fail("sinks must be one fp32 number a query head");
 }
 
 }  // namespace headroom::attention

@@ -15,6 +15,7 @@ struct LayerQuery {
   at::Tensor q;          ///< [Hq, L, d], after norms and RoPE
   at::Tensor k;          ///< [Hkv, L, d], after norms and RoPE
   at::Tensor v;          ///< [Hkv, L, d]
+  at::Tensor sinks;      ///< [Hq] fp32, a learned logit that joins each row's softmax (sinks.h); undefined: none
   double scale = 0;      ///< of q.k, usually d^-1/2
   double rope_base = 0;  ///< for the indexer's own RoPE
 

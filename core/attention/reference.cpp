@@ -39,12 +39,15 @@ struct LogSum {
   double probability(double score) const { return std::exp(score - largest - log_sum); }
 };
 
-LogSum log_sum_exp(const std::vector<double>& s, const std::vector<std::int64_t>& keys) {
+LogSum log_sum_exp(const Inputs& in, std::int64_t head, const std::vector<double>& s,
+                   const std::vector<std::int64_t>& keys) {
   constexpr double lowest = -std::numeric_limits<double>::infinity();
   double largest = lowest;
   for (const std::int64_t key : keys) largest = std::max(largest, s[static_cast<std::size_t>(key)]);
+  const double sink = in.sinks.empty() ? lowest : in.sinks[static_cast<std::size_t>(head)];
+  largest = std::max(largest, sink);
   if (largest == lowest) largest = 0;
-  double sum = 0;
+  double sum = std::exp(sink - largest);
   for (const std::int64_t key : keys) sum += std::exp(s[static_cast<std::size_t>(key)] - largest);
   return {largest, std::log(sum)};
 }
@@ -77,16 +80,17 @@ std::vector<std::int64_t> ranking(const std::vector<double>& scores, const Force
 }  // namespace
 
 Inputs inputs_of(const LayerQuery& query) {
-  Inputs in{query.length(), query.num_q_heads(), query.num_kv_heads(), query.head_dim(), query.scale, {}, {}, {}};
+  Inputs in{query.length(), query.num_q_heads(), query.num_kv_heads(), query.head_dim(), query.scale, {}, {}, {}, {}};
   in.q = values_of(query.q);
   in.k = values_of(query.k);
   in.v = values_of(query.v);
+  if (query.sinks.defined()) in.sinks = values_of(query.sinks);
   return in;
 }
 
 std::vector<double> probabilities(const Inputs& in, std::int64_t head, std::int64_t row) {
   std::vector<double> p = scores(in, head, row);
-  const LogSum lse = log_sum_exp(p, first_keys(row + 1));
+  const LogSum lse = log_sum_exp(in, head, p, first_keys(row + 1));
   for (double& value : p) value = lse.probability(value);
   return p;
 }
@@ -115,7 +119,7 @@ Outputs sparse(const Inputs& in, const Supports& supports) {
     for (std::int64_t row = 0; row < in.length; ++row) {
       const auto& keys = supports[static_cast<std::size_t>(row)];
       const std::vector<double> s = scores(in, head, row);
-      const LogSum lse = log_sum_exp(s, keys);
+      const LogSum lse = log_sum_exp(in, head, s, keys);
       result.lse[static_cast<std::size_t>(head * in.length + row)] = lse.value();
       double* out = result.out.data() + (head * in.length + row) * in.head_dim;
       for (const std::int64_t key : keys) {

@@ -15,13 +15,14 @@ struct Inputs {
   std::int64_t length = 0, num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
   double scale = 0;
   std::vector<double> q, k, v;
+  std::vector<double> sinks = {};  ///< [Hq], or empty: a logit that joins each row's softmax
 };
 /// The stored values of a layer query, exactly.
 Inputs inputs_of(const LayerQuery& query);
 
 struct Outputs {
   std::vector<double> out;  ///< [Hq, L, d]
-  std::vector<double> lse;  ///< [Hq, L] log-sum-exp of scale * q.k over the attended keys
+  std::vector<double> lse;  ///< [Hq, L] log-sum-exp of scale * q.k over the attended keys, and the sink
 };
 /// Key positions a row, ascending.
 using Supports = std::vector<std::vector<std::int64_t>>;

@@ -17,7 +17,30 @@
 
 namespace headroom::checkpoint {
 
-enum class DType { f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
+/// Those that end in _k, _nl, _xs and 4_0 … are GGML's blocks. f8_e4m3 values have a scale that is stored beside them,
+/// u8 are bytes; mxfp4 is GGML's block of the OCP microscaling format, mxfp4_pairs the same values as gpt-oss'
+/// safetensors hold them.
+enum class DType {
+  f32,
+  f16,
+  bf16,
+  f8_e4m3,
+  u8,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  mxfp4,
+  mxfp4_pairs
+};
 std::string_view to_string(DType dtype);
 
 struct TensorInfo {
@@ -47,6 +70,11 @@ class Checkpoint {
   /// The tensor's values as fp32, row-major; `out` has elements() places. Throws input errors for unknown names and
   /// for values that are not finite (naming tensor and flat index).
   virtual void read_f32(std::string_view name, std::span<float> out) const = 0;
+  /// Values first … of the same, on the calling thread alone; several threads may call at once. `first` and the number
+  /// of values are multiples of block_layout(dtype).elements.
+  virtual void read_part(std::string_view name, std::int64_t first, std::span<float> out) const = 0;
+  /// Stored bytes from `offset` on, unchecked: of types whose values stand for themselves (f32, f16, bf16).
+  virtual void read_bytes(std::string_view name, std::uint64_t offset, std::span<std::uint8_t> out) const;
   /// Whether two tensors are stored as the same bytes of the same type and shape.
   virtual bool same_data(std::string_view first, std::string_view second) const { return first == second; }
 

@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "checkpoint/config_reader.h"
 #include "checkpoint/input_file.h"
 #include "checkpoint/json_input.h"
+#include "checkpoint/quantised_tensors.h"
 
 namespace headroom::checkpoint {
 namespace {
@@ -49,6 +51,9 @@ class ConfigAlone final : public CheckpointBase {
       if (!add_value(key, std::move(value)))
         throw input_error(place_of_key(key), "two entries of the configuration have this name", "one", "two");
     }
+    // How weights would be stored, were there any.
+    read_quantisation(ConfigReader(*this, "quantization_config."));
+    remove_values("quantization_config.");
   }
 
   Format format() const override { return Format::safetensors; }

@@ -4,10 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <thread>
 #include <vector>
+
+#include "base/error.h"
 
 namespace headroom::checkpoint {
 namespace {
@@ -49,6 +53,26 @@ void from_f16(Bytes in, float* out, std::int64_t count) {
 void from_bf16(Bytes in, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i)
     out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(load_u16(in + 2 * i)) << 16);
+}
+
+// Four bits of exponent with bias 7, three of mantissa; all ones is NaN, and there are no infinities.
+const std::array<float, 256>& e4m3_values() {
+  static const std::array<float, 256> values = [] {
+    std::array<float, 256> table{};
+    for (std::size_t i = 0; i < 256; ++i) {
+      const int exponent = static_cast<int>(i >> 3 & 15), mantissa = static_cast<int>(i & 7);
+      float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                  : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+      if ((i & 127) == 127) value = std::numeric_limits<float>::quiet_NaN();
+      table[i] = i < 128 ? value : -value;
+    }
+    return table;
+  }();
+  return values;
+}
+void from_e4m3(Bytes in, float* out, std::int64_t count) {
+  const auto& values = e4m3_values();
+  for (std::int64_t i = 0; i < count; ++i) out[i] = values[in[i]];
 }
 
 // The 32-value blocks: low nibbles are the first 16 values, high nibbles the last 16.
@@ -145,16 +169,63 @@ void block_q6_k(Bytes in, float* out) {
   }
 }
 
+// Of 16 values each a 4-bit scale (low) and minimum (high); 2-bit values, 32 of them a bit position.
+void block_q2_k(Bytes in, float* out) {
+  Bytes scales = in, q = in + 16;
+  const float d = half_at(in + 80), dmin = half_at(in + 82);
+  for (int group = 0; group < 16; ++group) {
+    const float scale = d * static_cast<float>(scales[group] & 15),
+                minimum = dmin * static_cast<float>(scales[group] >> 4);
+    Bytes g = q + group / 8 * 32 + group % 2 * 16;
+    const int shift = group % 8 / 2 * 2;
+    for (int i = 0; i < 16; ++i) *out++ = scale * static_cast<float>(g[i] >> shift & 3) - minimum;
+  }
+}
+// 16 six-bit scales in 12 bytes (low nibbles of 8 bytes, then high ones; the top bits in the last four); the third bit
+// of a value, where it is not set, takes 4 off.
+void block_q3_k(Bytes in, float* out) {
+  Bytes high = in, q = in + 32, scales = in + 96;
+  const float d = half_at(in + 108);
+  for (int group = 0; group < 16; ++group) {
+    const int low = scales[group % 8] >> (group < 8 ? 0 : 4) & 15, top = scales[8 + group % 4] >> (group / 4 * 2) & 3;
+    const float scale = d * static_cast<float>((low | top << 4) - 32);
+    const int first = group % 2 * 16, row = group / 2;
+    Bytes g = q + group / 8 * 32 + first, h = high + first;
+    const int shift = row % 4 * 2;
+    for (int i = 0; i < 16; ++i)
+      *out++ = scale * static_cast<float>((g[i] >> shift & 3) - ((h[i] >> row & 1) == 0 ? 4 : 0));
+  }
+}
+
+// What the four bits of IQ4_NL and IQ4_XS stand for.
+constexpr std::array<float, 16> iq4_values = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+void nibbles_16(Bytes q, float scale, const std::array<float, 16>& values, float* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * values[q[i] & 15];
+    out[i + 16] = scale * values[q[i] >> 4];
+  }
+}
+void block_iq4_nl(Bytes in, float* out) {
+  nibbles_16(in + 2, half_at(in), iq4_values, out);
+}
+void block_iq4_xs(Bytes in, float* out) {
+  const float d = half_at(in);
+  const unsigned high = load_u16(in + 2);
+  for (int group = 0; group < 8; ++group) {
+    const int low = in[4 + group / 2] >> (group % 2 * 4) & 15, top = static_cast<int>(high >> (2 * group) & 3);
+    nibbles_16(in + 8 + group * 16, d * static_cast<float>((low | top << 4) - 32), iq4_values, out + 32 * group);
+  }
+}
+
+// Twice the values of OCP's E2M1; the scale is a power of two, halved for it.
+constexpr std::array<float, 16> e2m1_doubled = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+void block_mxfp4(Bytes in, float* out) {
+  nibbles_16(in + 1, std::ldexp(1.0f, in[0] - 128), e2m1_doubled, out);
+}
+
 template <auto Block, std::int64_t Elements, std::int64_t BlockBytes>
 void blocks(Bytes in, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += Elements, in += BlockBytes) Block(in, out + i);
-}
-
-bool all_finite(const float* values, std::int64_t count) {
-  std::uint32_t bad = 0;
-  for (std::int64_t i = 0; i < count; ++i)
-    bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u);
-  return bad == 0;
 }
 
 }  // namespace
@@ -167,6 +238,9 @@ BlockLayout block_layout(DType dtype) {
       return {1, 2};
     case DType::bf16:
       return {1, 2};
+    case DType::f8_e4m3:
+    case DType::u8:
+      return {1, 1};
     case DType::q4_0:
       return {32, 18};
     case DType::q4_1:
@@ -177,12 +251,23 @@ BlockLayout block_layout(DType dtype) {
       return {32, 24};
     case DType::q8_0:
       return {32, 34};
+    case DType::q2_k:
+      return {256, 84};
+    case DType::q3_k:
+      return {256, 110};
     case DType::q4_k:
       return {256, 144};
     case DType::q5_k:
       return {256, 176};
     case DType::q6_k:
       return {256, 210};
+    case DType::iq4_nl:
+      return {32, 18};
+    case DType::iq4_xs:
+      return {256, 136};
+    case DType::mxfp4:
+    case DType::mxfp4_pairs:
+      return {32, 17};
   }
   return {};
 }
@@ -197,6 +282,11 @@ void dequantize(DType dtype, Bytes in, std::span<float> values) {
       return from_f16(in, out, count);
     case DType::bf16:
       return from_bf16(in, out, count);
+    case DType::f8_e4m3:
+      return from_e4m3(in, out, count);
+    case DType::u8:
+      for (std::int64_t i = 0; i < count; ++i) out[i] = in[i];
+      return;
     case DType::q4_0:
       return blocks<block_q4_0, 32, 18>(in, out, count);
     case DType::q4_1:
@@ -207,38 +297,77 @@ void dequantize(DType dtype, Bytes in, std::span<float> values) {
       return blocks<block_q5_1, 32, 24>(in, out, count);
     case DType::q8_0:
       return blocks<block_q8_0, 32, 34>(in, out, count);
+    case DType::q2_k:
+      return blocks<block_q2_k, 256, 84>(in, out, count);
+    case DType::q3_k:
+      return blocks<block_q3_k, 256, 110>(in, out, count);
     case DType::q4_k:
       return blocks<block_q4_k, 256, 144>(in, out, count);
     case DType::q5_k:
       return blocks<block_q5_k, 256, 176>(in, out, count);
     case DType::q6_k:
       return blocks<block_q6_k, 256, 210>(in, out, count);
+    case DType::iq4_nl:
+      return blocks<block_iq4_nl, 32, 18>(in, out, count);
+    case DType::iq4_xs:
+      return blocks<block_iq4_xs, 256, 136>(in, out, count);
+    case DType::mxfp4:
+      return blocks<block_mxfp4, 32, 17>(in, out, count);
+    case DType::mxfp4_pairs:
+      break;
+  }
+  throw Error(ErrorKind::internal, "these values are not stored in blocks");
+}
+
+void dequantize_mxfp4_pairs(Bytes nibbles, Bytes scales, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); i += 32, nibbles += 16, ++scales) {
+    const float scale =
+        *scales == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, static_cast<int>(*scales) - 128);
+    for (std::size_t j = 0; j < 16; ++j) {
+      out[i + 2 * j] = scale * e2m1_doubled[nibbles[j] & 15];
+      out[i + 2 * j + 1] = scale * e2m1_doubled[nibbles[j] >> 4];
+    }
   }
 }
 
+bool all_finite(std::span<const float> values) {
+  std::uint32_t bad = 0;
+  for (const float value : values)
+    bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(value) & 0x7f800000u) == 0x7f800000u);
+  return bad == 0;
+}
+
 std::optional<std::int64_t> dequantize_checked(DType dtype, const ReadStored& read, std::span<float> out) {
+  const BlockLayout layout = block_layout(dtype);
+  const auto values = [&](std::int64_t first, std::span<float> part) {
+    thread_local std::vector<std::uint8_t> stored;
+    const auto bytes = static_cast<std::int64_t>(part.size()) / layout.elements * layout.bytes;
+    stored.resize(static_cast<std::size_t>(bytes));
+    read(static_cast<std::uint64_t>(first / layout.elements * layout.bytes), stored);
+    dequantize(dtype, stored.data(), part);
+  };
+  return read_checked(values, out, true);
+}
+
+std::optional<std::int64_t> read_checked(const ReadValues& read, std::span<float> out, bool all_cores) {
   // Values: 64 KB of fp32 and what they are stored as stay in the cache; a multiple of 256.
   constexpr std::int64_t chunk = 16384;
   constexpr std::int64_t worth_a_thread = 1 << 18;
   const auto count = static_cast<std::int64_t>(out.size());
-  const BlockLayout layout = block_layout(dtype);
   // Returns the first value of [begin, end) that is not finite, or end.
   const auto work = [&](std::int64_t begin, std::int64_t end) {
-    std::vector<std::uint8_t> stored(static_cast<std::size_t>(chunk / layout.elements * layout.bytes));
     for (std::int64_t at = begin; at < end; at += chunk) {
-      const std::int64_t size = std::min(chunk, end - at);
-      float* const values = out.data() + at;
-      const auto piece = std::span(stored).first(static_cast<std::size_t>(size / layout.elements * layout.bytes));
-      read(static_cast<std::uint64_t>(at / layout.elements * layout.bytes), piece);
-      dequantize(dtype, piece.data(), {values, static_cast<std::size_t>(size)});
-      if (all_finite(values, size)) continue;
-      for (std::int64_t i = 0; i < size; ++i)
-        if (!all_finite(values + i, 1)) return at + i;
+      const auto values =
+          out.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min(chunk, end - at)));
+      read(at, values);
+      if (all_finite(values)) continue;
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (!all_finite(values.subspan(i, 1))) return at + static_cast<std::int64_t>(i);
     }
     return end;
   };
   const std::int64_t cores = std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1, 16);
-  const std::int64_t parts = std::clamp<std::int64_t>(count / worth_a_thread, 1, cores);
+  const std::int64_t parts = all_cores ? std::clamp<std::int64_t>(count / worth_a_thread, 1, cores) : 1;
   const std::int64_t part = (count / parts + chunk - 1) / chunk * chunk;
   std::vector<std::int64_t> first_bad(static_cast<std::size_t>(parts));
   std::vector<std::exception_ptr> problems(static_cast<std::size_t>(parts));

@@ -1,368 +1,142 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads GGUF versions 2 and 3. Everything in the file is hostile: counts are held against the bytes that are left
-// before anything is allocated, offsets and sizes against the file before anything is read.
+// A model in GGUF: one file, or the parts that llama.cpp's gguf-split makes of one, NAME-00001-of-00003.gguf. Any part
+// opens them all; the first holds the model's keys.
 #include <algorithm>
-#include <array>
-#include <bit>
-#include <cstring>
-#include <limits>
+#include <memory>
 
 #include "base/error.h"
-#include "base/file_kind.h"
-#include "checkpoint/dequantize.h"
-#include "checkpoint/input_file.h"
-#include "checkpoint/metadata.h"
+#include "base/sha256.h"
+#include "checkpoint/gguf_file.h"
 
 namespace headroom::checkpoint {
+namespace fs = std::filesystem;
 namespace {
 
-constexpr std::uint64_t max_array = 1u << 24;  // elements: vocabularies are below 2^19
-constexpr std::uint64_t max_name = 65535;      // bytes of a key or a tensor's name
+constexpr std::string_view count_key = "split.count", number_key = "split.no", total_key = "split.tensors.count";
+constexpr std::int64_t max_parts = 99999;  // as many as a name has digits for
 
-enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
-constexpr std::uint32_t num_value_types = 13;
-// Fewest bytes of one value; an empty string is its length alone.
-constexpr std::array<std::uint64_t, num_value_types> value_bytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
-
-struct TypeName {
-  std::uint32_t id;
-  std::string_view name;
-  std::optional<DType> dtype;
-};
-constexpr std::array tensor_types = {
-    TypeName{0, "F32", DType::f32},
-    TypeName{1, "F16", DType::f16},
-    TypeName{2, "Q4_0", DType::q4_0},
-    TypeName{3, "Q4_1", DType::q4_1},
-    TypeName{6, "Q5_0", DType::q5_0},
-    TypeName{7, "Q5_1", DType::q5_1},
-    TypeName{8, "Q8_0", DType::q8_0},
-    TypeName{9, "Q8_1", {}},
-    TypeName{10, "Q2_K", {}},
-    TypeName{11, "Q3_K", {}},
-    TypeName{12, "Q4_K", DType::q4_k},
-    TypeName{13, "Q5_K", DType::q5_k},
-    TypeName{14, "Q6_K", DType::q6_k},
-    TypeName{15, "Q8_K", {}},
-    TypeName{16, "IQ2_XXS", {}},
-    TypeName{17, "IQ2_XS", {}},
-    TypeName{18, "IQ3_XXS", {}},
-    TypeName{19, "IQ1_S", {}},
-    TypeName{20, "IQ4_NL", {}},
-    TypeName{21, "IQ3_S", {}},
-    TypeName{22, "IQ2_S", {}},
-    TypeName{23, "IQ4_XS", {}},
-    TypeName{24, "I8", {}},
-    TypeName{25, "I16", {}},
-    TypeName{26, "I32", {}},
-    TypeName{27, "I64", {}},
-    TypeName{28, "F64", {}},
-    TypeName{29, "IQ1_M", {}},
-    TypeName{30, "BF16", DType::bf16},
-    TypeName{34, "TQ1_0", {}},
-    TypeName{35, "TQ2_0", {}},
-    TypeName{39, "MXFP4", {}},
-};
-
-std::string hex_of(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  for (const std::uint8_t byte : bytes) {
-    if (!out.empty()) out += ' ';
-    out += digits[byte >> 4];
-    out += digits[byte & 15];
+/// A whole number under a key of one file; -1 where it has none.
+std::int64_t split_number(const GgufFile& file, std::string_view key) {
+  const MetadataValue* const value = file.find(key);
+  if (!value) return -1;
+  const auto* const number = std::get_if<std::int64_t>(value);
+  if (!number || *number < 0) {
+    throw input_error(file.path().string() + ": key " + in_quotes(key), "the value is out of range", "0 or more",
+                      number ? std::to_string(*number) : std::string("no integer"));
   }
-  return "bytes " + out;
+  return *number;
 }
 
-/// A bounded cursor over the file, read ahead in blocks.
-class Cursor {
- public:
-  explicit Cursor(const InputFile& file) : file_(file) {}
+std::string five_digits(std::int64_t number) {
+  const std::string digits = std::to_string(number);
+  return std::string(5 - std::min<std::size_t>(5, digits.size()), '0') + digits;
+}
 
-  std::uint64_t offset() const { return at_; }
-  std::uint64_t left() const { return file_.size() - at_; }
-  std::string place() const { return file_.path().string() + ": byte " + std::to_string(at_); }
-
-  /// Valid until the next call.
-  std::span<const std::uint8_t> take(std::uint64_t count, std::string_view what) {
-    if (count > left()) {
-      throw input_error(place(), "the file ends within " + std::string(what) + ": it is truncated or damaged",
-                        std::to_string(count) + " bytes", std::to_string(left()));
-    }
-    if (at_ + count > block_begin_ + block_.size()) {
-      constexpr std::uint64_t read_ahead = 1 << 20;
-      block_.resize(std::min(std::max(count, read_ahead), left()));
-      file_.read(at_, block_);
-      block_begin_ = at_;
-    }
-    const auto out = std::span<const std::uint8_t>(block_).subspan(at_ - block_begin_, count);
-    at_ += count;
-    return out;
+/// What stands before "-00002-of-00003.gguf" in a part's name. Throws where the name is another.
+std::string stem_of_part(const GgufFile& file, std::int64_t number, std::int64_t count) {
+  const std::string name = file.path().filename().string();
+  const std::string ending = "-" + five_digits(number + 1) + "-of-" + five_digits(count) + ".gguf";
+  if (!name.ends_with(ending)) {
+    throw input_error(file.path().string(), "the file is one part of a model, and its name does not lead to the others",
+                      "a name that ends in " + in_quotes(ending), in_quotes(name));
   }
-  template <class T>
-  T number(std::string_view what) {
-    const auto in = take(sizeof(T), what);
-    std::array<std::uint8_t, sizeof(T)> raw;
-    std::memcpy(raw.data(), in.data(), sizeof(T));
-    if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
-    return std::bit_cast<T>(raw);
-  }
-  /// Valid until the next call.
-  std::string_view string(std::string_view what, std::uint64_t longest = std::numeric_limits<std::uint64_t>::max()) {
-    const std::string start = place();
-    const auto size = number<std::uint64_t>(what);
-    if (size > left() || size > longest) {
-      throw input_error(start, "the length of " + std::string(what) + " is impossible",
-                        "at most " + std::to_string(std::min(left(), longest)) + " bytes", std::to_string(size));
-    }
-    const auto in = take(size, what);
-    return {reinterpret_cast<const char*>(in.data()), in.size()};
-  }
-  /// A count of things that take at least `each` bytes.
-  std::uint64_t count(std::string_view what, std::uint64_t each, std::uint64_t largest) {
-    const std::string start = place();
-    const auto value = number<std::uint64_t>(what);
-    const std::uint64_t fits = std::min(left() / each, largest);
-    if (value > fits) {
-      throw input_error(start, "the number of " + std::string(what) + " is impossible",
-                        "at most " + std::to_string(fits) + " in the " + std::to_string(left()) + " bytes that follow",
-                        std::to_string(value));
-    }
-    return value;
-  }
-
- private:
-  const InputFile& file_;
-  std::vector<std::uint8_t> block_;
-  std::uint64_t at_ = 0, block_begin_ = 0;
-};
+  return name.substr(0, name.size() - ending.size());
+}
 
 class GgufCheckpoint final : public CheckpointBase {
  public:
-  explicit GgufCheckpoint(const std::filesystem::path& file) : CheckpointBase(file), file_(file) { parse(); }
+  explicit GgufCheckpoint(const fs::path& file) : CheckpointBase(file) {
+    parts_.push_back(std::make_unique<GgufFile>(file));
+    if (const std::int64_t count = split_number(*parts_.front(), count_key); count > 1) open_parts(count);
+    for (const auto& [key, value] : parts_.front()->values()) add_value(key, value);
+    for (std::size_t part = 0; part < parts_.size(); ++part) {
+      const GgufFile& opened = *parts_[part];
+      for (std::size_t i = 0; i < opened.tensors().size(); ++i) {
+        const TensorInfo& info = opened.tensors()[i];
+        if (!add_tensor(info)) {
+          throw input_error(opened.path().string() + ": tensor " + in_quotes(info.name),
+                            "a tensor name appears in two parts of the model", "each name once", "twice");
+        }
+        places_.push_back({part, i});
+      }
+    }
+    if (parts_.size() > 1) check_total();
+  }
 
   Format format() const override { return Format::gguf; }
-  std::vector<std::filesystem::path> files() const override { return {path()}; }
+  std::vector<fs::path> files() const override {
+    std::vector<fs::path> list;
+    for (const auto& part : parts_) list.push_back(part->path());
+    return list;
+  }
 
  protected:
   void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const override {
-    file_.read(data_begin_ + offsets_[tensor] + offset, out);
+    parts_[places_[tensor].part]->read(places_[tensor].tensor, offset, out);
   }
-  std::string compute_hash(const JobContext& job) const override { return file_.hash(job); }
+  std::string compute_hash(const JobContext& job) const override {
+    if (parts_.size() == 1) return parts_.front()->hash(job);
+    std::string lines;
+    for (const auto& part : parts_) lines += part->path().filename().string() + " " + part->hash(job) + "\n";
+    return sha256({reinterpret_cast<const std::uint8_t*>(lines.data()), lines.size()});
+  }
 
  private:
-  void parse();
-  void parse_header(Cursor& in, std::uint64_t& num_tensors, std::uint64_t& num_keys);
-  void parse_key(Cursor& in);
-  MetadataValue parse_scalar(Cursor& in, ValueType type, std::string_view what);
-  MetadataValue parse_array(Cursor& in, const std::string& key);
-  void parse_tensor(Cursor& in);
-  void check_data(const Cursor& in);
+  struct Place {
+    std::size_t part = 0;
+    std::size_t tensor = 0;
+  };
 
-  InputFile file_;
-  std::uint64_t alignment_ = 32;
-  std::uint64_t data_begin_ = 0;
-  std::vector<std::uint64_t> offsets_;  ///< into the data section, by tensor
+  // From the part that was named to all of them, in order.
+  void open_parts(std::int64_t count) {
+    std::unique_ptr<GgufFile> named = std::move(parts_.front());
+    parts_.clear();
+    const std::int64_t number = split_number(*named, number_key);
+    if (count > max_parts || number < 0 || number >= count) {
+      throw input_error(named->path().string() + ": key " + in_quotes(number_key), "this part's number is impossible",
+                        "0 to " + std::to_string(std::min(count, max_parts) - 1),
+                        number < 0 ? "nothing" : std::to_string(number));
+    }
+    const std::string stem = stem_of_part(*named, number, count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (i == number) {
+        parts_.push_back(std::move(named));
+        continue;
+      }
+      const fs::path file =
+          path().parent_path() / (stem + "-" + five_digits(i + 1) + "-of-" + five_digits(count) + ".gguf");
+      std::error_code failed;
+      if (!fs::exists(file, failed)) {
+        throw input_error(file.string(), "this part of the model is missing",
+                          "all " + std::to_string(count) + " files of it in one folder", "no such file");
+      }
+      parts_.push_back(std::make_unique<GgufFile>(file));
+      const std::pair<std::string_view, std::int64_t> expected[] = {{count_key, count}, {number_key, i}};
+      for (const auto& [key, wanted] : expected) {
+        if (const std::int64_t found = split_number(*parts_.back(), key); found != wanted) {
+          throw input_error(file.string() + ": key " + in_quotes(key), "this file is not the part that its name says",
+                            std::to_string(wanted), found < 0 ? "nothing" : std::to_string(found));
+        }
+      }
+    }
+  }
+
+  void check_total() const {
+    const std::int64_t total = split_number(*parts_.front(), total_key);
+    if (total >= 0 && total != static_cast<std::int64_t>(tensors().size())) {
+      throw input_error(parts_.front()->path().string() + ": key " + in_quotes(total_key),
+                        "the parts do not hold as many tensors as the first says", std::to_string(total),
+                        std::to_string(tensors().size()));
+    }
+  }
+
+  std::vector<std::unique_ptr<GgufFile>> parts_;
+  std::vector<Place> places_;  ///< by tensor
 };
-
-void GgufCheckpoint::parse() {
-  Cursor in(file_);
-  std::uint64_t num_tensors = 0, num_keys = 0;
-  parse_header(in, num_tensors, num_keys);
-  for (std::uint64_t i = 0; i < num_keys; ++i) parse_key(in);
-  if (const auto alignment = get_int("general.alignment")) {
-    if (*alignment < 1 || *alignment > 1 << 20 || !std::has_single_bit(static_cast<std::uint64_t>(*alignment))) {
-      throw input_error(place_of_key("general.alignment"), "the alignment is impossible", "a power of two up to 2^20",
-                        std::to_string(*alignment));
-    }
-    alignment_ = static_cast<std::uint64_t>(*alignment);
-  }
-  offsets_.reserve(num_tensors);
-  for (std::uint64_t i = 0; i < num_tensors; ++i) parse_tensor(in);
-  check_data(in);
-}
-
-void GgufCheckpoint::parse_header(Cursor& in, std::uint64_t& num_tensors, std::uint64_t& num_keys) {
-  if (file_.size() == 0) throw input_error(path().string(), "the file is empty", "a GGUF file", "0 bytes");
-  constexpr std::string_view magic = "GGUF";
-  std::vector<std::uint8_t> head(std::min<std::uint64_t>(file_.size(), file_kind_bytes));
-  file_.read(0, head);
-  if (head.size() < 4 || std::memcmp(head.data(), magic.data(), 4) != 0) {
-    const std::string kind = file_kind({reinterpret_cast<const char*>(head.data()), head.size()});
-    head.resize(std::min<std::size_t>(head.size(), 4));
-    throw input_error(path().string() + ": byte 0", "this is not a GGUF file", "the letters GGUF",
-                      hex_of(head) + (kind.empty() ? "" : ": " + kind));
-  }
-  in.take(4, "the magic number");
-  const std::string place = in.place();
-  const auto version = in.number<std::uint32_t>("the version");
-  if (version != 2 && version != 3) {
-    const bool swapped = version == 0x02000000u || version == 0x03000000u;
-    throw input_error(place, "this GGUF version is not supported", "2 or 3, little-endian",
-                      swapped ? "a big-endian file" : std::to_string(version));
-  }
-  // Name length, one letter, dimensions, one of them, type and offset; key length, one letter, type, one byte.
-  num_tensors = in.count("tensors", 8 + 1 + 4 + 8 + 4 + 8, max_array);
-  num_keys = in.count("metadata keys", 8 + 1 + 4 + 1, max_array);
-}
-
-void GgufCheckpoint::parse_key(Cursor& in) {
-  const std::string start = in.place();
-  const std::string key(in.string("a metadata key", max_name));
-  if (key.empty()) throw input_error(start, "a metadata key is empty", "a name", "0 bytes");
-  const std::string place = in.place();
-  const auto type = in.number<std::uint32_t>("a value's type");
-  if (type >= num_value_types) {
-    throw input_error(place + ", key " + in_quotes(key), "the type of the value is unknown", "0 to 12",
-                      std::to_string(type));
-  }
-  MetadataValue value = static_cast<ValueType>(type) == ValueType::array
-                            ? parse_array(in, key)
-                            : parse_scalar(in, static_cast<ValueType>(type), "the value of " + in_quotes(key));
-  if (!add_value(key, std::move(value)))
-    throw input_error(start, "a metadata key appears twice", "each key once", in_quotes(key));
-}
-
-MetadataValue GgufCheckpoint::parse_scalar(Cursor& in, ValueType type, std::string_view what) {
-  switch (type) {
-    case ValueType::u8:
-      return std::int64_t{in.number<std::uint8_t>(what)};
-    case ValueType::i8:
-      return std::int64_t{in.number<std::int8_t>(what)};
-    case ValueType::u16:
-      return std::int64_t{in.number<std::uint16_t>(what)};
-    case ValueType::i16:
-      return std::int64_t{in.number<std::int16_t>(what)};
-    case ValueType::u32:
-      return std::int64_t{in.number<std::uint32_t>(what)};
-    case ValueType::i32:
-      return std::int64_t{in.number<std::int32_t>(what)};
-    case ValueType::u64:
-      return in.number<std::uint64_t>(what);
-    case ValueType::i64:
-      return in.number<std::int64_t>(what);
-    case ValueType::f32:
-      return static_cast<double>(in.number<float>(what));
-    case ValueType::f64:
-      return in.number<double>(what);
-    case ValueType::string:
-      return std::string(in.string(what));
-    case ValueType::boolean: {
-      const std::string place = in.place();
-      const auto flag = in.number<std::uint8_t>(what);
-      if (flag > 1) throw input_error(place, std::string(what) + " is no truth value", "0 or 1", std::to_string(flag));
-      return flag == 1;
-    }
-    case ValueType::array:
-      break;
-  }
-  throw Error(ErrorKind::internal, "gguf: no such scalar");
-}
-
-MetadataValue GgufCheckpoint::parse_array(Cursor& in, const std::string& key) {
-  const std::string what = "the list " + in_quotes(key);
-  const std::string place = in.place();
-  const auto type = in.number<std::uint32_t>(what);
-  if (type >= num_value_types || static_cast<ValueType>(type) == ValueType::array) {
-    throw input_error(place + ", key " + in_quotes(key), "the type of the list's values is not supported",
-                      "0 to 12 but 9 (no lists of lists)", std::to_string(type));
-  }
-  const std::uint64_t count = in.count("values in " + what, value_bytes[type], max_array);
-  if (static_cast<ValueType>(type) == ValueType::string) {
-    std::vector<std::string> strings;
-    strings.reserve(count);
-    for (std::uint64_t i = 0; i < count; ++i) strings.emplace_back(in.string(what));
-    return strings;
-  }
-  std::vector<double> numbers;
-  numbers.reserve(count);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const MetadataValue value = parse_scalar(in, static_cast<ValueType>(type), what);
-    if (const auto* integer = std::get_if<std::int64_t>(&value)) numbers.push_back(static_cast<double>(*integer));
-    if (const auto* large = std::get_if<std::uint64_t>(&value)) numbers.push_back(static_cast<double>(*large));
-    if (const auto* real = std::get_if<double>(&value)) numbers.push_back(*real);
-    if (const auto* flag = std::get_if<bool>(&value)) numbers.push_back(*flag ? 1 : 0);
-  }
-  return numbers;
-}
-
-void GgufCheckpoint::parse_tensor(Cursor& in) {
-  const std::string start = in.place();
-  TensorInfo info;
-  info.name = in.string("a tensor's name", max_name);
-  if (info.name.empty()) throw input_error(start, "a tensor's name is empty", "a name", "0 bytes");
-  const std::string place = place_of_tensor(info.name);
-  const auto rank = in.number<std::uint32_t>("a tensor's rank");
-  if (rank < 1 || rank > 4) throw input_error(place, "the rank is impossible", "1 to 4", std::to_string(rank));
-  std::uint64_t elements = 1;
-  for (std::uint32_t i = 0; i < rank; ++i) {
-    const auto size = in.number<std::uint64_t>("a tensor's shape");
-    if (size < 1 || size > max_elements / elements) {
-      throw input_error(place, "dimension " + std::to_string(i) + " is impossible",
-                        "1 to " + std::to_string(max_elements / elements), std::to_string(size));
-    }
-    elements *= size;
-    info.shape.push_back(static_cast<std::int64_t>(size));
-  }
-  const auto row = static_cast<std::uint64_t>(info.shape.front());
-  std::reverse(info.shape.begin(), info.shape.end());  // GGUF writes the innermost dimension first
-
-  const auto type = in.number<std::uint32_t>("a tensor's type");
-  const auto* const known =
-      std::find_if(tensor_types.begin(), tensor_types.end(), [&](const TypeName& t) { return t.id == type; });
-  if (known == tensor_types.end() || !known->dtype) {
-    throw input_error(place, "the tensor's type is not supported",
-                      "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K",
-                      known == tensor_types.end() ? "type " + std::to_string(type) : std::string(known->name));
-  }
-  info.dtype = *known->dtype;
-  const BlockLayout layout = block_layout(info.dtype);
-  if (row % static_cast<std::uint64_t>(layout.elements) != 0) {
-    throw input_error(place, "rows do not divide into blocks of " + std::string(known->name),
-                      "a multiple of " + std::to_string(layout.elements), std::to_string(row));
-  }
-  info.bytes = elements / static_cast<std::uint64_t>(layout.elements) * static_cast<std::uint64_t>(layout.bytes);
-  const auto offset = in.number<std::uint64_t>("a tensor's offset");
-  if (offset % alignment_ != 0) {
-    throw input_error(place, "the tensor's offset is not aligned", "a multiple of " + std::to_string(alignment_),
-                      std::to_string(offset));
-  }
-  if (!add_tensor(std::move(info))) throw input_error(place, "a tensor name appears twice", "each name once", start);
-  offsets_.push_back(offset);
-}
-
-void GgufCheckpoint::check_data(const Cursor& in) {
-  const std::uint64_t size = file_.size();
-  data_begin_ = (in.offset() + alignment_ - 1) / alignment_ * alignment_;
-  const std::uint64_t available = data_begin_ > size ? 0 : size - data_begin_;
-  std::vector<std::size_t> order(offsets_.size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    order[i] = i;
-    const TensorInfo& info = tensors()[i];
-    if (offsets_[i] > available || info.bytes > available - offsets_[i]) {
-      throw input_error(place_of_tensor(info.name),
-                        "the tensor's data lie past the end of the file: it is truncated or damaged",
-                        std::to_string(info.bytes) + " bytes at offset " + std::to_string(offsets_[i]) +
-                            " of the data, which begin at byte " + std::to_string(data_begin_),
-                        "a file of " + std::to_string(size) + " bytes");
-    }
-  }
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return offsets_[a] < offsets_[b]; });
-  for (std::size_t i = 1; i < order.size(); ++i) {
-    const std::size_t before = order[i - 1];
-    const std::uint64_t end = offsets_[before] + tensors()[before].bytes;
-    if (offsets_[order[i]] < end) {
-      throw input_error(place_of_tensor(tensors()[order[i]].name),
-                        "the tensor overlaps " + in_quotes(tensors()[before].name),
-                        "an offset of at least " + std::to_string(end), std::to_string(offsets_[order[i]]));
-    }
-  }
-}
 
 }  // namespace
 
-std::unique_ptr<Checkpoint> open_gguf(const std::filesystem::path& file) {
+std::unique_ptr<Checkpoint> open_gguf(const fs::path& file) {
   return std::make_unique<GgufCheckpoint>(file);
 }
 

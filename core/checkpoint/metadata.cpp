@@ -60,19 +60,51 @@ const TensorInfo* CheckpointBase::find(std::string_view name) const {
   return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
 }
 
-void CheckpointBase::read_f32(std::string_view name, std::span<float> out) const {
+std::size_t CheckpointBase::number_of(std::string_view name) const {
   const auto found = tensor_index_.find(std::string(name));
   if (found == tensor_index_.end()) throw input_error(path_.string(), "the model has no tensor " + in_quotes(name));
-  const TensorInfo& info = tensors_[found->second];
-  if (static_cast<std::int64_t>(out.size()) != info.elements())
+  return found->second;
+}
+
+void CheckpointBase::read_f32(std::string_view name, std::span<float> out) const {
+  const std::size_t tensor = number_of(name);
+  if (static_cast<std::int64_t>(out.size()) != tensors_[tensor].elements())
     throw Error(ErrorKind::internal, "read_f32: wrong size of the output for " + in_quotes(name));
-  const auto bad = dequantize_checked(
-      info.dtype,
-      [&](std::uint64_t offset, std::span<std::uint8_t> bytes) { read_stored(found->second, offset, bytes); }, out);
-  if (bad) {
+  read_finite(tensor, 0, out, true);
+}
+
+void CheckpointBase::read_part(std::string_view name, std::int64_t first, std::span<float> out) const {
+  const std::size_t tensor = number_of(name);
+  const TensorInfo& info = tensors_[tensor];
+  const std::int64_t block = block_layout(info.dtype).elements, count = static_cast<std::int64_t>(out.size());
+  if (first < 0 || count > info.elements() - first || first % block != 0 || count % block != 0)
+    throw Error(ErrorKind::internal, "read_part: no such part of " + in_quotes(name));
+  read_finite(tensor, first, out, false);
+}
+
+void CheckpointBase::read_bytes(std::string_view name, std::uint64_t offset, std::span<std::uint8_t> out) const {
+  const std::size_t tensor = number_of(name);
+  if (offset > tensors_[tensor].bytes || out.size() > tensors_[tensor].bytes - offset)
+    throw Error(ErrorKind::internal, "read_bytes: no such part of " + in_quotes(name));
+  read_stored(tensor, offset, out);
+}
+
+void CheckpointBase::read_values(std::size_t tensor, std::int64_t first, std::span<float> out) const {
+  thread_local std::vector<std::uint8_t> stored;
+  const DType dtype = tensors_[tensor].dtype;
+  const BlockLayout layout = block_layout(dtype);
+  stored.resize(static_cast<std::size_t>(static_cast<std::int64_t>(out.size()) / layout.elements * layout.bytes));
+  read_stored(tensor, static_cast<std::uint64_t>(first / layout.elements * layout.bytes), stored);
+  dequantize(dtype, stored.data(), out);
+}
+
+void CheckpointBase::read_finite(std::size_t tensor, std::int64_t first, std::span<float> out, bool all_cores) const {
+  const auto read = [&](std::int64_t at, std::span<float> part) { read_values(tensor, first + at, part); };
+  if (const auto bad = read_checked(read, out, all_cores)) {
     const float value = out[static_cast<std::size_t>(*bad)];
-    throw input_error(place_of_tensor(name) + ", flat index " + std::to_string(*bad), "a weight is not a finite number",
-                      "a finite value", std::isnan(value) ? "NaN" : (value < 0 ? "-infinity" : "infinity"));
+    throw input_error(place_of_tensor(tensors_[tensor].name) + ", flat index " + std::to_string(first + *bad),
+                      "a weight is not a finite number", "a finite value",
+                      std::isnan(value) ? "NaN" : (value < 0 ? "-infinity" : "infinity"));
   }
 }
 
@@ -101,6 +133,10 @@ bool CheckpointBase::add_tensor(TensorInfo info) {
 
 bool CheckpointBase::add_value(std::string key, MetadataValue value) {
   return values_.emplace(std::move(key), std::move(value)).second;
+}
+
+void CheckpointBase::remove_values(std::string_view prefix) {
+  std::erase_if(values_, [&](const auto& value) { return value.first.starts_with(prefix); });
 }
 
 std::string CheckpointBase::place_of_key(std::string_view key) const {

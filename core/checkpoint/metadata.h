@@ -38,6 +38,8 @@ class CheckpointBase : public Checkpoint {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const TensorInfo* find(std::string_view name) const override;
   void read_f32(std::string_view name, std::span<float> out) const override;
+  void read_part(std::string_view name, std::int64_t first, std::span<float> out) const override;
+  void read_bytes(std::string_view name, std::uint64_t offset, std::span<std::uint8_t> out) const override;
   bool same_data(std::string_view first, std::string_view second) const override;
   std::optional<std::int64_t> get_int(std::string_view key) const override;
   std::optional<double> get_float(std::string_view key) const override;
@@ -52,15 +54,21 @@ class CheckpointBase : public Checkpoint {
  protected:
   /// Stored bytes of a tensor, already checked to lie inside the file. Called from several threads.
   virtual void read_stored(std::size_t tensor, std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
+  /// Values first … of a tensor, whole blocks, unchecked. Called from several threads.
+  virtual void read_values(std::size_t tensor, std::int64_t first, std::span<float> out) const;
   virtual std::string compute_hash(const JobContext& job) const = 0;
   /// False where the name is taken.
   bool add_tensor(TensorInfo info);
   bool add_value(std::string key, MetadataValue value);
+  /// The keys that begin so were read, and nobody else needs to know of them.
+  void remove_values(std::string_view prefix);
   std::string place_of_key(std::string_view key) const;
   std::string place_of_tensor(std::string_view name) const;
 
  private:
   const MetadataValue* value(std::string_view key) const;
+  std::size_t number_of(std::string_view name) const;
+  void read_finite(std::size_t tensor, std::int64_t first, std::span<float> out, bool all_cores) const;
   [[noreturn]] void wrong_type(std::string_view key, std::string expected, const MetadataValue& found) const;
 
   std::filesystem::path path_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -24,7 +25,11 @@ struct StoredType {
   DType dtype;
   std::uint64_t bytes;
 };
-constexpr StoredType stored_types[] = {{"F32", DType::f32, 4}, {"F16", DType::f16, 2}, {"BF16", DType::bf16, 2}};
+constexpr StoredType stored_types[] = {{"F32", DType::f32, 4},
+                                       {"F16", DType::f16, 2},
+                                       {"BF16", DType::bf16, 2},
+                                       {"F8_E4M3", DType::f8_e4m3, 1},
+                                       {"U8", DType::u8, 1}};
 
 const StoredType* type_by_name(std::string_view name) {
   const auto* const found = std::ranges::find(stored_types, name, &StoredType::name);
@@ -82,7 +87,8 @@ TensorInfo read_entry(const std::string& name, const Json& entry, const std::str
                       std::pair<std::uint64_t, std::uint64_t>& range) {
   const Json& type_name = field(entry, "dtype", place);
   const StoredType* const type = type_name.is_string() ? type_by_name(type_name.get<std::string>()) : nullptr;
-  if (!type) throw input_error(place, "the tensor's dtype is not supported", "F32, F16 or BF16", shown(type_name));
+  if (!type)
+    throw input_error(place, "the tensor's dtype is not supported", "F32, F16, BF16, F8_E4M3 or U8", shown(type_name));
   TensorInfo info{name, {}, type->dtype, 0};
   std::uint64_t elements = 1;
   for (const std::uint64_t size : whole_numbers(entry, "shape", place)) {
@@ -136,6 +142,7 @@ std::unique_ptr<SafetensorsFile> SafetensorsFile::open(const fs::path& file) {
       result->metadata_[key] = value.get<std::string>();
     }
   }
+  result->sort_by_offset();
   std::ranges::sort(ranges);
   for (std::size_t i = 1; i < ranges.size(); ++i) {
     if (ranges[i].first < ranges[i - 1].second) {
@@ -145,6 +152,20 @@ std::unique_ptr<SafetensorsFile> SafetensorsFile::open(const fs::path& file) {
     }
   }
   return result;
+}
+
+void SafetensorsFile::sort_by_offset() {
+  std::vector<std::size_t> order(tensors_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [this](std::size_t i) { return offsets_[i]; });
+  std::vector<TensorInfo> tensors;
+  std::vector<std::uint64_t> offsets;
+  for (const std::size_t i : order) {
+    tensors.push_back(std::move(tensors_[i]));
+    offsets.push_back(offsets_[i]);
+  }
+  tensors_ = std::move(tensors);
+  offsets_ = std::move(offsets);
 }
 
 const TensorInfo* SafetensorsFile::find(std::string_view name) const {

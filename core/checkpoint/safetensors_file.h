@@ -20,10 +20,12 @@ namespace headroom::checkpoint {
 
 class SafetensorsFile {
  public:
-  /// Reads the header. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16 and BF16 are
-  /// read), a shape that does not match its bytes, tensors that overlap or reach past the end, duplicate names.
+  /// Reads the header. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16, BF16,
+  /// F8_E4M3 and U8 are read), a shape that does not match its bytes, tensors that overlap or reach past the end,
+  /// duplicate names.
   static std::unique_ptr<SafetensorsFile> open(const std::filesystem::path& file);
   const std::filesystem::path& path() const { return file_.path(); }
+  /// In the order of their data.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;
   /// Stored bytes of tensors()[tensor], from `offset` of its data on. Throws input errors (InputFile).
@@ -37,6 +39,7 @@ class SafetensorsFile {
 
  private:
   explicit SafetensorsFile(const std::filesystem::path& file);
+  void sort_by_offset();
   InputFile file_;
   std::vector<TensorInfo> tensors_;
   std::vector<std::uint64_t> offsets_;  ///< into the file, by tensor

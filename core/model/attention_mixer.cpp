@@ -18,6 +18,7 @@ class AttentionMixer::Rows final : public LayerPass {
     query_.layer = pass.layer;
     query_.scale = spec_.scale;
     query_.rope_base = spec_.rope.base;
+    query_.sinks = mixer.sinks_;
     query_.q = pass.room.whole("q", {spec_.num_q_heads, pass.rows, spec_.head_dim});
     query_.k = pass.room.whole("k", {spec_.num_kv_heads, pass.rows, spec_.head_dim});
     query_.v = pass.room.whole("v", {spec_.num_kv_heads, pass.rows, spec_.head_dim});

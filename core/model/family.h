@@ -14,13 +14,18 @@
 
 namespace headroom::model {
 
-/// Rows of a matrix, or places of a vector, that come from one stored tensor.
+/// Rows of a matrix, or places of a vector, that come from one stored tensor. The tensor is read as a matrix of the
+/// plan's columns, however many dimensions it has.
 struct RowBlock {
   std::string tensor;
   std::int64_t rows = 0;
-  /// > 0: the rows of that many heads are stored for rotation of adjacent pairs and are put back in the order of
-  /// rotation by halves: place 2i + j of a head goes to j * d/2 + i.
+  /// > 0: the rows of that many heads are stored in pairs, for rotation of adjacent ones or as gate and up in turns,
+  /// and are put back by halves: place 2i + j of a head goes to j * d/2 + i.
   std::int64_t interleaved_heads = 0;
+  std::vector<std::int64_t> shape = {};  ///< the stored tensor's, where it is not [rows] or [rows, columns]
+  std::int64_t first = 0;                ///< stored row that the block begins with
+  std::vector<std::int64_t> order = {};  ///< of the stored rows that make up the block; empty: `first` and those after
+  bool transposed = false;  ///< the last two of the shape's three dimensions change places: [n, columns, rows / n]
 };
 
 /// One tensor of a part: the rows of its blocks, one after the other.
@@ -28,8 +33,12 @@ struct TensorPlan {
   std::vector<RowBlock> blocks;
   std::int64_t columns = 0;  ///< 0: a vector [rows]; else a matrix [rows, columns], each row one output feature
   bool plus_one = false;     ///< of a vector: the file holds w where the model computes with 1 + w
+  bool minus_exp = false;    ///< of a vector: the file holds w where the model computes with -exp(w)
   float typical = 1;         ///< of a vector: what a model without a file is given (RandomCheckpoint)
 };
+
+/// The shape that a block's tensor must have.
+std::vector<std::int64_t> stored_shape(const RowBlock& block, std::int64_t columns);
 
 /// By role, as the parts that take them name them: mixers (mixers/*.cpp), MLPs (mlps/*.cpp) and the decoder itself.
 using TensorPlans = std::map<std::string, TensorPlan>;

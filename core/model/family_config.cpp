@@ -98,14 +98,25 @@ void refuse_biases(const Checkpoint& checkpoint) {
 
 std::int64_t read_gguf_model(const ConfigReader& reader, ModelConfig& config, LayerSpec& layer,
                              const AbsentSizes& absent) {
-  const std::int64_t num_layers = read_sizes(reader, gguf_sizes, config, absent);
+  const std::int64_t num_layers = read_gguf_core(reader, config, layer.attention, absent);
   layer.mlp.width = reader.require_int(gguf_sizes.mlp, 1, max_mlp);
-  read_heads(reader, gguf_sizes, config.width, layer.attention, absent);
   const std::int64_t d = layer.attention.head_dim;
-  reader.int_or("attention.value_length", d, d, d);
   reader.int_or("rope.dimension_count", d, d, d);
   for (const char* key : {"expert_count", "expert_used_count"})  // some names serve mixtures of experts, too
     reader.must_be(key, 0.0, "mixtures of experts are not supported");
+  return num_layers;
+}
+
+std::int64_t read_gguf_core(const ConfigReader& reader, ModelConfig& config, AttentionSpec& attention,
+                            const AbsentSizes& absent) {
+  const std::int64_t num_layers = read_sizes(reader, gguf_sizes, config, absent);
+  read_heads(reader, gguf_sizes, config.width, attention, absent);
+  const std::int64_t d = attention.head_dim;
+  reader.int_or("attention.value_length", d, d, d);
+  attention.rope.dims = reader.int_or("rope.dimension_count", d, 2, d);
+  if (attention.rope.dims % 2 != 0)
+    reader.refuse("rope.dimension_count", "the rotated dimensions do not fit the head",
+                  "an even number up to " + std::to_string(d), std::to_string(attention.rope.dims));
   reader.must_be("attention.causal", true, "attention to later tokens is not supported");
   reader.must_be("use_parallel_residual", false, "attention and MLP side by side are not supported");
   reader.must_be("attention.max_alibi_bias", 0.0, "ALiBi is not supported");

@@ -52,6 +52,9 @@ void refuse_biases(const checkpoint::Checkpoint& checkpoint);
 /// implements are refused. Returns the number of layers; `layer` is filled but for RoPE's frequencies and windows.
 std::int64_t read_gguf_model(const checkpoint::ConfigReader& reader, ModelConfig& config, LayerSpec& layer,
                              const AbsentSizes& absent = {});
+/// The same without the MLP, and with RoPE on "rope.dimension_count" dimensions of a head where the key says so.
+std::int64_t read_gguf_core(const checkpoint::ConfigReader& reader, ModelConfig& config, AttentionSpec& attention,
+                            const AbsentSizes& absent = {});
 /// "attention.sliding_window_pattern" as a period (each last layer of it full) or a list (1: the layer slides);
 /// `period` where the key is absent, 0: no layer is full. Sets the windows of config.layers.
 void read_gguf_windows(const checkpoint::ConfigReader& reader, std::int64_t period, ModelConfig& config);

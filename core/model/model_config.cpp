@@ -37,7 +37,11 @@ std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpo
 /// The file's or folder's own name: general.name is often what the training run was called.
 std::string display_name(const Checkpoint& checkpoint) {
   const auto& path = checkpoint.path();
-  if (checkpoint.format() == Format::gguf) return path.stem().string();
+  if (checkpoint.format() == Format::gguf) {
+    const std::string stem = path.stem().string();
+    const std::size_t part = stem.rfind("-of-");  // NAME-00001-of-00003
+    return checkpoint.files().size() > 1 && part != std::string::npos && part >= 6 ? stem.substr(0, part - 6) : stem;
+  }
   if (path.extension() == ".json") return path.stem().string();  // a configuration alone
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
 }
@@ -47,9 +51,6 @@ void check_container(const Checkpoint& checkpoint) {
   const ConfigReader reader(checkpoint);
   if (const std::string type = reader.string_or("general.type", "model"); type != "model")
     reader.refuse("general.type", "this file holds no model of its own", "model", in_quotes(type));
-  if (const std::int64_t parts = reader.int_or("split.count", 1, 0, 65535); parts > 1)
-    reader.refuse("split.count", "this file is one part of a model: join them, e.g. with llama-gguf-split --merge", "1",
-                  std::to_string(parts));
   reader.must_be("general.quantization_version", 2.0, "this version of quantised blocks is not known");
 }
 
@@ -107,6 +108,21 @@ std::int64_t ModelConfig::kv_values_per_token() const {
   return values;
 }
 
+std::int64_t ModelConfig::active_weights() const {
+  std::int64_t weights = 0;
+  for (const LayerSpec& spec : layers) {
+    const AttentionSpec& attention = spec.attention;
+    const DeltaSpec& delta = spec.delta;
+    const std::int64_t q_width = attention.num_q_heads * attention.head_dim;
+    const std::int64_t mixer = spec.kind == LayerKind::linear
+                                   ? delta.channels() + 2 * delta.value_width() + 2 * delta.value_heads
+                                   : q_width * (attention.output_gate ? 3 : 2) +
+                                         2 * attention.num_kv_heads * attention.head_dim;
+    weights += width * (mixer + 3 * spec.mlp.active_width() + (spec.mlp.has_experts() ? spec.mlp.experts : 0));
+  }
+  return weights;
+}
+
 std::int64_t ModelConfig::max_q_heads() const {
   std::int64_t most = 0;
   for (const LayerSpec& spec : layers) {
@@ -145,13 +161,34 @@ Family find_family(const std::string& name, const std::string& place) {
   throw input_error(place, "this architecture is not supported", names, name);
 }
 
+namespace {
+
+void check_delta(const DeltaSpec& delta, const std::string& here) {
+  if (delta.key_heads < 1 || delta.value_heads < 1 || delta.value_heads % delta.key_heads != 0 || delta.key_dim < 1 ||
+      delta.value_dim < 1)
+    throw input_error(here, "the heads of linear attention do not fit together", "value heads a multiple of key heads",
+                      std::to_string(delta.value_heads) + " : " + std::to_string(delta.key_heads) + " heads of " +
+                          std::to_string(delta.value_dim) + " and " + std::to_string(delta.key_dim));
+  if (delta.kernel < 2)
+    throw input_error(here, "the convolution of linear attention sees no row before", "a kernel of 2 or more",
+                      std::to_string(delta.kernel));
+}
+
+}  // namespace
+
 void check_config(const ModelConfig& config, const std::string& place) {
   if (config.layers.empty()) throw input_error(place, "the model has no layers", "at least 1", "0");
   for (std::int64_t i = 0; i < config.num_layers(); ++i) {
-    const auto& [kind, attention, mlp] = config.layer(i);
+    const auto& [kind, attention, mlp, delta] = config.layer(i);
     const std::string here = place + ": layer " + std::to_string(i);
     if (mlp.width < 1) throw input_error(here, "the MLP has no width", "at least 1", std::to_string(mlp.width));
-    if (kind == LayerKind::linear) continue;  // its sizes are not an AttentionSpec's
+    if (mlp.has_experts() && (mlp.experts < 1 || mlp.experts_used < 1 || mlp.experts_used > mlp.experts))
+      throw input_error(here, "the experts do not fit together", "at least 1, and no more used than there are",
+                        std::to_string(mlp.experts_used) + " of " + std::to_string(mlp.experts) + " used");
+    if (kind == LayerKind::linear) {
+      check_delta(delta, here);
+      continue;
+    }
     const std::int64_t d = attention.head_dim;
     if (d < 2 || d % 2 != 0 || attention.num_kv_heads < 1 || attention.num_q_heads < 1 ||
         attention.num_q_heads % attention.num_kv_heads != 0)
@@ -174,8 +211,8 @@ void check_config(const ModelConfig& config, const std::string& place) {
       throw input_error(here, "a sliding layer has no window", "at least 1", std::to_string(attention.window));
     if (kind == LayerKind::sliding) continue;
     // Policies and their backends know none of these.
-    const std::pair<const char*, bool> unknown[] = {
-        {"window", attention.window != 0}, {"sinks", attention.sinks}, {"soft_cap", attention.soft_cap != 0}};
+    const std::pair<const char*, bool> unknown[] = {{"window", attention.window != 0},
+                                                    {"soft_cap", attention.soft_cap != 0}};
     for (const auto& [option, wanted] : unknown) {
       if (wanted)
         throw input_error(here, std::string("the option ") + option + " is not implemented in full layers", "not set",

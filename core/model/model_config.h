@@ -39,11 +39,33 @@ struct AttentionSpec {
   double soft_cap = 0;       ///< logits become cap * tanh(logit / cap); 0: not capped
 };
 
-/// down(activation(gate(x)) * up(x)), the activation SiLU or GELU in its tanh approximation.
-enum class MlpKind { swiglu, geglu_tanh };
+/// Gated DeltaNet (mixers/delta_net.cpp), of linear layers.
+struct DeltaSpec {
+  std::int64_t key_heads = 0, value_heads = 0;  ///< value heads: a multiple
+  std::int64_t key_dim = 0, value_dim = 0;      ///< of a head
+  std::int64_t kernel = 0;                      ///< rows that the convolution sees, the row itself among them
+  /// Value head j reads key head j mod key_heads, as GGUF orders them; else j / (value_heads / key_heads).
+  bool tiled_heads = false;
+  std::int64_t group() const { return value_heads / key_heads; }
+  std::int64_t value_width() const { return value_heads * value_dim; }
+  std::int64_t channels() const { return 2 * key_heads * key_dim + value_width(); }  ///< of the convolution
+  bool operator==(const DeltaSpec&) const = default;
+};
+
+/// down(activation(gate(x)) * up(x)), the activation SiLU or GELU in its tanh approximation; of one MLP, or of those of
+/// many experts that a router chooses (mlps/experts.cpp, mlps/clamped_experts.cpp).
+enum class MlpKind { swiglu, geglu_tanh, experts, clamped_experts };
 struct MlpSpec {
   MlpKind kind = MlpKind::swiglu;
-  std::int64_t width = 0;
+  std::int64_t width = 0;  ///< of one expert, where there are several
+  std::int64_t experts = 0, experts_used = 0;
+  bool normalised = false;        ///< experts: the chosen ones' weights add up to 1
+  std::int64_t shared_width = 0;  ///< experts: of one more that sees every token, behind a gate of its own; 0: none
+  double alpha = 0, limit = 0;    ///< clamped_experts: slope of the sigmoid, bound of gate and up
+  /// Width of what works on one token.
+  std::int64_t active_width() const { return has_experts() ? experts_used * width + shared_width : width; }
+  bool has_experts() const { return kind == MlpKind::experts || kind == MlpKind::clamped_experts; }
+  bool operator==(const MlpSpec&) const = default;
 };
 
 /// RMS norms, one before each mixer and MLP.
@@ -56,6 +78,7 @@ struct LayerSpec {
   LayerKind kind = LayerKind::full;
   AttentionSpec attention;  ///< of full and sliding layers
   MlpSpec mlp;
+  DeltaSpec delta;  ///< of linear layers
 };
 
 struct ModelConfig {
@@ -82,6 +105,8 @@ struct ModelConfig {
   const LayerSpec& typical_layer() const { return layer(first_full()); }
   /// Numbers that the caches keep of one token: keys and values of every attention layer, those with a window too.
   std::int64_t kv_values_per_token() const;
+  /// Weights of the layers' matrices that one token is multiplied with: all, but of the experts those used.
+  std::int64_t active_weights() const;
   /// Most query heads of any full layer.
   std::int64_t max_q_heads() const;
 };

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <set>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -14,11 +15,12 @@ RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, std::uint64_t seed
 
 RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, const Family& family, std::uint64_t seed)
     : path_(config.name), seed_(seed) {
+  std::set<std::string_view> names;
   const auto add = [&](const TensorPlans& plans) {
     for (const auto& [role, plan] : plans) {
       for (const RowBlock& block : plan.blocks) {
-        checkpoint::TensorInfo info{block.tensor, {block.rows}};
-        if (plan.columns > 0) info.shape.push_back(plan.columns);
+        if (!names.insert(block.tensor).second) continue;  // several blocks of one tensor
+        checkpoint::TensorInfo info{block.tensor, stored_shape(block, plan.columns)};
         info.bytes = static_cast<std::uint64_t>(info.elements()) * 4;
         if (plan.columns == 0) typical_[info.name] = plan.typical;
         tensors_.push_back(std::move(info));
@@ -42,24 +44,27 @@ double RandomCheckpoint::bound(std::int64_t columns) {
 }
 
 std::uint64_t RandomCheckpoint::seed_of(std::string_view name) const {
-  return seed_ * 0x9e3779b97f4a7c15ull + std::hash<std::string_view>{}(name) + 1;
+  std::uint64_t key = seed_ * 0x9e3779b97f4a7c15ull + 1;
+  for (const char letter : name) key = (key ^ static_cast<unsigned char>(letter)) * 0x100000001b3ull;
+  return key;
 }
 
-void RandomCheckpoint::read_f32(std::string_view name, std::span<float> out) const {
+void RandomCheckpoint::read_part(std::string_view name, std::int64_t first, std::span<float> out) const {
   const auto* info = find(name);
-  if (!info || static_cast<std::int64_t>(out.size()) != info->elements())
+  if (!info || first < 0 || static_cast<std::int64_t>(out.size()) > info->elements() - first)
     throw input_error(path_.string(), "no tensor " + std::string(name) + " of that size");
-  if (info->shape.size() == 1) {
-    std::fill(out.begin(), out.end(), typical_.at(info->name));
+  if (const auto typical = typical_.find(name); typical != typical_.end()) {  // a vector
+    std::fill(out.begin(), out.end(), typical->second);
     return;
   }
-  const float scale = static_cast<float>(bound(info->shape[1])) / 8388608.0f;
-  std::uint64_t state = seed_of(name);
+  // Any value can be made without those before it: splitmix64 (Steele, Lea, Flood 2014) of its place.
+  const float scale = static_cast<float>(bound(info->shape.back())) / 8388608.0f;
+  std::uint64_t state = seed_of(name) + static_cast<std::uint64_t>(first) * 0x9e3779b97f4a7c15ull;
   for (float& value : out) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    value = static_cast<float>(static_cast<std::int64_t>(state >> 40) - 8388608) * scale;
+    std::uint64_t bits = state += 0x9e3779b97f4a7c15ull;
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9ull;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111ebull;
+    value = static_cast<float>(static_cast<std::int64_t>(bits >> 40) - 8388608) * scale;
   }
 }
 

@@ -28,7 +28,8 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   const std::filesystem::path& path() const override { return path_; }
   const std::vector<checkpoint::TensorInfo>& tensors() const override { return tensors_; }
   const checkpoint::TensorInfo* find(std::string_view name) const override;
-  void read_f32(std::string_view name, std::span<float> out) const override;
+  void read_f32(std::string_view name, std::span<float> out) const override { read_part(name, 0, out); }
+  void read_part(std::string_view name, std::int64_t first, std::span<float> out) const override;
   std::optional<std::int64_t> get_int(std::string_view) const override { return std::nullopt; }
   std::optional<double> get_float(std::string_view) const override { return std::nullopt; }
   std::optional<bool> get_bool(std::string_view) const override { return std::nullopt; }

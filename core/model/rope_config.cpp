@@ -137,7 +137,7 @@ std::int64_t rotated_dims(const ConfigReader& reader, const RopeKeys& keys, std:
   constexpr std::string_view name = "partial_rotary_factor";
   std::vector<std::string> places = {std::string(name), keys.parameters + "." + std::string(name)};
   if (!keys.scaling.empty()) places.push_back(keys.scaling + "." + std::string(name));
-  double part = 1;
+  double part = keys.absent_part;
   bool found = false;
   for (const std::string& place : places) {
     if (!keys.partial) reader.must_be(place, 1.0, "RoPE on a part of a head is not supported");
@@ -182,8 +182,10 @@ std::pair<std::string, double> gguf_scaling(const ConfigReader& reader) {
   return {type, factor};
 }
 
-void read_gguf_yarn(const ConfigReader& reader, const ModelConfig& config, double factor, RopeSpec& rope) {
+void read_gguf_yarn(const ConfigReader& reader, const ModelConfig& config, double factor, bool whole_bounds,
+                    RopeSpec& rope) {
   Yarn yarn;
+  yarn.whole_bounds = whole_bounds;
   yarn.factor = factor;
   yarn.original = reader.float_or("rope.scaling.original_context_length", static_cast<double>(config.context_length), 1,
                                   max_context);
@@ -242,13 +244,14 @@ void read_rope(const ConfigReader& reader, const ModelConfig& config, AttentionS
     reader.refuse(keys.scaling, "RoPE is scaled twice", "one of " + keys.scaling + " and " + keys.parameters, "both");
 }
 
-void read_gguf_rope(const ConfigReader& reader, const ModelConfig& config, AttentionSpec& attention) {
+void read_gguf_rope(const ConfigReader& reader, const ModelConfig& config, AttentionSpec& attention,
+                    bool whole_bounds) {
   RopeSpec& rope = attention.rope;
   rope.base = reader.float_or("rope.freq_base", 10000, 1, max_rope_base);
   const auto [type, factor] = gguf_scaling(reader);
   if (type == "yarn") {
     check_yarn_base(reader, "rope.freq_base", rope);
-    read_gguf_yarn(reader, config, factor, rope);
+    read_gguf_yarn(reader, config, factor, whole_bounds, rope);
   } else {
     reader.must_be("rope.scaling.attn_factor", 1.0, "a factor on RoPE's values is not supported");
     reader.has("rope.scaling.original_context_length");  // YaRN's alone

@@ -21,6 +21,7 @@ struct RopeKeys {
   std::string base = "rope_theta";             ///< the old key; empty: none
   double absent_base = 10000;                  ///< what no key at all stands for
   bool partial = false;                        ///< whether "partial_rotary_factor" may be another than 1
+  double absent_part = 1;                      ///< of a head, where no key says
 };
 /// Needs head_dim and config.context_length. Sets attention.rope.
 void read_rope(const checkpoint::ConfigReader& reader, const ModelConfig& config, AttentionSpec& attention,
@@ -28,6 +29,8 @@ void read_rope(const checkpoint::ConfigReader& reader, const ModelConfig& config
 
 /// "rope.freq_base", "rope.scaling.…" and the tensor of factors that Llama-3 scaling arrives as; both together
 /// multiply, as in llama.cpp. Where no type is named a factor means linear, and 0 stands for 1.
-void read_gguf_rope(const checkpoint::ConfigReader& reader, const ModelConfig& config, AttentionSpec& attention);
+/// `whole_bounds`: the bounds of YaRN's mixture are rounded to whole dimensions, which the file does not say.
+void read_gguf_rope(const checkpoint::ConfigReader& reader, const ModelConfig& config, AttentionSpec& attention,
+                    bool whole_bounds = true);
 
 }  // namespace headroom::model

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weights.h"
 
+#include <sys/mman.h>
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/uniform.h>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <cstring>
+#include <cmath>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <typeinfo>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "model/random_checkpoint.h"
@@ -41,18 +44,18 @@ void check_shape(const Checkpoint& file, const std::string& name, const std::vec
                       shape_text(info->shape));
 }
 
-// Where row `row` of the stored tensor belongs (RowBlock::interleaved_heads).
-std::int64_t destination_row(const RowBlock& block, std::int64_t row) {
+// Which of the block's stored rows comes to row `row` (RowBlock::interleaved_heads).
+std::int64_t stored_row(const RowBlock& block, std::int64_t row) {
   if (block.interleaved_heads == 0) return row;
-  const std::int64_t head_dim = block.rows / block.interleaved_heads;
+  const std::int64_t head_dim = block.rows / block.interleaved_heads, half = head_dim / 2;
   const std::int64_t head = row / head_dim, place = row % head_dim;
-  return head * head_dim + place % 2 * (head_dim / 2) + place / 2;
+  return head * head_dim + place % half * 2 + place / half;
 }
 
 // Nearest even; false where the value is beyond bf16's range. The input is finite.
-bool to_bf16(const float* in, std::uint16_t* out, std::int64_t count) {
+bool to_bf16(std::span<const float> in, std::uint16_t* out) {
   std::uint32_t overflow = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < in.size(); ++i) {
     const auto bits = std::bit_cast<std::uint32_t>(in[i]);
     const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     overflow |= static_cast<std::uint32_t>((rounded & 0x7f80) == 0x7f80);
@@ -61,63 +64,85 @@ bool to_bf16(const float* in, std::uint16_t* out, std::int64_t count) {
   return overflow == 0;
 }
 
+bool all_finite_bf16(std::span<const std::uint16_t> values) {
+  std::uint16_t bad = 0;  // as wide as the values: sixteen at a time
+  for (const std::uint16_t value : values) bad |= static_cast<std::uint16_t>((value & 0x7f80) == 0x7f80);
+  return bad == 0;
+}
+
+// A gigabyte in pages of 4 KB costs as much time to get as to read. Where the system has none it does not matter.
+void ask_for_huge_pages(const at::Tensor& tensor) {
+#ifdef MADV_HUGEPAGE
+  constexpr std::uintptr_t huge = std::uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + huge - 1) / huge * huge;
+  const auto end = (reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) + tensor.nbytes()) / huge * huge;
+  if (end > begin) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+// Every tensor is allocated first, on its device; threads then fill it piece by piece, so that what is held beside the
+// weights is a few pieces, whatever the tensors' sizes.
 class Loader {
  public:
   Loader(const Checkpoint& file, c10::Device device, c10::ScalarType dtype)
-      : file_(file), device_(device), dtype_(dtype) {}
+      : file_(file), device_(device), dtype_(dtype) {
+    const auto& tensors = file.tensors();
+    for (std::size_t i = 0; i < tensors.size(); ++i) places_.emplace(tensors[i].name, i);
+  }
 
   // `target` is filled by run().
   void add(at::Tensor& target, const TensorPlan& plan) {
     const bool vector = plan.columns == 0;
+    const std::int64_t columns = vector ? 1 : plan.columns;
+    const std::size_t pieces_before = pieces_.size();
     std::int64_t rows = 0;
     for (const RowBlock& block : plan.blocks) {
-      check_shape(file_, block.tensor, vector ? std::vector{block.rows} : std::vector{block.rows, plan.columns});
+      check_shape(file_, block.tensor, stored_shape(block, plan.columns));
+      const auto order = static_cast<std::int64_t>(block.order.size());
+      if ((order > 0 && order != block.rows) || (block.interleaved_heads > 0 && block.rows % block.interleaved_heads))
+        throw Error(ErrorKind::internal, "the plan of tensor " + block.tensor + " does not fit its rows");
+      if (block.interleaved_heads > 0 && block.rows / block.interleaved_heads % 2 != 0)
+        throw Error(ErrorKind::internal, "the plan of tensor " + block.tensor + " has heads of odd size");
+      const std::int64_t whole = block.transposed ? block.rows / block.shape.front() : 1;  // one matrix at least
+      const std::int64_t step = std::max<std::int64_t>(whole, piece_values / columns / whole * whole);
+      for (std::int64_t first = 0; first < block.rows; first += step)
+        pieces_.push_back(
+            {places_.at(block.tensor), &target, &plan, &block, rows, first, std::min(step, block.rows - first)});
       rows += block.rows;
     }
+    const auto options = at::TensorOptions().device(device_).dtype(vector && device_.is_cpu() ? at::kFloat : dtype_);
+    target = vector ? at::empty({rows}, options) : at::empty({rows, columns}, options);
+    if (target.is_cpu()) ask_for_huge_pages(target);
     // Random weights need no way over the host.
     if (!vector && !device_.is_cpu() && typeid(file_) == typeid(RandomCheckpoint)) {
-      tasks_.push_back({rows * plan.columns, [this, &target, &plan, rows] {
-                          const auto& random = static_cast<const RandomCheckpoint&>(file_);
-                          at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
-                          generator.set_current_seed(random.seed_of(plan.blocks.front().tensor));
-                          const double bound = RandomCheckpoint::bound(plan.columns);
-                          const auto options = at::TensorOptions().device(device_).dtype(dtype_);
-                          target = at::empty({rows, plan.columns}, options).uniform_(-bound, bound, generator);
-                        }});
-      return;
+      pieces_.resize(pieces_before);
+      at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
+      generator.set_current_seed(static_cast<const RandomCheckpoint&>(file_).seed_of(plan.blocks.front().tensor));
+      const double bound = RandomCheckpoint::bound(columns);
+      target.uniform_(-bound, bound, generator);
     }
-    const std::int64_t columns = vector ? 1 : plan.columns;
-    tasks_.push_back({rows * columns, [this, &target, &plan, vector, rows, columns] {
-                        at::Tensor made = at::empty({rows, columns}, vector ? at::kFloat : dtype_);
-                        std::int64_t row = 0;
-                        for (const RowBlock& block : plan.blocks) {
-                          fill(made.narrow(0, row, block.rows), block);
-                          row += block.rows;
-                        }
-                        if (plan.plus_one) made.add_(1);
-                        if (vector) made = made.view({rows});
-                        target = vector && device_.is_cpu() ? made : made.to(device_, dtype_);
-                      }});
   }
 
-  // Largest first, so that the threads end together.
+  // In the order of the file, which disks and the system's read-ahead like.
   void run(const JobContext& job) {
-    std::stable_sort(tasks_.begin(), tasks_.end(),
-                     [](const Task& a, const Task& b) { return a.elements > b.elements; });
+    std::stable_sort(pieces_.begin(), pieces_.end(), [](const Piece& a, const Piece& b) {
+      return a.tensor != b.tensor ? a.tensor < b.tensor : a.block->first + a.first < b.block->first + b.first;
+    });
     std::atomic<std::size_t> next = 0;
     std::atomic<bool> failed = false;
     std::mutex mutex;
     std::exception_ptr first;
     const auto work = [&](bool reports) {
       const at::NoGradGuard no_grad;
-      for (std::size_t i; !failed && (i = next++) < tasks_.size();) {
+      Room room;
+      for (std::size_t i; !failed && (i = next++) < pieces_.size();) {
         try {
           job.check();
-          tasks_[i].work();
+          fill(pieces_[i], room);
           if (reports)
             job.report({.phase = "load",
                         .done = static_cast<std::int64_t>(i),
-                        .total = static_cast<std::int64_t>(tasks_.size())});
+                        .total = static_cast<std::int64_t>(pieces_.size())});
         } catch (...) {
           const std::lock_guard lock(mutex);
           if (!failed.exchange(true)) first = std::current_exception();
@@ -133,36 +158,115 @@ class Loader {
   }
 
  private:
-  struct Task {
-    std::int64_t elements;
-    std::function<void()> work;
+  static constexpr std::int64_t piece_values = std::int64_t{1} << 20;
+
+  struct Piece {  // rows [first, first + rows) of a block
+    std::size_t tensor;
+    at::Tensor* target;
+    const TensorPlan* plan;
+    const RowBlock* block;
+    std::int64_t offset;  // of the block's rows in the target
+    std::int64_t first, rows;
+  };
+  struct Room {  // of one thread
+    std::vector<float> stored, values;
+    std::vector<std::uint16_t> halves;
   };
 
-  void fill(const at::Tensor& target, const RowBlock& block) const {
-    const std::int64_t columns = target.size(1), count = target.numel();
-    const bool wide = target.scalar_type() == at::kFloat;
-    if (wide && block.interleaved_heads == 0) {
-      file_.read_f32(block.tensor, {target.data_ptr<float>(), static_cast<std::size_t>(count)});
+  // The piece's rows in the target's order, as fp32, into `out`.
+  void read(const Piece& piece, Room& room, std::span<float> out) const {
+    const RowBlock& block = *piece.block;
+    const std::int64_t columns = std::max<std::int64_t>(1, piece.plan->columns), rows = piece.rows;
+    if (block.transposed) {
+      const std::int64_t height = block.rows / block.shape.front();  // rows of one matrix, its stored columns
+      room.stored.resize(out.size());
+      file_.read_part(block.tensor, (block.first + piece.first) * columns, room.stored);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t source = stored_row(block, row);  // whole matrices: heads begin where the piece does
+        const float* from = room.stored.data() + source / height * height * columns + source % height;
+        float* to = out.data() + row * columns;
+        for (std::int64_t i = 0; i < columns; ++i) to[i] = from[i * height];
+      }
       return;
     }
-    const auto values = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(count));
-    file_.read_f32(block.tensor, {values.get(), static_cast<std::size_t>(count)});
-    for (std::int64_t row = 0; row < block.rows; ++row) {
-      const float* from = values.get() + row * columns;
-      const std::int64_t offset = destination_row(block, row) * columns;
-      if (wide) {
-        std::memcpy(target.data_ptr<float>() + offset, from, static_cast<std::size_t>(columns) * sizeof(float));
-      } else if (!to_bf16(from, reinterpret_cast<std::uint16_t*>(target.data_ptr<at::BFloat16>()) + offset, columns)) {
-        throw input_error(file_.path().string(), "tensor " + block.tensor + " holds a value that bf16 cannot",
-                          "magnitudes below 3.39e38", "a larger one in row " + std::to_string(row));
-      }
+    const auto source = [&](std::int64_t row) {
+      const std::int64_t stored = stored_row(block, piece.first + row);
+      return block.order.empty() ? block.first + stored : block.order[static_cast<std::size_t>(stored)];
+    };
+    for (std::int64_t row = 0; row < rows;) {  // neighbours in the file at a time
+      std::int64_t end = row + 1;
+      while (end < rows && source(end) == source(end - 1) + 1) ++end;
+      file_.read_part(
+          block.tensor, source(row) * columns,
+          out.subspan(static_cast<std::size_t>(row * columns), static_cast<std::size_t>((end - row) * columns)));
+      row = end;
     }
+  }
+
+  // Stored as the target is, row for row: read to where it belongs.
+  bool read_in_place(const Piece& piece, const at::Tensor& target) const {
+    const RowBlock& block = *piece.block;
+    if (!target.is_cpu() || block.transposed || block.interleaved_heads > 0 || !block.order.empty() ||
+        target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16)
+      return false;
+    const std::span<std::uint16_t> values(reinterpret_cast<std::uint16_t*>(target.data_ptr()),
+                                          static_cast<std::size_t>(target.numel()));
+    const std::int64_t start = (block.first + piece.first) * piece.plan->columns;
+    constexpr std::size_t chunk = 1 << 17;  // what was read is looked at while it is in the cache
+    for (std::size_t at = 0; at < values.size(); at += chunk) {
+      const auto part = values.subspan(at, std::min(chunk, values.size() - at));
+      file_.read_bytes(block.tensor, (static_cast<std::uint64_t>(start) + at) * 2,
+                       {reinterpret_cast<std::uint8_t*>(part.data()), part.size() * 2});
+      if constexpr (std::endian::native == std::endian::big)
+        for (std::uint16_t& value : part) value = static_cast<std::uint16_t>(value >> 8 | value << 8);
+      if (!all_finite_bf16(part)) return false;  // read again by the way that names the value
+    }
+    return true;
+  }
+
+  void fill(const Piece& piece, Room& room) const {
+    const TensorPlan& plan = *piece.plan;
+    const at::Tensor target = piece.target->narrow(0, piece.offset + piece.first, piece.rows);
+    if (read_in_place(piece, target)) return;
+    const auto count = static_cast<std::size_t>(target.numel());
+    const bool wide = target.scalar_type() == at::kFloat;
+    std::span<float> values;
+    if (wide && target.is_cpu()) {
+      values = {target.data_ptr<float>(), count};
+    } else {
+      room.values.resize(count);
+      values = room.values;
+    }
+    read(piece, room, values);
+    if (plan.plus_one)
+      for (float& value : values) value += 1;
+    if (plan.minus_exp)
+      for (float& value : values) value = -std::exp(value);
+    if (wide) {
+      if (!target.is_cpu()) target.copy_(at::from_blob(values.data(), target.sizes(), at::kFloat));
+      return;
+    }
+    std::uint16_t* halves = nullptr;
+    if (target.is_cpu()) {
+      halves = reinterpret_cast<std::uint16_t*>(target.data_ptr());
+    } else {
+      room.halves.resize(count);
+      halves = room.halves.data();
+    }
+    if (!to_bf16(values, halves)) {
+      throw input_error(file_.path().string(), "tensor " + piece.block->tensor + " holds a value that bf16 cannot",
+                        "magnitudes below 3.39e38",
+                        "a larger one in rows " + std::to_string(piece.first) + " to " +
+                            std::to_string(piece.first + piece.rows - 1));
+    }
+    if (!target.is_cpu()) target.copy_(at::from_blob(halves, target.sizes(), at::kBFloat16));
   }
 
   const Checkpoint& file_;
   c10::Device device_;
   c10::ScalarType dtype_;
-  std::vector<Task> tasks_;
+  std::unordered_map<std::string_view, std::size_t> places_;  // of the file's tensors, by name
+  std::vector<Piece> pieces_;
 };
 
 }  // namespace
@@ -194,6 +298,11 @@ std::int64_t TensorSet::bytes() const {
   std::int64_t sum = 0;
   for (const auto& [role, tensor] : tensors_) sum += static_cast<std::int64_t>(tensor.nbytes());
   return sum;
+}
+
+std::vector<std::int64_t> stored_shape(const RowBlock& block, std::int64_t columns) {
+  if (!block.shape.empty()) return block.shape;
+  return columns == 0 ? std::vector{block.rows} : std::vector{block.rows, columns};
 }
 
 ModelWeights load_weights(const Checkpoint& file, const ModelPlan& plan, c10::Device device, c10::ScalarType dtype,

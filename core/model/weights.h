@@ -37,13 +37,17 @@ class TensorSet {
   std::map<std::string, at::Tensor> tensors_;
 };
 
+/// What a thread holds at most while it makes weights of usual plans: a piece as it is read, and in the model's dtype.
+inline constexpr std::int64_t load_piece_bytes = std::int64_t{16} << 20;
+
 struct ModelWeights {
   TensorSet ends;
   std::vector<TensorSet> layers;
 };
 
-/// Dequantises with all threads, straight into `dtype` (bf16 or fp32). Checks every name and shape before it reads
-/// anything; input errors name tensor, expected and found shape. Values that bf16 cannot hold are refused too.
+/// Dequantises with all threads, straight into `dtype` (bf16 or fp32) on the device. Beside the weights a few pieces of
+/// some megabytes are held, whatever the tensors' sizes. Checks every name and shape before it reads anything; input
+/// errors name tensor, expected and found shape. Values that bf16 cannot hold are refused too.
 ModelWeights load_weights(const checkpoint::Checkpoint& file, const ModelPlan& plan, c10::Device device,
                           c10::ScalarType dtype, const JobContext& job);
 

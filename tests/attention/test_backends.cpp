@@ -10,6 +10,7 @@
 
 #include <QtTest>
 #include <algorithm>
+#include <cmath>
 
 using namespace headroom;
 using namespace headroom::attention;
@@ -129,6 +130,49 @@ class TestBackends : public QObject {
       at::Tensor x = a->index(index, form, 0, {})->scores(149, 150), y = b->index(index, form, 0, {})->scores(149, 150);
       if (form == IndexForm::raw) x = x.div(4);  // any scale will do for ranks: the kernel leaves d_I^-1/2 out
       QVERIFY(x.sub(y).abs().max().item<float>() < 1e-5f);
+    }
+  }
+
+  // A learned logit that joins each row's softmax and has no value: outputs shrink, masses add up to less than 1, and
+  // what a record would draw, exp(scale q.k - lse), with them.
+  void sinks_take_their_share() {
+    for (const Shape& shape : {Shape{1, 3, 3, 16}, Shape{150, 6, 2, 32}, Shape{190, 6, 2, 64, at::kBFloat16}}) {
+      LayerQuery query = make_query(shape, 44, width);
+      query.sinks = at::empty({shape.num_q_heads}, at::kFloat);
+      for (std::int64_t head = 0; head < shape.num_q_heads; ++head)
+        query.sinks[head] = 0.7 * static_cast<double>(head) + 1;
+      const reference::Inputs in = reference::inputs_of(query);
+      const auto dense = reference::dense(in);
+      const auto without =
+          reference::dense({in.length, in.num_q_heads, in.num_kv_heads, in.head_dim, in.scale, in.q, in.k, in.v});
+      const bool narrow = shape.dtype == at::kBFloat16;
+      for (const auto& backend : {make_cpu_backend(shape.dtype), make_torch_backend()}) {
+        const auto layer = backend->prepare(query, {});
+        const at::Tensor lse = at::empty({shape.num_q_heads, shape.length}, at::kFloat), out = layer->make_output();
+        layer->dense(shape.length, out, lse, {});
+        QVERIFY2(max_error(lse, dense.lse) < (narrow ? 2e-2 : 1e-5), shape.text().c_str());
+        QVERIFY2(max_error(out, dense.out) < (narrow ? 2e-2 : 1e-5), shape.text().c_str());
+        QVERIFY(max_error(out, without.out) > 1e-2);
+        const at::Tensor mass = layer->mass(SupportScope::layer, 0, {})->scores(0, shape.length);
+        for (std::int64_t row = 0; row < shape.length; row += 7) {
+          std::vector<double> expected = reference::mass(in, row);
+          double share = 0;
+          for (const double value : expected) share += value;
+          QVERIFY(share < 0.9999);
+          expected.resize(static_cast<std::size_t>(shape.length));
+          QVERIFY(max_error(mass[0][row], expected) < 1e-5);
+        }
+        for (const SupportScope scope : {SupportScope::kv_head, SupportScope::q_head}) {
+          const at::Tensor groups = layer->mass(scope, 0, {})->scores(0, shape.length);
+          QVERIFY(groups.mean(0).sub(mass[0]).abs().max().item<float>() < 1e-5f);
+        }
+        const Attended found = attend(*policy_of("oracle", "12"), query, *backend);
+        const auto sparse = reference::sparse(in, found.supports).out;
+        QVERIFY2(max_error(found.out, sparse) < (narrow ? 2e-2 : 1e-5), shape.text().c_str());
+        const LayerAnalysis analysis = layer->analyse({}, {}, {});
+        for (std::size_t i = 0; i < dense.lse.size(); ++i)
+          QVERIFY(std::abs(static_cast<double>(analysis.lse[i]) - dense.lse[i]) < 1e-4);
+      }
     }
   }
 

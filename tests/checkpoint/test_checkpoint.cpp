@@ -189,8 +189,8 @@ class TestCheckpoint : public QObject {
     overlap.add_tensor_at("second", {1}, 0, 32);
     refuse(overlap.bytes() + std::string(128, 'x'), {"tensor 'second'", "overlaps 'first'"});
     test::GgufWriter type;
-    type.add_tensor_at("exotic", {256}, 10, 0);
-    refuse(type.bytes() + std::string(512, 'x'), {"tensor 'exotic'", "Q2_K", "Q4_K"});
+    type.add_tensor_at("exotic", {256}, 16, 0);
+    refuse(type.bytes() + std::string(512, 'x'), {"tensor 'exotic'", "IQ2_XXS", "IQ4_XS"});
     test::GgufWriter blocks;
     blocks.add_tensor_at("short", {3, 31}, 2, 0);
     refuse(blocks.bytes() + std::string(512, 'x'), {"tensor 'short'", "multiple of 32", "31"});

@@ -32,11 +32,17 @@ class TestDequantize : public QObject {
   static bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
   }
-  static constexpr DType all_types[] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0, DType::q4_1, DType::q5_0,
-                                        DType::q5_1, DType::q8_0, DType::q4_k, DType::q5_k, DType::q6_k};
+  // Those that GGUF files hold, with GGML's numbers.
+  const std::map<DType, std::uint32_t> ggml_type = {
+      {DType::f32, 0},   {DType::f16, 1},     {DType::bf16, 30},   {DType::q4_0, 2},
+      {DType::q4_1, 3},  {DType::q5_0, 6},    {DType::q5_1, 7},    {DType::q8_0, 8},
+      {DType::q2_k, 10}, {DType::q3_k, 11},   {DType::q4_k, 12},   {DType::q5_k, 13},
+      {DType::q6_k, 14}, {DType::iq4_nl, 20}, {DType::iq4_xs, 23}, {DType::mxfp4, 39}};
 
  private slots:
   void blocks_equal_the_reference() {
+    std::vector<DType> all_types = {DType::f8_e4m3};
+    for (const auto& [dtype, number] : ggml_type) all_types.push_back(dtype);
     for (const DType dtype : all_types) {
       const Fixture fixture = load(dtype);
       const auto name = std::string(checkpoint::to_string(dtype));
@@ -49,12 +55,9 @@ class TestDequantize : public QObject {
 
   void files_equal_the_reference() {
     // Every type through a file, repeated until several threads share the work, with an odd number of rows.
-    const std::map<DType, std::uint32_t> ggml_type = {
-        {DType::f32, 0},  {DType::f16, 1},  {DType::bf16, 30}, {DType::q4_0, 2},  {DType::q4_1, 3}, {DType::q5_0, 6},
-        {DType::q5_1, 7}, {DType::q8_0, 8}, {DType::q4_k, 12}, {DType::q5_k, 13}, {DType::q6_k, 14}};
     QTemporaryDir folder;
     const auto path = folder.filePath("types.gguf").toStdString();
-    for (const DType dtype : all_types) {
+    for (const auto& [dtype, number] : ggml_type) {
       const Fixture fixture = load(dtype);
       const std::uint64_t rows = 1'000'000 / fixture.values.size() | 1, columns = fixture.values.size();
       std::string data;
@@ -64,7 +67,7 @@ class TestDequantize : public QObject {
         expected.insert(expected.end(), fixture.values.begin(), fixture.values.end());
       }
       test::GgufWriter gguf;
-      gguf.add_tensor("t", {rows, columns}, ggml_type.at(dtype), data);
+      gguf.add_tensor("t", {rows, columns}, number, data);
       test::write_file(path, gguf.bytes());
       const auto model = checkpoint::open_checkpoint(path);
       QCOMPARE(model->find("t")->dtype, dtype);

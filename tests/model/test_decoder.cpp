@@ -14,11 +14,11 @@
 
 #include "attention/registry.h"
 #include "base/error.h"
+#include "listening.h"
 #include "model/decoder.h"
 #include "model/kv_state.h"
 #include "model/random_checkpoint.h"
 #include "model/row_pieces.h"
-#include "listening.h"
 
 using namespace headroom;
 using attention::LayerQuery;
@@ -66,8 +66,8 @@ class Damaged final : public model::RandomCheckpoint {
   Damaged() : RandomCheckpoint(small_config(), 1) {}
   std::vector<checkpoint::TensorInfo>& list() { return tensors_; }
   float poison = 0;
-  void read_f32(std::string_view name, std::span<float> out) const override {
-    RandomCheckpoint::read_f32(name, out);
+  void read_part(std::string_view name, std::int64_t first, std::span<float> out) const override {
+    RandomCheckpoint::read_part(name, first, out);
     if (poison != 0 && name == "blk.1.ffn_up.weight") std::fill(out.begin(), out.end(), poison);
   }
 };

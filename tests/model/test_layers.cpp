@@ -179,6 +179,7 @@ class TestLayers : public QObject {
     model_row("post norms", false, [](auto& config) { config.norm.after = true; });
     model_row("norms of 1 + w", true, [](auto& config) { config.norm.after = true; });
     model_row("GeGLU", false, [](auto& config) { config.layers[0].mlp.kind = model::MlpKind::geglu_tanh; });
+    model_row("sinks in a full layer", false, [](auto& config) { config.layers[0].attention.sinks = true; });
     model_row("embedding scale", false, [](auto& config) { config.embedding_scale = 5.5; });
     const auto window_row = [&](const char* name, std::int64_t window,
                                 std::function<void(model::AttentionSpec&)> more) {
@@ -240,8 +241,9 @@ class TestLayers : public QObject {
   void what_no_part_implements_is_refused() {
     const auto config = three_kinds();
     const test::ToyCheckpoint file(config);
-    EXPECT_ERROR(model::load_decoder(file, config, model::Parts{test::toy_family()}, {.dtype = at::kFloat}, {}),
-                 ErrorKind::input,
+    auto parts = test::toy_parts();
+    parts.mixers.pop_back();
+    EXPECT_ERROR(model::load_decoder(file, config, parts, {.dtype = at::kFloat}, {}), ErrorKind::input,
                  "layer 2: no mixer of this kind is implemented (expected full, sliding, found linear)");
     auto capped = config;
     capped.layers[0].attention.soft_cap = 30;

@@ -42,12 +42,12 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 /// All that a family of layers that are alike reads.
 bool same(const model::ModelConfig& a, const model::ModelConfig& b) {
-  const auto& [kind, one, mlp] = a.layer(0);
-  const auto& [other_kind, other, other_mlp] = b.layer(0);
+  const auto& [kind, one, mlp, delta] = a.layer(0);
+  const auto& [other_kind, other, other_mlp, other_delta] = b.layer(0);
   return a.width == b.width && a.vocabulary == b.vocabulary && a.context_length == b.context_length &&
          a.num_layers() == b.num_layers() && a.norm.epsilon == b.norm.epsilon && a.tied_output == b.tied_output &&
-         kind == other_kind && mlp.width == other_mlp.width && one.rope == other.rope && one.scale == other.scale &&
-         one.num_q_heads == other.num_q_heads && one.num_kv_heads == other.num_kv_heads &&
+         kind == other_kind && mlp == other_mlp && delta == other_delta && one.rope == other.rope &&
+         one.scale == other.scale && one.num_q_heads == other.num_q_heads && one.num_kv_heads == other.num_kv_heads &&
          one.head_dim == other.head_dim && one.window == other.window;
 }
 
@@ -170,11 +170,14 @@ class TestModelConfig : public QObject {
       words.push_back("F: layer 0");
       expect_refusal([&] { model::check_config(config, "F"); }, words);
     };
-    refused([](auto& layer) { layer.attention.sinks = true; }, {"sinks", "full layers"});
     refused([](auto& layer) { layer.attention.soft_cap = 50; }, {"soft_cap", "full layers"});
     refused([](auto& layer) { layer.attention.window = 4; }, {"window", "full layers"});
     refused([](auto& layer) { layer.kind = LayerKind::sliding; }, {"no window"});
     refused([](auto& layer) { layer.attention.scale = 0; }, {"scale"});
+    refused([](auto& layer) { layer.kind = LayerKind::linear; }, {"linear attention", "multiple of key heads"});
+    refused(
+        [](auto& layer) { layer.mlp = {.kind = model::MlpKind::experts, .width = 4, .experts = 2, .experts_used = 3}; },
+        {"experts", "3 of 2 used"});
     refused([](auto& layer) { layer.attention.rope.dims = 3; }, {"rotated dimensions", "found 3"});
     refused([](auto& layer) { layer.attention.rope.dims = 2; }, {"RoPE factors", "expected 1, found 2"});
     refused([](auto& layer) { layer.attention.num_kv_heads = 3; }, {"heads do not fit", "2 : 3 heads of 4"});
@@ -288,7 +291,6 @@ class TestModelConfig : public QObject {
     text("general.type", "adapter", {"expected model, found 'adapter'"});
     row("llama.expert_used_count", {"expected 0, found 2"},
         [](Gguf& gguf) { gguf.add("llama.expert_used_count", 2u); });
-    row("split.count", {"llama-gguf-split", "found 3"}, [](Gguf& gguf) { gguf.add("split.count", 3u); });
     row("general.quantization_version", {"found 1"}, [](Gguf& gguf) { gguf.add("general.quantization_version", 1u); });
     row("llama.something.new", {"not understood", "found [1, 2, 3, 4, …] of 5"}, [](Gguf& gguf) {
       gguf.add("llama.something.new", std::vector<std::int32_t>{1, 2, 3, 4, 5});

@@ -36,6 +36,7 @@ class TestRandomInit : public QObject {
     row("llama-3.1-8b", 8'030'261'248, 131072);
     row("qwen3-8b", 8'190'735'360, 147456);
     row("smollm2-135m", 134'515'008, 23040);
+    row("gpt-oss-20b", 20'914'757'184, 49152);
   }
   void published_configurations_have_their_parameters() {
     QFETCH(std::string, name);

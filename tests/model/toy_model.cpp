@@ -92,7 +92,7 @@ model::ModelPlan plan(const checkpoint::Checkpoint&, const ModelConfig& config) 
   plan.ends["embedding"] = {{{"embedding", config.vocabulary}}, width};
   plan.ends["output_norm"] = {{{"output_norm", width}}, 0, plus_one};
   for (std::int64_t i = 0; i < config.num_layers(); ++i) {
-    const auto& [kind, attention, mlp] = config.layer(i);
+    const auto& [kind, attention, mlp, delta] = config.layer(i);
     model::TensorPlans& layer = plan.layers.emplace_back();
     const auto add = [&](const std::string& role, std::int64_t rows, std::int64_t columns) {
       layer[role] = {{{std::to_string(i) + "." + role, rows}}, columns, plus_one && role.ends_with("norm")};
@@ -179,6 +179,7 @@ LayerSpec toy_layer(LayerKind kind, std::int64_t window) {
   LayerSpec layer;
   layer.kind = kind;
   layer.mlp.width = 24;
+  layer.delta = {.key_heads = 1, .value_heads = 1, .key_dim = 1, .value_dim = 1, .kernel = 2};  // nobody reads it
   if (kind == LayerKind::linear) return layer;
   AttentionSpec& spec = layer.attention;
   spec.num_q_heads = 4;
@@ -207,6 +208,7 @@ model::Family toy_family(bool plus_one) {
 
 model::Parts toy_parts(bool plus_one) {
   model::Parts parts{toy_family(plus_one)};
+  std::erase_if(parts.mixers, [](const model::MixerType& type) { return type.kind == LayerKind::linear; });
   parts.mixers.push_back({LayerKind::linear, &make_decay});
   return parts;
 }
@@ -214,12 +216,13 @@ model::Parts toy_parts(bool plus_one) {
 ToyCheckpoint::ToyCheckpoint(const ModelConfig& config, bool plus_one)
     : RandomCheckpoint(config, toy_family(plus_one), 7), plus_one_(plus_one) {}
 
-void ToyCheckpoint::read_f32(std::string_view name, std::span<float> out) const {
-  RandomCheckpoint::read_f32(name, out);
+void ToyCheckpoint::read_part(std::string_view name, std::int64_t first, std::span<float> out) const {
+  RandomCheckpoint::read_part(name, first, out);
   if (find(name)->shape.size() > 1) return;
   const float base = plus_one_ && name.ends_with("norm") ? 0 : 1;
   for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = base + 0.4f * std::sin(static_cast<float>(name.size()) + 1.7f * static_cast<float>(i));
+    out[i] = base + 0.4f * std::sin(static_cast<float>(name.size()) +
+                                    1.7f * static_cast<float>(first + static_cast<std::int64_t>(i)));
 }
 
 Tensor ToyCheckpoint::tensor(const std::string& name) const {
@@ -233,7 +236,7 @@ Tensor ToyCheckpoint::tensor(const std::string& name) const {
 Tensor toy_reference(const ToyCheckpoint& file, const ModelConfig& config, const std::vector<std::int32_t>& ids) {
   Tensor hidden = file.tensor("embedding").index_select(0, at::tensor(ids)).mul(config.embedding_scale);
   for (std::int64_t i = 0; i < config.num_layers(); ++i) {
-    const auto& [kind, spec, mlp] = config.layer(i);
+    const auto& [kind, spec, mlp, delta] = config.layer(i);
     const auto weight = [&](const char* role) { return file.tensor(std::to_string(i) + "." + role); };
     Tensor x = norm(hidden, weight("mixer_norm"));
     Tensor y = kind == LayerKind::linear ? decay(x, weight) : attention(x, spec, weight);

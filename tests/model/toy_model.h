@@ -32,7 +32,7 @@ model::Parts toy_parts(bool plus_one = false);
 class ToyCheckpoint final : public model::RandomCheckpoint {
  public:
   explicit ToyCheckpoint(const model::ModelConfig& config, bool plus_one = false);
-  void read_f32(std::string_view name, std::span<float> out) const override;
+  void read_part(std::string_view name, std::int64_t first, std::span<float> out) const override;
   /// In fp64, norms as the model computes with them.
   at::Tensor tensor(const std::string& name) const;
 

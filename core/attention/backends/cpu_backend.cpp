@@ -15,6 +15,7 @@
 #include "attention/backends/index_projection.h"
 #include "attention/head_rows.h"
 #include "attention/parallel.h"
+#include "attention/sinks.h"
 #include "base/error.h"
 
 namespace headroom::attention {
@@ -94,7 +95,10 @@ class CpuLayer final : public PreparedLayer {
   }
 
   void dense(std::int64_t rows, const at::Tensor& out, const at::Tensor& lse, const JobContext& job) const override {
-    layer_->dense(rows, output(out, lse), parallel_tasks(job));
+    if (!query().sinks.defined()) return layer_->dense(rows, output(out, lse), parallel_tasks(job));
+    const at::Tensor joint = lse.defined() ? lse : own_lse();
+    layer_->dense(rows, output(out, joint), parallel_tasks(job));
+    join_sinks(query().sinks, 0, rows, joint, out);
   }
 
   /// For the whole layer in two passes: log-sum-exp of every head, then mass and selection tile by tile.
@@ -104,6 +108,7 @@ class CpuLayer final : public PreparedLayer {
     const std::int64_t length = query().length();
     const at::Tensor lse = at::empty({query().num_q_heads(), length}, at::kFloat);
     layer_->log_sum_exp(first_row, length, lse.mutable_data_ptr<float>(), parallel_tasks(job));
+    if (query().sinks.defined()) join_sinks(query().sinks, first_row, length - first_row, lse, {});
     return make_mass_scores(query(), *layer_, lse);
   }
 
@@ -149,7 +154,10 @@ class CpuLayer final : public PreparedLayer {
     // Blocks that share their keys form unions hardly larger than one support.
     constexpr std::int64_t union_pays = 8;
     const auto kernel = tile.shared_rows >= union_pays ? cpu::SparseKernel::union_tile : cpu::SparseKernel::gather;
-    layer_->sparse(groups, kernel, output(out, {}), parallel_tasks(job));
+    if (!query().sinks.defined()) return layer_->sparse(groups, kernel, output(out, {}), parallel_tasks(job));
+    const at::Tensor lse = own_lse();
+    layer_->sparse(groups, kernel, output(out, lse), parallel_tasks(job));
+    join_sinks(query().sinks, tile.row_begin, rows, lse, out);
   }
 
   std::int64_t tile_rows(std::int64_t granularity) const override {
@@ -161,6 +169,7 @@ class CpuLayer final : public PreparedLayer {
   }
 
  private:
+  at::Tensor own_lse() const { return at::empty({query().num_q_heads(), query().length()}, at::kFloat); }
   cpu::LayerOutput output(const at::Tensor& out, const at::Tensor& lse) const {
     cpu::LayerOutput result;
     result.out = out.mutable_data_ptr();

@@ -152,7 +152,7 @@ class CudaLayer final : public PreparedLayer {
   }
   std::shared_ptr<const RowScores> mass(SupportScope scope, std::int64_t first_row,
                                         const JobContext& job) const override {
-    if (scope != SupportScope::layer) return torch_->mass(scope, first_row, job);
+    if (scope != SupportScope::layer || query().sinks.defined()) return torch_->mass(scope, first_row, job);
     return std::make_shared<CudaMass>(query(), kernels_);
   }
   std::shared_ptr<const RowScores> index(const IndexSource& index, IndexForm form, std::int64_t first_row,
@@ -220,7 +220,7 @@ class CudaLayer final : public PreparedLayer {
   }
 
   void sparse(const SupportTile& any, const at::Tensor& out, const JobContext& job) const override {
-    if (any.groups != 1) {
+    if (any.groups != 1 || query().sinks.defined()) {  // which the kernels do not know
       for (std::int64_t row = any.row_begin; row < any.row_end;) {
         const std::int64_t to = std::min(row + torch_->run_rows(row, torch_->tile_rows(1)), any.row_end);
         torch_->sparse(rows_of(any, row, to), out, job);

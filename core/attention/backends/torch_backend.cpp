@@ -6,6 +6,7 @@
 #include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/logsumexp.h>
@@ -20,6 +21,7 @@
 #include <limits>
 
 #include "attention/backends/index_projection.h"
+#include "attention/sinks.h"
 #include "base/error.h"
 
 namespace headroom::attention {
@@ -79,7 +81,9 @@ class TorchLayer final : public PreparedLayer {
   at::Tensor make_output() const override { return at::empty(query().q.sizes(), query().q.options()); }
 
   void dense(std::int64_t rows, const at::Tensor& out, const at::Tensor& lse, const JobContext& job) const override {
-    if (dense_ == DenseOperator::automatic)
+    if (query().sinks.defined())
+      dense_with_sinks(rows, out, job);
+    else if (dense_ == DenseOperator::automatic)
       dense_prefill(query(), rows, out, job);
     else
       forced_dense(rows, out);
@@ -122,11 +126,7 @@ class TorchLayer final : public PreparedLayer {
       const at::Tensor own = tile.groups == 1          ? mask
                              : tile.groups == kv_heads ? mask.narrow(0, kv, 1)
                                                        : mask.narrow(0, kv * group_, group_);
-      const at::Tensor q = query().q.narrow(0, kv * group_, group_).narrow(1, begin, rows).unsqueeze(0);
-      const at::Tensor k = query().k.narrow(0, kv, 1).narrow(1, 0, end).expand({group_, end, -1}).unsqueeze(0);
-      const at::Tensor v = query().v.narrow(0, kv, 1).narrow(1, 0, end).expand({group_, end, -1}).unsqueeze(0);
-      const at::Tensor result =
-          at::scaled_dot_product_attention(q, k, v, own.unsqueeze(0), 0.0, false, query().scale)[0];
+      const at::Tensor result = attend_masked(kv, begin, rows, end, own);
       // A row without keys gets zeros, as from every backend.
       const at::Tensor empty = own.eq(minus_infinity).all(2, true).expand({group_, rows, 1});
       out.narrow(0, kv * group_, group_).narrow(1, begin, rows).copy_(result.masked_fill(empty, 0));
@@ -142,6 +142,39 @@ class TorchLayer final : public PreparedLayer {
   }
 
  private:
+  // Query heads of one KV head over keys 0 … end - 1 with an additive mask [1 or group, rows, end]. A sink is one more
+  // key: zero, so that its logit is what the mask holds for it, with a value of zero.
+  at::Tensor attend_masked(std::int64_t kv, std::int64_t begin, std::int64_t rows, std::int64_t end,
+                           const at::Tensor& mask) const {
+    const at::Tensor q = query().q.narrow(0, kv * group_, group_).narrow(1, begin, rows).unsqueeze(0);
+    at::Tensor k = query().k.narrow(0, kv, 1).narrow(1, 0, end), v = query().v.narrow(0, kv, 1).narrow(1, 0, end);
+    at::Tensor seen = mask;
+    std::int64_t keys = end;
+    if (query().sinks.defined()) {
+      const at::Tensor nothing = at::zeros({1, 1, k.size(2)}, k.options());
+      k = at::cat({k, nothing}, 1);
+      v = at::cat({v, nothing}, 1);
+      const at::Tensor sinks = query().sinks.narrow(0, kv * group_, group_).to(mask.scalar_type());
+      seen = at::cat({mask.expand({group_, rows, end}), sinks.view({group_, 1, 1}).expand({group_, rows, 1})}, 2);
+      ++keys;
+    }
+    return at::scaled_dot_product_attention(q, k.expand({group_, keys, -1}).unsqueeze(0),
+                                            v.expand({group_, keys, -1}).unsqueeze(0), seen.unsqueeze(0), 0.0, false,
+                                            query().scale)[0];
+  }
+
+  void dense_with_sinks(std::int64_t rows, const at::Tensor& out, const JobContext& job) const {
+    for (std::int64_t begin = 0; begin < rows;) {
+      const std::int64_t count = std::min(run_rows(begin, torch_least_rows), rows - begin), end = begin + count;
+      const at::Tensor mask = at::full({1, count, end}, minus_infinity, query().q.options()).triu_(begin + 1);
+      for (std::int64_t kv = 0; kv < query().num_kv_heads(); ++kv) {
+        job.check();
+        out.narrow(0, kv * group_, group_).narrow(1, begin, count).copy_(attend_masked(kv, begin, count, end, mask));
+      }
+      begin = end;
+    }
+  }
+
   void forced_dense(std::int64_t rows, const at::Tensor& out) const {
     const at::Tensor q = query().q.narrow(1, 0, rows).unsqueeze(0);
     const at::Tensor k = query().k.narrow(1, 0, rows).unsqueeze(0), v = query().v.narrow(1, 0, rows).unsqueeze(0);
@@ -167,6 +200,7 @@ class TorchLayer final : public PreparedLayer {
         lse[head].narrow(0, begin, count).copy_(at::logsumexp(scores, 1));
       }
     }
+    if (query().sinks.defined()) join_sinks(query().sinks, 0, rows, lse, {});
   }
 
   DenseOperator dense_;
@@ -215,7 +249,12 @@ at::Tensor mass_of_rows(const LayerQuery& query, const at::Tensor& rows, std::in
   for (std::int64_t kv = 0; kv < query.num_kv_heads(); ++kv) {
     const at::Tensor q = query.q.narrow(0, kv * heads_per_kv, heads_per_kv).index_select(1, rows).to(at::kFloat);
     const at::Tensor k = query.k[kv].narrow(0, 0, columns).to(at::kFloat);
-    const at::Tensor p = at::softmax(at::matmul(q, k.t()).mul_(query.scale).masked_fill_(future, minus_infinity), 2);
+    at::Tensor logits = at::matmul(q, k.t()).mul_(query.scale).masked_fill_(future, minus_infinity);
+    if (query.sinks.defined()) {
+      const at::Tensor own = query.sinks.narrow(0, kv * heads_per_kv, heads_per_kv);
+      logits = at::cat({logits, own.view({heads_per_kv, 1, 1}).expand({heads_per_kv, rows.size(0), 1})}, 2);
+    }
+    const at::Tensor p = at::softmax(logits, 2).narrow(2, 0, columns);
     if (scope == SupportScope::q_head)
       mass.narrow(0, kv * heads_per_kv, heads_per_kv).copy_(p);
     else

@@ -48,15 +48,15 @@ Floor::Floor(const model::ModelConfig& config, std::int64_t length, c10::Device 
   const auto make = [&](std::vector<std::int64_t> sizes, float sigma) {
     return random_tensor(std::move(sizes), sigma, device, dtype, random);
   };
-  const auto& [kind, attention, mlp] = config.typical_layer();
+  const auto& [kind, attention, mlp, delta] = config.typical_layer();
   const std::int64_t d = attention.head_dim, q_width = attention.num_q_heads * d, kv_width = attention.num_kv_heads * d;
   const auto product = [&](std::int64_t in, std::int64_t out) {
     products_.emplace_back(make({length, in}, 1), make({out, in}, 0.03f));
   };
   product(config.width, q_width + 2 * kv_width);
   product(q_width, config.width);
-  product(config.width, 2 * mlp.width);
-  product(mlp.width, config.width);
+  product(config.width, 2 * mlp.active_width());
+  product(mlp.active_width(), config.width);
   output_input_ = make({1, config.width}, 1);
   output_ = make({config.vocabulary, config.width}, 0.03f);
   if (!device.is_cpu() && dtype == at::kBFloat16)

@@ -212,8 +212,7 @@ void LengthBench::make_plan(Candidate& candidate) const {
   row.plan = plan_text(row.timing_plan, false, listed_);
   row.density = row.timing_plan.density = planned_density(row.timing_plan, row.density_as_defined, listed_);
   if (!context_.costs || !may_plan(*candidate.method.policy)) return;
-  const auto predicted =
-      automatic_plan(*context_.costs, candidate.method, length(), listed_, config, context_.job);
+  const auto predicted = automatic_plan(*context_.costs, candidate.method, length(), listed_, config, context_.job);
   for (const auto& layer : predicted.layers) {
     if (!std::isfinite(layer.sparse_ms)) continue;
     row.predicted_dense_ms = layer.dense_ms;
@@ -230,7 +229,7 @@ void LengthBench::time_once(Candidate& candidate, int round) const {
 
 void LengthBench::count_rates(BenchRow& row) const {
   const auto& config = context_.decoder.config();
-  const auto& [kind, attention, mlp] = config.typical_layer();
+  const model::AttentionSpec& attention = config.typical_layer().attention;
   const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
   constexpr double per_ms = 1e6;  // of 1e9 a second
   if (stage(Stage::attention) > 0) {
@@ -239,10 +238,7 @@ void LengthBench::count_rates(BenchRow& row) const {
                            (per_ms * stage(Stage::attention));
   }
   if (const double ms = stage(Stage::projections) + stage(Stage::mlp); ms > 0) {
-    const std::int64_t q_width = attention.num_q_heads * attention.head_dim;
-    const std::int64_t kv_width = attention.num_kv_heads * attention.head_dim;
-    const auto weights =
-        static_cast<double>(config.num_layers() * config.width * (2 * q_width + 2 * kv_width + 3 * mlp.width));
+    const auto weights = static_cast<double>(config.active_weights());
     row.gemm_gflops = 2 * weights * static_cast<double>(length()) / (per_ms * ms);
   }
 }

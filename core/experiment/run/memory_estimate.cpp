@@ -15,6 +15,7 @@
 #include "kernels/cpu/isa.h"
 #include "model/decoder.h"
 #include "model/row_pieces.h"
+#include "model/weights.h"
 
 namespace headroom::experiment {
 namespace {
@@ -45,7 +46,7 @@ class Estimator {
         work_(work),
         element_(bf16_ ? 2 : 4),
         sizes_(config.typical_layer().attention),
-        mlp_width_(config.typical_layer().mlp.width),
+        mlp_width_(config.typical_layer().mlp.active_width()),
         q_values_(sizes_.num_q_heads * work.length * sizes_.head_dim),
         kv_values_(sizes_.num_kv_heads * work.length * sizes_.head_dim) {}
 
@@ -81,24 +82,16 @@ class Estimator {
   std::int64_t rows_values(std::int64_t width) const { return work_.length * width; }
   bool fp32_arithmetic() const { return !bf16_ || kernels::cpu::preferred_isa() != kernels::cpu::Isa::avx512_bf16; }
 
-  /// Most at one time while weights are made, weights included: threads take the largest matrices first, each through
-  /// an fp32 copy where the values change their type; on a device the finished matrix passes through the host.
+  /// Most of the host at one time while weights are made, those that stay there included: threads hold pieces, as fp32
+  /// where the values change their type, and of a device's what passes through the host.
   std::int64_t loading() const {
-    std::vector<std::int64_t> elements;
-    for (const auto& tensor : file_.tensors()) elements.push_back(tensor.elements());
-    std::sort(elements.rbegin(), elements.rend());
-    const auto threads = static_cast<std::size_t>(at::get_num_threads());
-    std::int64_t made = 0, copies = 0, most = 0;
-    for (std::size_t i = 0; i < elements.size(); ++i) {
-      made += elements[i] * element_;
-      copies += elements[i] * (bf16_ ? 4 : 0);
-      if (i >= threads) {
-        copies -= elements[i - threads] * (bf16_ ? 4 : 0);
-        if (!on_cpu_) made -= elements[i - threads] * element_;
-      }
-      most = std::max(most, made + copies);
+    std::int64_t made = 0, largest = 0;
+    for (const auto& tensor : file_.tensors()) {
+      made += on_cpu_ ? tensor.elements() * element_ : 0;
+      largest = std::max(largest, tensor.elements());
     }
-    return most;
+    const std::int64_t bytes = (bf16_ || !on_cpu_ ? 4 : 0) + (bf16_ && !on_cpu_ ? 2 : 0);
+    return made + at::get_num_threads() * std::min(model::load_piece_bytes, largest * bytes);
   }
 
   /// Elements of the weights of all indexers, each counted once.
@@ -125,7 +118,15 @@ class Estimator {
     const auto columns =
         (sizes_.num_q_heads + 2 * sizes_.num_kv_heads) * sizes_.head_dim + 3 * mlp_width_ + config_.width;
     const auto buffers = pieces.workers() * pieces.largest() * columns * element_;
-    const auto layer = (2 * q_values_ + 2 * kv_values_) * element_;
+    // Of linear layers the joint projection and what the rule gives, and its fp32 operands of a segment.
+    std::int64_t linear = 0;
+    for (const model::LayerSpec& spec : config_.layers) {
+      if (spec.kind != model::LayerKind::linear) continue;
+      const std::int64_t wide = spec.delta.channels() + 2 * spec.delta.value_width() + 2 * spec.delta.value_heads;
+      constexpr std::int64_t segment = 8192, operands = 8;  // mixers/delta_net.cpp
+      linear = rows_values(wide) * element_ + std::min(segment, work_.length) * wide * operands * 4;
+    }
+    const auto layer = std::max((2 * q_values_ + 2 * kv_values_) * element_, linear);
     return hidden + rope + buffers + layer + (work_.all_logits ? every_logit() : 2 * config_.vocabulary * 4);
   }
 

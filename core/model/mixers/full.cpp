@@ -18,6 +18,7 @@ class FullAttention final : public AttentionMixer {
     if (pass.past == 0 && pass.attend) return (*pass.attend)(query);
     const StageScope scope(pass.clock, Stage::attention, query.layer);
     if (pass.past > 0) return attend_over_past(query.q, state->k(), state->v(), pass.past, spec_, sinks_, pass.job);
+    if (sinks_.defined()) return attend_over_past(query.q, query.k, query.v, 0, spec_, sinks_, pass.job);
     return at::scaled_dot_product_attention(query.q.unsqueeze(0), query.k.unsqueeze(0), query.v.unsqueeze(0), {}, 0.0,
                                             true, query.scale, query.num_q_heads() != query.num_kv_heads())
         .squeeze(0);
