@@ -60,6 +60,14 @@ std::string rope_text(const Json& json) {
          (least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most);
 }
 
+std::string template_text(const Json& tokenizer) {
+  const std::string kind = text_of(tokenizer["chat_template_kind"]);
+  if (kind == "none") return "no chat template";
+  if (kind == "chatml") return "ChatML template";
+  return tokenizer["chat_template"].get<bool>() ? "chat template (jinja2)"
+                                                : "chat template that needs Python with jinja2";
+}
+
 void print_model(const Json& json) {
   std::map<std::string, int> kinds;
   for (const auto& kind : json["layer_kinds"]) ++kinds[kind.get<std::string>()];
@@ -88,8 +96,8 @@ void print_model(const Json& json) {
   if (tokenizer.contains("error")) {
     row("tokenizer", text_of(tokenizer["error"]));
   } else {
-    row("tokenizer", text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " +
-                         (tokenizer["chat_template"].get<bool>() ? "ChatML template" : "no usable chat template"));
+    row("tokenizer",
+        text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " + template_text(tokenizer));
   }
   row("SHA-256", json["sha256"].is_null() ? "not computed (--hash)" : text_of(json["sha256"]));
   row("indexer", json["shipped_indexer"].is_null() ? "none shipped for this model" : text_of(json["shipped_indexer"]));
