@@ -47,6 +47,11 @@ class Hash {  // hash_ids()
   std::uint64_t value_ = 0xcbf29ce484222325ull;
 };
 
+/// Qt takes a string of JSON that is U+FEFF alone for a byte order mark, and drops it.
+std::string whole(const QString& text) {
+  return text.isEmpty() ? "\xef\xbb\xbf" : text.toStdString();
+}
+
 QJsonValue packed(const char* name) {
   QFile file(QString(HEADROOM_SOURCE_DIR "/tests/tokenizer/") + name);
   if (!file.open(QIODevice::ReadOnly)) return {};
@@ -86,7 +91,7 @@ class TestFamilies : public QObject {
     std::vector<std::string> texts(static_cast<std::size_t>(vocabulary.size() + added.size()));
     std::size_t size = 0;
     const auto put = [&](const QString& token, int id) {
-      texts[static_cast<std::size_t>(id)] = token.toStdString();
+      texts[static_cast<std::size_t>(id)] = whole(token);
       size = std::max(size, static_cast<std::size_t>(id) + 1);
     };
     for (auto it = vocabulary.begin(); it != vocabulary.end(); ++it) put(it.key(), it.value().toInt());
@@ -109,7 +114,7 @@ class TestFamilies : public QObject {
     } else {
       std::map<std::string, float> by_text;
       for (int rank = 0; rank < merges.size(); ++rank)
-        by_text.emplace((merges[rank][0].toString() + merges[rank][1].toString()).toStdString(),
+        by_text.emplace(whole(merges[rank][0].toString()) + whole(merges[rank][1].toString()),
                         -static_cast<float>(rank));
       auto& out = gguf.begin("tokenizer.ggml.scores", 9).number<std::uint32_t>(6).number<std::uint64_t>(size);
       for (std::size_t id = 0; id < size; ++id) {
@@ -142,9 +147,7 @@ class TestFamilies : public QObject {
     hashes_ = packed("families.json").toObject()["hashes"].toObject();
     QVERIFY(!tokenizers_.isEmpty() && !hashes_.isEmpty());
     std::vector<std::string> pieces;
-    for (const auto& piece : data["pieces"].toArray()) pieces.push_back(piece.toString().toStdString());
-    for (std::string& piece : pieces)  // Qt takes a string that is U+FEFF alone for a byte order mark
-      if (piece.empty()) piece = "\xef\xbb\xbf";
+    for (const auto& piece : data["pieces"].toArray()) pieces.push_back(whole(piece.toString()));
     std::vector<std::pair<std::size_t, std::size_t>> runs;
     for (const auto& run : data["runs"].toArray())
       runs.emplace_back(static_cast<std::size_t>(run[0].toInt()), static_cast<std::size_t>(run[1].toInt()));
