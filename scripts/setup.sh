@@ -10,7 +10,7 @@ engine_only=${engine_only:-0}
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$1"; exit "${2:-1}"; }
 
-engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev python3 python3-venv ca-certificates unzip)
+engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev libicu-dev libpcre2-dev python3 python3-venv ca-certificates unzip)
 window_packages=(qt6-base-dev qt6-svg-dev libqcustomplot-dev libgl-dev fonts-dejavu-core)
 
 # Debian packages among "$@" that are not installed.
@@ -112,6 +112,8 @@ prepare() {
   [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
   install_packages
   install_wheels engine "0.53 GB download, 1.3 GB on disk"
+  # Only chat templates that are not ChatML want these, and they say so where they are missing.
+  [ "$no_install" = 1 ] || install_wheels templates "0.2 MB download"
   if gpu_ready; then install_wheels cuda "2.0 GB download, 3.5 GB on disk"; fi
   local preset=default
   [ "$engine_only" = 1 ] && preset=engine

@@ -109,6 +109,14 @@ void print_prefill(const Json& prefill) {
   row("  attention", text);
 }
 
+std::string template_text(const Json& tokenizer) {
+  const std::string kind = text_of(tokenizer["chat_template_kind"]);
+  if (kind == "none") return "no chat template";
+  if (kind == "chatml") return "ChatML template";
+  return tokenizer["chat_template"].get<bool>() ? "chat template (jinja2)"
+                                                : "chat template that needs Python with jinja2";
+}
+
 void print_model(const Json& json) {
   std::string dtypes;
   for (const auto& [name, entry] : json["dtypes"].items())
@@ -137,8 +145,8 @@ void print_model(const Json& json) {
   if (tokenizer.contains("error")) {
     row("tokenizer", text_of(tokenizer["error"]));
   } else {
-    row("tokenizer", text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " +
-                         (tokenizer["chat_template"].get<bool>() ? "ChatML template" : "no usable chat template"));
+    row("tokenizer",
+        text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " + template_text(tokenizer));
   }
   row("SHA-256", json["sha256"].is_null() ? "not computed (--hash)" : text_of(json["sha256"]));
   row("indexer", json["shipped_indexer"].is_null() ? "none shipped for this model" : text_of(json["shipped_indexer"]));

@@ -79,10 +79,15 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
     spec.budgets.clear();
     for (const auto& budget : options.budgets) spec.budgets.push_back(parse_budget(budget));
   }
-  // The chat templates that are understood have no variables beside the messages.
-  if (!options.template_arguments.empty())
-    throw Error(ErrorKind::usage, "this model's template takes no arguments",
-                {"--template-arg", "none", options.template_arguments.front()});
+  for (const std::string& argument : options.template_arguments) {
+    const std::size_t equals = argument.find('=');
+    if (equals == 0 || equals == std::string::npos) refuse("--template-arg", "KEY=VALUE", argument);
+    // JSON is taken as such (true, 3, "x", [1]); anything else is a text.
+    std::string value = argument.substr(equals + 1);
+    if (!nlohmann::json::accept(value)) value = protocol::dump_json(value);
+    if (!spec.template_arguments.emplace(argument.substr(0, equals), std::move(value)).second)
+      refuse("--template-arg", "each key once", argument);
+  }
   if (!options.keep_queries.empty()) spec.keep_queries = parse_keep_queries(options.keep_queries);
   if (!options.record_limit.empty()) spec.record_limit = parse_bytes(options.record_limit);
   return spec;
@@ -163,7 +168,7 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("--system", options->system, "file with the system message");
   command
       ->add_option("--template-arg", options->template_arguments,
-                   "key=value for the chat template; one that the template does not use is refused")
+                   "key=value for the chat template, the value as JSON or text; one that it does not use is refused")
       ->allow_extra_args(false);
   command->add_option("--answer-prefix", spec.answer_prefix, "text that the answer begins with");
   command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")

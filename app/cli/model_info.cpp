@@ -24,14 +24,27 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t hash_without_asking = std::uint64_t{4} << 30;  // bytes: a few seconds
 
+std::string template_kind(const checkpoint::Checkpoint& model) {
+  switch (tokenizer::find_chat_template(model)) {
+    case tokenizer::ChatTemplate::none:
+      return "none";
+    case tokenizer::ChatTemplate::other:
+      return "jinja";
+    case tokenizer::ChatTemplate::known:
+      return "chatml";
+  }
+  return "none";
+}
+
 Json tokenizer_json(const checkpoint::Checkpoint& model, std::int64_t embedding_rows) {
   try {
     const auto tokenizer = tokenizer::make_tokenizer(model, embedding_rows);
-    return {{"kind", model.get_string("tokenizer.ggml.model").value_or("")},
-            {"pre", model.get_string("tokenizer.ggml.pre").value_or("")},
+    return {{"kind", tokenizer->kind()},
+            {"pre", tokenizer->split_name()},
             {"vocabulary", tokenizer->vocabulary()},
             {"end_tokens", tokenizer->end_tokens()},
-            {"chat_template", tokenizer::has_chat_template(model)}};
+            {"chat_template", tokenizer::has_chat_template(model)},
+            {"chat_template_kind", template_kind(model)}};
   } catch (const Error& error) {  // the weights may still be of use
     return {{"error", error.what()}};
   }

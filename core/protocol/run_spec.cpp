@@ -53,6 +53,10 @@ nlohmann::json to_json(const RunSpec& spec) {
   put_optional(json, "task", spec.task);
   json["length"] = spec.length;
   put_optional(json, "system_file", spec.system_file);
+  if (!spec.template_arguments.empty()) {
+    auto& arguments = json["template_arguments"] = nlohmann::json::object();
+    for (const auto& [name, value] : spec.template_arguments) arguments[name] = nlohmann::json::parse(value);
+  }
   json["answer_prefix"] = spec.answer_prefix;
   json["methods"] = spec.methods;
   auto& budgets = json["budgets"] = nlohmann::json::array();
@@ -86,10 +90,11 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   if (fields.has("seed")) spec.seed = fields.unsigned_integer("seed");
   spec.chat = fields.boolean_or("chat", false);
   spec.system_file = fields.optional_string("system_file");
-  // Specifications of earlier versions hold an empty list.
-  if (fields.has("template_arguments"))
-    if (const auto& arguments = fields.object("template_arguments"); !arguments.empty())
-      fields.fail("template_arguments", "none: chat templates take no arguments", describe(arguments));
+  if (fields.has("template_arguments")) {
+    const auto& arguments = fields.object("template_arguments");
+    if (arguments.size() > max_list) fields.fail("template_arguments", "at most 256", std::to_string(arguments.size()));
+    for (const auto& [name, value] : arguments.items()) spec.template_arguments[name] = dump_json(value);
+  }
   spec.answer_prefix = fields.string_or("answer_prefix", {}, 1 << 16);
   if (fields.has("methods")) spec.methods = fields.strings("methods", max_list, 256);
   if (fields.has("budgets")) {
@@ -105,7 +110,8 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   spec.dtype = fields.string_or("dtype", "auto", 16);
   spec.repeats = static_cast<int>(fields.integer_or("repeats", 3, 1, 1000));
   if (fields.has("max_new_tokens")) spec.max_new_tokens = fields.integer("max_new_tokens", 0, max_new_tokens);
-  if (fields.has("template_arguments")) {  // an earlier version, which wrote what its methods did anyway
+  // An earlier version, which wrote what its methods did anyway; it knew no arguments.
+  if (fields.has("template_arguments") && spec.template_arguments.empty()) {
     if (spec.sinks == 0) spec.sinks.reset();
     if (spec.local == 1) spec.local.reset();
     if (spec.max_new_tokens == 16) spec.max_new_tokens.reset();
@@ -135,6 +141,8 @@ void validate(const RunSpec& spec) {
   }
   if (!spec.chat && !spec.task && spec.system_file)
     refuse("--system belongs to a chat", "--chat or --task beside it", "a plain prompt");
+  if (!spec.chat && !spec.task && !spec.template_arguments.empty())
+    refuse("--template-arg belongs to a chat", "--chat or --task beside it", "a plain prompt");
   for (const Budget& budget : spec.budgets) {
     const bool whole = budget.kind == BudgetKind::tokens;
     if (!(budget.value >= (whole ? 1.0 : 1e-9) && budget.value <= (whole ? 1e9 : 1.0)))

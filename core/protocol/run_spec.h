@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@ struct RunSpec {
   std::uint64_t seed = 0;
   bool chat = false;
   std::optional<std::string> system_file;
+  std::map<std::string, std::string> template_arguments;  ///< of the chat template: JSON texts by name
   std::string answer_prefix;
   /// "name" or "name:parameter=value:…"; empty: dense, the references, and the indexer if a shipped one fits.
   std::vector<std::string> methods;

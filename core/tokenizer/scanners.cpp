@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two families of patterns that the pre-tokenizers are made of. Each alternative is tried in the pattern's order at
-// the current position; every scan is linear in the text.
+// The families of patterns that the pre-tokenizers are made of. Each alternative is tried in the pattern's order at the
+// current position; every scan is linear in the text.
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/unicode.h"
 
@@ -20,10 +20,11 @@ struct Scanner {
   bool rest(std::size_t at) const { return inside(at) && !space(at) && !letter(at) && !number(at); }
 
   /// Length of 's 't 'm 'd 're 've 'll at `at`, else 0.
-  std::size_t contraction(std::size_t at, bool any_case) const {
-    if (text[at] != '\'' || !inside(at + 1)) return 0;
+  std::size_t contraction(std::size_t at, bool any_case, bool long_s = false) const {
+    if (!inside(at + 1) || text[at] != '\'') return 0;
     const auto lower = [&](std::size_t i) -> char32_t {
       const char32_t c = inside(i) ? text[i] : 0;
+      if (long_s && c == 0x17f) return 's';
       return any_case && c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
     };
     const char32_t first = lower(at + 1), second = lower(at + 2);
@@ -35,6 +36,20 @@ struct Scanner {
   std::size_t end_of_spaces(std::size_t at) const {
     while (space(at)) ++at;
     return at;
+  }
+
+  std::size_t digits(std::size_t at, std::size_t most) const {
+    const std::size_t begin = at;
+    while (number(at) && at - begin < most) ++at;
+    return at;
+  }
+
+  /// \s*[\r\n]+|\s+(?!\S)|\s+
+  std::size_t newlines_or_spaces(std::size_t at) const {
+    const std::size_t end = end_of_spaces(at);
+    std::size_t last_newline = end;
+    while (last_newline > at && !newline(last_newline - 1)) --last_newline;
+    return last_newline > at ? last_newline : spaces(at);
   }
 
   /// \s+(?!\S)|\s+ : a run of white space leaves its last one to the word that follows.
@@ -67,13 +82,13 @@ void split_gpt2(std::span<const char32_t> text, std::size_t offset, std::vector<
   }
 }
 
-void split_llama3(std::span<const char32_t> text, std::size_t max_digits, bool marks_are_letters,
-                  std::vector<std::size_t>& ends) {
+void split_llama3(std::span<const char32_t> text, const Llama3Pattern& pattern, std::vector<std::size_t>& ends) {
   const Scanner s{text};
-  const auto letter = [&](std::size_t at) { return s.letter(at) || (marks_are_letters && s.mark(at)); };
+  const bool marks = pattern.marks_are_letters;
+  const auto letter = [&](std::size_t at) { return s.letter(at) || (marks && s.mark(at)); };
   const auto rest = [&](std::size_t at) { return s.rest(at) && !letter(at); };
   for (std::size_t at = 0; at < text.size(); ends.push_back(at)) {
-    if (const std::size_t length = s.contraction(at, true)) {
+    if (const std::size_t length = s.contraction(at, true, pattern.long_s)) {
       at += length;
       continue;
     }
@@ -84,8 +99,7 @@ void split_llama3(std::span<const char32_t> text, std::size_t max_digits, bool m
       continue;
     }
     if (s.number(at)) {
-      const std::size_t begin = at;
-      while (s.number(at) && at - begin < max_digits) ++at;
+      at = s.digits(at, pattern.max_digits);
       continue;
     }
     if (std::size_t word = at + (text[at] == ' ' ? 1 : 0); rest(word)) {
@@ -94,10 +108,57 @@ void split_llama3(std::span<const char32_t> text, std::size_t max_digits, bool m
       at = word;
       continue;
     }
-    const std::size_t end = s.end_of_spaces(at);
-    std::size_t last_newline = end;
-    while (last_newline > at && !s.newline(last_newline - 1)) --last_newline;
-    at = last_newline > at ? last_newline : s.spaces(at);
+    at = s.newlines_or_spaces(at);
+  }
+}
+
+void split_cased(std::span<const char32_t> text, const CasedPattern& pattern, std::vector<std::size_t>& ends) {
+  const Scanner s{text};
+  const bool ascii = pattern.ascii_case;
+  const auto upper = [&](std::size_t at) {
+    if (!ascii) return s.inside(at) && is_upper_side(text[at]);
+    return s.letter(at) && !(text[at] >= 'a' && text[at] <= 'z');
+  };
+  const auto lower = [&](std::size_t at) {
+    if (!ascii) return s.inside(at) && is_lower_side(text[at]);
+    return s.letter(at) && !(text[at] >= 'A' && text[at] <= 'Z');
+  };
+  // upper* lower+ : the run of the first gives back what the second needs; `begin` where there is no lower one.
+  const auto up_and_low = [&](std::size_t begin) {
+    std::size_t end = begin;
+    while (upper(end)) ++end;
+    while (end > begin && !lower(end)) --end;
+    while (lower(end)) ++end;
+    return end;
+  };
+  // upper+ lower*, where upper* lower+ has failed.
+  const auto only_up = [&](std::size_t begin) {
+    std::size_t end = begin;
+    while (upper(end)) ++end;
+    return end;
+  };
+  for (std::size_t at = 0; at < text.size(); ends.push_back(at)) {
+    // A mark may lead a word or begin it: each alternative is tried with a lead, then without.
+    const std::size_t lead = !s.newline(at) && !s.letter(at) && !s.number(at) ? 1 : 0;
+    std::size_t end = up_and_low(at + lead);
+    if (end == at + lead) end = up_and_low(at);
+    if (end == at) end = only_up(at + lead);
+    if (end == at + lead) end = only_up(at);
+    if (end > at) {
+      at = end + (pattern.contractions ? s.contraction(end, true, !ascii) : 0);
+      continue;
+    }
+    if (s.number(at)) {
+      at = s.digits(at, pattern.max_digits);
+      continue;
+    }
+    if (std::size_t word = at + (text[at] == ' ' ? 1 : 0); s.rest(word)) {
+      while (s.rest(word)) ++word;
+      while (s.newline(word) || (s.inside(word) && text[word] == '/')) ++word;
+      at = word;
+      continue;
+    }
+    at = s.newlines_or_spaces(at);
   }
 }
 

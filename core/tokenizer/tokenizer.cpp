@@ -1,177 +1,216 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vocabulary that all kinds of tokenizers share, and the choice of the kind.
+// A tokenizer at work: added tokens are cut out, the pieces between them normalised and cut into words, the words
+// turned into tokens; and the way back.
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
-#include <numeric>
+#include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "checkpoint/metadata.h"
-#include "tokenizer/tokenizer_model.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/normalizer.h"
+#include "tokenizer/splitter.h"
+#include "tokenizer/unicode.h"
+#include "tokenizer/word_model.h"
 
 namespace headroom::tokenizer {
 namespace {
 
-constexpr std::string_view tokens_key = "tokenizer.ggml.tokens", types_key = "tokenizer.ggml.token_type";
+constexpr std::size_t max_text = std::size_t{1} << 30;
 
-// Texts that end a turn or a document in the model families that use them; they are control tokens whatever the file
-// says of their type, as in llama.cpp.
-constexpr std::array<std::string_view, 14> end_texts = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>",      "<|call|>",           "<end_of_turn>", "<|endoftext|>",
-    "<|eom_id|>", "<EOT>",      "_<EOT>",  "<|end_of_text|>", "<end_of_utterance>", "<eos>",         "</s>"};
-
-std::string key_place(const checkpoint::Checkpoint& checkpoint, std::string_view key) {
-  return checkpoint.path().string() + ": key '" + std::string(key) + "'";
+std::unique_ptr<WordModel> make_model(const TokenizerData& data) {
+  for (const WordModelKind& kind : word_models())
+    if (kind.name == data.model) return kind.make(data);
+  throw input_error(data.place, "this kind of tokenizer is not supported", "bpe or unigram",
+                    checkpoint::in_quotes(data.model));
 }
 
-/// The id under `key`, `absent` where it is not there; -1 where that is outside the vocabulary.
-std::int32_t read_id(const checkpoint::Checkpoint& checkpoint, std::string_view key, std::int32_t absent,
-                     std::int32_t size) {
-  const auto value = checkpoint.get_int(key);
-  if (!value) return absent < size ? absent : -1;
-  if (*value < 0 || *value >= size) {
-    throw input_error(key_place(checkpoint, key), "the id lies outside the vocabulary",
-                      "0 to " + std::to_string(size - 1), std::to_string(*value));
+class PipelineTokenizer final : public Tokenizer {
+ public:
+  explicit PipelineTokenizer(TokenizerData data)
+      : added_(data), model_(make_model(data)), data_(std::move(data)), bytes_(data_.tokens.size(), -1) {
+    data_.merges = {};  // the model has what it needs
+    data_.scores = {};
+    const auto byte_ids = byte_tokens(data_);
+    for (std::size_t byte = 0; byte < byte_ids.size(); ++byte)
+      if (byte_ids[byte] >= 0 && (data_.byte_fallback || type(byte_ids[byte]) == TokenType::byte))
+        bytes_[static_cast<std::size_t>(byte_ids[byte])] = static_cast<std::int16_t>(byte);
+    written_.resize(data_.tokens.size());
+    for (const AddedToken& token : data_.added)
+      written_[static_cast<std::size_t>(token.id)] = data_.byte_level || data_.added_match == AddedMatch::longest_first;
   }
-  return static_cast<std::int32_t>(*value);
-}
 
-void read_types(const checkpoint::Checkpoint& checkpoint, Vocabulary& vocabulary) {
-  vocabulary.types.assign(vocabulary.texts.size(), TokenType::normal);
-  const auto types = checkpoint.get_numbers(types_key);
-  if (!types) return;
-  if (types->size() != vocabulary.texts.size()) {
-    throw input_error(key_place(checkpoint, types_key), "there is not one type a token",
-                      std::to_string(vocabulary.texts.size()), std::to_string(types->size()));
-  }
-  for (std::size_t i = 0; i < types->size(); ++i) {
-    const double type = (*types)[i];
-    if (!(type >= 1 && type <= 6) || type != static_cast<int>(type)) {
-      throw input_error(key_place(checkpoint, types_key) + ", token " + std::to_string(i), "the type is unknown",
-                        "1 to 6", std::to_string(type));
+  std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const override;
+  std::string decode(std::span<const std::int32_t> ids, bool keep_special, bool continues) const override;
+  std::string piece(std::int32_t id) const override;
+  std::int32_t vocabulary() const override { return static_cast<std::int32_t>(data_.tokens.size()); }
+  const std::vector<std::int32_t>& end_tokens() const override { return data_.end_tokens; }
+  std::string kind() const override { return data_.kind; }
+  std::string split_name() const override { return data_.pre; }
+
+ private:
+  class Encoder;
+
+  TokenType type(std::int32_t id) const { return data_.types[static_cast<std::size_t>(id)]; }
+  void check(std::int32_t id) const;
+
+  AddedTokens added_;
+  std::unique_ptr<WordModel> model_;
+  TokenizerData data_;
+  std::vector<std::int16_t> bytes_;  ///< by id: of byte tokens
+  std::vector<bool> written_;        ///< by id: added tokens stand for their own text
+};
+
+class PipelineTokenizer::Encoder {
+ public:
+  Encoder(const PipelineTokenizer& tokenizer, const EncodeOptions& options, std::vector<Token>& out)
+      : tokenizer_(tokenizer), options_(options), out_(out), workspace_(tokenizer.model_->workspace()) {}
+
+  void fragment(std::string_view text, std::int64_t begin) {
+    MappedText mapped{std::string(text), begin};
+    normalize(tokenizer_.data_.normalizers, mapped);
+    if (!tokenizer_.added_.has_normalized()) return plain(std::move(mapped));
+    for (const Fragment& part : tokenizer_.added_.split_normalized(mapped, options_)) {
+      if (part.id >= 0) {
+        out_.push_back({part.id, mapped.place(part.begin), mapped.place(part.end)});
+        continue;
+      }
+      MappedText piece{mapped.text.substr(part.begin, part.end - part.begin), mapped.base};
+      if (mapped.origin.empty())
+        piece.base += static_cast<std::int64_t>(part.begin);
+      else
+        piece.origin.assign(mapped.origin.begin() + static_cast<std::ptrdiff_t>(part.begin),
+                            mapped.origin.begin() + static_cast<std::ptrdiff_t>(part.end) + 1);
+      plain(std::move(piece));
     }
-    vocabulary.types[i] = static_cast<TokenType>(static_cast<int>(type));
   }
+
+ private:
+  void plain(MappedText text) {
+    split_words(tokenizer_.data_.splits, text, words_);
+    for (const Match& word : words_) {
+      tokens_.clear();
+      tokenizer_.model_->encode(text.text, static_cast<std::uint32_t>(word.begin), static_cast<std::uint32_t>(word.end),
+                                *workspace_, tokens_);
+      for (const WordToken& token : tokens_) out_.push_back({token.id, text.place(token.begin), text.place(token.end)});
+    }
+  }
+
+  const PipelineTokenizer& tokenizer_;
+  const EncodeOptions& options_;
+  std::vector<Token>& out_;
+  std::unique_ptr<WordModel::Workspace> workspace_;
+  std::vector<Match> words_;
+  std::vector<WordToken> tokens_;
+};
+
+std::vector<Token> PipelineTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  if (text.size() > max_text)
+    throw input_error("text", "the text is too long", "at most 2^30 bytes", std::to_string(text.size()));
+  std::vector<Token> out;
+  if (options.add_bos.value_or(true)) {
+    if (!options.add_bos || !data_.prefix.empty()) {
+      for (const std::int32_t id : data_.prefix) out.push_back({id, 0, 0});
+    } else {
+      if (data_.bos < 0) throw input_error(data_.place, "the model has no BOS token");
+      out.push_back({data_.bos, 0, 0});
+    }
+  }
+  check_utf8(text, "text");  // refuses before anything is cut
+  out.reserve(out.size() + text.size() / 4);
+  Encoder encoder(*this, options, out);
+  for (const Fragment& fragment : added_.split(text, options)) {
+    const auto begin = static_cast<std::int64_t>(fragment.begin);
+    if (fragment.id >= 0)
+      out.push_back({fragment.id, begin, static_cast<std::int64_t>(fragment.end)});
+    else
+      encoder.fragment(text.substr(fragment.begin, fragment.end - fragment.begin), begin);
+  }
+  return out;
 }
 
-/// By `tokenizer.ggml.model`.
-std::unique_ptr<Tokenizer> make_tokenizer_of_kind(const checkpoint::Checkpoint& checkpoint) {
-  constexpr std::string_view key = "tokenizer.ggml.model";
-  if (checkpoint.format() != checkpoint::Format::gguf) {
-    throw input_error(checkpoint.path().string(), "the tokenizer of a safetensors folder cannot be read",
-                      "the model as a GGUF file, which carries its tokenizer", "tokenizer.json or none");
+void PipelineTokenizer::check(std::int32_t id) const {
+  if (id >= 0 && id < vocabulary()) return;
+  throw input_error(data_.place, "a token id lies outside the vocabulary", "0 to " + std::to_string(vocabulary() - 1),
+                    std::to_string(id));
+}
+
+std::string PipelineTokenizer::decode(std::span<const std::int32_t> ids, bool keep_special, bool continues) const {
+  std::string out;
+  for (const std::int32_t id : ids) {
+    check(id);
+    if (keep_special || (type(id) != TokenType::control && type(id) != TokenType::unknown)) out += piece(id);
   }
-  const auto model = checkpoint.get_string(key);
-  std::string supported;
-  for (const TokenizerModel& known : tokenizer_models()) {
-    if (model && *model == known.name) return known.make(checkpoint);
-    supported += (supported.empty() ? "" : ", ") + std::string(known.name);
+  if (!continues && !data_.strip_first.empty() && out.starts_with(data_.strip_first))
+    out.erase(0, data_.strip_first.size());
+  return out;
+}
+
+std::string PipelineTokenizer::piece(std::int32_t id) const {
+  check(id);
+  const std::string& text = data_.tokens[static_cast<std::size_t>(id)];
+  if (bytes_[static_cast<std::size_t>(id)] >= 0)
+    return std::string(1, static_cast<char>(bytes_[static_cast<std::size_t>(id)]));
+  if (written_[static_cast<std::size_t>(id)]) return text;
+  if (data_.byte_level) return from_byte_characters(text);
+  if (data_.space.empty()) return text;
+  std::string out;
+  std::size_t done = 0;
+  for (std::size_t at; (at = text.find(data_.space, done)) != std::string::npos; done = at + data_.space.size()) {
+    out.append(text, done, at - done);
+    out += ' ';
   }
-  throw input_error(key_place(checkpoint, key), "this kind of tokenizer is not supported", supported,
-                    model ? checkpoint::in_quotes(*model) : "none");
+  return out.append(text, done);
 }
 
 }  // namespace
 
-std::int32_t Vocabulary::find(std::string_view text) const {
-  const auto found = ids.find(text);
-  return found == ids.end() ? -1 : found->second;
-}
-
-Vocabulary read_vocabulary(const checkpoint::Checkpoint& checkpoint, std::int32_t default_bos,
-                           std::int32_t default_eos) {
-  Vocabulary vocabulary;
-  auto texts = checkpoint.get_strings(tokens_key);
-  if (!texts || texts->empty())
-    throw input_error(key_place(checkpoint, tokens_key), "the file holds no vocabulary", "a list of tokens", "none");
-  vocabulary.texts = std::move(*texts);
-  read_types(checkpoint, vocabulary);
-  vocabulary.ids.reserve(vocabulary.texts.size());
-  for (std::int32_t id = 0; id < vocabulary.size(); ++id) vocabulary.ids[vocabulary.text(id)] = id;
-
-  vocabulary.bos = read_id(checkpoint, "tokenizer.ggml.bos_token_id", default_bos, vocabulary.size());
-  const auto add_end = [&](std::int32_t id) {
-    auto& ends = vocabulary.end_tokens;
-    if (id >= 0 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
-  };
-  add_end(read_id(checkpoint, "tokenizer.ggml.eos_token_id", default_eos, vocabulary.size()));
-  add_end(read_id(checkpoint, "tokenizer.ggml.eot_token_id", -1, vocabulary.size()));
-  add_end(read_id(checkpoint, "tokenizer.ggml.eom_token_id", -1, vocabulary.size()));
-  for (const std::string_view text : end_texts) {
-    const std::int32_t id = vocabulary.find(text);
-    if (id < 0) continue;
-    add_end(id);
-    vocabulary.types[static_cast<std::size_t>(id)] = TokenType::control;
-  }
-
-  for (std::int32_t id = 0; id < vocabulary.size(); ++id) {
-    const TokenType type = vocabulary.type(id);
-    const bool special = type == TokenType::control || type == TokenType::unknown || type == TokenType::user_defined;
-    if (special && !vocabulary.text(id).empty()) vocabulary.special.push_back(id);
-  }
-  std::stable_sort(vocabulary.special.begin(), vocabulary.special.end(), [&](std::int32_t a, std::int32_t b) {
-    return vocabulary.text(a).size() > vocabulary.text(b).size();
-  });
-  return vocabulary;
-}
-
-std::vector<Fragment> split_special(const Vocabulary& vocabulary, std::string_view text, const EncodeOptions& options) {
-  const auto is_literal = [&](std::size_t begin, std::size_t end) {
-    return std::any_of(options.literal.begin(), options.literal.end(), [&](const ByteRange& range) {
-      const auto first = std::max(static_cast<std::int64_t>(begin), range.begin);
-      return first < std::min(static_cast<std::int64_t>(end), range.end);
-    });
-  };
-  // A user-defined token that a template writes is what marks its turns: such a one is no part of a text either. Words
-  // and white space are, wherever they stand.
-  const auto marks_turns = [&](const std::string& wanted) {
-    if (std::ranges::none_of(wanted, [](char c) { return c > 0 && std::ispunct(c) != 0; })) return false;
-    for (std::size_t at = text.find(wanted); at != std::string_view::npos; at = text.find(wanted, at + 1))
-      if (!is_literal(at, at + wanted.size())) return true;
-    return false;
-  };
-  std::vector<Fragment> fragments;
-  if (!text.empty()) fragments.push_back({-1, 0, text.size()});
-  for (const std::int32_t id : vocabulary.special) {
-    const bool user_defined = vocabulary.type(id) == TokenType::user_defined;
-    if (!user_defined && !options.parse_special) continue;
-    const std::string& wanted = vocabulary.text(id);
-    if (text.find(wanted) == std::string_view::npos) continue;
-    const bool always = user_defined && (options.literal.empty() || !marks_turns(wanted));
-    std::vector<Fragment> next;
-    for (const Fragment& fragment : fragments) {
-      if (fragment.id >= 0) {
-        next.push_back(fragment);
-        continue;
-      }
-      std::size_t done = fragment.begin, from = done;
-      const std::string_view inside = text.substr(0, fragment.end);
-      for (std::size_t hit; (hit = inside.find(wanted, from)) != std::string_view::npos;) {
-        const std::size_t end = hit + wanted.size();
-        from = hit + 1;
-        if (!always && is_literal(hit, end)) continue;
-        if (hit > done) next.push_back({-1, done, hit});
-        next.push_back({id, hit, end});
-        done = from = end;
-      }
-      if (done < fragment.end) next.push_back({-1, done, fragment.end});
-    }
-    fragments = std::move(next);
-  }
-  return fragments;
+std::unique_ptr<Tokenizer> build_tokenizer(TokenizerData data) {
+  return std::make_unique<PipelineTokenizer>(std::move(data));
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint,
                                           std::optional<std::int64_t> embedding_rows) {
-  auto tokenizer = make_tokenizer_of_kind(checkpoint);
-  if (embedding_rows && tokenizer->vocabulary() != *embedding_rows) {
-    throw input_error(key_place(checkpoint, tokens_key), "the vocabulary does not fit the embedding",
-                      std::to_string(*embedding_rows) + " tokens, one for each of its rows",
-                      std::to_string(tokenizer->vocabulary()));
+  const bool gguf = checkpoint.format() == checkpoint::Format::gguf;
+  TokenizerData data = gguf ? read_gguf_tokenizer(checkpoint) : read_json_tokenizer(checkpoint);
+  if (embedding_rows && !gguf && *embedding_rows > static_cast<std::int64_t>(data.tokens.size()) &&
+      *embedding_rows <= std::int64_t{1} << 24) {
+    data.types.resize(static_cast<std::size_t>(*embedding_rows), TokenType::unused);
+    if (!data.scores.empty()) data.scores.resize(data.types.size());
+    data.tokens.resize(data.types.size());
   }
-  return tokenizer;
+  if (embedding_rows && static_cast<std::int64_t>(data.tokens.size()) != *embedding_rows) {
+    throw input_error(gguf ? checkpoint.path().string() + ": key 'tokenizer.ggml.tokens'" : data.place,
+                      "the vocabulary does not fit the embedding",
+                      std::to_string(*embedding_rows) + " tokens, one for each of its rows",
+                      std::to_string(data.tokens.size()));
+  }
+  return build_tokenizer(std::move(data));
+}
+
+std::string StreamDecoder::take(std::int32_t id) {
+  const std::int32_t ids[] = {id};
+  held_ += tokenizer_.decode(ids, keep_special_, begun_);
+  // The first id that is written at all has the beginning of the text.
+  begun_ = begun_ || !tokenizer_.decode(ids, keep_special_, true).empty();
+  std::size_t end = held_.size();
+  // Up to three bytes may be the beginning of a character.
+  for (std::size_t back = 1; back <= std::min<std::size_t>(3, held_.size()); ++back) {
+    const auto lead = static_cast<unsigned char>(held_[held_.size() - back]);
+    if ((lead & 0xc0) == 0x80) continue;
+    const std::size_t wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 1;
+    if (wanted > back && lead <= 0xf4) end = held_.size() - back;
+    break;
+  }
+  std::string out = replace_invalid_utf8(std::string_view(held_).substr(0, end));
+  held_.erase(0, end);
+  return out;
+}
+
+std::string StreamDecoder::finish() {
+  return replace_invalid_utf8(std::exchange(held_, {}));
 }
 
 LeftOut left_out(std::span<const Token> tokens, std::string_view text) {

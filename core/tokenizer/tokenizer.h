@@ -39,17 +39,44 @@ class Tokenizer {
   /// EOS is never added: prompts are to be gone on with. Bytes without a token leave a gap between byte ranges.
   virtual std::vector<Token> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
   /// Bytes of the ids; may not be valid UTF-8 where a character is split. Control tokens give nothing unless asked for.
-  virtual std::string decode(std::span<const std::int32_t> ids, bool keep_special = false) const = 0;
+  /// `continues`: other ids of the same text come before these.
+  virtual std::string decode(std::span<const std::int32_t> ids, bool keep_special = false,
+                             bool continues = false) const = 0;
   /// The bytes of one token ("<|im_end|>" for control tokens). Throws an input error for ids outside the vocabulary.
   virtual std::string piece(std::int32_t id) const = 0;
   virtual std::int32_t vocabulary() const = 0;
   /// Tokens that end a generated answer.
   virtual const std::vector<std::int32_t>& end_tokens() const = 0;
+  /// The kind of tokenizer and the way that texts are cut into words, as the file names them; "" where it does not.
+  virtual std::string kind() const = 0;
+  virtual std::string split_name() const = 0;
 };
 
-/// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` (GGUF); an unknown one is an input error. `embedding_rows`: of
-/// the model that the ids are for; another number of tokens is refused, since ids without a text, or without a row,
-/// would come up only in the middle of the work.
+/// The text of ids that come one after another, never with a part of a character: the bytes of one that is not complete
+/// yet are held back. What was taken, put together, is what decode() gives for all ids (bytes that never become a
+/// character are U+FFFD).
+class StreamDecoder {
+ public:
+  /// Keeps a reference.
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool keep_special = false)
+      : tokenizer_(tokenizer), keep_special_(keep_special) {}
+  /// The text that `id` makes complete; may be empty.
+  std::string take(std::int32_t id);
+  /// What was held back: no more ids follow.
+  std::string finish();
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool keep_special_;
+  bool begun_ = false;
+  std::string held_;
+};
+
+/// GGUF: by `tokenizer.ggml.model` and `tokenizer.ggml.pre`; an unknown one is an input error. Safetensors:
+/// tokenizer.json of the folder; parts of it that are not known are input errors that name them. `embedding_rows`: of
+/// the model that the ids are for. A GGUF's vocabulary must have as many tokens, since ids without a text, or without a
+/// row, would come up only in the middle of the work; a folder's may have fewer, since there embeddings are padded: ids
+/// without a text decode to nothing.
 std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoint,
                                           std::optional<std::int64_t> embedding_rows = {});
 

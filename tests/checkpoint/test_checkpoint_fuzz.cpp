@@ -77,7 +77,8 @@ bool load(const fs::path& path) {
         if (error.kind() != ErrorKind::input) throw;
       }
     }
-    if (tokenizer::has_chat_template(*model)) tokenizer::render_chat(*model, {{"user", "x"}});
+    if (tokenizer::find_chat_template(*model) == tokenizer::ChatTemplate::known)
+      tokenizer::render_chat(*model, {{"user", "x"}});
     if (model->format() == checkpoint::Format::gguf) {
       const auto tokenizer = tokenizer::make_tokenizer(*model);
       const auto tokens = tokenizer->encode("the 12 is\n <|im_end|> aaaa", {.parse_special = true});

@@ -330,7 +330,9 @@ class TestRunCommand : public QObject {
     row("task without room for its answer", {"--task", "niah_single_1", "--length", "150"}, 2,
         "128 of them for the answer");
     row("template argument", hello + QStringList{"--chat", "--template-arg", "enable_thinking=true"}, 2,
-        "takes no arguments (expected none, found enable_thinking=true)");
+        "does not use this argument (expected none, found 'enable_thinking')");
+    row("template argument without a value", hello + QStringList{"--chat", "--template-arg", "thinking"}, 2, "KEY=VALUE");
+    row("template argument of a plain prompt", hello + QStringList{"--template-arg", "a=1"}, 2, "belongs to a chat");
     row("no source", {}, 2, "exactly one");
     row("two sources", hello + QStringList{"--task", "niah_single_1", "--length", "1000"}, 2, "exactly one");
     row("unknown task", {"--task", "riddle", "--length", "1000"}, 2, "riddle");

@@ -127,6 +127,11 @@ class TestProtocol : public QObject {
         json{{"model", "m"}, {"prompt", "Hello"}, {"template_arguments", json::object()}, {"max_new_tokens", 16},
              {"sinks", 0}, {"local", 1}});
     QVERIFY(!old.max_new_tokens && !old.sinks && !old.local);  // they wrote their defaults, which say nothing
+    const json arguments = {{"enable_thinking", false}, {"date", "today"}};
+    const auto spec_with = run_spec_from_json(
+        json{{"model", "m"}, {"prompt", "Hello"}, {"chat", true}, {"template_arguments", arguments}, {"max_new_tokens", 16}});
+    QCOMPARE(spec_with.template_arguments.at("enable_thinking"), std::string("false"));
+    QVERIFY(to_json(spec_with)["template_arguments"] == arguments && spec_with.max_new_tokens);
   }
   void bad_run_specs_name_field_expected_and_found_data() {
     QTest::addColumn<QString>("patch");
@@ -142,8 +147,7 @@ class TestProtocol : public QObject {
         {R"({"granularities":[0]})", "granularities"},
         {R"({"dense_layers":[-1]})", "dense_layers"},
         {R"({"chat":"yes"})", "true or false"},
-        {R"({"template_arguments":{"a":1}})", "template_arguments"},
-        {R"({"template_arguments":{"enable_thinking":"true"}})", "no arguments"},
+        {R"({"template_arguments":[1]})", "template_arguments"},
         {R"({"colour":"red"})", "colour"},
     };
     for (const auto& [patch, word] : rows) QTest::newRow(patch) << patch << word;

@@ -48,11 +48,9 @@ class TestChatTemplate : public QObject {
       const auto model = model_with(row["template"]);
       std::vector<tokenizer::ChatMessage> messages;
       for (const auto& message : row["messages"]) messages.push_back({message["role"], message["content"]});
-      QCOMPARE(tokenizer::has_chat_template(*model), !row["text"].is_null());
-      if (row["text"].is_null()) {
-        QVERIFY_THROWS_EXCEPTION(Error, tokenizer::render_chat(*model, messages));
-        continue;
-      }
+      const auto found = tokenizer::find_chat_template(*model);
+      QVERIFY(found == (row["text"].is_null() ? tokenizer::ChatTemplate::other : tokenizer::ChatTemplate::known));
+      if (row["text"].is_null()) continue;  // test_jinja_template
       const tokenizer::RenderedPrompt prompt = tokenizer::render_chat(*model, messages);
       QCOMPARE(prompt.text, row["text"].get<std::string>());
       // Segments cover the text in order; a message's is its content, the others are the template's.
@@ -104,8 +102,8 @@ class TestChatTemplate : public QObject {
         "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
     QCOMPARE(tokenizer::render_chat(*plain, {{"user", "x"}}).default_system, std::string());
     using tokenizer::ChatTemplate;
-    QVERIFY(tokenizer::find_chat_template(*plain) == ChatTemplate::understood);
-    QVERIFY(tokenizer::find_chat_template(*model_with("{{ bos_token }}")) == ChatTemplate::not_understood);
+    QVERIFY(tokenizer::find_chat_template(*plain) == ChatTemplate::known);
+    QVERIFY(tokenizer::find_chat_template(*model_with("{{ bos_token }}")) == ChatTemplate::other);
   }
 
   void refusals_say_why() {
@@ -117,7 +115,6 @@ class TestChatTemplate : public QObject {
       }
       return std::string();
     };
-    QVERIFY(refusal(*model_with("{{ bos_token }}")).find("not understood") != std::string::npos);
     const auto file = folder_.filePath("base.gguf").toStdString();
     const auto base = checkpoint::open_checkpoint(test::write_tiny_model(file, {.layers = 1, .chat = false}));
     QVERIFY(!tokenizer::has_chat_template(*base));

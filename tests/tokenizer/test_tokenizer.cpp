@@ -271,7 +271,7 @@ class TestTokenizer : public QObject {
     QVERIFY(error_of(none).find("tokenizer.ggml.model") != std::string::npos);
     test::GgufWriter kind;
     kind.add("tokenizer.ggml.model", "rwkv");
-    QVERIFY(error_of(kind).find("expected gpt2, found 'rwkv'") != std::string::npos);
+    QVERIFY(error_of(kind).find("expected gpt2, llama, found 'rwkv'") != std::string::npos);
     test::GgufWriter gguf;
     gguf.add("tokenizer.ggml.model", "gpt2");
     test::GgufWriter pre = gguf;

@@ -44,17 +44,19 @@ class PromptMaker {
   /// A task is a chat wherever the model has a template for one; a person who asked for a chat, or gave it a system
   /// message, gets one or a refusal.
   void choose_rendering() {
-    const auto found = tokenizer::find_chat_template(session_.checkpoint());
-    if (found == tokenizer::ChatTemplate::understood) {
+    if (tokenizer::has_chat_template(session_.checkpoint())) {
       prompt_.chat = true;
       return;
     }
     if (prompt_.chat) return;  // refused where it is rendered, with the reason
-    const bool none = found == tokenizer::ChatTemplate::none;
-    const std::string why = none ? "the model has no chat template" : "the model's chat template is not understood";
-    if (spec_.system_file)
-      throw input_error("--system", "a system message has no place in a bare prompt, and " + why,
-                        "a model whose chat template is understood", session_.checkpoint().path().string());
+    const bool none = tokenizer::find_chat_template(session_.checkpoint()) == tokenizer::ChatTemplate::none;
+    const std::string why = none ? "the model has no chat template"
+                                 : "the model's chat template needs Python with jinja2, which is not there";
+    if (spec_.system_file || !spec_.template_arguments.empty())
+      throw input_error(spec_.system_file ? "--system" : "--template-arg",
+                        std::string(spec_.system_file ? "a system message" : "a template's argument") +
+                            " has no place in a bare prompt, and " + why,
+                        "a model whose chat template can be rendered", session_.checkpoint().path().string());
     warn(why + ": the task runs as a bare prompt");
   }
 
@@ -91,7 +93,7 @@ class PromptMaker {
     std::vector<tokenizer::ChatMessage> messages;
     if (system_) messages.push_back({"system", *system_});
     messages.push_back({"user", user});
-    return tokenizer::render_chat(session_.checkpoint(), messages);
+    return tokenizer::render_chat(session_.checkpoint(), messages, spec_.template_arguments, job_);
   }
 
   /// Control tokens come from the template alone: what looks like one in a message or in the answer's beginning stays

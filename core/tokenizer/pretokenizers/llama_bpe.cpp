@@ -6,7 +6,9 @@ namespace headroom::tokenizer {
 
 PreTokenizer entry_llama_bpe() {
   return {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral"},
-          [](std::span<const char32_t> text, std::vector<std::size_t>& ends) { split_llama3(text, 3, false, ends); },
+          [](std::span<const char32_t> text, std::vector<std::size_t>& ends) {
+            split_llama3(text, {.max_digits = 3}, ends);
+          },
           true,
           true};
 }

@@ -6,7 +6,9 @@ namespace headroom::tokenizer {
 
 PreTokenizer entry_qwen2() {
   return {{"qwen2", "deepseek-r1-qwen", "stablelm2"},
-          [](std::span<const char32_t> text, std::vector<std::size_t>& ends) { split_llama3(text, 1, false, ends); }};
+          [](std::span<const char32_t> text, std::vector<std::size_t>& ends) {
+            split_llama3(text, {.max_digits = 1}, ends);
+          }};
 }
 
 }  // namespace headroom::tokenizer

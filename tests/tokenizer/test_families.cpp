@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every family's tokenizer on up to 100,000 strings: ids equal to those of `tokenizers` (tokenizer.json) and llama.cpp
+// (GGUF), as hashes of 1,000 strings each (families.json). Strings and tokenizers come from support/make_tokenizers.py,
+// which also shows the strings that differ (--check).
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QtTest>
+#include <ctime>
+#include <map>
+
+#include "checkpoint/checkpoint.h"
+#include "support/gguf_writer.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/unicode.h"
+
+using namespace headroom;
+
+namespace {
+
+constexpr std::size_t count = 100'000, block = 1000;  // make_tokenizers.py's COUNT and BLOCK
+
+class SplitMix {  // make_tokenizers.py's Random
+ public:
+  explicit SplitMix(std::uint64_t seed) : state_(seed) {}
+  std::size_t below(std::size_t limit) {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return static_cast<std::size_t>((z ^ z >> 31) % limit);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+class Hash {  // hash_ids()
+ public:
+  void add(const std::vector<tokenizer::Token>& tokens) {
+    put(tokens.size());
+    for (const auto& token : tokens) put(static_cast<std::uint64_t>(token.id));
+  }
+  std::string text() const { return QString("%1").arg(value_, 16, 16, QChar('0')).toStdString(); }
+
+ private:
+  void put(std::uint64_t number) { value_ = (value_ ^ number) * 0x100000001b3ull; }
+  std::uint64_t value_ = 0xcbf29ce484222325ull;
+};
+
+/// Qt takes a string of JSON that is U+FEFF alone for a byte order mark, and drops it.
+std::string whole(const QString& text) {
+  return text.isEmpty() ? "\xef\xbb\xbf" : text.toStdString();
+}
+
+QJsonValue packed(const char* name) {
+  QFile file(QString(HEADROOM_SOURCE_DIR "/tests/tokenizer/") + name);
+  if (!file.open(QIODevice::ReadOnly)) return {};
+  const QByteArray raw = file.readAll();
+  return QJsonDocument::fromJson(QString(name).endsWith(".qz") ? qUncompress(raw) : raw).object();
+}
+
+}  // namespace
+
+class TestFamilies : public QObject {
+  Q_OBJECT
+
+  QTemporaryDir folder_;
+  QJsonObject tokenizers_, hashes_;
+  std::vector<std::string> strings_;
+
+  std::filesystem::path folder_of(const QString& name, const std::string& text) const {
+    const std::filesystem::path home = folder_.filePath(name).toStdString();
+    std::filesystem::create_directories(home);
+    test::write_file(home / "tokenizer.json", text);
+    test::write_file(home / "config.json", "{}");
+    test::ByteWriter weights;
+    const std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+    weights.string(header).raw(std::string(4, '\0'));
+    test::write_file(home / "model.safetensors", weights.bytes());
+    return home;
+  }
+
+  /// gguf_of() of make_tokenizers.py.
+  std::filesystem::path gguf_of(const QString& name, const std::string& text) const {
+    static const std::map<std::string, std::string> pre = {
+        {"llama3", "llama-bpe"}, {"qwen2", "qwen2"},   {"qwen35", "qwen35"}, {"gpt_oss", "gpt-4o"},
+        {"tekken", "tekken"},    {"smollm", "smollm"}, {"gpt2", "gpt-2"}};
+    const QJsonObject data = QJsonDocument::fromJson(QByteArray::fromStdString(text)).object();
+    const QJsonObject vocabulary = data["model"]["vocab"].toObject();
+    const QJsonArray added = data["added_tokens"].toArray();
+    std::vector<std::string> texts(static_cast<std::size_t>(vocabulary.size() + added.size()));
+    std::size_t size = 0;
+    const auto put = [&](const QString& token, int id) {
+      texts[static_cast<std::size_t>(id)] = whole(token);
+      size = std::max(size, static_cast<std::size_t>(id) + 1);
+    };
+    for (auto it = vocabulary.begin(); it != vocabulary.end(); ++it) put(it.key(), it.value().toInt());
+    for (const auto& token : added) put(token.toObject()["content"].toString(), token.toObject()["id"].toInt());
+    texts.resize(size);
+    std::vector<std::int32_t> types(size, 1);
+    for (const auto& token : added) {
+      const QJsonObject object = token.toObject();
+      types[static_cast<std::size_t>(object["id"].toInt())] = object["special"].toBool() ? 3 : 4;
+    }
+    test::GgufWriter gguf;
+    const QJsonArray merges = data["model"]["merges"].toArray();
+    const auto known = pre.find(name.toStdString());
+    if (known != pre.end()) {
+      std::vector<std::string> list;
+      for (const auto& merge : merges) list.push_back((merge[0].toString() + " " + merge[1].toString()).toStdString());
+      gguf.add("tokenizer.ggml.model", "gpt2");
+      gguf.add("tokenizer.ggml.pre", known->second);
+      gguf.add("tokenizer.ggml.merges", list);
+    } else {
+      std::map<std::string, float> by_text;
+      for (int rank = 0; rank < merges.size(); ++rank)
+        by_text.emplace(whole(merges[rank][0].toString()) + whole(merges[rank][1].toString()),
+                        -static_cast<float>(rank));
+      auto& out = gguf.begin("tokenizer.ggml.scores", 9).number<std::uint32_t>(6).number<std::uint64_t>(size);
+      for (std::size_t id = 0; id < size; ++id) {
+        const auto score = by_text.find(texts[id]);
+        out.number(score == by_text.end() ? -1000.0f : score->second);
+        if (texts[id].size() == 6 && texts[id].starts_with("<0x")) types[id] = 6;
+      }
+      const auto unknown = static_cast<std::uint32_t>(vocabulary["<unk>"].toInt());
+      types[unknown] = 2;
+      gguf.add("tokenizer.ggml.model", "llama");
+      gguf.add_bool("tokenizer.ggml.add_space_prefix", name != "gemma");
+      gguf.add("tokenizer.ggml.unknown_token_id", unknown);
+      for (std::size_t id = 0; id < size && name == "gemma"; ++id)
+        if (types[id] == 4) texts[id] = QString::fromStdString(texts[id]).replace("▁", " ").toStdString();
+    }
+    gguf.add("tokenizer.ggml.tokens", texts);
+    gguf.add("tokenizer.ggml.token_type", types);
+    gguf.add("tokenizer.ggml.bos_token_id", 0u);
+    gguf.add("tokenizer.ggml.eos_token_id", 1u);
+    gguf.add_bool("tokenizer.ggml.add_bos_token", false);
+    const std::filesystem::path file = folder_.filePath(name + ".gguf").toStdString();
+    test::write_file(file, gguf.bytes() + std::string(64, '\0'));
+    return file;
+  }
+
+ private slots:
+  void initTestCase() {
+    const QJsonObject data = packed("families.qz").toObject();
+    tokenizers_ = data["tokenizers"].toObject();
+    hashes_ = packed("families.json").toObject()["hashes"].toObject();
+    QVERIFY(!tokenizers_.isEmpty() && !hashes_.isEmpty());
+    std::vector<std::string> pieces;
+    for (const auto& piece : data["pieces"].toArray()) pieces.push_back(whole(piece.toString()));
+    std::vector<std::pair<std::size_t, std::size_t>> runs;
+    for (const auto& run : data["runs"].toArray())
+      runs.emplace_back(static_cast<std::size_t>(run[0].toInt()), static_cast<std::size_t>(run[1].toInt()));
+    SplitMix random(20260607);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::string text;
+      for (std::size_t parts = 1 + random.below(10); parts > 0; --parts) {
+        const std::size_t kind = random.below(8);
+        if (kind == 5) {
+          const auto& [first, last] = runs[random.below(runs.size())];
+          tokenizer::append_utf8(text, static_cast<char32_t>(first + random.below(last - first)));
+        } else if (kind == 6) {
+          text += static_cast<char>(33 + random.below(94));
+        } else {
+          const std::string& piece = pieces[random.below(pieces.size())];
+          for (std::size_t times = kind < 5 ? 1 : 1 + random.below(6); times > 0; --times) text += piece;
+        }
+      }
+      strings_.push_back(std::move(text));
+    }
+  }
+
+  void ids_equal_the_references_data() {
+    QTest::addColumn<QString>("key");
+    for (const QString& key : hashes_.keys()) QTest::newRow(qPrintable(key)) << key;
+  }
+  void ids_equal_the_references() {
+    QFETCH(QString, key);
+    const QStringList words = key.split(' ');
+    const std::string text = tokenizers_[words[0]].toString().toStdString();
+    const bool json = words[1] == "tokenizers", special = words[2] == "special";
+    const auto path = json ? folder_of(words[0], text) : gguf_of(words[0], text);
+    const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
+    const QJsonArray expected = hashes_[key].toArray();
+    const auto blocks = static_cast<std::size_t>(expected.size());  // as many as the fixture has of the reference
+    QVERIFY(blocks >= 5 && blocks <= count / block);
+    for (std::size_t first = 0; first < blocks * block; first += block) {
+      Hash hash;
+      for (std::size_t i = first; i < first + block; ++i)
+        hash.add(model->encode(strings_[i], {.parse_special = special, .add_bos = false}));
+      QVERIFY2(hash.text() == expected[static_cast<qsizetype>(first / block)].toString().toStdString(),
+               qPrintable(QString("strings %1 to %2 differ").arg(first).arg(first + block - 1)));
+    }
+  }
+
+  // What is streamed token by token is the text as a whole, in whole characters.
+  void streams_are_whole_characters_data() {
+    QTest::addColumn<QString>("name");
+    for (const QString& name : tokenizers_.keys()) QTest::newRow(qPrintable(name)) << name;
+  }
+  void streams_are_whole_characters() {
+    QFETCH(QString, name);
+    const auto path = folder_of(name, tokenizers_[name].toString().toStdString());
+    const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
+    for (std::size_t i = 0; i < 3000; ++i) {
+      std::vector<std::int32_t> ids;
+      for (const auto& token : model->encode(strings_[i])) ids.push_back(token.id);
+      tokenizer::StreamDecoder stream(*model);
+      std::string out;
+      for (const std::int32_t id : ids) {
+        const std::string part = stream.take(id);
+        QVERIFY(QString::fromStdString(part).toStdString() == part);  // valid by itself
+        out += part;
+      }
+      out += stream.finish();
+      QCOMPARE(out, model->decode(ids));
+    }
+  }
+
+  // Bytes [begin, end) of tokens share out the text, and none is outside.
+  void places_ascend() {
+    for (const QString& name : tokenizers_.keys()) {
+      const auto path = folder_of(name, tokenizers_[name].toString().toStdString());
+      const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
+      for (std::size_t i = 0; i < 2000; ++i) {
+        std::int64_t last = 0;
+        for (const auto& token : model->encode(strings_[i], {.parse_special = true})) {
+          QVERIFY(token.begin >= last && token.end >= token.begin &&
+                  token.end <= static_cast<std::int64_t>(strings_[i].size()));
+          last = token.end;
+        }
+      }
+    }
+  }
+
+  void long_words_double_data() {
+    QTest::addColumn<QString>("name");
+    for (const QString& name : tokenizers_.keys()) QTest::newRow(qPrintable(name)) << name;
+  }
+  void long_words_double() {
+    QFETCH(QString, name);
+    const auto path = folder_of(name, tokenizers_[name].toString().toStdString());
+    const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
+    SplitMix random(1);
+    std::string base64;
+    for (int i = 0; i < 1'000'000; ++i)
+      base64 += "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[random.below(64)];
+    for (const std::string& text : {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), base64}) {
+      const auto time = [&](std::string_view part) {
+        std::int64_t best = std::numeric_limits<std::int64_t>::max();
+        for (int i = 0; i < 3; ++i) {
+          const std::clock_t begin = std::clock();  // processor time: other tests run beside this one
+          model->encode(part);
+          best = std::min(best, std::max<std::int64_t>((std::clock() - begin) * (1'000'000'000 / CLOCKS_PER_SEC), 1));
+        }
+        return static_cast<double>(best);
+      };
+      const double half = time(std::string_view(text).substr(0, 500'000)), whole = time(text);
+      QVERIFY2(whole < 3.5 * half && whole < 5e9, qPrintable(QString("%1 ms, %2 ms").arg(half / 1e6).arg(whole / 1e6)));
+    }
+  }
+};
+
+QTEST_MAIN(TestFamilies)
+#include "test_families.moc"
