@@ -23,6 +23,8 @@ void add_bench(CLI::App& app, Action& chosen);
 void add_verify(CLI::App& app, Action& chosen);
 void add_export(CLI::App& app, Action& chosen);
 void add_serve(CLI::App& app, Action& chosen);
+void add_import(CLI::App& app, Action& chosen);
+void add_reseal(CLI::App& app, Action& chosen);
 
 /// Parses, runs, prints errors to standard error; never throws.
 int run_command_line(int argc, char** argv);

@@ -4,6 +4,7 @@
 
 #include <c10/core/ScalarType.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -11,5 +12,10 @@ namespace headroom::cli {
 
 /// "auto" (none: the decoder chooses), "bf16" or "f32". Throws usage errors.
 std::optional<c10::ScalarType> parse_dtype(const std::string& text);
+
+/// "256MB", "1GB", "4096": bytes of --record-limit. Throws usage errors.
+std::int64_t parse_bytes(const std::string& text);
+/// "all" (0) or "last:1024" of --keep-queries. Throws usage errors.
+std::int64_t parse_keep_queries(const std::string& text);
 
 }  // namespace headroom::cli

@@ -149,4 +149,19 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   return shown;
 }
 
+std::string import_table(const experiment::RunOutcome& outcome) {
+  const auto& meta = outcome.meta;
+  std::string shown = printable_text(meta.model_name) + " (" + printable_text(meta.architecture) + "), " +
+                      std::to_string(outcome.tokens) + " tokens, " + meta.dtype + "\n";
+  for (const auto& warning : meta.warnings) shown += printable_text(warning) + "\n";
+  std::vector<std::vector<std::string>> rows = {{"method", "budget", "density", "mass mean", "mass min", "recall"}};
+  for (const auto& method : outcome.methods)
+    rows.push_back({method.name, budget_text(method), percent(method.density),
+                    method.is_dense() ? nothing : percent(method.captured_mass_mean),
+                    method.is_dense() ? nothing : percent(method.captured_mass_min),
+                    method.oracle_recall_mean ? percent(*method.oracle_recall_mean) : nothing});
+  return shown + "\n" + align_columns(rows) + "\nrecord: " + printable_text(outcome.record_path) + "\n" +
+         meta.kept_note + "\nThe record contains the full prompt.\n";
+}
+
 }  // namespace headroom::cli

@@ -29,6 +29,8 @@ class LoadNote {
 };
 
 std::string run_table(const experiment::RunOutcome& outcome);
+/// Of imported streams, which have no times and no answers.
+std::string import_table(const experiment::RunOutcome& outcome);
 
 /// Aligned columns, two spaces apart; widths count characters, not bytes. The first row is the head.
 std::string align_columns(const std::vector<std::vector<std::string>>& rows);

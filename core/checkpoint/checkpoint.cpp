@@ -19,6 +19,10 @@ std::string_view to_string(DType dtype) {
       return "F8_E4M3";
     case DType::u8:
       return "U8";
+    case DType::i32:
+      return "I32";
+    case DType::i64:
+      return "I64";
     case DType::q4_0:
       return "Q4_0";
     case DType::q4_1:

@@ -18,14 +18,16 @@
 namespace headroom::checkpoint {
 
 /// Those that end in _k, _nl, _xs and 4_0 … are GGML's blocks. f8_e4m3 values have a scale that is stored beside them,
-/// u8 are bytes; mxfp4 is GGML's block of the OCP microscaling format, mxfp4_pairs the same values as gpt-oss'
-/// safetensors hold them.
+/// u8 are bytes, i32 and i64 whole numbers (SafetensorsFile alone reads them); mxfp4 is GGML's block of the OCP
+/// microscaling format, mxfp4_pairs the same values as gpt-oss' safetensors hold them.
 enum class DType {
   f32,
   f16,
   bf16,
   f8_e4m3,
   u8,
+  i32,
+  i64,
   q4_0,
   q4_1,
   q5_0,

@@ -241,6 +241,10 @@ BlockLayout block_layout(DType dtype) {
     case DType::f8_e4m3:
     case DType::u8:
       return {1, 1};
+    case DType::i32:
+      return {1, 4};
+    case DType::i64:
+      return {1, 8};
     case DType::q4_0:
       return {32, 18};
     case DType::q4_1:
@@ -313,6 +317,8 @@ void dequantize(DType dtype, Bytes in, std::span<float> values) {
       return blocks<block_iq4_xs, 256, 136>(in, out, count);
     case DType::mxfp4:
       return blocks<block_mxfp4, 32, 17>(in, out, count);
+    case DType::i32:
+    case DType::i64:
     case DType::mxfp4_pairs:
       break;
   }

@@ -82,6 +82,9 @@ std::vector<ComposedTensor> compose_tensors(const Quantisation& quantisation, co
   for (const StoredTensor& tensor : stored) {
     const TensorInfo& info = tensor.info;
     const std::string& name = info.name;
+    if (info.dtype == DType::i32 || info.dtype == DType::i64)
+      throw input_error(place_of(tensor), "whole numbers are no weights", "F32, F16 or BF16",
+                        std::string(to_string(info.dtype)));
     if (fp8 && name.ends_with(scale_suffix)) {
       const auto* const values = find(name.substr(0, name.size() - scale_suffix.size()));
       if (values && values->info.dtype == DType::f8_e4m3) continue;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -29,7 +30,9 @@ constexpr StoredType stored_types[] = {{"F32", DType::f32, 4},
                                        {"F16", DType::f16, 2},
                                        {"BF16", DType::bf16, 2},
                                        {"F8_E4M3", DType::f8_e4m3, 1},
-                                       {"U8", DType::u8, 1}};
+                                       {"U8", DType::u8, 1},
+                                       {"I32", DType::i32, 4},
+                                       {"I64", DType::i64, 8}};
 
 const StoredType* type_by_name(std::string_view name) {
   const auto* const found = std::ranges::find(stored_types, name, &StoredType::name);
@@ -88,7 +91,8 @@ TensorInfo read_entry(const std::string& name, const Json& entry, const std::str
   const Json& type_name = field(entry, "dtype", place);
   const StoredType* const type = type_name.is_string() ? type_by_name(type_name.get<std::string>()) : nullptr;
   if (!type)
-    throw input_error(place, "the tensor's dtype is not supported", "F32, F16, BF16, F8_E4M3 or U8", shown(type_name));
+    throw input_error(place, "the tensor's dtype is not supported", "F32, F16, BF16, F8_E4M3, U8, I32 or I64",
+                      shown(type_name));
   TensorInfo info{name, {}, type->dtype, 0};
   std::uint64_t elements = 1;
   for (const std::uint64_t size : whole_numbers(entry, "shape", place)) {
@@ -184,12 +188,37 @@ void SafetensorsFile::read_f32(std::string_view name, std::span<float> out) cons
   const auto tensor = static_cast<std::size_t>(found - tensors_.data());
   if (static_cast<std::int64_t>(out.size()) != info.elements())
     throw Error(ErrorKind::internal, "read_f32: the buffer of " + info.name + " has the wrong size");
+  if (info.dtype == DType::i32 || info.dtype == DType::i64)
+    throw input_error(path().string() + ": tensor " + in_quotes(name), "whole numbers stand where others are expected",
+                      "F32, F16 or BF16", std::string(to_string(info.dtype)));
   const auto read_piece = [&](std::uint64_t offset, std::span<std::uint8_t> bytes) { read(tensor, offset, bytes); };
   if (const auto bad = dequantize_checked(info.dtype, read_piece, out)) {
     throw input_error(path().string() + ": tensor " + in_quotes(name) + ", flat index " + std::to_string(*bad),
                       "a value is not a finite number", "a finite value",
                       std::isnan(out[static_cast<std::size_t>(*bad)]) ? "NaN" : "infinity");
   }
+}
+
+std::vector<std::int64_t> SafetensorsFile::read_integers(std::string_view name) const {
+  const TensorInfo* const info = find(name);
+  if (!info) throw input_error(path().string(), "the file has no tensor " + in_quotes(name));
+  if (info->dtype != DType::i32 && info->dtype != DType::i64)
+    throw input_error(path().string() + ": tensor " + in_quotes(name), "whole numbers are expected", "I32 or I64",
+                      std::string(to_string(info->dtype)));
+  std::vector<std::uint8_t> bytes(info->bytes);
+  read(static_cast<std::size_t>(info - tensors_.data()), 0, bytes);
+  std::vector<std::int64_t> values(static_cast<std::size_t>(info->elements()));
+  const std::size_t size = info->dtype == DType::i32 ? 4 : 8;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (size == 8) {
+      std::memcpy(&values[i], bytes.data() + 8 * i, 8);
+    } else {
+      std::int32_t narrow;
+      std::memcpy(&narrow, bytes.data() + 4 * i, 4);
+      values[i] = narrow;
+    }
+  }
+  return values;
 }
 
 fs::path write_safetensors(OutputPlace& place, const std::vector<TensorToWrite>& tensors,

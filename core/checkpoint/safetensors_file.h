@@ -21,8 +21,8 @@ namespace headroom::checkpoint {
 class SafetensorsFile {
  public:
   /// Reads the header. Throws input errors: not such a file, header past the end, unknown dtype (F32, F16, BF16,
-  /// F8_E4M3 and U8 are read), a shape that does not match its bytes, tensors that overlap or reach past the end,
-  /// duplicate names.
+  /// F8_E4M3, U8, I32 and I64 are read), a shape that does not match its bytes, tensors that overlap or reach past the
+  /// end, duplicate names.
   static std::unique_ptr<SafetensorsFile> open(const std::filesystem::path& file);
   const std::filesystem::path& path() const { return file_.path(); }
   /// In the order of their data.
@@ -34,6 +34,8 @@ class SafetensorsFile {
   std::string hash(const JobContext& job = {}) const { return file_.hash(job); }
   /// Values as fp32; `out` has elements() places. Not finite: input error naming tensor and flat index.
   void read_f32(std::string_view name, std::span<float> out) const;
+  /// Values of an I32 or I64 tensor; input errors for others.
+  std::vector<std::int64_t> read_integers(std::string_view name) const;
   /// The header's `__metadata__`, strings only.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
@@ -49,7 +51,7 @@ class SafetensorsFile {
 struct TensorToWrite {
   std::string name;
   std::vector<std::int64_t> shape;
-  DType dtype = DType::f32;             ///< f32, f16 or bf16
+  DType dtype = DType::f32;             ///< one that a file may hold
   std::span<const std::uint8_t> bytes;  ///< row-major
 };
 

@@ -45,11 +45,10 @@ void place_heads(const std::vector<float>& from, std::int64_t layer_heads, std::
 
 }  // namespace
 
-RecordedPass::RecordedPass(const model::Decoder& decoder, std::span<const std::int32_t> ids, StreamStore& store,
-                           bool keep_maps)
-    : decoder_(decoder), ids_(ids), store_(store), keep_maps_(keep_maps) {}
+RecordedPass::RecordedPass(const model::ModelConfig& config, std::int64_t length, StreamStore& store, bool keep_maps)
+    : config_(config), length_(length), store_(store), keep_maps_(keep_maps) {}
 
-model::PrefillResult RecordedPass::run(model::PrefillOptions options, MethodData& data) {
+model::PrefillResult RecordedPass::run(model::PrefillOptions options, const Prefill& prefill, MethodData& data) {
   prepare(data);
   forced_ = options.policy->target_forced_keys();
   attended_pairs_ = 0;
@@ -66,18 +65,17 @@ model::PrefillResult RecordedPass::run(model::PrefillOptions options, MethodData
     else
       compare_hidden(layer, hidden, data.summary);
   };
-  auto result = decoder_.prefill(ids_, options);
+  auto result = prefill(options);
   has_reference_ |= is_dense;
   finish(data.summary);
   return result;
 }
 
 void RecordedPass::prepare(MethodData& data) const {
-  const auto& config = decoder_.config();
-  const auto layers = static_cast<std::size_t>(config.num_layers());
-  const std::int64_t heads = config.max_q_heads() + 1;
+  const auto layers = static_cast<std::size_t>(config_.num_layers());
+  const std::int64_t heads = config_.max_q_heads() + 1;
   data.statistics.names = {attention::head_statistic_names.begin(), attention::head_statistic_names.end()};
-  data.statistics.layers = data.curves.layers = config.num_layers();
+  data.statistics.layers = data.curves.layers = config_.num_layers();
   data.statistics.heads = data.curves.heads = heads;
   const std::size_t rows = layers * static_cast<std::size_t>(heads);
   data.statistics.values.assign(rows * attention::num_head_statistics, no_figure);
@@ -157,7 +155,7 @@ void RecordedPass::finish(record::MethodSummary& summary) const {
   }
   if (const double recall = mean(summary.oracle_recall_per_layer); !std::isnan(recall)) summary.oracle_recall_mean = recall;
   if (!recalls_95_.empty()) summary.oracle_recall_95_mean = mean(recalls_95_);
-  summary.density = attended_pairs_ / (causal_pairs(length()) * static_cast<double>(decoder_.config().full_layers()));
+  summary.density = attended_pairs_ / (causal_pairs(length()) * static_cast<double>(config_.full_layers()));
 }
 
 }  // namespace headroom::experiment

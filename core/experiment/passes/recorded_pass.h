@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A recorded pass: the method as defined, with everything that a record holds of it. Its time is never reported.
+// A recorded pass: the method as defined, with everything that a record holds of it. Its time is never reported. The
+// layers come from a decoder, or from anything else that shows them in order.
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <functional>
 #include <vector>
 
 #include "attention/backend.h"
@@ -26,13 +27,17 @@ class RecordedPass {
  public:
   static constexpr std::int64_t thumbnail_size = 128;
 
-  /// `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is wanted). Dense hidden states go there in
-  /// any case: drift is measured against them. All references must outlive this object.
-  RecordedPass(const model::Decoder& decoder, std::span<const std::int32_t> ids, StreamStore& store, bool keep_maps);
+  /// Goes through the layers under `options` and shows each to the options' observers, as Decoder::prefill() does.
+  using Prefill = std::function<model::PrefillResult(const model::PrefillOptions& options)>;
+
+  /// Of a prompt of `length` tokens. `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is
+  /// wanted). Dense hidden states go there in any case: drift is measured against them. All references must outlive this
+  /// object.
+  RecordedPass(const model::ModelConfig& config, std::int64_t length, StreamStore& store, bool keep_maps);
 
   /// Runs the method that `options` and data.summary (methods.h, describe()) speak of and fills `data`. A dense method's
   /// hidden states are what later calls are compared with.
-  model::PrefillResult run(model::PrefillOptions options, MethodData& data);
+  model::PrefillResult run(model::PrefillOptions options, const Prefill& prefill, MethodData& data);
 
  private:
   void prepare(MethodData& data) const;
@@ -40,10 +45,10 @@ class RecordedPass {
                  MethodData& data, const JobContext& job);
   void compare_hidden(int layer, const at::Tensor& hidden, record::MethodSummary& summary) const;
   void finish(record::MethodSummary& summary) const;
-  std::int64_t length() const { return static_cast<std::int64_t>(ids_.size()); }
+  std::int64_t length() const { return length_; }
 
-  const model::Decoder& decoder_;
-  std::span<const std::int32_t> ids_;
+  const model::ModelConfig& config_;
+  std::int64_t length_;
   StreamStore& store_;
   bool keep_maps_;
   attention::ForcedKeys forced_;  ///< of the method that runs: what the best choice holds, too

@@ -25,7 +25,7 @@ MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder
       keep_maps_(keep_maps),
       progress_(progress),
       notice_(std::move(notice)),
-      recorded_(decoder, run.prompt.table.ids, store, keep_maps),
+      recorded_(run.config(), run.length(), store, keep_maps),
       dense_policy_(attention::make_dense_policy()) {}
 
 std::int64_t MethodRunner::new_tokens() const {
@@ -66,7 +66,8 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " recorded", true);
   pass.extra_capacity = new_tokens();
-  auto result = recorded_.run(pass, data);
+  auto result = recorded_.run(
+      pass, [this](const auto& shown) { return decoder_.prefill(run_.prompt.table.ids, shown); }, data);
   progress_.end();
   auto& plan = *summary.timing_plan;
   model::release_unused_memory();

@@ -22,8 +22,9 @@ std::string list_text(std::vector<int> layers) {
 
 }  // namespace
 
-RecordBuilder::RecordBuilder(const PreparedRun& run, const record::RunMeta& meta, const StreamStore& store)
-    : run_(run), store_(store), writer_(*run.out, meta, run.prompt.table) {}
+RecordBuilder::RecordBuilder(const RecordPlan& plan, const OutputPlace& out, const record::RunMeta& meta,
+                             const StreamStore& store)
+    : plan_(plan), store_(store), writer_(out, meta, plan.tokens) {}
 
 void RecordBuilder::add(const MethodData& method) {
   const auto& id = method.summary.id;
@@ -41,14 +42,14 @@ void RecordBuilder::add(const MethodData& method) {
 }
 
 const model::AttentionSpec& RecordBuilder::attention(int layer) const {
-  return run_.config().layer(layer).attention;
+  return plan_.config.layer(layer).attention;
 }
 
 std::vector<int> RecordBuilder::layer_order() const {
   // A layer's place is that of its worst sparse stream; every stream then holds the same layers.
   std::vector<std::pair<double, int>> captured;
-  for (int layer = 0; layer < run_.config().num_layers(); ++layer) {
-    if (!run_.config().is_full(layer)) continue;
+  for (int layer = 0; layer < plan_.config.num_layers(); ++layer) {
+    if (!plan_.config.is_full(layer)) continue;
     double worst = 1;
     for (const auto& method : methods_) {
       const double mass = method.captured_mass_per_layer[static_cast<std::size_t>(layer)];
@@ -68,7 +69,7 @@ bool RecordBuilder::out_of_time() const {
 
 bool RecordBuilder::fits(double share, std::int64_t raw, double ratio) {
   const double room =
-      share * static_cast<double>(run_.spec.record_limit) - static_cast<double>(writer_.bytes_written());
+      share * static_cast<double>(plan_.limit) - static_cast<double>(writer_.bytes_written());
   return static_cast<double>(raw) * ratio <= room;
 }
 
@@ -86,7 +87,7 @@ void RecordBuilder::write_thumbnails(const std::vector<int>& order, double share
     if (out_of_time() || !fits(share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
     for (const auto& method : methods_) {
-      const auto maps = store_.thumbnails(method.id, layer, heads, size, run_.length());
+      const auto maps = store_.thumbnails(method.id, layer, heads, size, length());
       if (!maps.empty()) writer_.write_thumbnails(method.id, layer, maps);
     }
     ratio = measured_ratio(raw, before);
@@ -104,7 +105,7 @@ void RecordBuilder::write_supports(const std::vector<int>& order, double share) 
     for (const auto& method : methods_)
       if (!method.is_dense())
         bitmaps += 3 * num_support_groups(method.scope, attention(layer).num_q_heads, attention(layer).num_kv_heads);
-    const auto raw = bitmaps * run_.length() * ((run_.length() + 7) / 8);
+    const auto raw = bitmaps * length() * ((length() + 7) / 8);
     if (out_of_time() || !fits(share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
     bool any = false;
@@ -124,16 +125,15 @@ void RecordBuilder::write_supports(const std::vector<int>& order, double share) 
 }
 
 void RecordBuilder::write_streams(const std::vector<int>& wanted) {
-  const auto& spec = run_.spec;
-  const auto query_begin = spec.keep_queries > 0 ? std::max<std::int64_t>(run_.length() - spec.keep_queries, 0) : 0;
-  const auto rows = run_.length() - query_begin;
-  const auto bytes = run_.dtype == c10::ScalarType::Float ? 4 : 2;
+  const auto query_begin = plan_.keep_queries > 0 ? std::max<std::int64_t>(length() - plan_.keep_queries, 0) : 0;
+  const auto rows = length() - query_begin;
+  const auto bytes = plan_.dtype == c10::ScalarType::Float ? 4 : 2;
   // bf16 values that float16 cannot hold are stored as float32: the first layer counts double.
   double ratio = bytes == 2 ? 2.05 : 1.05;
   for (int layer : wanted) {
     if (out_of_time()) break;
     const model::AttentionSpec& sizes = attention(layer);
-    const auto raw = (bytes * sizes.head_dim * (sizes.num_q_heads * rows + sizes.num_kv_heads * run_.length()) +
+    const auto raw = (bytes * sizes.head_dim * (sizes.num_q_heads * rows + sizes.num_kv_heads * length()) +
                       4 * sizes.num_q_heads * rows) *
                      static_cast<std::int64_t>(methods_.size());
     if (!fits(1.0, raw, ratio)) {
@@ -149,7 +149,7 @@ void RecordBuilder::write_streams(const std::vector<int>& wanted) {
 }
 
 std::string RecordBuilder::note() const {
-  const auto full = run_.full_layers();
+  const auto full = plan_.config.full_layers();
   const auto of = " of " + std::to_string(full) + " layers";
   std::string text = "Statistics, curves and marginals: all " + std::to_string(full) +
                      " full layers. Thumbnails: " + std::to_string(thumbnail_layers_) + of + ". ";
@@ -161,11 +161,11 @@ std::string RecordBuilder::note() const {
     text += "Exact maps: all layers.";
   else
     text += "Exact maps: layers " + list_text(stream_layers_) +
-            (run_.spec.keep_layers.empty() ? ", those with the worst captured mass." : ", as asked for.");
-  if (run_.spec.keep_queries > 0 && run_.spec.keep_queries < run_.length())
-    text += " Exact maps hold the last " + std::to_string(run_.spec.keep_queries) + " queries.";
+            (plan_.keep_layers.empty() ? ", those with the worst captured mass." : ", as asked for.");
+  if (plan_.keep_queries > 0 && plan_.keep_queries < length())
+    text += " Exact maps hold the last " + std::to_string(plan_.keep_queries) + " queries.";
   const auto all = static_cast<std::size_t>(full);
-  const auto wanted = run_.spec.keep_layers.empty() ? all : run_.spec.keep_layers.size();
+  const auto wanted = plan_.keep_layers.empty() ? all : plan_.keep_layers.size();
   const bool left_out =
       stream_layers_.size() < wanted || thumbnail_layers_ < full || (sparse && support_layers_.size() < all);
   if (store_.gave_up())
@@ -173,7 +173,7 @@ std::string RecordBuilder::note() const {
   else if (cut_short_)
     text += " The rest was left out because the run was cancelled.";
   else if (left_out)
-    text += " The rest did not fit under the record limit of " + std::to_string(run_.spec.record_limit >> 20) + " MiB.";
+    text += " The rest did not fit under the record limit of " + std::to_string(plan_.limit >> 20) + " MiB.";
   return text;
 }
 
@@ -195,7 +195,7 @@ std::filesystem::path RecordBuilder::finish(record::RunMeta& meta, ProgressPlan&
 
 void RecordBuilder::write_maps(ProgressPlan& progress) {
   const auto order = layer_order();
-  const auto& kept = run_.spec.keep_layers;
+  const auto& kept = plan_.keep_layers;
   if (kept.empty()) {
     write_thumbnails(order, thumbnail_share);
     progress.report("writing the record", 1, 3);

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
 #include "experiment/passes/recorded_pass.h"
 #include "experiment/passes/stream_store.h"
-#include "experiment/run/prepared_run.h"
 #include "experiment/run/progress_plan.h"
 #include "record/record_writer.h"
 #include "record/types.h"
@@ -23,10 +23,19 @@ namespace headroom::experiment {
 inline constexpr double thumbnail_share = 0.4;
 inline constexpr double support_share = 0.7;
 
+/// What is put into a record, and how much of it. References outlive the builder.
+struct RecordPlan {
+  const model::ModelConfig& config;
+  const record::TokenTable& tokens;
+  c10::ScalarType dtype = c10::ScalarType::Float;  ///< of q and k
+  std::vector<int> keep_layers;                    ///< whole, first; empty: all, the worst first
+  std::int64_t keep_queries = 0;                   ///< of exact maps: so many last rows; 0: all
+  std::int64_t limit = 0;                          ///< bytes of the file
+};
+
 class RecordBuilder {
  public:
-  /// The run has a place for its record.
-  RecordBuilder(const PreparedRun& run, const record::RunMeta& meta, const StreamStore& store);
+  RecordBuilder(const RecordPlan& plan, const OutputPlace& out, const record::RunMeta& meta, const StreamStore& store);
 
   /// Summary, statistics, curves and marginals of one method.
   void add(const MethodData& method);
@@ -50,7 +59,9 @@ class RecordBuilder {
   bool out_of_time() const;
   std::string note() const;
 
-  const PreparedRun& run_;
+  std::int64_t length() const { return static_cast<std::int64_t>(plan_.tokens.ids.size()); }
+
+  RecordPlan plan_;
   const StreamStore& store_;
   record::RecordWriter writer_;
   std::vector<record::MethodSummary> methods_;

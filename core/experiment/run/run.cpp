@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/run.h"
 
-#include <ATen/Parallel.h>
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <filesystem>
-#include <new>
 #include <nlohmann/json.hpp>
-#include <random>
 
-#include "base/version.h"
+#include "experiment/passes/torch_errors.h"
+#include "experiment/run/new_meta.h"
 #include "experiment/run/method_run.h"
 #include "experiment/run/preflight.h"
 #include "experiment/run/prepared_run.h"
@@ -29,29 +24,9 @@ constexpr std::chrono::milliseconds write_after_cancel{400};
 // Bitmaps shrink in the record: a working file of this many limits holds all that can get there.
 constexpr std::int64_t bitmap_limits = 4;
 
-std::string new_run_id() {
-  std::random_device device;
-  constexpr char digits[] = "0123456789abcdef";
-  std::string id;
-  for (int i = 0; i < 16; ++i) id += digits[device() & 15];
-  return id;
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
 record::RunMeta make_meta(const PreparedRun& run) {
   const auto& config = run.config();
-  record::RunMeta meta;
-  meta.run_id = new_run_id();
-  meta.created = utc_now();
-  meta.program_version = program_version();
+  record::RunMeta meta = new_meta();
   meta.spec_json = protocol::dump_json(protocol::to_json(run.spec));
   meta.model_name = config.name;
   // Records are passed on: file names, not the folders of this machine. The specification keeps what was typed.
@@ -61,13 +36,8 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.architecture = config.architecture;
   meta.device = run.device.description;
   meta.dtype = dtype_name(run.dtype);
-  meta.threads = at::get_num_threads();
   meta.context = config.context_length;
-  for (const model::LayerSpec& layer : config.layers) {
-    const model::AttentionSpec& attention = layer.attention;
-    meta.layers.push_back({std::string(model::to_string(layer.kind)), attention.num_q_heads, attention.num_kv_heads,
-                           attention.head_dim, attention.window, attention.scale});
-  }
+  meta.layers = layers_of(config);
   if (run.methods.indexer) {
     meta.indexer_path = run.methods.indexer_path.filename().string();
     meta.indexer_sha256 = run.methods.indexer->sha256;
@@ -82,22 +52,6 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.warnings = run.prompt.warnings;
   meta.warmups = MethodRunner::warmups;
   return meta;
-}
-
-/// LibTorch's own exceptions become ours, with the exit code that fits.
-template <typename Work>
-void translate_errors(Work&& work) {
-  try {
-    work();
-  } catch (const Error&) {
-    throw;
-  } catch (const c10::OutOfMemoryError& error) {
-    throw device_error("out of memory on the device", {}, error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    throw Error(ErrorKind::internal, std::string("LibTorch: ") + error.what_without_backtrace());
-  } catch (const std::bad_alloc&) {
-    throw device_error("out of memory");
-  }
 }
 
 std::int64_t baseline_passes(const PreparedRun& run) {
@@ -147,7 +101,11 @@ class Run {
     const auto& decoder = prepared_.session->decoder(prepared_.device.device, prepared_.dtype, {job_.stop, {}});
     job_.check();
     const bool wanted = prepared_.out.has_value();
-    if (wanted) builder_.emplace(prepared_, outcome_.meta, *store_);
+    const protocol::RunSpec& spec = prepared_.spec;
+    if (wanted)
+      builder_.emplace(RecordPlan{prepared_.config(), prepared_.prompt.table, prepared_.dtype, spec.keep_layers,
+                                  spec.keep_queries, spec.record_limit},
+                       *prepared_.out, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
     MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
