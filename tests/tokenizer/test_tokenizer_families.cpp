@@ -61,7 +61,7 @@ QJsonValue packed(const char* name) {
 
 }  // namespace
 
-class TestFamilies : public QObject {
+class TestTokenizerFamilies : public QObject {
   Q_OBJECT
 
   QTemporaryDir folder_;
@@ -261,5 +261,5 @@ class TestFamilies : public QObject {
   }
 };
 
-QTEST_MAIN(TestFamilies)
-#include "test_families.moc"
+QTEST_MAIN(TestTokenizerFamilies)
+#include "test_tokenizer_families.moc"
