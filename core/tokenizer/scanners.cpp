@@ -140,10 +140,14 @@ void split_cased(std::span<const char32_t> text, const CasedPattern& pattern, st
   for (std::size_t at = 0; at < text.size(); ends.push_back(at)) {
     // A mark may lead a word or begin it: each alternative is tried with a lead, then without.
     const std::size_t lead = !s.newline(at) && !s.letter(at) && !s.number(at) ? 1 : 0;
-    std::size_t end = up_and_low(at + lead);
-    if (end == at + lead) end = up_and_low(at);
-    if (end == at) end = only_up(at + lead);
-    if (end == at + lead) end = only_up(at);
+    std::size_t end = at;
+    const auto attempt = [&](std::size_t begin, std::size_t found) {
+      if (end == at && found > begin) end = found;
+    };
+    attempt(at + lead, up_and_low(at + lead));
+    attempt(at, up_and_low(at));
+    attempt(at + lead, only_up(at + lead));
+    attempt(at, only_up(at));
     if (end > at) {
       at = end + (pattern.contractions ? s.contraction(end, true, !ascii) : 0);
       continue;
