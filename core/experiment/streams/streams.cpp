@@ -77,7 +77,7 @@ void Streams::read_layers() {
   const auto list = parse_json(found->second, where, 4);
   if (!list.is_array() || list.empty() || list.size() > max_stream_layers)
     throw input_error(where, "is not what it should be",
-                      "a list of 1 to " + std::to_string(max_stream_layers) + " layers", describe(list));
+                      "a list of 1 to " + std::to_string(max_stream_layers) + " layers", headroom::describe(list));
   for (const auto& item : list) {
     const auto number = std::to_string(config_.layers.size());
     Fields fields(item, where + ", layer " + number + ": ");
