@@ -47,12 +47,12 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   }
   for (const std::string& argument : options.template_arguments) {
     const std::size_t equals = argument.find('=');
-    if (equals == 0 || equals == std::string::npos) refuse("--template-arg", "KEY=VALUE", argument);
+    if (equals == 0 || equals == std::string::npos) refuse_option("--template-arg", "KEY=VALUE", argument);
     // JSON is taken as such (true, 3, "x", [1]); anything else is a text.
     std::string value = argument.substr(equals + 1);
     if (!nlohmann::json::accept(value)) value = protocol::dump_json(value);
     if (!spec.template_arguments.emplace(argument.substr(0, equals), std::move(value)).second)
-      refuse("--template-arg", "each key once", argument);
+      refuse_option("--template-arg", "each key once", argument);
   }
   if (!options.keep_queries.empty()) spec.keep_queries = parse_keep_queries(options.keep_queries);
   if (!options.record_limit.empty()) spec.record_limit = parse_bytes(options.record_limit);

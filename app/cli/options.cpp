@@ -10,20 +10,20 @@
 namespace headroom::cli {
 namespace {
 
-[[noreturn]] void refuse(const char* option, const std::string& expected, const std::string& found) {
-  throw Error(ErrorKind::usage, "is not understood", {option, expected, found});
-}
-
 std::int64_t parse_count(std::string_view digits, const char* option, const std::string& expected,
                          const std::string& text) {
   std::int64_t value = 0;
   const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (status != std::errc() || end != digits.data() + digits.size() || value < 0 || value > (1LL << 50))
-    refuse(option, expected, text);
+    refuse_option(option, expected, text);
   return value;
 }
 
 }  // namespace
+
+void refuse_option(const char* option, const std::string& expected, const std::string& found) {
+  throw Error(ErrorKind::usage, "is not understood", {option, expected, found});
+}
 
 std::optional<c10::ScalarType> parse_dtype(const std::string& text) {
   if (text == "auto") return std::nullopt;
@@ -38,7 +38,7 @@ std::int64_t parse_bytes(const std::string& text) {
   for (const auto& [unit, shift] : units) {
     if (!text.ends_with(unit)) continue;
     const auto count = parse_count(std::string_view(text).substr(0, text.size() - 2), "--record-limit", expected, text);
-    if (count > (1LL << (50 - shift))) refuse("--record-limit", expected, text);
+    if (count > (1LL << (50 - shift))) refuse_option("--record-limit", expected, text);
     return count << shift;
   }
   return parse_count(text, "--record-limit", expected, text);
@@ -47,9 +47,9 @@ std::int64_t parse_bytes(const std::string& text) {
 std::int64_t parse_keep_queries(const std::string& text) {
   if (text == "all") return 0;
   constexpr const char* expected = "all, or last:N with N of at least 1, e.g. last:1024";
-  if (!text.starts_with("last:")) refuse("--keep-queries", expected, text);
+  if (!text.starts_with("last:")) refuse_option("--keep-queries", expected, text);
   const auto count = parse_count(std::string_view(text).substr(5), "--keep-queries", expected, text);
-  if (count == 0) refuse("--keep-queries", expected, text);
+  if (count == 0) refuse_option("--keep-queries", expected, text);
   return count;
 }
 

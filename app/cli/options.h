@@ -13,6 +13,8 @@ namespace headroom::cli {
 /// "auto" (none: the decoder chooses), "bf16" or "f32". Throws usage errors.
 std::optional<c10::ScalarType> parse_dtype(const std::string& text);
 
+/// Throws a usage error: `option` is not understood.
+[[noreturn]] void refuse_option(const char* option, const std::string& expected, const std::string& found);
 /// "256MB", "1GB", "4096": bytes of --record-limit. Throws usage errors.
 std::int64_t parse_bytes(const std::string& text);
 /// "all" (0) or "last:1024" of --keep-queries. Throws usage errors.
