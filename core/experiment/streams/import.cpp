@@ -31,15 +31,7 @@ constexpr const char* static_label = "static: in the unmodified model's own stre
 class OwnSelection final : public attention::Policy {
  public:
   OwnSelection(const Streams& streams, std::int64_t most)
-      : Policy({.name = selected_method,
-                .title = "The model's own selection",
-                .definition = "The keys that the model itself attended to, as the imported file says.",
-                .source = "the imported file",
-                .scope = streams.selection_scope(),
-                .score = ScoreKind::other,
-                .look = 6,
-                .takes_granularity = false},
-               {.budget = Budget{BudgetKind::tokens, static_cast<double>(most)}}),
+      : Policy(traits_of(streams), {Budget{BudgetKind::tokens, static_cast<double>(most)}, 1, {}, nullptr}),
         streams_(streams) {}
 
   attention::Selection select(const attention::PreparedLayer& layer, StageClock&, const JobContext&) const override {
@@ -58,6 +50,19 @@ class OwnSelection final : public attention::Policy {
   }
 
  private:
+  static attention::PolicyTraits traits_of(const Streams& streams) {
+    attention::PolicyTraits traits;
+    traits.name = selected_method;
+    traits.title = "The model's own selection";
+    traits.definition = "The keys that the model itself attended to, as the imported file says.";
+    traits.source = "the imported file";
+    traits.scope = streams.selection_scope();
+    traits.score = ScoreKind::other;
+    traits.look = 6;
+    traits.takes_granularity = false;
+    return traits;
+  }
+
   const Streams& streams_;
 };
 
@@ -68,7 +73,6 @@ struct SelectionSize {
 };
 SelectionSize selection_size(const Streams& streams, const JobContext& job) {
   SelectionSize size;
-  std::vector<std::int64_t> counts;  // most of each row, least of each row
   std::vector<std::int64_t> least(static_cast<std::size_t>(streams.length()), std::numeric_limits<std::int64_t>::max());
   for (int layer = 0; layer < streams.config().num_layers(); ++layer) {
     if (!streams.config().is_full(layer)) continue;

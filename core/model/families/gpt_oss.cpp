@@ -85,7 +85,8 @@ void add_clamped_experts(const Checkpoint& checkpoint, const FamilyPlan& names, 
   const MlpSpec& mlp = config.layer(number).mlp;
   const std::string prefix = names.layer_prefix(number);
   const std::int64_t width = config.width, experts = mlp.experts, rows = mlp.width;
-  TensorPlan gate_up{{}, width}, gate_up_bias{.typical = 0}, down{{}, rows}, down_bias{.typical = 0};
+  TensorPlan gate_up{{}, width}, gate_up_bias{.blocks = {}, .typical = 0}, down{{}, rows};
+  TensorPlan down_bias{.blocks = {}, .typical = 0};
   if (names.gguf()) {
     layer["router"] = {{{prefix + "ffn_gate_inp.weight", experts}}, width};
     layer["router_bias"] = {.blocks = {{prefix + "ffn_gate_inp.bias", experts}}, .typical = 0};
