@@ -89,6 +89,8 @@ def marked_segments(text, marked, nonce):
     for i, piece in enumerate(pieces):
         if i > 0:  # "<digits>b" or "<digits>e" and the nonce's end
             head, _, piece = piece.partition(";")
+            if not head[:-1].isdigit():
+                return None
             number, end = int(head[:-1]), head.endswith("e")
             if end != (current is not None) or (end and current[0] != number):
                 return None

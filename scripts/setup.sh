@@ -113,7 +113,8 @@ prepare() {
   install_packages
   install_wheels engine "0.53 GB download, 1.3 GB on disk"
   # Only chat templates that are not ChatML want these, and they say so where they are missing.
-  [ "$no_install" = 1 ] || install_wheels templates "0.2 MB download"
+  [ "$no_install" = 1 ] || (install_wheels templates "0.2 MB download") ||
+    say "Chat templates that are not ChatML cannot be rendered until jinja2 is there."
   if gpu_ready; then install_wheels cuda "2.0 GB download, 3.5 GB on disk"; fi
   local preset=default
   [ "$engine_only" = 1 ] && preset=engine

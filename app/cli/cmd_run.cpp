@@ -50,7 +50,11 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
     if (equals == 0 || equals == std::string::npos) refuse_option("--template-arg", "KEY=VALUE", argument);
     // JSON is taken as such (true, 3, "x", [1]); anything else is a text.
     std::string value = argument.substr(equals + 1);
-    if (!nlohmann::json::accept(value)) value = protocol::dump_json(value);
+    try {
+      protocol::parse_json(value, "--template-arg");
+    } catch (const Error&) {
+      value = protocol::dump_json(value);
+    }
     if (!spec.template_arguments.emplace(argument.substr(0, equals), std::move(value)).second)
       refuse_option("--template-arg", "each key once", argument);
   }

@@ -21,12 +21,16 @@ std::int64_t PreparedLayer::rows_within_budget(const SelectionRule& rule) const 
 }
 
 std::vector<std::shared_ptr<const Backend>> make_backends(c10::Device device, c10::ScalarType dtype,
-                                                          std::span<const std::int64_t> head_dims) {
+                                                          std::span<const std::int64_t> head_dims, bool sinks) {
   std::vector<std::shared_ptr<const Backend>> backends;
   if (device.is_cpu() && std::all_of(head_dims.begin(), head_dims.end(), [](auto dim) { return dim % 8 == 0; }))
     backends.push_back(make_cpu_backend(dtype));
   if (device.is_cpu()) {
     backends.push_back(make_torch_backend());
+    return backends;
+  }
+  if (sinks) {
+    backends.push_back(make_torch_backend(DenseOperator::automatic, "the CUDA kernels do not know attention sinks"));
     return backends;
   }
   const CudaKernels kernels = open_cuda_kernels(device, dtype, head_dims);

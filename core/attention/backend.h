@@ -88,8 +88,9 @@ class Backend {
 
 /// Backends that can run here, by device, dtype and the head sizes of the model's full layers. The first is the one that
 /// sparse attention uses; dense attention may use any.
+/// `sinks`: the layers have learned sinks, which LibTorch's fused operators and our CUDA kernels do not know.
 std::vector<std::shared_ptr<const Backend>> make_backends(c10::Device device, c10::ScalarType dtype,
-                                                          std::span<const std::int64_t> head_dims);
+                                                          std::span<const std::int64_t> head_dims, bool sinks = false);
 /// The backend of that id among them, or nullptr.
 std::shared_ptr<const Backend> find_backend(std::span<const std::shared_ptr<const Backend>> backends,
                                             std::string_view id);

@@ -55,7 +55,10 @@ std::int64_t divide_up(std::int64_t value, std::int64_t by) {
 Quantisation read_quantisation(const ConfigReader& reader) {
   Quantisation found;
   constexpr std::string_view method_key = "quant_method";
-  if (!reader.has(method_key)) return found;  // whoever reads the configuration refuses what is there instead
+  if (!reader.has(method_key)) {
+    reader.refuse_unread({});
+    return found;
+  }
   const std::string method = reader.string_or(method_key, "");
   if (method == "fp8")
     read_fp8(reader, found);

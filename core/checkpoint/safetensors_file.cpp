@@ -188,8 +188,8 @@ void SafetensorsFile::read_f32(std::string_view name, std::span<float> out) cons
   const auto tensor = static_cast<std::size_t>(found - tensors_.data());
   if (static_cast<std::int64_t>(out.size()) != info.elements())
     throw Error(ErrorKind::internal, "read_f32: the buffer of " + info.name + " has the wrong size");
-  if (info.dtype == DType::i32 || info.dtype == DType::i64)
-    throw input_error(path().string() + ": tensor " + in_quotes(name), "whole numbers stand where others are expected",
+  if (info.dtype != DType::f32 && info.dtype != DType::f16 && info.dtype != DType::bf16)
+    throw input_error(path().string() + ": tensor " + in_quotes(name), "the values are of another type",
                       "F32, F16 or BF16", std::string(to_string(info.dtype)));
   const auto read_piece = [&](std::uint64_t offset, std::span<std::uint8_t> bytes) { read(tensor, offset, bytes); };
   if (const auto bad = dequantize_checked(info.dtype, read_piece, out)) {

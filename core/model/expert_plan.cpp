@@ -113,6 +113,10 @@ void read_config_delta(const ConfigReader& reader, DeltaSpec& delta) {
   if (delta.value_heads % delta.key_heads != 0)
     reader.refuse("linear_num_value_heads", "the value heads do not divide among the key heads",
                   "a multiple of " + std::to_string(delta.key_heads), std::to_string(delta.value_heads));
+  for (const auto& [key, width] : {std::pair("linear_num_key_heads", delta.key_heads * delta.key_dim),
+                                   std::pair("linear_num_value_heads", delta.value_heads * delta.value_dim)})
+    if (width > max_width)
+      reader.refuse(key, "the heads are too wide together", "at most " + std::to_string(max_width), std::to_string(width));
   // Of the state, which is fp32 here.
   must_be_text(reader, "mamba_ssm_dtype", "float32", "another precision of the state is not supported");
 }

@@ -221,6 +221,12 @@ void check_config(const ModelConfig& config, const std::string& place) {
   }
 }
 
+bool has_sinks(const ModelConfig& config) {
+  return std::any_of(config.layers.begin(), config.layers.end(), [](const LayerSpec& layer) {
+    return layer.kind == LayerKind::full && layer.attention.sinks;
+  });
+}
+
 std::vector<std::int64_t> full_head_dims(const ModelConfig& config) {
   std::vector<std::int64_t> dims;
   for (const LayerSpec& layer : config.layers)

@@ -114,6 +114,9 @@ struct ModelConfig {
 /// Head sizes of the full layers, in order.
 std::vector<std::int64_t> full_head_dims(const ModelConfig& config);
 
+/// Whether a full layer has learned sinks.
+bool has_sinks(const ModelConfig& config);
+
 /// Throws input errors that name the key, what was expected and what was found; every size is range-checked.
 ModelConfig read_model_config(const checkpoint::Checkpoint& checkpoint);
 

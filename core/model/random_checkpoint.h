@@ -38,6 +38,10 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   std::optional<std::vector<double>> get_numbers(std::string_view) const override { return std::nullopt; }
   const std::string& hash(const JobContext& = {}) const override { return hash_; }
 
+  /// The same values on every device, made on the host: for comparisons, where time does not count.
+  void be_the_same_everywhere() { same_everywhere_ = true; }
+  bool same_everywhere() const { return same_everywhere_; }
+
   /// Of a matrix: the bound of its uniform values.
   static double bound(std::int64_t columns);
   /// Where the values of a tensor start from.
@@ -49,6 +53,7 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
  private:
   std::filesystem::path path_;
   std::uint64_t seed_;
+  bool same_everywhere_ = false;
   std::string hash_ = "random";
   std::map<std::string, float, std::less<>> typical_;  // of vectors
 };

@@ -114,7 +114,8 @@ class Loader {
     target = vector ? at::empty({rows}, options) : at::empty({rows, columns}, options);
     if (target.is_cpu()) ask_for_huge_pages(target);
     // Random weights need no way over the host.
-    if (!vector && !device_.is_cpu() && typeid(file_) == typeid(RandomCheckpoint)) {
+    if (!vector && !device_.is_cpu() && typeid(file_) == typeid(RandomCheckpoint) &&
+        !static_cast<const RandomCheckpoint&>(file_).same_everywhere()) {
       pieces_.resize(pieces_before);
       at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
       generator.set_current_seed(static_cast<const RandomCheckpoint&>(file_).seed_of(plan.blocks.front().tensor));

@@ -89,6 +89,9 @@ class Copy {
       refuse(path, "a record holds no such dataset",
              "1 to 4 dimensions of little-endian uint8, int32, int64, float16, float32 or float64",
              std::to_string(rank) + " dimensions of another type, or a scalar");
+    const Handle creation(H5Dget_create_plist(id), H5Pclose);
+    if (!creation || H5Pget_external_count(creation.get()) != 0 || H5Pget_layout(creation.get()) == H5D_VIRTUAL)
+      refuse(path, "the values lie in another file", "values in this file", "external or virtual storage");
     hsize_t sizes[4] = {};
     H5Sget_simple_extent_dims(space.get(), sizes, nullptr);
     Extent extent;
@@ -145,7 +148,7 @@ class Copy {
       double value = 0;
       if (H5Aread(attribute, hdf5::type_of(Element::f64).get(), &value) >= 0)
         return hdf5::write_attribute(to_, path, name, value, to_place_);
-    } else if (kind == H5T_STRING && H5Tis_variable_str(type.get()) == 0 && H5Tget_size(type.get()) <= 4096) {
+    } else if (H5Sget_simple_extent_npoints(space.get()) == 1 && kind == H5T_STRING && H5Tis_variable_str(type.get()) == 0 && H5Tget_size(type.get()) <= 4096) {
       std::string value(H5Tget_size(type.get()), '\0');
       if (H5Aread(attribute, type.get(), value.data()) >= 0)
         return hdf5::write_attribute(to_, path, name, std::string(value.c_str()), to_place_);

@@ -98,8 +98,13 @@ Json special_variables(const checkpoint::Checkpoint& checkpoint) {
   const auto tokens = checkpoint.get_strings("tokenizer.ggml.tokens");
   for (const auto& [name, key] : names) {
     const auto id = checkpoint.get_int(key);
-    if (id && tokens && *id >= 0 && static_cast<std::size_t>(*id) < tokens->size())
-      variables[name] = (*tokens)[static_cast<std::size_t>(*id)];
+    if (id && tokens && *id >= 0 && static_cast<std::size_t>(*id) < tokens->size()) {
+      const std::string& text = (*tokens)[static_cast<std::size_t>(*id)];
+      if (first_invalid_utf8(text))
+        throw input_error(checkpoint.path().string() + ": key 'tokenizer.ggml.tokens', token " + std::to_string(*id),
+                          "the text is not valid UTF-8", "UTF-8", "other bytes");
+      variables[name] = text;
+    }
   }
   return variables;
 }
@@ -181,7 +186,11 @@ RenderedPrompt render_by_jinja(const checkpoint::Checkpoint& checkpoint, const T
                         "other bytes");
     list.push_back(Json::array({role, content}));
   }
-  for (const auto& [name, value] : arguments) given[name] = Json::parse(value);
+  for (const auto& [name, value] : arguments) {
+    if (first_invalid_utf8(name))
+      throw Error(ErrorKind::usage, "the name is not valid UTF-8", {"--template-arg", "UTF-8", "other bytes"});
+    given[name] = Json::parse(value);
+  }
   const Json request = {{"template", source.text},
                         {"messages", std::move(list)},
                         {"variables", special_variables(checkpoint)},

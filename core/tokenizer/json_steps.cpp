@@ -122,7 +122,9 @@ void read_split_step(const JsonNode& node, TokenizerData& data) {
     data.splits.push_back(step);
     push_class(is_word_character, true, Behaviour::isolated);
   } else if (type == "CharDelimiterSplit") {
-    step.what = literal_matcher(short_string(node.at("delimiter")));
+    const std::string delimiter = short_string(node.at("delimiter"));
+    if (delimiter.empty()) node.at("delimiter").wrong("one character");
+    step.what = literal_matcher(delimiter);
     step.behaviour = Behaviour::removed;
   } else if (type == "Metaspace") {
     step.kind = SplitStep::Kind::metaspace;

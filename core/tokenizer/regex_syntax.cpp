@@ -41,6 +41,9 @@ class Translator {
       } else if (c == '(') {
         group();
       } else {
+        for (const std::string_view differs : {"}+", "{,"})
+          if (pattern_.substr(at_).starts_with(differs))
+            fail("has a quantifier that the two read differently", std::string(differs));
         out_ += c;
         ++at_;
       }

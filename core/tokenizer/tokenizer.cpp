@@ -178,7 +178,6 @@ std::unique_ptr<Tokenizer> make_tokenizer(const checkpoint::Checkpoint& checkpoi
   if (embedding_rows && !gguf && *embedding_rows > static_cast<std::int64_t>(data.tokens.size()) &&
       *embedding_rows <= std::int64_t{1} << 24) {
     data.types.resize(static_cast<std::size_t>(*embedding_rows), TokenType::unused);
-    if (!data.scores.empty()) data.scores.resize(data.types.size());
     data.tokens.resize(data.types.size());
   }
   if (embedding_rows && static_cast<std::int64_t>(data.tokens.size()) != *embedding_rows) {

@@ -149,7 +149,8 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   report.threads = at::get_num_threads();
   report.repeats = spec.repeats;
   if (llama_cpp) report.llama_cpp = llama_cpp->version();
-  const auto backends = attention::make_backends(choice.device, decoder->dtype(), full_head_dims(model.config));
+  const auto backends = attention::make_backends(choice.device, decoder->dtype(), full_head_dims(model.config),
+                                                  has_sinks(model.config));
   std::optional<CostModel> costs;
   if (choice.device.is_cpu() && !spec.plan)
     costs.emplace(model.config, decoder->dtype(), backends, choice.description, callbacks.notice);

@@ -27,6 +27,7 @@
 #include "model/decoder.h"
 #include "model/device.h"
 #include "protocol/json_fields.h"
+#include "tokenizer/chat_template.h"
 
 namespace headroom::experiment {
 namespace fs = std::filesystem;
@@ -38,8 +39,7 @@ constexpr std::int64_t max_rows_per_step = 1024;
 
 /// Training prompts are wrapped as the model's chat format is, where that is ChatML.
 bool speaks_chatml(const checkpoint::Checkpoint& checkpoint) {
-  const auto chat_template = checkpoint.get_string("tokenizer.chat_template");
-  return chat_template && chat_template->find("<|im_start|>") != std::string::npos;
+  return tokenizer::find_chat_template(checkpoint) == tokenizer::ChatTemplate::known;
 }
 
 double learning_rate(const DistillSpec& spec, std::int64_t step) {

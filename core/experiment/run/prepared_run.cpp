@@ -32,7 +32,8 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   const std::string& hash = run.session->checkpoint().hash(job);
   if (run.plans) check_model(*run.plans, hash);
   run.methods = make_methods(spec, *run.session);
-  run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()));
+  run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()),
+                                         has_sinks(run.config()));
   if (run.out) run.out->must_not_be(input_files(run));
   run.prompt = prepare_prompt(spec, *run.session, job);
   run.spec.chat = run.prompt.chat;  // of a task the model decides; what is recorded says what ran

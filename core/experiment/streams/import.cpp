@@ -14,6 +14,7 @@
 #include "experiment/passes/recorded_pass.h"
 #include "experiment/passes/torch_errors.h"
 #include "experiment/run/indexer_choice.h"
+#include "experiment/run/memory_estimate.h"
 #include "experiment/run/new_meta.h"
 #include "experiment/run/progress_plan.h"
 #include "experiment/run/record_builder.h"
@@ -102,6 +103,7 @@ class Import {
         backends_(attention::make_backends(device_.device, streams_.dtype(), full_head_dims(streams_.config()))) {
     out_.must_not_be(std::vector<std::filesystem::path>{spec.streams});
     check_full_layers(spec.keep_layers, "--keep-layers", streams_.config());
+    refuse_what_cannot_fit();
     list();
   }
 
@@ -126,6 +128,23 @@ class Import {
   }
 
  private:
+  /// One layer at a time: q, k and v as they are read, in fp32 and as the analysis packs them; bitmaps of a method's
+  /// supports, of the best choice, of what is wasted, and their copies.
+  void refuse_what_cannot_fit() const {
+    const std::int64_t length = streams_.length();
+    std::int64_t values = 0;
+    for (int layer = 0; layer < streams_.config().num_layers(); ++layer) {
+      const auto& sizes = streams_.config().layer(layer).attention;
+      if (streams_.config().is_full(layer))
+        values = std::max(values, (sizes.num_q_heads + 2 * sizes.num_kv_heads) * length * sizes.head_dim);
+    }
+    const std::int64_t bitmap = length * ((length + 7) / 8);
+    const auto host = host_memory(device_.device);
+    const auto needed = resident_program_bytes(device_.device) + 12 * values +
+                        (6 + 2 * streams_.selection_groups()) * bitmap + host.mapped_only;
+    refuse_memory("this machine", {needed, host.free, host.limit, "fewer tokens would fit"});
+  }
+
   void list() {
     MethodRequest request = spec_.methods;
     const bool chosen = !request.names.empty();
@@ -158,7 +177,7 @@ class Import {
     meta.spec_json = dump_json(said);
     meta.model_name = streams_.config().name;
     meta.model_path = file;
-    meta.model_sha256 = streams_.hash();
+    meta.model_sha256 = streams_.hash(job_);
     meta.architecture = streams_.config().architecture;
     meta.device = device_.description;
     meta.dtype = streams_.dtype() == c10::ScalarType::BFloat16 ? "bf16" : "f32";

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "base/json_fields.h"
@@ -101,13 +102,12 @@ void Streams::read_layers() {
     layers_.push_back(meta);
   }
   if (config_.full_layers() == 0) throw input_error(where, "no layer is full: there is nothing to look at", "one or more", "none");
+  std::set<std::string> known = {"token_ids", "token_offsets"};
+  for (int layer = 0; layer < config_.num_layers(); ++layer)
+    for (const char* what : tensor_kinds)
+      if (config_.is_full(layer)) known.insert("layers." + std::to_string(layer) + "." + what);
   for (const TensorInfo& info : file_->tensors()) {
-    if (info.name == "token_ids" || info.name == "token_offsets") continue;
-    bool known = false;
-    for (int layer = 0; layer < config_.num_layers() && !known; ++layer)
-      for (const char* what : tensor_kinds)
-        known = known || (config_.is_full(layer) && tensor(layer, what) == &info);
-    if (!known)
+    if (!known.contains(info.name))
       throw input_error(path().string() + ": tensor '" + info.name + "'", "would not be read",
                         "token_ids, token_offsets, or q, k, v or selected of a layer of the kind full", "another name");
   }
@@ -239,6 +239,16 @@ void Streams::read_selection_shape() {
     if (config_.is_full(number) && !tensor(number, "selected"))
       throw input_error(place(number, "selected"), "is missing though other layers have it", "one in every full layer",
                         "nothing");
+}
+
+std::int64_t Streams::selection_groups() const {
+  std::int64_t most = 0;
+  for (int number = 0; has_selection_ && number < config_.num_layers(); ++number) {
+    if (!config_.is_full(number)) continue;
+    const auto& attention = config_.layer(number).attention;
+    most = std::max(most, num_support_groups(selection_scope_, attention.num_q_heads, attention.num_kv_heads));
+  }
+  return most;
 }
 
 at::Tensor Streams::values(int layer, const char* what) const {

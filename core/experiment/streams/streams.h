@@ -27,7 +27,7 @@ class Streams {
   explicit Streams(const std::filesystem::path& file);
 
   const std::filesystem::path& path() const { return file_->path(); }
-  std::string hash() const { return file_->hash(); }
+  std::string hash(const JobContext& job) const { return file_->hash(job); }
   /// Name, architecture and layers as the file says; those that are omitted count as `linear` here.
   const model::ModelConfig& config() const { return config_; }
   /// For the record, with the word "omitted" for a full layer whose streams the file leaves out.
@@ -46,6 +46,8 @@ class Streams {
   /// Whether the file says which keys the model itself selected in its full layers.
   bool has_selection() const { return has_selection_; }
   SupportScope selection_scope() const { return selection_scope_; }
+  /// Head groups of the selection, the most of any layer; 0 without one.
+  std::int64_t selection_groups() const;
   /// One bitmap a head group. Throws input errors: a key behind its query, twice, or outside the prompt; a query without
   /// keys; a list that goes on behind its end.
   std::vector<SupportBitmap> selection(int number) const;

@@ -62,6 +62,8 @@ void read_gpt_oss_config(const Checkpoint& checkpoint, ModelConfig& config) {
   layer.mlp.width = reader.require_int(config_sizes.mlp, 1, max_mlp);
   layer.mlp.alpha = reader.float_or("swiglu_alpha", swiglu_alpha, 0, 1e3);
   layer.mlp.limit = reader.float_or("swiglu_limit", swiglu_limit, 1e-3, 1e6);
+  if (reader.checkpoint().holds(reader.key("sliding_window")) == checkpoint::Held::empty)
+    reader.refuse("sliding_window", "every other layer has a window", "a number", "nothing");
   const std::int64_t window = reader.int_or("sliding_window", 128, 1, max_context);
   config.layers = layers_of(num_layers, layer);
   if (!read_layer_types(reader, window, config)) {

@@ -47,7 +47,8 @@ void read_qwen3_moe_config(const Checkpoint& checkpoint, ModelConfig& config) {
   }
   // The window holds for every layer, where it is switched on.
   const bool slides = reader.bool_or("use_sliding_window", false);
-  const std::int64_t window = reader.int_or("sliding_window", 4096, 1, max_context);
+  const bool none = reader.checkpoint().holds(reader.key("sliding_window")) == checkpoint::Held::empty;
+  const std::int64_t window = reader.int_or("sliding_window", none ? 0 : 4096, 1, max_context);
   reader.has("max_window_layers");  // read by nobody in this architecture
   for (LayerSpec& each : config.layers) each.attention.window = slides ? window : 0;
   reader.refuse_unread({harmless_config_keys()});

@@ -33,8 +33,9 @@ class Unigram final : public WordModel {
     double lowest = std::numeric_limits<double>::infinity();
     for (const double score : scores_) lowest = std::min(lowest, score);
     unknown_score_ = lowest - unknown_penalty;
-    // Control tokens are written by templates alone: no text is one.
-    for (std::size_t id = 0; id < data.tokens.size(); ++id)
+    // Control tokens are written by templates alone: no text is one. Tokens that were added behind the vocabulary have
+    // no score; they are cut out before, or not at all.
+    for (std::size_t id = 0; id < std::min(data.tokens.size(), scores_.size()); ++id)
       if (data.types[id] != TokenType::control) trie_.add(data.tokens[id], static_cast<std::int32_t>(id));
   }
 
