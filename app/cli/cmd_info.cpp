@@ -130,7 +130,11 @@ void print_model(const Json& json) {
   row("heads",
       json["q_heads"].dump() + " query, " + json["kv_heads"].dump() + " KV, " + json["head_dim"].dump() + " wide");
   print_ropes(json["layer_groups"]);
-  row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump());
+  const std::string experts = json["experts"].get<std::int64_t>() == 0
+                                  ? ""
+                                  : " in each of " + json["experts"].dump() + " experts, " +
+                                        json["experts_used"].dump() + " a token";
+  row("width", json["width"].dump() + ", MLP " + json["mlp_width"].dump() + experts);
   row("context", json["context"].dump() + " tokens");
   row("vocabulary",
       json["vocabulary"].dump() + (json["tied_output"].get<bool>() ? ", output tied to the embedding" : ""));

@@ -163,6 +163,8 @@ nlohmann::json model_info(const std::filesystem::path& path, const ModelInfoOpti
       {"kv_heads", attention.num_kv_heads},
       {"head_dim", attention.head_dim},
       {"mlp_width", typical.mlp.width},
+      {"experts", typical.mlp.experts},
+      {"experts_used", typical.mlp.experts_used},
       {"vocabulary", config.vocabulary},
       {"context", config.context_length},
       {"rope_base", attention.rope.base},
