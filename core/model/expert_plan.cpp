@@ -200,7 +200,7 @@ void add_delta(const FamilyPlan& names, const ModelConfig& config, std::int64_t 
   RowBlock conv{name("ssm_conv1d.weight", "linear_attn.conv1d.weight"), 2 * key_width + delta.value_width()};
   if (!gguf) conv.shape = {conv.rows, 1, delta.kernel};
   layer["delta_conv"] = {{std::move(conv)}, delta.kernel};
-  layer["delta_decay"] = {.blocks = {{name("ssm_a", "linear_attn.A_log"), values}}, .minus_exp = !gguf};
+  layer["delta_decay"] = {.blocks = {{name("ssm_a", "linear_attn.A_log"), values}}, .minus_exp = !gguf, .typical = gguf ? -1.0f : 0.0f};
   layer["delta_time"] = names.vector(name("ssm_dt.bias", "linear_attn.dt_bias"), values);
   layer["delta_norm"] = names.vector(name("ssm_norm.weight", "linear_attn.norm.weight"), delta.value_dim);
   layer["delta_output"] = {{{name("ssm_out.weight", "linear_attn.out_proj.weight"), width}}, delta.value_width()};

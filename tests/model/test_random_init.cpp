@@ -70,6 +70,11 @@ class TestRandomInit : public QObject {
     const at::Tensor logits = decoder->logits(one.ids, {});
     QVERIFY(at::isfinite(logits).all().item<bool>());
     QVERIFY(logits.std().item<double>() > 1e-2);
+    // A recurrence must not grow with the prompt.
+    std::vector<std::int32_t> many;
+    while (std::ssize(many) < std::min<std::int64_t>(600, config.context_length)) many.push_back(one.ids[many.size() % one.ids.size()]);
+    const at::Tensor later = decoder->logits(many, {});
+    QVERIFY(later.abs().max().item<double>() < 20 * logits.abs().max().item<double>());
     QVERIFY(logits.equal(model::load_decoder(file, config, {.dtype = at::kFloat}, {})->logits(one.ids, {})));
     QVERIFY(!logits.equal(model::load_decoder(other, config, {.dtype = at::kFloat}, {})->logits(one.ids, {})));
   }
