@@ -138,9 +138,10 @@ class TestBackends : public QObject {
   void sinks_take_their_share() {
     for (const Shape& shape : {Shape{1, 3, 3, 16}, Shape{150, 6, 2, 32}, Shape{190, 6, 2, 64, at::kBFloat16}}) {
       LayerQuery query = make_query(shape, 44, width);
+      if (shape.length == 1) query.k.mul_(0.02);  // its only key would leave nothing to any sink
       query.sinks = at::empty({shape.num_q_heads}, at::kFloat);
       for (std::int64_t head = 0; head < shape.num_q_heads; ++head)
-        query.sinks[head] = 0.7 * static_cast<double>(head) + 1;
+        query.sinks[head] = 0.7 * static_cast<double>(head) + 3;
       const reference::Inputs in = reference::inputs_of(query);
       const auto dense = reference::dense(in);
       const auto without =
@@ -152,19 +153,21 @@ class TestBackends : public QObject {
         layer->dense(shape.length, out, lse, {});
         QVERIFY2(max_error(lse, dense.lse) < (narrow ? 2e-2 : 1e-5), shape.text().c_str());
         QVERIFY2(max_error(out, dense.out) < (narrow ? 2e-2 : 1e-5), shape.text().c_str());
-        QVERIFY(max_error(out, without.out) > 1e-2);
+        const double shrunk = max_error(out, without.out);
+        QVERIFY2(shrunk > 1e-2, (shape.text() + ": " + std::to_string(shrunk)).c_str());
         const at::Tensor mass = layer->mass(SupportScope::layer, 0, {})->scores(0, shape.length);
         for (std::int64_t row = 0; row < shape.length; row += 7) {
-          std::vector<double> expected = reference::mass(in, row);
+          const std::vector<double> expected = reference::mass(in, row);
           double share = 0;
           for (const double value : expected) share += value;
           QVERIFY(share < 0.9999);
-          expected.resize(static_cast<std::size_t>(shape.length));
-          QVERIFY(max_error(mass[0][row], expected) < 1e-5);
+          const double error = max_error(mass[0][row].narrow(0, 0, row + 1), expected);  // what is behind counts nothing
+          QVERIFY2(error < 1e-5, (backend->id() + ", " + shape.text() + ", row " + std::to_string(row) + ": " +
+                                  std::to_string(error)).c_str());
         }
         for (const SupportScope scope : {SupportScope::kv_head, SupportScope::q_head}) {
           const at::Tensor groups = layer->mass(scope, 0, {})->scores(0, shape.length);
-          QVERIFY(groups.mean(0).sub(mass[0]).abs().max().item<float>() < 1e-5f);
+          QVERIFY(groups.mean(0).sub(mass[0]).tril().abs().max().item<float>() < 1e-5f);
         }
         const Attended found = attend(*policy_of("oracle", "12"), query, *backend);
         const auto sparse = reference::sparse(in, found.supports).out;

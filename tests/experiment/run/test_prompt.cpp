@@ -16,6 +16,7 @@
 #include "record/run_record.h"
 #include "support/gguf_writer.h"
 #include "support/tiny_model.h"
+#include "tokenizer/chat_template.h"
 
 using namespace headroom;
 using namespace headroom::experiment;
@@ -300,4 +301,3 @@ class TestPrompt : public QObject {
 
 QTEST_GUILESS_MAIN(TestPrompt)
 #include "test_prompt.moc"
-#include "tokenizer/chat_template.h"

