@@ -32,30 +32,42 @@ int run_bench(BenchOptions options) {
   StopOnInterrupt interrupt;
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
-  std::vector<experiment::BenchRow> rows;  // of the length at work
+  std::size_t printed = 0;
+  experiment::BenchReport report;
+  // A table a length as it is done; JSON is one object, so it comes last.
   const auto print = [&] {
-    if (!options.json && !rows.empty()) write_answer(bench_table(rows));
+    progress.clear();
+    if (!options.json && printed < report.rows.size())
+      write_answer(bench_table({report.rows.begin() + static_cast<std::ptrdiff_t>(printed), report.rows.end()}));
+    printed = report.rows.size();
     flush_answer();
-    rows.clear();
+  };
+  const auto finish = [&] {
+    if (options.json)
+      write_answer(experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    else
+      write_answer(escape_invalid_utf8(bench_footer(report)));
+    flush_answer();
   };
   experiment::BenchCallbacks callbacks;
-  callbacks.on_row = [&](const experiment::BenchRow& row) {
-    progress.clear();
-    if (!rows.empty() && rows.back().length != row.length) print();
-    rows.push_back(row);
+  callbacks.on_length = [&](const experiment::BenchReport& so_far) {
+    report = so_far;
+    print();
   };
   callbacks.notice = [&](const std::string& text) {
     progress.clear();
     std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());
   };
-  const auto report = experiment::bench(options.spec, job, callbacks);
-  progress.clear();
+  try {
+    report = experiment::bench(options.spec, job, callbacks);
+  } catch (const Error&) {
+    progress.clear();
+    if (!report.rows.empty()) finish();  // what was finished, marked as not complete
+    throw;
+  }
   print();
   if (!report.device_note.empty()) std::fprintf(stderr, "%s\n", report.device_note.c_str());
-  if (options.json)
-    write_answer(experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  else
-    write_answer(escape_invalid_utf8(bench_footer(report)));
+  finish();
   return 0;
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `headroom bench` as a user calls it: what is printed fits 120 columns and names what it compares; JSON; refusals.
+#include <signal.h>
+
 #include <QtTest>
 #include <nlohmann/json.hpp>
 
@@ -61,6 +63,34 @@ class TestBenchCommand : public QObject {
     QVERIFY(value["memory_needed"] > value["weight_bytes"]);
     QVERIFY(value["rows"][0].contains("machine_load"));
     QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
+  }
+
+  void a_stop_keeps_the_lengths_that_are_done_data() {
+    QTest::addColumn<bool>("json");
+    QTest::newRow("table") << false;
+    QTest::newRow("JSON") << true;
+  }
+  void a_stop_keeps_the_lengths_that_are_done() {
+    QFETCH(bool, json);
+    QProcess process;
+    QStringList arguments = {"bench", model_, "--device", "cpu", "--repeats", "400", "--lengths", "32,640", "--methods", "dense"};
+    if (json) arguments << "--json";
+    process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), arguments);
+    QByteArray errors;
+    QTRY_VERIFY_WITH_TIMEOUT((process.waitForReadyRead(20), errors += process.readAllStandardError(),
+                              errors.contains(" 640 timed")), 60000);
+    ::kill(static_cast<pid_t>(process.processId()), SIGINT);
+    QVERIFY(process.waitForFinished(20000));
+    QCOMPARE(process.exitCode(), 5);
+    const QByteArray output = process.readAllStandardOutput();
+    if (!json) {
+      QVERIFY2(output.contains("32 tokens") && !output.contains("640 tokens"), output.constData());
+      return;
+    }
+    const auto value = nlohmann::json::parse(output.toStdString());
+    QCOMPARE(value["complete"], false);
+    QVERIFY(!value["rows"].empty());
+    for (const auto& row : value["rows"]) QCOMPARE(row["length"], 32);
   }
 
   // The same words as `run` has for it.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 
 #include "attention/registry.h"
 #include "base/error.h"
@@ -170,11 +171,10 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
     for (const Method& method : methods) length_bench.add(method);
     auto rows = length_bench.run();
     compare(rows);
-    for (BenchRow& row : rows) {
-      if (callbacks.on_row) callbacks.on_row(row);
-      report.rows.push_back(std::move(row));
-    }
+    std::move(rows.begin(), rows.end(), std::back_inserter(report.rows));
+    if (callbacks.on_length) callbacks.on_length(report);
   }
+  report.complete = true;
   return report;
 }
 

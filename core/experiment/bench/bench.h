@@ -76,11 +76,13 @@ struct BenchReport {
   std::int64_t weight_bytes = 0;
   std::int64_t memory_needed = 0;  ///< estimated before the work: weights and all else, where the weights are
   int threads = 0, repeats = 0, warmups = 1;
+  bool complete = false;  ///< every length has its rows
   std::vector<BenchRow> rows;
 };
 
 struct BenchCallbacks {
-  std::function<void(const BenchRow&)> on_row;  ///< gets the rows of a length once they are complete
+  /// After the rows of a length: what would be lost if the next one failed or were stopped.
+  std::function<void(const BenchReport& so_far)> on_length;
   std::function<void(const std::string&)> notice;
 };
 

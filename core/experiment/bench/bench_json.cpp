@@ -88,6 +88,7 @@ json to_json(const BenchReport& report) {
           {"repeats", report.repeats},
           {"warmups", report.warmups},
           {"llama_cpp", report.llama_cpp.empty() ? json(nullptr) : json(report.llama_cpp)},
+          {"complete", report.complete},
           {"rows", rows}};
 }
 
