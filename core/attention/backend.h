@@ -40,7 +40,7 @@ class PreparedLayer {
   /// undefined.
   virtual void dense(std::int64_t rows, const at::Tensor& out, const at::Tensor& lse, const JobContext& job) const = 0;
   /// Attention mass of each head group: the mean over its heads of softmax(scale q.k) (METHOD.md, "Words";
-  /// arXiv 2606.07703). Rows before `first_row` are not asked for.
+  /// arXiv 2606.07703), 0 where key > row. Rows before `first_row` are not asked for.
   virtual std::shared_ptr<const RowScores> mass(SupportScope scope, std::int64_t first_row,
                                                 const JobContext& job) const = 0;
   /// Index scores (METHOD.md, "Indexer"). Where the model runs in bf16, q_I and k_I are rounded to bf16 (to nearest

@@ -157,17 +157,18 @@ class TestBackends : public QObject {
         QVERIFY2(shrunk > 1e-2, (shape.text() + ": " + std::to_string(shrunk)).c_str());
         const at::Tensor mass = layer->mass(SupportScope::layer, 0, {})->scores(0, shape.length);
         for (std::int64_t row = 0; row < shape.length; row += 7) {
-          const std::vector<double> expected = reference::mass(in, row);
+          std::vector<double> expected = reference::mass(in, row);
           double share = 0;
           for (const double value : expected) share += value;
           QVERIFY(share < 0.9999);
-          const double error = max_error(mass[0][row].narrow(0, 0, row + 1), expected);  // what is behind counts nothing
+          expected.resize(static_cast<std::size_t>(shape.length));
+          const double error = max_error(mass[0][row], expected);
           QVERIFY2(error < 1e-5, (backend->id() + ", " + shape.text() + ", row " + std::to_string(row) + ": " +
                                   std::to_string(error)).c_str());
         }
         for (const SupportScope scope : {SupportScope::kv_head, SupportScope::q_head}) {
           const at::Tensor groups = layer->mass(scope, 0, {})->scores(0, shape.length);
-          QVERIFY(groups.mean(0).sub(mass[0]).tril().abs().max().item<float>() < 1e-5f);
+          QVERIFY(groups.mean(0).sub(mass[0]).abs().max().item<float>() < 1e-5f);
         }
         const Attended found = attend(*policy_of("oracle", "12"), query, *backend);
         const auto sparse = reference::sparse(in, found.supports).out;

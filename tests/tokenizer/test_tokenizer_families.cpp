@@ -249,7 +249,7 @@ class TestTokenizerFamilies : public QObject {
     for (const std::string& text : {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), base64}) {
       const auto time = [&](std::string_view part) {
         std::int64_t best = std::numeric_limits<std::int64_t>::max();
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < 5; ++i) {
           const std::clock_t begin = std::clock();  // processor time: other tests run beside this one
           model->encode(part);
           best = std::min(best, std::max<std::int64_t>((std::clock() - begin) * (1'000'000'000 / CLOCKS_PER_SEC), 1));
@@ -257,8 +257,7 @@ class TestTokenizerFamilies : public QObject {
         return static_cast<double>(best);
       };
       const double half = time(std::string_view(text).substr(0, 500'000)), whole = time(text);
-      // What takes a quarter of a second for a megabyte is not quadratic, whatever the caches did to the half.
-      QVERIFY2((whole < 3.5 * half || whole < 250e6) && whole < 5e9, qPrintable(QString("%1 ms, %2 ms").arg(half / 1e6).arg(whole / 1e6)));
+      QVERIFY2(whole < 3.5 * half && whole < 5e9, qPrintable(QString("%1 ms, %2 ms").arg(half / 1e6).arg(whole / 1e6)));
     }
   }
 };

@@ -38,8 +38,11 @@ class MassScores final : public FusedScores {
     tile.resize(static_cast<std::size_t>(cpu::mass_rows * stride));
     for (std::int64_t from = begin / cpu::mass_rows * cpu::mass_rows; from < end; from += cpu::mass_rows) {
       layer_.mass(from, std::min(from + cpu::mass_rows, end), lse(), tile.data(), stride);
-      for (std::int64_t row = std::max(from, begin); row < std::min(from + cpu::mass_rows, end); ++row)
-        std::copy_n(tile.data() + (row - from) * stride, end, to + (row - begin) * end);
+      for (std::int64_t row = std::max(from, begin); row < std::min(from + cpu::mass_rows, end); ++row) {
+        // Behind a row's history the tile holds what was there before.
+        float* const copied = std::copy_n(tile.data() + (row - from) * stride, row + 1, to + (row - begin) * end);
+        std::fill(copied, to + (row - begin + 1) * end, 0.0f);
+      }
     }
     return out;
   }
