@@ -12,10 +12,10 @@ namespace {
 
 // What runs before the C library is initialised: system calls and arrays of our own, no allocation, no getenv; and no
 // checks of a sanitizer, which is not ready either.
-#define HEADROOM_EARLY __attribute__((no_sanitize("address", "undefined")))
+#define HEADROOM_EARLY __attribute__((no_sanitize("address", "undefined", "thread")))
 
 constexpr char wait_variable[] = "OMP_WAIT_POLICY", spin_variable[] = "GOMP_SPINCOUNT";
-/// Set beside ours: the second start is not started again, and main() knows that the policy is not the user's.
+/// Set beside ours: the second start is not started again, and main() knows that neither is the user's.
 constexpr char mark_variable[] = "HEADROOM_SET_OMP_WAIT_POLICY";
 constexpr int most_variables = 8192;
 
@@ -35,8 +35,8 @@ HEADROOM_EARLY bool leads_to_this_program(const char* file) {
 /// Same process, arguments and descriptors. Returns where nothing is to be done or it cannot be: threads then spin, and
 /// nothing else is different.
 HEADROOM_EARLY void start_with_passive_waiting(int, char** arguments, char** environment) {
-  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", mark[] = "HEADROOM_SET_OMP_WAIT_POLICY=1";
-  static char* wanted[most_variables + 3];
+  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", spins[] = "GOMP_SPINCOUNT=5000", mark[] = "HEADROOM_SET_OMP_WAIT_POLICY=1";
+  static char* wanted[most_variables + 4];
   int count = 0;
   for (; environment[count]; ++count) {
     const char* entry = environment[count];
@@ -46,7 +46,8 @@ HEADROOM_EARLY void start_with_passive_waiting(int, char** arguments, char** env
     wanted[count] = environment[count];
   }
   wanted[count] = passive;
-  wanted[count + 1] = mark;
+  wanted[count + 1] = spins;
+  wanted[count + 2] = mark;
   const auto* file = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   if (file && ::getauxval(AT_SECURE) == 0 && leads_to_this_program(file)) ::execve(file, arguments, wanted);
 }
@@ -58,8 +59,7 @@ using EarlyHook = void (*)(int, char**, char**);
 
 void forget_waiting() {
   if (!std::getenv(mark_variable)) return;
-  ::unsetenv(wait_variable);
-  ::unsetenv(mark_variable);
+  for (const char* variable : {wait_variable, spin_variable, mark_variable}) ::unsetenv(variable);
 }
 
 }  // namespace headroom::cli

@@ -39,12 +39,12 @@ class TestWaiting : public QObject {
     QTest::addColumn<QByteArray>("variable");
     QTest::addColumn<QByteArray>("value");
     QTest::addColumn<QByteArray>("spins");
-    QTest::newRow("nothing set") << QByteArray() << QByteArray() << QByteArray("0");
+    QTest::newRow("nothing set") << QByteArray() << QByteArray() << QByteArray("5000");
     QTest::newRow("passive") << QByteArray("OMP_WAIT_POLICY") << QByteArray("PASSIVE") << QByteArray("0");
     QTest::newRow("active") << QByteArray("OMP_WAIT_POLICY") << QByteArray("ACTIVE") << QByteArray("30000000000");
     QTest::newRow("spins") << QByteArray("GOMP_SPINCOUNT") << QByteArray("1234") << QByteArray("1234");
     QTest::newRow("a name that begins alike")
-        << QByteArray("OMP_WAIT_POLICY_OF_MINE") << QByteArray("ACTIVE") << QByteArray("0");
+        << QByteArray("OMP_WAIT_POLICY_OF_MINE") << QByteArray("ACTIVE") << QByteArray("5000");
   }
   void passive_unless_the_user_says_otherwise() {
     QFETCH(QByteArray, variable);
@@ -73,7 +73,7 @@ class TestWaiting : public QObject {
     auto variables = environment();
     variables.insert("OMP_DISPLAY_ENV", "VERBOSE");
     const QByteArray shown = output_of("bash", {"-c", command, folder_.path()}, variables);
-    QVERIFY2(shown.contains("GOMP_SPINCOUNT = '0'"), shown.constData());
+    QVERIFY2(shown.contains("GOMP_SPINCOUNT = '5000'"), shown.constData());
   }
 
   void where_the_loader_is_called_by_hand_the_program_runs_as_it_is() {
@@ -131,6 +131,7 @@ class TestWaiting : public QObject {
     QVERIFY2(file.open(QIODevice::ReadOnly), said.constData());
     const QByteArray list = file.readAll();
     QCOMPARE(list.contains("OMP_WAIT_POLICY="), !policy.isEmpty());
+    QVERIFY2(!list.contains("GOMP_SPINCOUNT="), list.constData());
     QVERIFY(policy.isEmpty() || list.contains("OMP_WAIT_POLICY=" + policy));
   }
 };
