@@ -28,7 +28,8 @@ std::vector<std::string> task_names() {
 
 Sample make_sample(const std::string& task, std::int64_t length, std::uint64_t seed,
                    const tokenizer::Tokenizer& tokenizer, std::int64_t overhead,
-                   std::optional<std::int64_t> max_new_tokens) {
+                   std::optional<std::int64_t> max_new_tokens, const Haystack* haystack) {
+  if (haystack) throw usage_error("a haystack has no place in " + task + ", which has no essay");
   const auto known = generators();
   const auto generator = std::find_if(known.begin(), known.end(), [&](const Generator& g) { return g.name == task; });
   if (generator == known.end()) {
@@ -75,7 +76,7 @@ double score(const Sample& sample, const std::string& answer) {
   const auto hits =
       std::count_if(sample.references.begin(), sample.references.end(),
                     [&](const std::string& reference) { return text.find(lower(reference)) != std::string::npos; });
-  if (sample.task.starts_with("qa")) return hits > 0 ? 100 : 0;  // string_match_part
+  if (sample.metric == Metric::match_part) return hits > 0 ? 100 : 0;
   return 100.0 * static_cast<double>(hits) / static_cast<double>(sample.references.size());
 }
 

@@ -107,7 +107,7 @@ class TestTasks : public QObject {
     QCOMPARE(tasks::score(sample, "it is 1234567 and bLUE"), 100.0);
     QCOMPARE(tasks::score(sample, "it is 1234567"), 50.0);
     QCOMPARE(tasks::score(sample, ""), 0.0);
-    sample.task = "qa_1";
+    sample.metric = tasks::Metric::match_part;
     QCOMPARE(tasks::score(sample, "blue"), 100.0);
     QCOMPARE(tasks::score(sample, "red"), 0.0);
   }
