@@ -25,9 +25,9 @@ std::string to_string(Metric metric);
 Metric parse_metric(const std::string& name);
 
 struct Sample {
-  std::string task;           ///< of task_names(); empty for a prompt of the user's
-  std::string prompt;         ///< the user's text, not yet rendered by a chat template; empty where `messages` are given
-  std::string answer_prefix;  ///< what the assistant's answer begins with; may be empty
+  std::string task;    ///< of task_names(); empty for a prompt of the user's
+  std::string prompt;  ///< the user's text, not yet rendered by a chat template; empty where `messages` are given
+  std::string answer_prefix;            ///< what the assistant's answer begins with; may be empty
   std::vector<std::string> references;  ///< empty: there is nothing to score against
   std::int64_t max_new_tokens = 128;    ///< room that the length leaves for the answer
   Metric metric = Metric::match_all;
