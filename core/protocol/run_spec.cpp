@@ -135,7 +135,8 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
 
 void validate(const RunSpec& spec) {
   if (spec.model.empty()) refuse("no model was given", "a path or a fetched model's short name", "nothing");
-  const int sources = spec.prompt.has_value() + spec.prompt_file.has_value() + spec.task.has_value() + spec.prompts.has_value();
+  const int sources =
+      spec.prompt.has_value() + spec.prompt_file.has_value() + spec.task.has_value() + spec.prompts.has_value();
   if (sources != 1) {
     refuse("the prompt needs one source", "exactly one of --prompt, --prompt-file, --task and --prompts",
            std::to_string(sources) + " of them");

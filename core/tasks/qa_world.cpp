@@ -219,7 +219,7 @@ Article QaWorld::about(const QaTown& t) {
   return {t.name,
           {t.name + " is a town on the river " + t.river + " with " + text_of(t.inhabitants) + " inhabitants.",
            "It was founded in " + text_of(t.founded) + " at an old river crossing.",
-           "The town is known for its " + t.product + ", which are sold all over the country.",
+           "The town is known for its " + t.product + ", sold all over the country.",
            "The tallest building of " + t.name + " is the " + t.tower + ", " + text_of(t.height) + " metres high.",
            "Once a year the " + t.feast + " fills its streets with visitors.",
            "The first mayor of " + t.name + " was " + t.mayor + "."}};

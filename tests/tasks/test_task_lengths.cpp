@@ -132,7 +132,6 @@ class TestTaskLengths : public QObject {
     const std::map<std::string, std::string> pinned = {
 #include "pinned_samples.inc"
     };
-    QCOMPARE(pinned.size(), tasks::task_names().size());
     std::string found;
     bool same = true;
     for (const std::string& task : tasks::task_names()) {
@@ -144,7 +143,7 @@ class TestTaskLengths : public QObject {
       const auto it = pinned.find(task);
       same = same && it != pinned.end() && it->second == hash;
     }
-    QVERIFY2(same, found.c_str());
+    QVERIFY2(same && pinned.size() == tasks::task_names().size(), found.c_str());
   }
 
   void a_text_of_the_users_is_the_haystack() {
