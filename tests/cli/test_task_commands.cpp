@@ -92,7 +92,7 @@ class TestTaskCommands : public test::CommandFixture {
     row("over the model", {"generate", "%M", "--task", "vt", "--length", "900", "--out", "%M"}, 3, "tiny.gguf");
     row("index", {"run", "%M", "--prompts", "%F", "--index", "5"}, 3, "p.jsonl: has no prompt of this index");
     row("two sources", {"run", "%M", "--prompts", "%F", "--prompt", "x"}, 2, "exactly one");
-    row("line", {"run", "%M", "--prompts", "%B"}, 3, "b.jsonl:2: field \"seed\"");
+    row("line", {"run", "%M", "--prompts", "%B"}, 3, "b.jsonl:2: unknown field");
     row("over the prompts", {"run", "%M", "--prompts", "%F", "--out", "%F"}, 3, "p.jsonl");
     row("haystack", {"run", "%M", "--prompt", "x", "--haystack", "%F"}, 2, "--haystack belongs to --task");
   }
