@@ -28,13 +28,22 @@ class PromptMaker {
     return tokens_around();
   }
 
+  /// A prompt of a set that was read already.
+  void give(const tasks::Sample& sample, const std::string& place) {
+    given_ = true;
+    name_in_set_ = place;
+    prompt_.sample = sample;
+    if (spec_.max_new_tokens) prompt_.sample->max_new_tokens = *spec_.max_new_tokens;
+  }
+
   PreparedPrompt make() {
     prompt_.chat = spec_.chat;
     if (spec_.prompts) read_from_set();
-    if (spec_.task || spec_.prompts) choose_rendering();
+    const bool of_set = spec_.prompts || given_;
+    if (spec_.task || of_set) choose_rendering();
     if (spec_.system_file) read_system();
     std::string prefix = spec_.answer_prefix;
-    const std::string text = spec_.task ? task_text(prefix) : spec_.prompts ? text_of_set(prefix) : own_text();
+    const std::string text = spec_.task ? task_text(prefix) : of_set ? text_of_set(prefix) : own_text();
     if (!is_conversation()) check_prompt_text(text, place());
     if (!prefix.empty()) check_prompt_text(prefix, "--answer-prefix");
     const Tokens tokens = prompt_.chat ? chat_tokens(text, prefix) : plain_tokens(text + prefix);
@@ -46,6 +55,7 @@ class PromptMaker {
  private:
   std::string place() const {
     if (spec_.prompt) return "--prompt";
+    if (given_) return name_in_set_;
     if (spec_.prompts) return *spec_.prompts + ": " + name_in_set_;
     return spec_.prompt_file ? *spec_.prompt_file : "--task " + spec_.task.value_or("");
   }
@@ -199,7 +209,8 @@ class PromptMaker {
   const JobContext& job_;
   std::int64_t context_;
   std::optional<std::string> system_;  ///< read once: it may be a pipe
-  std::string name_in_set_;            ///< of the prompt that was chosen from --prompts
+  bool given_ = false;                 ///< prompt_.sample is there from the beginning
+  std::string name_in_set_;            ///< of the prompt that was chosen from --prompts, or given
   PreparedPrompt prompt_;
 };
 
@@ -207,6 +218,13 @@ class PromptMaker {
 
 PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session, const JobContext& job) {
   return PromptMaker(spec, session, job).make();
+}
+
+PreparedPrompt prepare_sample(const tasks::Sample& sample, const std::string& place, const protocol::RunSpec& settings,
+                              Session& session, const JobContext& job) {
+  PromptMaker maker(settings, session, job);
+  maker.give(sample, place);
+  return maker.make();
 }
 
 std::int64_t tokens_around_task(Session& session, bool chat) {
