@@ -18,6 +18,8 @@ void add_info(CLI::App& app, Action& chosen);
 void add_tokenize(CLI::App& app, Action& chosen);
 void add_logits(CLI::App& app, Action& chosen);
 void add_run(CLI::App& app, Action& chosen);
+void add_sweep(CLI::App& app, Action& chosen);
+void add_merge(CLI::App& app, Action& chosen);
 void add_tasks(CLI::App& app, Action& chosen);
 void add_generate(CLI::App& app, Action& chosen);
 void add_distill(CLI::App& app, Action& chosen);
