@@ -98,13 +98,14 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
   const record::SweepSummary summary = record::summarise(sweep, a.margin.value_or(1));
   for (const std::string& alarm : summary.alarms) std::fprintf(stderr, "headroom: %s\n", printable_text(alarm).c_str());
   const record::PlanRequest plan{a.length, a.mass.value_or(0.95), a.keys};
-  if (a.view != "plan") refuse_given({{"--mass", a.mass.has_value()}, {"--keys", a.keys.has_value()}, {"--length", a.length.has_value()}}, "another view than plan");
+  if (a.view != "plan")
+    refuse_given({{"--mass", a.mass.has_value()}, {"--keys", a.keys.has_value()}, {"--length", a.length.has_value()}},
+                 "another view than plan");
   if (a.view == "plan" && suffix == ".json") {
     const auto budgets = record::plan_budgets(sweep, plan);
     const std::string source = std::filesystem::path(a.record).filename().string();
     const auto json = record::to_json(sweep, summary, budgets, source);
-    const auto written =
-        write_output(out, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    const auto written = write_output(out, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     std::fprintf(stderr, "%s: budgets of %zu layers\n", printable_text(describe_output(a.out, written)).c_str(),
                  budgets.by_mass.size());
     return 0;
@@ -149,9 +150,10 @@ int export_view(const ExportArguments& a) {
     if (plans.plans.empty())
       throw input_error(a.record, "holds no plan" + (a.method.empty() ? std::string() : " of " + a.method),
                         "a sparse method other than the oracle, timed by this version", "none");
-    const auto written =
-        write_output(out, experiment::to_json(plans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-    std::fprintf(stderr, "%s: %zu plans\n", printable_text(describe_output(a.out, written)).c_str(), plans.plans.size());
+    const auto written = write_output(
+        out, experiment::to_json(plans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    std::fprintf(stderr, "%s: %zu plans\n", printable_text(describe_output(a.out, written)).c_str(),
+                 plans.plans.size());
     return 0;
   }
   return write_table(out, a.out, suffix, record::export_table(*record, request));
