@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// headroom info: what a model is, or what a recorded run holds.
+// headroom info: what a model is, or what a recorded run or a sweep holds.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -18,7 +18,10 @@
 #include "model_info.h"
 #include "protocol/summary_json.h"
 #include "record/run_record.h"
+#include "record/sweep/sweep_file.h"
+#include "record/sweep/sweep_summary.h"
 #include "standard_streams.h"
+#include "sweep_text.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -252,8 +255,50 @@ void print_record(const record::RunRecord& run) {
   }
 }
 
+// --- sweeps ---
+
+Json sweep_json(const record::SweepRecord& sweep, const fs::path& path) {
+  const record::SweepMeta& meta = sweep.meta;
+  Json json = record::to_json(meta, record::summarise(sweep));
+  Json settings = record::to_json(meta);
+  settings.erase("tasks");  // the summary's say more
+  json.update(settings);
+  std::error_code failed;
+  json["kind"] = "sweep";
+  json["path"] = path.string();
+  json["bytes"] = fs::file_size(path, failed);
+  json["rows"] = sweep.rows.size();
+  json["curves_of"] = sweep.curves.size();
+  return json;
+}
+
+void print_sweep(const record::SweepRecord& sweep, const fs::path& path) {
+  const record::SweepMeta& meta = sweep.meta;
+  std::error_code failed;
+  row("sweep", path.string() + " (" + megabytes(fs::file_size(path, failed)) +
+                   (meta.complete ? ")" : ", incomplete: some rows are missing)"));
+  row("made", meta.created + " by headroom " + meta.program_version);
+  if (meta.is_own_prompts())
+    row("prompts", meta.prompts + ", " + std::to_string(meta.samples));
+  else
+    row("samples", std::to_string(meta.samples) + " of each task and length, seeds from " + std::to_string(meta.seed) +
+                       "; " + std::to_string(meta.calibration) + " for calibration");
+  row("rows", std::to_string(sweep.rows.size()) + ", prompts rendered as " + meta.rendering);
+  if (!meta.indexer_file.empty()) row("indexer", meta.indexer_file);
+  if (sweep.curves.empty()) row("mass curves", "none");
+  write_answer("\n" + sweep_text(sweep, record::summarise(sweep)));
+}
+
 int info(const std::string& name, bool as_json, const ModelInfoOptions& options) {
   const fs::path path = resolve_model(name);
+  if (is_record(path) && record::is_sweep(path)) {
+    const auto sweep = record::read_sweep(path);
+    if (as_json)
+      print(sweep_json(sweep, path));
+    else
+      print_sweep(sweep, path);
+    return 0;
+  }
   if (is_record(path)) {
     const auto run = record::RunRecord::open(path);
     if (as_json)
@@ -279,9 +324,9 @@ void add_info(CLI::App& app, Action& chosen) {
     ModelInfoOptions model = {};
   };
   auto options = std::make_shared<Options>();
-  CLI::App* const command = app.add_subcommand("info", "What a model is, or what a recorded run holds");
+  CLI::App* const command = app.add_subcommand("info", "What a model is, or what a recorded run or a sweep holds");
   command
-      ->add_option("MODEL|RUN.h5", options->name,
+      ->add_option("MODEL|RUN.h5|S.h5", options->name,
                    "GGUF file, safetensors folder, fetched model's short name, configuration alone (.json), or record")
       ->required();
   command->add_flag("--json", options->json, "One JSON object");

@@ -17,6 +17,7 @@
 #include "protocol/summary_json.h"
 #include "run_table.h"
 #include "standard_streams.h"
+#include "task_options.h"
 
 namespace headroom::cli {
 namespace {
@@ -25,7 +26,7 @@ namespace {
 struct RunOptions {
   protocol::RunSpec spec;
   std::vector<std::string> budgets, template_arguments;
-  std::string prompt, prompt_file, task, system, indexer, plan, out, keep_queries, record_limit;
+  std::string prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries, record_limit;
   bool json = false;
 };
 
@@ -37,6 +38,8 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   given("--prompt", options.prompt, spec.prompt);
   given("--prompt-file", options.prompt_file, spec.prompt_file);
   given("--task", options.task, spec.task);
+  given("--prompts", options.prompts, spec.prompts);
+  given("--haystack", options.haystack, spec.haystack);
   given("--system", options.system, spec.system_file);
   given("--indexer", options.indexer, spec.indexer);
   given("--plan", options.plan, spec.plan);
@@ -131,8 +134,14 @@ void add_run(CLI::App& app, Action& chosen) {
   auto* source = command->add_option_group("prompt", "exactly one of these");
   source->add_option("--prompt", options->prompt, "the prompt itself");
   source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file, or a pipe");
-  source->add_option("--task", options->task, "a generated task, e.g. niah_single_1");
+  source->add_option("--task", options->task, "a generated task: " + task_list());
+  source->add_option("--prompts", options->prompts,
+                     "JSONL with {\"messages\" | \"input\", \"outputs\"?} a line (RULER's layout is one), or a folder "
+                     "of text files; --index chooses");
   command->add_option("--length", spec.length, "tokens of the prompt and its answer, with --task");
+  command->add_option("--haystack", options->haystack,
+                      "with --task: a text file, or a folder of them, in place of our essays");
+  command->add_option("--index", spec.index, "with --prompts: the index of the prompt to run; default 0");
   command->add_option("--seed", spec.seed, "of the task and of random methods");
   command->add_flag("--chat", spec.chat, "render the prompt with the model's chat template");
   command->add_option("--system", options->system, "file with the system message");

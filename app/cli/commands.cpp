@@ -28,7 +28,6 @@ void check_command(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return;
   const std::string name = argv[1];
   if (!app.get_subcommands([&](const CLI::App* command) { return command->check_name(name); }).empty()) return;
-  if (name == "sweep" || name == "merge") throw usage_error("the command " + name + " is not in this version");
   throw usage_error("there is no command \"" + name + "\": headroom --help lists them");
 }
 
@@ -41,7 +40,8 @@ int run_command_line(int argc, char** argv) {
   app.footer("Without a command the window opens.");
   Action chosen;
   for (auto* add :
-       {add_info, add_tokenize, add_logits, add_run, add_import, add_reseal, add_distill, add_bench, add_verify, add_export, add_serve})
+       {add_info, add_tokenize, add_logits, add_run, add_sweep, add_merge, add_tasks, add_generate, add_import, add_reseal,
+        add_distill, add_bench, add_verify, add_export, add_serve})
     add(app, chosen);
   try {
     check_command(app, argc, argv);

@@ -7,6 +7,7 @@
 #include "model_info.h"
 #include "protocol/json_fields.h"
 #include "serve_distill.h"
+#include "tasks/task.h"
 
 namespace headroom::cli {
 namespace {
@@ -177,6 +178,8 @@ nlohmann::json ServeEngine::initialize(const json& params) {
     result.methods.push_back({std::string(traits.name), std::string(traits.title), std::string(traits.definition),
                               traits.needs_index, traits.is_default});
   }
+  for (const tasks::TaskInfo& task : tasks::task_infos())
+    result.tasks.push_back({task.name, task.title, task.definition + " " + task.source + ".", task.takes_haystack});
   result.mismatch = mismatch_ = mismatch_text(window);
   initialized_ = mismatch_.empty();
   return protocol::to_json(result);

@@ -38,6 +38,10 @@ QString describe(const protocol::RunSpec& spec) {
   }
   if (spec.prompt_file)
     return QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
+  if (spec.prompts)
+    return QObject::tr("Run: %1, %2, prompt %3")
+        .arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName())
+        .arg(spec.index);
   return QObject::tr("Run: %1, typed prompt").arg(model);
 }
 

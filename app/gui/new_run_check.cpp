@@ -90,6 +90,7 @@ void NewRunDialog::engine_changed() {
       methods_chosen_ = true;
     }
     list_methods();
+    list_tasks();
     if (engine_.remote()) prepare_remote();
   }
   edited();

@@ -148,7 +148,8 @@ QWidget* NewRunDialog::build_prompt() {
   auto* task_tab = new QWidget;
   auto* form = new QFormLayout(task_tab);
   task_ = new QComboBox(task_tab);
-  task_->addItem(tr("Needle in noise (niah_single_1)"), "niah_single_1");
+  task_->setObjectName("task");
+  task_->addItem(tr("Needle in noise (niah_single_1)"), "niah_single_1");  // the others come from the engine
   task_length_ = new QSpinBox(task_tab);
   task_length_->setRange(128, 1 << 20);
   task_length_->setSingleStep(512);
@@ -164,6 +165,7 @@ QWidget* NewRunDialog::build_prompt() {
   layout->addWidget(chat_);
   connect(prompt_tabs_, &QTabWidget::currentChanged, this, &NewRunDialog::edited);
   for (QSpinBox* number : {task_length_, seed_}) connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
+  connect(task_, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
   connect(chat_, &QCheckBox::toggled, this, &NewRunDialog::edited);
   return box;
 }

@@ -69,6 +69,7 @@ class NewRunDialog : public QDialog {
   QWidget* build_check();
   void fill(const protocol::RunSpec& spec);
   void list_methods();
+  void list_tasks();
   std::vector<std::string> ticked_methods() const;
   void engine_changed();
   void model_changed();

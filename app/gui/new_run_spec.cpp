@@ -116,6 +116,22 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   out_->setText(QString::fromStdString(spec.out.value_or("")));
 }
 
+void NewRunDialog::list_tasks() {
+  const auto& known = engine_.hello().tasks;
+  if (known.empty()) return;  // an earlier engine: what is there stays
+  const QSignalBlocker blocker(task_);
+  const QVariant chosen = task_->currentData();
+  task_->clear();
+  for (const protocol::TaskChoice& task : known) {
+    const QString name = QString::fromStdString(task.name);
+    task_->addItem(tr("%1 (%2)").arg(QString::fromStdString(task.title), name), name);
+    task_->setItemData(task_->count() - 1, QString::fromStdString(task.definition), Qt::ToolTipRole);
+  }
+  // One that this engine does not know stays all the same: it refuses it by name.
+  if (task_->findData(chosen) < 0) task_->addItem(chosen.toString(), chosen);
+  task_->setCurrentIndex(task_->findData(chosen));
+}
+
 void NewRunDialog::list_methods() {
   for (const MethodBox& method : methods_) delete method.check;
   methods_.clear();
@@ -160,6 +176,8 @@ protocol::RunSpec NewRunDialog::spec() const {
   spec.prompt.reset();
   spec.prompt_file.reset();
   spec.task.reset();
+  spec.prompts.reset();
+  spec.index = 0;
   spec.length = 0;
   switch (prompt_tabs_->currentIndex()) {
     case 0:
@@ -178,6 +196,7 @@ protocol::RunSpec NewRunDialog::spec() const {
       spec.task = task_->currentData().toString().toStdString();
       spec.length = task_length_->value();
   }
+  if (spec.task != kept_.task) spec.haystack.reset();
   spec.seed = static_cast<std::uint64_t>(seed_->value());
   spec.chat = chat_->isChecked();
   spec.methods = methods_.empty() ? wanted_methods_ : ticked_methods();

@@ -68,7 +68,14 @@ json to_json(const InitializeResult& result) {
                        {"definition", entry.definition},
                        {"needs_index", entry.needs_index},
                        {"is_default", entry.is_default}});
+  auto tasks = json::array();
+  for (const auto& task : result.tasks)
+    tasks.push_back({{"name", task.name},
+                     {"title", task.title},
+                     {"definition", task.definition},
+                     {"takes_haystack", task.takes_haystack}});
   return {{"protocol", result.protocol},
+          {"tasks", tasks},
           {"record_schema", result.record_schema},
           {"engine_version", result.engine_version},
           {"devices", devices},
@@ -101,6 +108,13 @@ InitializeResult initialize_result_from_json(const json& value) {
       Fields known(entry, "initialize.methods");
       result.methods.push_back({known.string("name", 256), known.string("title", 256), known.string("definition"),
                                 known.boolean_or("needs_index", false), known.boolean_or("is_default", false)});
+    }
+  }
+  if (fields.has("tasks")) {
+    for (const auto& entry : fields.array("tasks", 256)) {
+      Fields task(entry, "initialize.tasks");
+      result.tasks.push_back({task.string("name", 64), task.string("title", 256), task.string("definition"),
+                              task.boolean_or("takes_haystack", false)});
     }
   }
   result.mismatch = fields.string_or("mismatch", {});

@@ -62,6 +62,13 @@ struct MethodInfo {
   bool needs_index = false;
   bool is_default = false;  ///< runs where no method is named
 };
+/// A task that this engine can generate (tasks::TaskInfo).
+struct TaskChoice {
+  std::string name;        ///< as RunSpec::task has it
+  std::string title;       ///< for people
+  std::string definition;  ///< one or two sentences, where it comes from included
+  bool takes_haystack = false;
+};
 struct InitializeResult {
   int protocol = protocol_version;
   int record_schema = record::schema_version;
@@ -72,6 +79,7 @@ struct InitializeResult {
   std::string mismatch;              ///< empty, or one sentence with the command that mends it
   std::string device_note;           ///< why "auto" means the CPU here; empty where it does not, or was asked for
   std::vector<MethodInfo> methods;   ///< in the order that people should see
+  std::vector<TaskChoice> tasks;     ///< likewise; engines of earlier versions tell none
 };
 
 struct ModelInspectParams {

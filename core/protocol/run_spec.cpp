@@ -12,6 +12,7 @@ namespace {
 constexpr const char* spec_place = "run specification";
 constexpr std::size_t max_list = 256;
 constexpr std::int64_t max_tokens = 1 << 24, max_new_tokens = 65536;
+constexpr std::int64_t max_prompt_index = std::int64_t{1} << 53;
 
 template <typename T>
 void put_optional(nlohmann::json& object, const char* name, const std::optional<T>& value) {
@@ -51,6 +52,9 @@ nlohmann::json to_json(const RunSpec& spec) {
   put_optional(json, "prompt", spec.prompt);
   put_optional(json, "prompt_file", spec.prompt_file);
   put_optional(json, "task", spec.task);
+  put_optional(json, "haystack", spec.haystack);
+  put_optional(json, "prompts", spec.prompts);
+  if (spec.prompts) json["index"] = spec.index;
   json["length"] = spec.length;
   put_optional(json, "system_file", spec.system_file);
   if (!spec.template_arguments.empty()) {
@@ -86,6 +90,9 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   spec.prompt = fields.optional_string("prompt", Fields::long_text);
   spec.prompt_file = fields.optional_string("prompt_file");
   spec.task = fields.optional_string("task", 64);
+  spec.haystack = fields.optional_string("haystack");
+  spec.prompts = fields.optional_string("prompts");
+  spec.index = fields.integer_or("index", 0, 0, max_prompt_index);
   spec.length = fields.integer_or("length", 0, 0, max_tokens);
   if (fields.has("seed")) spec.seed = fields.unsigned_integer("seed");
   spec.chat = fields.boolean_or("chat", false);
@@ -128,9 +135,10 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
 
 void validate(const RunSpec& spec) {
   if (spec.model.empty()) refuse("no model was given", "a path or a fetched model's short name", "nothing");
-  const int sources = spec.prompt.has_value() + spec.prompt_file.has_value() + spec.task.has_value();
+  const int sources =
+      spec.prompt.has_value() + spec.prompt_file.has_value() + spec.task.has_value() + spec.prompts.has_value();
   if (sources != 1) {
-    refuse("the prompt needs one source", "exactly one of --prompt, --prompt-file and --task",
+    refuse("the prompt needs one source", "exactly one of --prompt, --prompt-file, --task and --prompts",
            std::to_string(sources) + " of them");
   }
   if (spec.task) {
@@ -139,9 +147,12 @@ void validate(const RunSpec& spec) {
   } else if (spec.length != 0) {
     refuse("--length belongs to --task", "--task with --length", "--length without --task");
   }
-  if (!spec.chat && !spec.task && spec.system_file)
+  if (spec.haystack && !spec.task) refuse("--haystack belongs to --task", "--task beside it", "none");
+  if (!spec.prompts && spec.index != 0) refuse("--index belongs to --prompts", "--prompts beside it", "none");
+  const bool may_be_chat = spec.chat || spec.task || spec.prompts;
+  if (!may_be_chat && spec.system_file)
     refuse("--system belongs to a chat", "--chat or --task beside it", "a plain prompt");
-  if (!spec.chat && !spec.task && !spec.template_arguments.empty())
+  if (!may_be_chat && !spec.template_arguments.empty())
     refuse("--template-arg belongs to a chat", "--chat or --task beside it", "a plain prompt");
   for (const Budget& budget : spec.budgets) {
     const bool whole = budget.kind == BudgetKind::tokens;

@@ -15,11 +15,14 @@ namespace headroom::protocol {
 
 struct RunSpec {
   std::string model;  ///< path or short name
-  // Exactly one of the three:
+  // Exactly one of the four:
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   std::optional<std::string> task;  ///< e.g. "niah_single_1"
-  std::int64_t length = 0;          ///< with task: tokens of the whole prompt and its answer
+  std::optional<std::string> prompts;  ///< a JSONL file or a folder (tasks/prompt_file.h), of which `index` is run
+  std::int64_t length = 0;             ///< with task: tokens of the whole prompt and its answer
+  std::optional<std::string> haystack;  ///< with a task that has an essay: a text or a folder of texts in its place
+  std::int64_t index = 0;               ///< with prompts
   std::uint64_t seed = 0;
   bool chat = false;
   std::optional<std::string> system_file;

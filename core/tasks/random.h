@@ -25,8 +25,12 @@ class Random {
   std::uint64_t below(std::uint64_t count) {
     return static_cast<std::uint64_t>(uniform() * static_cast<double>(count));
   }
+  /// Numbers of their own, so that how many are drawn there changes nothing here.
+  Random fork() { return Random(next()); }
 
  private:
+  explicit Random(std::uint64_t state) : state_(state) {}
+
   std::uint64_t state_;
 };
 

@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fits a task's haystack to the wanted length and scores answers.
+// Lists the tasks, fits a task's haystack to the wanted length and scores answers.
 #include "tasks/task.h"
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "tasks/fit.h"
 #include "tasks/generator.h"
 
 namespace headroom::tasks {
 namespace {
 
-constexpr std::int64_t max_length = std::int64_t{1} << 24;
+constexpr std::int64_t max_task_length = std::int64_t{1} << 24;
+
+std::vector<Generator> generators_in_place() {
+  auto all = generators();
+  std::sort(all.begin(), all.end(), [](const Generator& a, const Generator& b) { return a.place < b.place; });
+  return all;
+}
+
+Generator find_generator(const std::string& task) {
+  const auto known = generators();
+  const auto found = std::find_if(known.begin(), known.end(), [&](const Generator& g) { return g.info.name == task; });
+  if (found != known.end()) return *found;
+  std::string names;
+  for (const std::string& name : task_names()) names += (names.empty() ? "" : ", ") + name;
+  throw usage_error("there is no task '" + task + "'; known are: " + names);
+}
 
 std::string lower(std::string text) {
   for (char& c : text)
@@ -20,53 +36,54 @@ std::string lower(std::string text) {
 
 }  // namespace
 
+std::string to_string(Metric metric) {
+  return metric == Metric::match_all ? "string_match_all" : "string_match_part";
+}
+
+Metric parse_metric(const std::string& name) {
+  for (const Metric metric : {Metric::match_all, Metric::match_part})
+    if (to_string(metric) == name) return metric;
+  throw Error(ErrorKind::usage, "the metric is not known", {{}, "string_match_all or string_match_part", name});
+}
+
+std::vector<TaskInfo> task_infos() {
+  std::vector<TaskInfo> infos;
+  for (const Generator& generator : generators_in_place()) infos.push_back(generator.info);
+  return infos;
+}
+
+TaskInfo task_info(const std::string& task) {
+  return find_generator(task).info;
+}
+
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  for (const Generator& generator : generators()) names.emplace_back(generator.name);
+  for (const TaskInfo& info : task_infos()) names.push_back(info.name);
   return names;
 }
 
 Sample make_sample(const std::string& task, std::int64_t length, std::uint64_t seed,
                    const tokenizer::Tokenizer& tokenizer, std::int64_t overhead,
-                   std::optional<std::int64_t> max_new_tokens) {
-  const auto known = generators();
-  const auto generator = std::find_if(known.begin(), known.end(), [&](const Generator& g) { return g.name == task; });
-  if (generator == known.end()) {
-    std::string names;
-    for (const std::string& name : task_names()) names += (names.empty() ? "" : ", ") + name;
-    throw usage_error("there is no task '" + task + "'; known are: " + names);
-  }
-  if (length < 1 || length > max_length) {
-    throw usage_error("the length of a task is 1 to " + std::to_string(max_length) + " tokens, not " +
+                   std::optional<std::int64_t> max_new_tokens, const Haystack* haystack) {
+  const Generator generator = find_generator(task);
+  if (length < 1 || length > max_task_length) {
+    throw usage_error("the length of a task is 1 to " + std::to_string(max_task_length) + " tokens, not " +
                       std::to_string(length));
   }
-  const auto make = [&](std::int64_t units) {
-    Sample sample = generator->make(units, Random(task, seed));
-    sample.task = task;
-    if (max_new_tokens) sample.max_new_tokens = *max_new_tokens;
-    return sample;
-  };
-  const auto tokens = [&](const Sample& sample) {
-    const auto count = [&](const std::string& text) {
-      return static_cast<std::int64_t>(tokenizer.encode(text, {.add_bos = false}).size());
-    };
-    return count(sample.prompt) + count(sample.answer_prefix) + overhead + sample.max_new_tokens;
-  };
-  const Sample bare = make(0);
-  const std::int64_t empty = tokens(bare);
-  if (empty > length) {
-    throw usage_error("a length of " + std::to_string(length) + " tokens is too small for " + task + ": it needs " +
-                      std::to_string(empty) + " without any haystack, " + std::to_string(bare.max_new_tokens) +
-                      " of them for the answer");
+  if (haystack && !generator.info.takes_haystack) {
+    std::string names;
+    for (const TaskInfo& info : task_infos())
+      if (info.takes_haystack) names += (names.empty() ? "" : ", ") + info.name;
+    throw usage_error("a text as haystack has no place in " + task + ": tasks that have one are " + names);
   }
-  // Guess from the slope, then step to the largest that fits; every unit adds tokens.
-  constexpr std::int64_t probe = 20;
-  const double slope = static_cast<double>(tokens(make(probe)) - empty) / probe;
-  auto units = static_cast<std::int64_t>(static_cast<double>(length - empty) / std::max(slope, 1.0));
-  while (units > 0 && tokens(make(units)) > length) --units;
-  Sample sample = make(units);
-  for (Sample next = make(++units); tokens(next) <= length; next = make(++units)) sample = std::move(next);
-  return sample;
+  const auto make = [&](std::int64_t units, bool short_form) {
+    Draft draft = generator.make({units, length, short_form, Random(task, seed), haystack});
+    draft.sample.task = task;
+    draft.sample.metric = generator.info.metric;
+    draft.sample.max_new_tokens = max_new_tokens.value_or(generator.info.max_new_tokens);
+    return draft;
+  };
+  return fit_sample(make, generator.has_short_form, task, length, tokenizer, overhead);
 }
 
 double score(const Sample& sample, const std::string& answer) {
@@ -75,7 +92,7 @@ double score(const Sample& sample, const std::string& answer) {
   const auto hits =
       std::count_if(sample.references.begin(), sample.references.end(),
                     [&](const std::string& reference) { return text.find(lower(reference)) != std::string::npos; });
-  if (sample.task.starts_with("qa")) return hits > 0 ? 100 : 0;  // string_match_part
+  if (sample.metric == Metric::match_part) return hits > 0 ? 100 : 0;
   return 100.0 * static_cast<double>(hits) / static_cast<double>(sample.references.size());
 }
 

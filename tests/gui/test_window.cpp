@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The window as a reader uses it: opening, damaged files, dropping, keys, closing and undo, a run, an engine that dies.
+#include <QComboBox>
 #include <QDialog>
 #include <QDockWidget>
 #include <QLabel>
@@ -290,6 +291,10 @@ class TestWindow : public QObject {
     b.window.actions().new_run->trigger();
     QTRY_VERIFY(dialog("new_run_dialog"));
     QDialog* d = dialog("new_run_dialog");
+    const auto* tasks = d->findChild<QComboBox*>("task");  // what the engine can generate
+    QTRY_COMPARE(tasks->count(), 2);
+    QCOMPARE(tasks->itemText(1), QString("Variable tracking (vt)"));
+    QCOMPARE(tasks->currentData().toString(), QString("niah_single_1"));
     d->findChild<QTabWidget*>("prompt_tabs")->setCurrentIndex(0);
     auto* text = d->findChild<QPlainTextEdit*>("prompt_text");
     text->setPlainText({});

@@ -122,6 +122,10 @@ class TestProtocol : public QObject {
              }())));
     validate(spec);
     QVERIFY(!spec.max_new_tokens);
+    const json of_set = {{"model", "m"}, {"prompts", "p.jsonl"}, {"index", 9}, {"haystack", "h"}};
+    const auto set = run_spec_from_json(of_set);
+    QVERIFY(set.prompts == "p.jsonl" && set.index == 9 && set.haystack == "h");
+    QCOMPARE(dump_json(to_json(run_spec_from_json(to_json(set)))), dump_json(to_json(set)));
     // Those of earlier versions can still be read.
     const auto old = run_spec_from_json(
         json{{"model", "m"}, {"prompt", "Hello"}, {"template_arguments", json::object()}, {"max_new_tokens", 16},
@@ -174,6 +178,13 @@ class TestProtocol : public QObject {
     QVERIFY(refused([](RunSpec& spec) { spec.prompt_file = "f"; }));
     QVERIFY(refused([](RunSpec& spec) { spec.prompt.reset(), spec.task = "niah_single_1"; }));
     QVERIFY(refused([](RunSpec& spec) { spec.length = 100; }));
+    const auto task = [](RunSpec& spec) { spec.prompt.reset(), spec.task = "niah_single_2", spec.length = 512; };
+    QVERIFY(!refused([&](RunSpec& spec) { task(spec), spec.haystack = "texts"; }));
+    QVERIFY(refused([](RunSpec& spec) { spec.haystack = "texts"; }));
+    QVERIFY(!refused([](RunSpec& spec) { spec.prompt.reset(), spec.prompts = "p.jsonl", spec.index = 3; }));
+    QVERIFY(!refused([](RunSpec& spec) { spec.prompt.reset(), spec.prompts = "p", spec.system_file = "s"; }));
+    QVERIFY(refused([](RunSpec& spec) { spec.prompts = "p.jsonl"; }));
+    QVERIFY(refused([](RunSpec& spec) { spec.index = 3; }));
     QVERIFY(!refused([](RunSpec& spec) { spec.budgets.clear(); }));  // dense alone needs none
     QVERIFY(refused([](RunSpec& spec) { spec.granularities = {3}; }));
     QVERIFY(refused([](RunSpec& spec) { spec.device = "cuda:x"; }));
@@ -283,7 +294,8 @@ class TestProtocol : public QObject {
     QVERIFY(same(to_json(InitializeParams{1, 1, "test"}), initialize_params_from_json));
     QVERIFY(
         same(to_json(InitializeResult{1, 1, "0.1", {{"cpu", "2 cores", 8, 4}}, {{"a", "/b"}}, {"/"}, "x", "no GPU",
-                                      {{"some", "Some", "Some keys.", true, false}}}),
+                                      {{"some", "Some", "Some keys.", true, false}},
+                                      {{"vt", "Variables", "A chain.", false}, {"n", "N", "Needles.", true}}}),
              initialize_result_from_json));
     auto earlier = to_json(InitializeResult{1, 1, "0.1", {}, {}, {}, "build both from one source"});
     earlier.erase("methods");  // an engine that did not tell: its mismatch must still be read

@@ -173,7 +173,7 @@ void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& su
   summary.forced = scored.forced;
   // A character may be cut off in the middle where the answer stops.
   summary.answer = replace_invalid_utf8(tokenizer.decode(summary.answer_ids));
-  if (run_.prompt.sample && run_.prompt.max_new_tokens > 0)
+  if (run_.prompt.sample && !run_.prompt.sample->references.empty() && run_.prompt.max_new_tokens > 0)
     summary.task_score = tasks::score(*run_.prompt.sample, summary.answer);
   if (summary.is_dense()) dense_answer_ = std::move(scored);
 }

@@ -4,11 +4,10 @@
 #pragma once
 
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "base/progress.h"
 #include "protocol/run_spec.h"
+#include "tasks/text_input.h"
 
 namespace headroom::experiment {
 
@@ -16,13 +15,8 @@ namespace headroom::experiment {
 /// terminal. Throws input errors naming the file: nothing there, a folder, or more than a prompt may have.
 std::string read_prompt_file(const std::string& file, const JobContext& job);
 
-/// Throws an input error at `place` for what cannot be a prompt: nothing, too much, zero bytes, another encoding than
-/// UTF-8, with what to do about it.
-void check_prompt_text(std::string_view text, const std::string& place);
-
-/// What is in the text of a file unseen and stays in it: a byte order mark, carriage returns. In sentences that name
-/// the file, without the folders above it.
-std::vector<std::string> prompt_text_notes(std::string_view text, const std::string& file);
+using tasks::check_prompt_text;
+using tasks::prompt_text_notes;
 
 /// Throws an input error for files of the specification that can be read but once: an engine reads them when it is
 /// asked what a run will need, and again when the run begins.

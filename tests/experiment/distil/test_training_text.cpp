@@ -117,6 +117,7 @@ class TestTrainingText : public QObject {
     const Vocabulary training = vocabulary(Part::training), evaluation = vocabulary(Part::evaluation);
     Vocabulary tasks;
     for (const auto word : tasks::key_words()) tasks.keys.emplace(word);
+    for (const auto word : tasks::list_words()) tasks.keys.emplace(word);
     for (const auto& task : tasks::task_names()) {
       for (std::uint64_t seed = 1; seed <= 5; ++seed) {
         const auto sample = tasks::make_sample(task, 4000, seed, *tokenizer_, 0, 0);

@@ -175,6 +175,65 @@ class TestPrompt : public QObject {
     }
   }
 
+  void a_prompt_of_a_set_is_run_as_a_task_is() {
+    const std::string set = write(
+        "set.jsonl",
+        "{\"input\": \"Where is it?\", \"outputs\": [\"there\"], \"answer_prefix\": \" It is\", "
+        "\"max_new_tokens\": 3}\n"
+        "{\"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, {\"role\": \"user\", \"content\": "
+        "\"One?\"}, {\"role\": \"assistant\", \"content\": \"Yes.\"}, {\"role\": \"user\", \"content\": \"Two?\"}]}\n");
+    auto spec = spec_of(model());
+    spec.prompts = set;
+    spec.max_new_tokens.reset();
+    const auto first = prepare(spec);
+    QVERIFY(first.chat && first.table.text.find("user\nWhere is it?<|im_end|>") != std::string::npos);
+    QVERIFY(first.table.text.ends_with(" It is"));
+    QCOMPARE(first.max_new_tokens, std::int64_t{3});
+    QCOMPARE(first.sample->references, std::vector<std::string>{"there"});
+    spec.index = 1;
+    const auto second = prepare(spec);
+    for (const char* part : {"system\nBe brief.<|im_end|>", "user\nOne?<|im_end|>", "assistant\nYes.<|im_end|>",
+                             "user\nTwo?<|im_end|>"})
+      QVERIFY2(second.table.text.find(part) != std::string::npos, second.table.text.c_str());
+    QCOMPARE(second.max_new_tokens, std::int64_t{64});
+    spec.system_file = write("system.txt", "Be long.");
+    QVERIFY(refusal_of([&] { prepare(spec); }).find("a system message of its own") != std::string::npos);
+    spec.system_file.reset();
+    spec.index = 2;
+    const std::string missing = refusal_of([&] { prepare(spec); });
+    QVERIFY2(missing.find("set.jsonl: has no prompt of this index") != std::string::npos, missing.c_str());
+
+    // Without a template a text is a bare prompt, and a conversation is none.
+    spec.model = model({.chat = false});
+    spec.index = 0;
+    const auto bare = prepare(spec);
+    QCOMPARE(bare.table.text, std::string("Where is it? It is"));
+    QVERIFY(joined(bare.warnings).find("the prompt runs as a bare prompt") != std::string::npos);
+    spec.index = 1;
+    QVERIFY(refusal_of([&] { prepare(spec); }).find("is a conversation, and the model has no chat template") !=
+            std::string::npos);
+
+    // A record of one without references has no score; of one with them it has.
+    spec.index = 0;
+    spec.out = path("set.h5");
+    run(spec, {});
+    QVERIFY(record::RunRecord::open(*spec.out)->methods()[0].task_score.has_value());
+    write("set.jsonl", "{\"input\": \"Where is it?\", \"max_new_tokens\": 2}");
+    run(spec, {});
+    QVERIFY(!record::RunRecord::open(*spec.out)->methods()[0].task_score.has_value());
+  }
+
+  void a_text_of_the_users_is_a_tasks_haystack() {
+    auto spec = task_of(model());
+    spec.task = "niah_single_2";
+    spec.haystack = write("own.txt", "Seven bells rang over the empty square. Nobody counted them.");
+    const auto prepared = prepare(spec);
+    QVERIFY(prepared.table.text.find("Seven bells rang over the empty square.") != std::string::npos);
+    QVERIFY(prepared.length() <= spec.length - 1 && prepared.length() > spec.length - 12);
+    spec.haystack = path("none");
+    QVERIFY(refusal_of([&] { prepare(spec); }).find("none: is not there") != std::string::npos);
+  }
+
   void bos_is_written_once_data() {
     QTest::addColumn<bool>("add_bos");
     QTest::newRow("the file wants none") << false;

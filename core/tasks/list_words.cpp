@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words for lists: everyday English of this project's own choosing, none of them in distillation's lists or in keys.
+#include <algorithm>
+
+#include "tasks/generator.h"
+
+namespace headroom::tasks {
+namespace {
+
+constexpr std::string_view everyday =
+    "able absence accent accept account acid acre action active actor adapt add address adjust admire admit "
+    "adopt adult advance advice affair afford afraid agency agent agree aim air aisle alarm album alley allow "
+    "almond alone alter amount anchor angle animal ankle annual answer ant apart apple apply approve arch area "
+    "argue arise arm army aroma arrange arrow art article artist aside ask aspect assist assume athlete atom "
+    "attach attack attempt attend attic aunt author avenue average avoid awake award aware baby back bacon bad "
+    "bag bake balance ball ballet band bank banner bar bare bargain bark base basic basin bath batter battle "
+    "beam bean bear beard beast beat beauty become bed bee beef beg begin behave belief belong belt bend benefit "
+    "berry bet better bid big bill bind bird birth bite bitter black blade blame blank blast blaze bleed blend "
+    "bless blind block blood bloom blow blue board body boil bolt bone bonus boost boot border borrow boss "
+    "bottle bottom bowl box boy brain brake branch brand brass break breath breed breeze brick bride brief bring "
+    "broad brother brown brush bubble budget build bulb bull bundle burden burn burst bus bush busy buyer cable "
+    "cake call camera camp canal cancel candy canvas cap capital captain car carbon card cargo carrier carry "
+    "carve case cash cast cat catch cattle cause cave cease ceiling celebrate cell cement center chain chair "
+    "chalk chance change channel charge charm chart chase cheap check cheek cheer chess chest chew chicken chief "
+    "child chin chip choice choose chorus circle circus citizen city civil claim class clay clean clear clerk "
+    "cliff climate climb cloth cloud club coach coal coast coat coin cold collar collect college colony color "
+    "column comb combine comedy comfort command comment common company compare compete complex concert condition "
+    "confirm connect consider contain content contest control cook copy coral cord corn corner correct cost "
+    "cotton couch cough council country couple courage course court cousin cover cow coyote crack craft crane "
+    "crash crawl cream create credit creek crew crime crop cross crowd cruel crush cry cube culture cup cure "
+    "curl current curve custom cut cycle dad dairy damage dance danger data daughter day dead deal dear debate "
+    "debt decade decide deck decline decorate deep deer defeat defend degree delay deliver demand dentist deny "
+    "depart depend depth deputy derive desert design desk detail detect develop device devote diamond dice diet "
+    "differ dig direct dirt discover disease dish display distance ditch dive divide doctor document dollar "
+    "dolphin domain donor double doubt dough dove draft drain drama draw dream dress drift drill drink drive "
+    "drop duck due dull dune dust duty dwarf earn earth east easy echo edge edit educate effect effort egg eight "
+    "elastic elbow elect element elephant elite embrace emerge emotion employ empty enable end enemy energy "
+    "enjoy enough enter entire envelope equal erase error erupt escape essay estate event evidence evil evolve "
+    "exam example excess exchange excite exclude excuse exercise exhaust exist exit expand expect expert explain "
+    "explore export express extend extra eye fabric face fact factory fade fail faint fair faith fall false fame "
+    "family fan farm fashion fast fat fate father fault favor fear feature federal fee feed feel fellow female "
+    "fern festival fetch fever few fiber fiction field fifth fight figure file fill film filter final fine "
+    "finger finish fire firm first fiscal fit fix flag flame flash flat flavor flee fleet flesh flight flip "
+    "float flock floor flour flow flower fluid fly focus fold follow food foot force forget fork form fortune "
+    "forum forward fossil foster fountain fox fragile frame free freeze fresh friend frog front fruit fuel full "
+    "fun fund fur future gain galaxy gallery game gap garage garment gas gate gather gauge gaze gear gem gender "
+    "general genius genre gesture ghost giant gift girl glance glare glass glide globe glove glow glue goal goat "
+    "god gold good goose gospel gossip govern gown grab grace grade grain grant graph grass gravity gray great "
+    "green greet grief grip grocery group grow growth guard guess guest guilt gulf gun gust gym habit hair hall "
+    "halt handle hang happen harbor hard harm harvest hat hate hawk hazard head heal health heap hear heart heat "
+    "heel height hello help hen herb herd hero hidden hide high hill hint hip hire history hobby hockey hold "
+    "hole holiday hood hook hope horn horror horse hospital host hotel hour hover hub human humor hundred hunger "
+    "hunt hurdle hurry hurt husband hybrid ice icon idea ideal identify ignore ill image imagine imitate impact "
+    "import improve impulse inch include income increase index indoor industry infant inform inhale inject inner "
+    "input inquiry insect inside insist inspire install intact interest invest invite involve iron island "
+    "isolate issue item ivory jail jam jar jazz jealous jeans jewel job join joke journey joy judge juice jump "
+    "junior jury just justice kidney kick kid kind king kiss kit kitchen kite knee knife knock know knot label "
+    "labor lace lack lake lamb lamp land lane language lap large laser last late laugh laundry law lawn lawyer "
+    "layer lead leader leaf league lean learn leather leave lecture leg legal legend leisure lend length lens "
+    "leopard lesson letter level liar liberty library license lid life lift light like limb limit line link lion "
+    "lip liquid little live liver load loan lobby local lock logic loop loose lord lose lottery lounge love low "
+    "lumber lung luxury lyrics machine mad magic main major make male mall man manage mansion manual marathon "
+    "march margin marine mark market marriage mask mass master match material math matter maximum maze meadow "
+    "meal mean measure meat mechanic media meet member memory mention menu mercy merge merit message metal "
+    "method middle milk mill mimic mineral minimum minor minute miracle mistake mix mixture mobile model modify "
+    "moment money monitor monkey monster month mood moon moral more mother motion motor mouse mouth move movie "
+    "much mud mule multiply muscle museum music must mutual myself mystery myth nail name nasty nation native "
+    "nature neck need negative neglect nephew nerve nest net network neutral never new news next nice night nine "
+    "nod noise north nose notable nothing notice novel now nuclear nurse nut oak oath obey object oblige observe "
+    "obtain ocean october odor offer office often oil okay open opera opinion oppose option orange orbit order "
+    "ordinary organ orient origin other outdoor outer output oval oven own owner oxygen ozone pace pack page "
+    "pain paint pair palace palm panel panic paper parade parent park part party past patch patrol pattern pause "
+    "pave pay peace peach peak pear peasant pen penalty people perfect permit person pet phone photo phrase "
+    "physical picnic picture pig pill pilot pin pink pioneer pipe pistol pitch pizza place planet plant plastic "
+    "plate play plaza please pledge plenty plot plough plug plunge poem poet polar pole police polish pond pony "
+    "pool popular porch port portion portrait position possible post pottery poverty powder power practice "
+    "praise predict prefer prepare present press pretty prevent price pride primary print prison private prize "
+    "problem process produce profit program project promise proof proper protect provide public pull pulp pulse "
+    "punch pupil purchase pure purpose purse push puzzle quality quantum quarter queen question quick quit quiz "
+    "quote race rack radar rail raise rally ramp ranch random range rank rare rat rate rather razor reach react "
+    "ready real reason rebel rebuild recall receive recipe record recycle reduce reflect reform refuse region "
+    "regret regular reject relate relax release relief rely remain remark remind remove render renew rent reopen "
+    "repair repeat replace report request require rescue resemble resist resource respond result retire retreat "
+    "return reunion reveal review reward rhythm rib rice rich ride rifle right rigid ring riot ripple rise risk "
+    "ritual rival river roast robe rock role roof room root rotate rough round route royal rubber rude rug rule "
+    "run rural rush sad safe sail salad salary sale salmon salon salute same sample sand satisfy sauce save say "
+    "scale scan scare scatter scene scheme school science scissors score scout scrap screen script scrub sea "
+    "search season seat second secret section secure see seed seek segment select sell seminar senior sense "
+    "sentence series service session settle seven shadow shaft shallow shape share shark sheep sheet shelf shell "
+    "sheriff shield shift shine ship shirt shiver shock shoe shoot short shoulder shout show shower shrimp shrug "
+    "sick side siege sight sign signal silk silly silver similar simple singer sink siren sister six size skate "
+    "sketch ski skill skin skirt skull slab slam sleep slice slide slight slim slogan slot slow small smart "
+    "smile snack snail snake snap sniff soap soccer social sock soda soft soil solar soldier solid solution "
+    "solve song soon sorry sort soul sound source south space spare spatial spawn speak special speed spell "
+    "spend sphere spice spike spin spirit split spoil sponsor sport spot spray spread squeeze stable stadium "
+    "staff stage stairs stamp stand star start station stay steak steel stem step stereo stick sting stock "
+    "stomach stone stool story stove strategy street strike strong struggle student stuff stumble style subject "
+    "submit subway success such sudden suffer sugar suggest suit sun sunset super supply support sure surface "
+    "surge surprise surround survey suspect sustain swallow swamp swap swarm swear sweet swim swing switch sword "
+    "symbol symptom syrup system table tackle tag tail talent talk tank tape target task taste taxi teach team "
+    "tell temple ten tenant tennis tent term test text thank theme theory thick thing thought thrive throat "
+    "thumb tie timber time tip tire tissue title toast tobacco toddler toe together toilet token tone tongue "
+    "tool tooth top topic topple torch tornado toss total tourist toward tower town toy trade traffic tragic "
+    "transfer trap trash travel tray treat tree trend trial tribe trick trigger trim trip trophy trouble truck "
+    "true truly trust truth try tube tuition tumble tuna tunnel turkey turn twelve twenty twin twist type "
+    "typical ugly undo unfair unfold uniform unique unit universe unknown unlock unusual update upgrade uphold "
+    "upon upset urge usage use useful usual utility vacant vacuum valid valve van vanish vapor various vast "
+    "vehicle vendor venture venue verb verify version very vessel veteran viable victory video view village "
+    "vintage virtual virus visa visit visual vital vocal voice void volcano volume vote voyage wage wagon wait "
+    "walk want war warfare warrior wash wasp waste water wave way wealth weapon wear weather web wedding weekend "
+    "weird welcome whale wheat wheel when where whip whisper wide width wife will win window wine wing wink "
+    "winner winter wire wish witness wolf woman wonder wood wool word work world worry worth wrap wreck wrestle "
+    "wrist write wrong yard year yellow yield yoga youth zero zone";
+
+}  // namespace
+
+std::vector<std::string_view> list_words() {
+  std::vector<std::string_view> words;
+  for (std::size_t begin = 0; begin < everyday.size();) {
+    const std::size_t end = std::min(everyday.find(' ', begin), everyday.size());
+    words.push_back(everyday.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+}  // namespace headroom::tasks
