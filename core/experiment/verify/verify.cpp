@@ -241,6 +241,10 @@ class Verification {
           settings.index = made;
           settings.dense_stream = std::make_shared<OwnStream>(query);
           if (settings.budget->kind == BudgetKind::mass && !traits.takes_mass_budget) continue;
+          // A budget in percent is one in tokens: once for each kind of selection is enough.
+          if (settings.budget->kind == BudgetKind::fraction &&
+              (traits.scope != SupportScope::layer || traits.needs_dense_stream || traits.score == ScoreKind::other))
+            continue;
           for (const std::int64_t granularity : {1, 16}) {
             if (granularity > 1 && (!traits.takes_granularity || granularity < traits.least_granularity)) continue;
             settings.granularity = traits.takes_granularity ? std::max(granularity, traits.least_granularity) : 1;
