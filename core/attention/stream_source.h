@@ -7,7 +7,8 @@
 
 namespace headroom::attention {
 
-/// One full layer's q [Hq, L, d] and k [Hkv, L, d], after norms and RoPE, on any device.
+/// One full layer's q [Hq, L, d] and k [Hkv, L, d], after norms and RoPE, on any device; L at least the length of the
+/// prompt that reads it, whose positions are the first ones.
 struct StreamLayer {
   at::Tensor q, k;
 };

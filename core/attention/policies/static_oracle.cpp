@@ -11,8 +11,9 @@ class StreamMass final : public RowScores {
  public:
   StreamMass(const PreparedLayer& layer, const StreamLayer& stream, std::int64_t first_row, const JobContext& job)
       : query_(layer.query()) {
-    query_.q = stream.q.to(query_.q.device());
-    query_.k = stream.k.to(query_.k.device());
+    // The stream may go on behind these rows: in a dense run they do not depend on what follows.
+    query_.q = stream.q.narrow(1, 0, query_.length()).to(query_.q.device());
+    query_.k = stream.k.narrow(1, 0, layer.query().length()).to(query_.k.device());
     check_query(query_);
     layer_ = layer.prepare(query_, job);
     mass_ = layer_->mass(SupportScope::layer, first_row, job);
@@ -34,7 +35,7 @@ class StaticOracle final : public Policy {
     const std::int64_t first = layer.rows_within_budget(rule);
     if (rule.keeps_all(query.length())) return all_keys(query);
     const StreamLayer* stream = settings().dense_stream->find_layer(query.layer);
-    if (!stream || stream->q.sizes() != query.q.sizes() || stream->k.sizes() != query.k.sizes())
+    if (!stream || stream->q.size(1) < query.length() || stream->k.size(1) < query.length())
       throw Error(ErrorKind::internal, "there is no dense run of this prompt for layer " + std::to_string(query.layer));
     const StageScope scope(clock, Stage::score, query.layer);
     return RankedKeys{std::make_shared<StreamMass>(layer, *stream, first, job), rule};
