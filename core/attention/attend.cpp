@@ -180,6 +180,9 @@ class Attention {
         std::fill(indices + row * width + counts[row], indices + (row + 1) * width, -1);
       }
     });
+    // `most` may be far above what these rows have.
+    const auto widest = static_cast<std::int64_t>(*std::max_element(counts, counts + tile.counts.numel()));
+    if (widest < width) tile.indices = tile.indices.narrow(2, 0, std::max<std::int64_t>(1, widest)).contiguous();
     if (!query_.q.is_cpu()) {
       tile.indices = tile.indices.to(query_.q.device());
       tile.counts = tile.counts.to(query_.q.device());

@@ -34,6 +34,9 @@ class PreparedLayer {
 
   const LayerQuery& query() const { return query_; }
 
+  /// Another query made ready by the same backend, for scores that are not this stream's own.
+  virtual std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext& job) const = 0;
+
   /// An empty [Hq, L, d] of q's type, in the layout that this backend writes fastest.
   virtual at::Tensor make_output() const = 0;
   /// Rows [0, rows) over their whole history into `out`; `lse` [Hq, L] fp32 gets their natural log-sum-exp, or is

@@ -11,6 +11,7 @@ namespace headroom::attention {
 /// All tensors on one device, in the model's dtype (bf16 or fp32).
 struct LayerQuery {
   int layer = 0;
+  int num_layers = 1;    ///< of the model, of all kinds
   at::Tensor x;          ///< [L, width], the layer's normalised input (what the indexer reads)
   at::Tensor q;          ///< [Hq, L, d], after norms and RoPE
   at::Tensor k;          ///< [Hkv, L, d], after norms and RoPE

@@ -85,9 +85,16 @@ Policy::Policy(PolicyTraits traits, PolicySettings settings)
     throw usage_error("granularity must be 1, 4, 8, 16, 32, 64 or 128, not " + std::to_string(settings_.granularity));
   if (settings_.granularity != 1 && !traits_.takes_granularity)
     throw usage_error("method " + std::string(traits_.name) + " has granularity 1: its rows share nothing");
+  if (settings_.granularity < traits_.least_granularity)
+    throw usage_error("method " + std::string(traits_.name) + " has blocks of at least " +
+                      std::to_string(traits_.least_granularity) + " rows: granularity " +
+                      std::to_string(settings_.granularity) + " is too small");
   check_parameters(traits_, settings_);
   if (traits_.needs_index && !settings_.index)
     throw usage_error("method " + std::string(traits_.name) + " needs an indexer: distil one or name its file");
+  if (traits_.needs_dense_stream && !settings_.dense_stream)
+    throw usage_error("method " + std::string(traits_.name) +
+                      " takes its keys from a dense run over the same prompt, which is not made here: use headroom run");
 }
 
 double Policy::parameter(std::string_view name) const {
@@ -148,6 +155,13 @@ ForcedKeys Policy::forced_keys() const {
 
 SelectionRule Policy::rule() const {
   return {*settings_.budget, settings_.granularity, forced_keys()};
+}
+
+Selection Policy::all_keys(const LayerQuery& query) const {
+  return WrittenKeys{.write = {},
+                     .most = query.length(),
+                     .whole_rows = query.length(),
+                     .groups = num_support_groups(traits_.scope, query.num_q_heads(), query.num_kv_heads())};
 }
 
 PolicyParameter sinks_parameter(double value) {

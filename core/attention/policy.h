@@ -16,6 +16,7 @@
 
 #include "attention/index_source.h"
 #include "attention/layer_query.h"
+#include "attention/stream_source.h"
 #include "base/budget.h"
 #include "base/method.h"
 #include "base/progress.h"
@@ -43,6 +44,10 @@ struct SelectionRule {
   bool adds_scores() const { return granularity > 1 || budget.kind == BudgetKind::mass; }
   /// k for a prompt of `length` tokens, at most `length`; 0 for mass budgets.
   std::int64_t tokens(std::int64_t length) const;
+  /// Whether every row of such a prompt keeps its whole history: k covers it, or all mass is wanted.
+  bool keeps_all(std::int64_t length) const {
+    return budget.kind == BudgetKind::mass ? budget.value >= 1 : tokens(length) >= length;
+  }
 };
 
 /// Scores of a layer's rows, one set for each head group. Immutable; several threads may ask at once.
@@ -101,15 +106,19 @@ struct PolicyTraits {
   std::string_view title;       ///< for people: "Oracle"
   std::string_view definition;  ///< one sentence
   std::string_view source;      ///< where it comes from
+  std::string_view cost = {};   ///< of choosing keys in one layer, beside attending to them
   MethodRole role = MethodRole::deployable;
   SupportScope scope = SupportScope::layer;
   ScoreKind score = ScoreKind::none;
   int look = num_method_looks - 1;
   bool takes_mass_budget = false;  ///< p-budgets; all but dense take tokens and percent
   bool takes_granularity = true;   ///< false: rows of a block have nothing to share, so that only 1 is run
+  std::int64_t least_granularity = 1;  ///< the smallest block that the method is defined for
   bool shares_scores = false;      ///< rows of a block add their scores: not causal where granularity > 1
   bool whole_prompt = false;       ///< looks at the whole layer before rows are attended to: never causal
   bool needs_index = false;        ///< reads PolicySettings::index
+  bool needs_dense_stream = false; ///< reads PolicySettings::dense_stream
+  bool needs_values = false;       ///< reads the layer's v to choose
   bool is_default = false;         ///< runs where no method is named
   std::vector<PolicyParameter> parameters = {};
 
@@ -122,13 +131,14 @@ struct PolicySettings {
   std::int64_t granularity = 1;
   std::map<std::string, double, std::less<>> parameters;
   std::shared_ptr<const IndexSource> index;
+  std::shared_ptr<const StreamSource> dense_stream = {};
 };
 
 class Policy {
  public:
   /// Throws usage errors: budget missing, out of range or of a refused kind; granularity not in {1, 4, 8, 16, 32, 64,
-  /// 128}, or not 1 where it means nothing; a parameter that is unknown, out of range or not whole; no index where one is
-  /// needed.
+  /// 128}, below the method's least, or not 1 where it means nothing; a parameter that is unknown, out of range or not
+  /// whole; no index or no dense run where one is needed.
   Policy(PolicyTraits traits, PolicySettings settings);
   virtual ~Policy() = default;
   Policy(const Policy&) = delete;
@@ -162,6 +172,8 @@ class Policy {
  protected:
   /// Budget, granularity and forced_keys().
   SelectionRule rule() const;
+  /// A budget of everything: every row attends to its whole history, for each of the head groups.
+  Selection all_keys(const LayerQuery& query) const;
 
  private:
   PolicyTraits traits_;

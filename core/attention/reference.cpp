@@ -111,11 +111,16 @@ Outputs dense(const Inputs& in) {
 }
 
 Outputs sparse(const Inputs& in, const Supports& supports) {
+  return sparse(in, std::vector<Supports>{supports});
+}
+
+Outputs sparse(const Inputs& in, const std::vector<Supports>& groups) {
   Outputs result;
   result.out.resize(in.q.size());
   result.lse.resize(static_cast<std::size_t>(in.num_q_heads * in.length));
   for (std::int64_t head = 0; head < in.num_q_heads; ++head) {
     const std::int64_t kv_head = head / (in.num_q_heads / in.num_kv_heads);
+    const Supports& supports = groups[static_cast<std::size_t>(head / (in.num_q_heads / std::ssize(groups)))];
     for (std::int64_t row = 0; row < in.length; ++row) {
       const auto& keys = supports[static_cast<std::size_t>(row)];
       const std::vector<double> s = scores(in, head, row);

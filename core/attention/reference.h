@@ -33,6 +33,8 @@ std::vector<double> probabilities(const Inputs& in, std::int64_t head, std::int6
 std::vector<double> mass(const Inputs& in, std::int64_t row);
 Outputs dense(const Inputs& in);
 Outputs sparse(const Inputs& in, const Supports& supports);
+/// Where head groups have supports of their own: 1, Hkv or Hq of them.
+Outputs sparse(const Inputs& in, const std::vector<Supports>& groups);
 
 /// Scores of a row as its block of `granularity` neighbouring rows shares them: for each key the sum over those rows
 /// of the block that see it. rows[t] has t + 1 values; so has the result.

@@ -36,6 +36,6 @@ inline constexpr std::array<std::string_view, 4> score_kind_names = {"none", "ma
 
 /// The pairs of colour and mark that pictures have for methods: a method looks the same on every page and in every
 /// figure. 0 is dense's.
-inline constexpr int num_method_looks = 12;
+inline constexpr int num_method_looks = 18;
 
 }  // namespace headroom

@@ -16,6 +16,7 @@ class AttentionMixer::Rows final : public LayerPass {
   Rows(const AttentionMixer& mixer, const Pass& pass, KvState* state)
       : mixer_(mixer), spec_(mixer.spec_), pass_(pass), state_(state), table_(pass.ropes.table(spec_.rope)) {
     query_.layer = pass.layer;
+    query_.num_layers = mixer.num_layers_;
     query_.scale = spec_.scale;
     query_.rope_base = spec_.rope.base;
     query_.sinks = mixer.sinks_;
@@ -86,7 +87,9 @@ class AttentionMixer::Rows final : public LayerPass {
 };
 
 AttentionMixer::AttentionMixer(const ModelConfig& config, std::int64_t layer, TensorSet& weights)
-    : spec_(config.layer(layer).attention), epsilon_(config.norm.epsilon) {
+    : spec_(config.layer(layer).attention),
+      epsilon_(config.norm.epsilon),
+      num_layers_(static_cast<int>(config.num_layers())) {
   const std::int64_t d = spec_.head_dim, q_width = spec_.num_q_heads * d;
   const std::int64_t rows = q_width * (spec_.output_gate ? 2 : 1) + 2 * spec_.num_kv_heads * d;
   qkv_ = weights.take("qkv", {rows, config.width});

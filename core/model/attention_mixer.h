@@ -27,6 +27,7 @@ class AttentionMixer : public Mixer {
   class Rows;
 
   double epsilon_;
+  int num_layers_;
   at::Tensor qkv_, qkv_bias_, q_norm_, k_norm_, output_, output_bias_;
 };
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
@@ -130,14 +131,22 @@ inline at::Tensor additive_mask(const reference::Supports& supports, c10::Scalar
   return mask.to(dtype);
 }
 
-/// The textbook computation in the query's own dtype, whole rows at once: what an error is held against.
-inline at::Tensor same_precision(const LayerQuery& query, const reference::Supports& supports) {
+/// The textbook computation in the query's own dtype, whole rows at once: what an error is held against. The supports are
+/// those of each head group.
+inline at::Tensor same_precision(const LayerQuery& query, const std::vector<reference::Supports>& groups) {
   const std::int64_t group = query.num_q_heads() / query.num_kv_heads();
-  const at::Tensor mask = additive_mask(supports, query.q.scalar_type());
+  std::vector<at::Tensor> masks;
+  for (const reference::Supports& supports : groups)
+    masks.push_back(additive_mask(supports, query.q.scalar_type()).unsqueeze(0));
+  const at::Tensor mask = at::cat(masks).repeat_interleave(query.num_q_heads() / std::ssize(groups), 0);
   const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
   const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask);
   // Rows without keys are NaN here and count nowhere; LibTorch's bf16 products with AMX would spread them.
   return at::matmul(at::nan_to_num(at::softmax(scores, -1)), v);
+}
+
+inline at::Tensor same_precision(const LayerQuery& query, const reference::Supports& supports) {
+  return same_precision(query, std::vector<reference::Supports>{supports});
 }
 
 /// LibTorch's fused attention in the query's own dtype.

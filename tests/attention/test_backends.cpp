@@ -37,6 +37,16 @@ class SmallIndex final : public IndexSource {
   IndexWeights weights_;
 };
 
+/// A layer's own stream in place of a dense run's.
+class OwnLayer final : public StreamSource {
+ public:
+  explicit OwnLayer(const LayerQuery& query) : layer_{query.q, query.k} {}
+  const StreamLayer* find_layer(int) const override { return &layer_; }
+
+ private:
+  StreamLayer layer_;
+};
+
 std::vector<std::int64_t> whole(std::int64_t row) {
   std::vector<std::int64_t> keys;
   for (std::int64_t key = 0; key <= row; ++key) keys.push_back(key);
@@ -60,8 +70,9 @@ class TestBackends : public QObject {
       if (traits.is_dense()) QTest::addRow("%s", qPrintable(name)) << name << QString() << 1;
       for (const char* budget : {"1", "40", "20%", "1000", "p0.9"}) {
         if (traits.is_dense() || (budget[0] == 'p' && !traits.takes_mass_budget)) continue;
-        for (const int granularity : {1, 16}) {
+        for (const int granularity : {1, 16, 64}) {
           if (granularity > 1 && !traits.takes_granularity) continue;
+          if (granularity < traits.least_granularity || (granularity == 64 && traits.least_granularity == 1)) continue;
           QTest::addRow("%s %s, %d rows a block", qPrintable(name), budget, granularity)
               << name << QString(budget) << granularity;
         }
@@ -72,28 +83,40 @@ class TestBackends : public QObject {
     QFETCH(QString, name);
     QFETCH(QString, budget);
     QFETCH(int, granularity);
-    const auto policy =
-        policy_of(name.toStdString(), budget.toStdString(), granularity, {}, std::make_shared<SmallIndex>());
+    PolicySettings settings;
+    if (!budget.isEmpty()) settings.budget = parse_budget(budget.toStdString());
+    settings.granularity = granularity;
+    settings.index = std::make_shared<SmallIndex>();
     for (const Shape& shape : {Shape{1, 3, 3, 16}, Shape{37, 9, 3, 64, at::kBFloat16}, Shape{301, 4, 1, 16},
                                Shape{190, 6, 2, 128, at::kBFloat16}}) {
       const LayerQuery query = make_query(shape, 41, width);
       const reference::Inputs in = reference::inputs_of(query);
+      settings.dense_stream = std::make_shared<OwnLayer>(query);
+      const auto policy = make_policy(name.toStdString(), settings);
+      const auto groups = static_cast<std::size_t>(
+          num_support_groups(policy->traits().scope, shape.num_q_heads, shape.num_kv_heads));
       const Attended ours = attend(*policy, query, *make_cpu_backend());
       const Attended torch = attend(*policy, query, *make_torch_backend());
       std::size_t different = 0, all = 0;
-      QCOMPARE(ours.supports.size(), torch.supports.size());
-      for (std::size_t row = 0; row < ours.supports.size(); ++row) {
-        QVERIFY(std::is_sorted(torch.supports[row].begin(), torch.supports[row].end()));
-        if (budget[0] != 'p') QCOMPARE(ours.supports[row].size(), torch.supports[row].size());
-        all += ours.supports[row].size();
-        for (const std::int64_t key : ours.supports[row])
-          different += !std::binary_search(torch.supports[row].begin(), torch.supports[row].end(), key);
+      std::vector<reference::Supports> of_ours, of_torch;
+      for (std::size_t group = 0; group < groups && !policy->is_dense(); ++group) {
+        of_ours.push_back(supports_of(ours.tiles, static_cast<std::int64_t>(group)));
+        of_torch.push_back(supports_of(torch.tiles, static_cast<std::int64_t>(group)));
+        const auto &a = of_ours.back(), &b = of_torch.back();
+        QCOMPARE(a.size(), b.size());
+        for (std::size_t row = 0; row < a.size(); ++row) {
+          QVERIFY(std::is_sorted(b[row].begin(), b[row].end()));
+          if (budget[0] != 'p') QCOMPARE(a[row].size(), b[row].size());
+          all += a[row].size();
+          for (const std::int64_t key : a[row]) different += !std::binary_search(b[row].begin(), b[row].end(), key);
+        }
       }
       const std::string where = policy->id() + " " + shape.text();
       QVERIFY2(different * 2000 <= all, (where + ": " + std::to_string(different)).c_str());
       for (const Attended* found : {&ours, &torch}) {
-        reference::Supports supports = found->supports;
-        for (std::int64_t row = 0; policy->is_dense() && row < shape.length; ++row) supports.push_back(whole(row));
+        std::vector<reference::Supports> supports = found == &ours ? of_ours : of_torch;
+        if (policy->is_dense()) supports.resize(1);
+        for (std::int64_t row = 0; policy->is_dense() && row < shape.length; ++row) supports[0].push_back(whole(row));
         const auto expected = reference::sparse(in, supports).out;
         const double allowed = 2 * max_error(same_precision(query, supports), expected) + 1e-6;
         QVERIFY2(max_error(found->out, expected) <= allowed, where.c_str());

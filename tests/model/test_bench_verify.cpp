@@ -40,7 +40,10 @@ class TestBenchVerify : public QObject {
     for (const char* path :
          {"decoder, prefill", "decoder, cache", "dense, headroom", "dense, libtorch", "oracle 24, headroom",
           "oracle p0.9, 16 rows a block, headroom", "oracle 24, libtorch", "indexer 20%, headroom",
-          "sink_window 24, headroom", "random 24, headroom", "kernels, baseline, dense", "kernels, baseline, mass",
+          "sink_window 24, headroom", "random 24, headroom", "head_oracle p0.9, 16 rows a block, headroom",
+          "static_oracle 24, libtorch", "xattention p0.9, 64 rows a block, libtorch", "snapkv 24, headroom",
+          "flex_prefill 24, 64 rows a block, headroom", "quest 24, 16 rows a block, headroom", "triangle_mix 24, headroom",
+          "kernels, baseline, dense", "kernels, baseline, mass",
           "kernels, baseline, gather", "kernels, baseline, union tile"})
       QVERIFY2(paths.contains(path), path);
     QVERIFY(report.passed());

@@ -266,7 +266,7 @@ class TestProtocol : public QObject {
         {R"({"role":"king"})", "dense, reference or deployable"},
         {R"({"scope":"head"})", "scope"},
         {R"({"score":null})", "score"},
-        {R"({"look":12})", "0 to 11"},
+        {R"({"look":18})", "0 to 17"},
         {R"({"parameters":{"a":1}})", "short texts"},
         {R"({"fingerprint":"xyz"})", "hexadecimal"},
         {R"({"budget":{"kind":"fraction","value":1.5}})", "budget"},

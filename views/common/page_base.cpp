@@ -6,10 +6,12 @@
 #include <QEvent>
 #include <QHeaderView>
 #include <QLabel>
+#include <QPainterPath>
 #include <QStackedLayout>
 #include <QTableView>
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 #include "base/method.h"
@@ -22,7 +24,16 @@ namespace {
 struct Mark {
   QCPScatterStyle::ScatterShape shape;
   const char *filled, *open;
+  std::span<const QPointF> corners = {};  ///< of ssCustom, in a square of 6 around 0
 };
+constexpr QPointF right_corners[] = {{-2.5, -3}, {3, 0}, {-2.5, 3}};
+constexpr QPointF left_corners[] = {{2.5, -3}, {-3, 0}, {2.5, 3}};
+constexpr QPointF star_corners[] = {{0, -3.2},    {0.72, -1},   {3, -1},   {1.16, 0.38},  {1.86, 2.6},
+                                    {0, 1.24},    {-1.86, 2.6}, {-1.16, 0.38}, {-3, -1}, {-0.72, -1}};
+constexpr QPointF spark_corners[] = {{0, -3.2}, {0.9, -0.9}, {3.2, 0},  {0.9, 0.9},
+                                     {0, 3.2},  {-0.9, 0.9}, {-3.2, 0}, {-0.9, -0.9}};
+constexpr QPointF low_right_corners[] = {{2.8, -2.8}, {2.8, 2.8}, {-2.8, 2.8}};
+constexpr QPointF low_left_corners[] = {{-2.8, -2.8}, {-2.8, 2.8}, {2.8, 2.8}};
 constexpr std::array<Mark, num_method_looks> marks = {{{QCPScatterStyle::ssStar, "✱", "✱"},
                                                        {QCPScatterStyle::ssCircle, "●", "○"},
                                                        {QCPScatterStyle::ssDiamond, "◆", "◇"},
@@ -34,7 +45,13 @@ constexpr std::array<Mark, num_method_looks> marks = {{{QCPScatterStyle::ssStar,
                                                        {QCPScatterStyle::ssCrossCircle, "⊗", "⊗"},
                                                        {QCPScatterStyle::ssPlusCircle, "⊕", "⊕"},
                                                        {QCPScatterStyle::ssCrossSquare, "⊠", "⊠"},
-                                                       {QCPScatterStyle::ssPlusSquare, "⊞", "⊞"}}};
+                                                       {QCPScatterStyle::ssPlusSquare, "⊞", "⊞"},
+                                                       {QCPScatterStyle::ssCustom, "▶", "▷", right_corners},
+                                                       {QCPScatterStyle::ssCustom, "◀", "◁", left_corners},
+                                                       {QCPScatterStyle::ssCustom, "★", "☆", star_corners},
+                                                       {QCPScatterStyle::ssCustom, "✦", "✧", spark_corners},
+                                                       {QCPScatterStyle::ssCustom, "◢", "◿", low_right_corners},
+                                                       {QCPScatterStyle::ssCustom, "◣", "◺", low_left_corners}}};
 
 const Mark& mark_of(int look) {
   return marks[static_cast<std::size_t>(std::clamp(look, 0, num_method_looks - 1))];
@@ -182,8 +199,14 @@ QCPGraph* add_markers(QCPAxis* key_axis, QCPAxis* value_axis) {
 
 QCPScatterStyle method_marker(int look, double size, bool filled) {
   const QColor colour = Theme::instance().method(look);
-  return QCPScatterStyle(mark_of(look).shape, QPen(colour, 2),
-                         filled ? QBrush(colour) : QBrush(Theme::instance().background()), size);
+  const QPen pen(colour, 2);
+  const QBrush brush = filled ? QBrush(colour) : QBrush(Theme::instance().background());
+  const Mark& mark = mark_of(look);
+  if (mark.shape != QCPScatterStyle::ssCustom) return QCPScatterStyle(mark.shape, pen, brush, size);
+  QPainterPath path;
+  path.addPolygon(QPolygonF(QList<QPointF>(mark.corners.begin(), mark.corners.end())));
+  path.closeSubpath();
+  return QCPScatterStyle(path, pen, brush, size);
 }
 
 QString method_mark(int look, bool filled) {

@@ -42,7 +42,13 @@ constexpr std::array<MethodColour, num_method_looks> method_colours = {{{0xff454
                                                                         {0xffb01fa8, 0xfff07ee8},
                                                                         {0xff6e2f12, 0xffcfa48f},
                                                                         {0xff3a35c2, 0xff8a86ff},
-                                                                        {0xffc8400f, 0xffff8a4a}}};
+                                                                        {0xffc8400f, 0xffff8a4a},
+                                                                        {0xff004f0f, 0xff07fe34},
+                                                                        {0xff6e027a, 0xffe52bfb},
+                                                                        {0xffb2000b, 0xffff3f4b},
+                                                                        {0xff1e832d, 0xff83e392},
+                                                                        {0xff500036, 0xffff0fb1},
+                                                                        {0xff1b243a, 0xff6f85bd}}};
 
 constexpr QRgb stage_light[] = {0xffb4bac2, 0xff6f8fb5, 0xffe08a1e, 0xfff0c04a,
                                 0xff0b62b0, 0xff59b4d9, 0xff8f7bb0, 0xffd5d9de};

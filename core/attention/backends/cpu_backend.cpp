@@ -89,6 +89,10 @@ class CpuLayer final : public PreparedLayer {
     layer_ = cpu::make_attention_layer(input, parallel_tasks(job));
   }
 
+  std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext& job) const override {
+    return std::make_unique<CpuLayer>(query, placements_, job);
+  }
+
   /// [L, Hq, d] behind, so that a row's heads lie side by side for the projection that follows.
   at::Tensor make_output() const override {
     return at::empty({q_.size(1), q_.size(0), q_.size(2)}, q_.options()).transpose(0, 1);

@@ -146,6 +146,10 @@ class CudaLayer final : public PreparedLayer {
             IndexPlacements& placements)
       : PreparedLayer(query), torch_(std::move(torch)), kernels_(kernels), placements_(placements) {}
 
+  std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext& job) const override {
+    return std::make_unique<CudaLayer>(query, torch_->prepare(query, job), kernels_, placements_);
+  }
+
   at::Tensor make_output() const override { return torch_->make_output(); }
   void dense(std::int64_t rows, const at::Tensor& out, const at::Tensor& lse, const JobContext& job) const override {
     torch_->dense(rows, out, lse, job);

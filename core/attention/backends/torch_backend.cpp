@@ -78,6 +78,10 @@ class TorchLayer final : public PreparedLayer {
   TorchLayer(const LayerQuery& query, DenseOperator dense, IndexPlacements& placements)
       : PreparedLayer(query), dense_(dense), placements_(placements), group_(query.num_q_heads() / query.num_kv_heads()) {}
 
+  std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext&) const override {
+    return std::make_unique<TorchLayer>(query, dense_, placements_);
+  }
+
   at::Tensor make_output() const override { return at::empty(query().q.sizes(), query().q.options()); }
 
   void dense(std::int64_t rows, const at::Tensor& out, const at::Tensor& lse, const JobContext& job) const override {

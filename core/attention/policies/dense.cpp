@@ -18,6 +18,7 @@ PolicyEntry entry_dense() {
            .title = "Dense",
            .definition = "The unmodified model: every query attends to its whole history.",
            .source = "the model",
+           .cost = "none",
            .role = MethodRole::dense,
            .look = 0,
            .is_default = true},

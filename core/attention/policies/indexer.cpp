@@ -12,8 +12,8 @@ class IndexTopK final : public Policy {
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
     const SelectionRule rule = this->rule();
-    const std::int64_t first = layer.rows_within_budget(rule), length = layer.query().length();
-    if (first == length) return WrittenKeys{.write = {}, .most = length, .whole_rows = length};
+    const std::int64_t first = layer.rows_within_budget(rule);
+    if (first == layer.query().length()) return all_keys(layer.query());
     const StageScope scope(clock, Stage::score, layer.query().layer);
     const IndexForm form = rule.adds_scores() ? IndexForm::probabilities : IndexForm::raw;
     return RankedKeys{layer.index(*settings().index, form, first, job), rule};
@@ -27,6 +27,7 @@ PolicyEntry entry_indexer() {
            .title = "Indexer",
            .definition = "The k keys of the largest learned score q_I.k_I, one head for the whole layer.",
            .source = "arXiv 2606.07703, the head-collapsed indexer; METHOD.md, \"Indexer\"",
+           .cost = "two projections of L x width x d_I, L^2 d_I / 2 products for the scores, top-k of each row",
            .role = MethodRole::deployable,
            .score = ScoreKind::index,
            .look = 2,

@@ -22,6 +22,7 @@ PolicyEntry entry_oracle() {
            .title = "Oracle",
            .definition = "The k keys of most attention mass, averaged over the layer's heads, from the stream's own q and k.",
            .source = "arXiv 2606.07703, the attention-mass top-k oracle; METHOD.md, \"Words\"",
+           .cost = "the scores of all heads twice (log-sum-exp, then mass): more than dense attention; top-k of each row",
            .role = MethodRole::reference,
            .score = ScoreKind::mass,
            .look = 1,

@@ -30,6 +30,7 @@ PolicyEntry entry_random() {
            .title = "Random keys",
            .definition = "k keys drawn uniformly from the history, the query's own among them; blocks of rows share theirs.",
            .source = "the floor that any selection must beat",
+           .cost = "k draws a block of rows",
            .role = MethodRole::deployable,
            .look = 4,
            .parameters = {sinks_parameter(), local_parameter(), {"seed", 0, 0, 9007199254740992.0, "of the draw", true}}},

@@ -28,6 +28,7 @@ PolicyEntry entry_sink_window() {
            .title = "Sinks and window",
            .definition = "The first keys and the newest ones, k in all.",
            .source = "StreamingLLM (arXiv 2309.17453), in prefill",
+           .cost = "none",
            .role = MethodRole::deployable,
            .look = 3,
            .takes_granularity = false,

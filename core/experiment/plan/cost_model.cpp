@@ -78,6 +78,7 @@ attention::LayerQuery synthetic_query(const model::ModelConfig& config, c10::Sca
                                       std::int64_t length) {
   attention::LayerQuery query;
   query.layer = layer;
+  query.num_layers = static_cast<int>(config.num_layers());
   const model::AttentionSpec& attention = config.layer(layer).attention;
   query.scale = attention.scale;
   query.rope_base = attention.rope.base;

@@ -11,6 +11,7 @@
 #include "attention/analysis.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
+#include "experiment/passes/dense_streams.h"
 #include "experiment/passes/recorded_pass.h"
 #include "kernels/cpu/isa.h"
 #include "model/decoder.h"
@@ -69,10 +70,10 @@ class Estimator {
         const auto kept = widest([&](const auto& method) { return marginals(method); });
         most = std::max({most, recorded + kept, observed, scored + kept});
       }
-      estimate.host = program_bytes + indexer_bytes() + most;
+      estimate.host = program_bytes + indexer_bytes() + dense_streams() + most;
     } else {
       estimate.device = 4 * indexer_values() + std::max(timed, work_.analysed ? std::max(recorded, scored) : 0);
-      estimate.host = program_bytes + cuda_host_bytes + 4 * indexer_values() +
+      estimate.host = program_bytes + cuda_host_bytes + 4 * indexer_values() + dense_streams() +
                       std::max(loading(), work_.analysed ? widest(on_host) : 0);
     }
     return estimate;
@@ -92,6 +93,13 @@ class Estimator {
     }
     const std::int64_t bytes = (bf16_ || !on_cpu_ ? 4 : 0) + (bf16_ && !on_cpu_ ? 2 : 0);
     return made + at::get_num_threads() * std::min(model::load_piece_bytes, largest * bytes);
+  }
+
+  /// q and k of a dense run, where a method chooses by them.
+  std::int64_t dense_streams() const {
+    return widest([&](const auto& method) {
+      return method.traits().needs_dense_stream ? DenseStreams::bytes(config_, work_.length, element_) : 0;
+    });
   }
 
   /// Elements of the weights of all indexers, each counted once.
@@ -194,6 +202,8 @@ class Estimator {
         // q and k, and k as the scorer reads it; softmax needs them in fp32, and a run's scores.
         return rows_values(dim) * (3 * element_ + 4) + (added ? rows_values(dim) * 3 * 4 + run : 0);
       }
+      case ScoreKind::other:  // a run's scores, and one tensor of a tile's while they are made
+        return run;
       default:
         return 0;
     }

@@ -61,6 +61,7 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
         (summary.label.empty() ? "" : "; ") + ("indexer trained at " + trained + " tokens, longer is untested");
   }
   model::release_unused_memory();
+  provide_dense_stream(method, run_.prompt.table.ids);
   time_passes(method, summary, job);
   model::release_unused_memory();
   auto pass = options(method);
@@ -78,10 +79,25 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   return data;
 }
 
+void MethodRunner::provide_dense_stream(const Method& method, std::span<const std::int32_t> ids) {
+  if (!method.policy->traits().needs_dense_stream || run_.methods.dense_streams->holds(ids)) return;
+  model::PrefillOptions pass;
+  pass.policy = dense_policy_.get();
+  pass.backend = pass.dense_backend = run_.backends.front().get();
+  pass.job = progress_.begin(method.id + " dense run", false);
+  run_.methods.dense_streams->fill(decoder_, ids, pass);
+  progress_.end();
+}
+
 void MethodRunner::score_reference_answer(const Method& method, record::MethodSummary& summary, const JobContext& job) {
   const std::vector<std::int32_t> ids = reference_ids(run_);
   if (ids.empty() || !summary.causal) return;
   job.check();
+  if (method.policy->traits().needs_dense_stream) {
+    std::vector<std::int32_t> all = run_.prompt.table.ids;
+    all.insert(all.end(), ids.begin(), ids.end() - 1);  // what score_reference() prefills
+    provide_dense_stream(method, all);
+  }
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " reference answer", true);
   summary.reference_answer = score_reference(decoder_, run_.prompt.table.ids, ids, pass);

@@ -42,6 +42,7 @@ class MethodRunner {
   void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;
+  void provide_dense_stream(const Method& method, std::span<const std::int32_t> ids);
   void score_reference_answer(const Method& method, record::MethodSummary& summary, const JobContext& job);
 
   const PreparedRun& run_;

@@ -79,7 +79,8 @@ void refuse_unused(const MethodRequest& request, const std::vector<NamedMethod>&
 }  // namespace
 
 std::vector<Method> list_methods(const MethodRequest& request,
-                                 const std::function<std::shared_ptr<const attention::IndexSource>()>& index) {
+                                 const std::function<std::shared_ptr<const attention::IndexSource>()>& index,
+                                 const std::shared_ptr<const attention::StreamSource>& dense_stream) {
   std::vector<NamedMethod> named;
   for (const std::string& name : request.names) {
     named.push_back(parse_method(name));
@@ -99,6 +100,8 @@ std::vector<Method> list_methods(const MethodRequest& request,
   for (const NamedMethod& one : named) {
     attention::PolicySettings settings;
     settings.parameters = one.parameters;
+    settings.dense_stream = dense_stream;
+    const PolicyTraits& traits = one.entry->traits;
     if (one.entry->traits.is_dense()) {
       add(one, settings);
       continue;
@@ -109,7 +112,7 @@ std::vector<Method> list_methods(const MethodRequest& request,
     for (const Budget& budget : request.budgets) {
       for (const std::int64_t granularity : request.granularities) {
         settings.budget = budget;
-        settings.granularity = one.entry->traits.takes_granularity ? granularity : 1;
+        settings.granularity = traits.takes_granularity ? std::max(granularity, traits.least_granularity) : 1;
         add(one, settings);
       }
     }
@@ -148,13 +151,18 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   request.sinks = spec.sinks;
   request.local = spec.local;
   if (spec.seed != 0) request.seed = static_cast<std::int64_t>(spec.seed);
-  set.methods = list_methods(request, [&] {
+  const auto load = [&] {
     if (!set.indexer) {
       set.indexer = load_indexer_of(file, model_sha256, spec.model);
       set.indexer_path = *file;
     }
     return set.indexer;
-  });
+  };
+  const auto streams = std::make_shared<DenseStreams>();
+  set.methods = list_methods(request, load, streams);
+  if (std::any_of(set.methods.begin(), set.methods.end(),
+                  [](const Method& method) { return method.policy->traits().needs_dense_stream; }))
+    set.dense_streams = streams;
   return set;
 }
 

@@ -13,6 +13,7 @@
 
 #include "attention/policy.h"
 #include "base/budget.h"
+#include "experiment/passes/dense_streams.h"
 #include "experiment/run/session.h"
 #include "indexer/indexer.h"
 #include "protocol/run_spec.h"
@@ -38,15 +39,18 @@ struct MethodRequest {
 /// Names x budgets x granularities, dense once and first, since the others are compared with it; a setting that is there
 /// already is left out. `index` is called where a method needs one. Throws usage errors (unknown method or parameter, no
 /// budget, a kind of budget that a method refuses, sinks or local where no method takes them). Methods without a
-/// granularity of their own run once.
+/// granularity of their own run once, those with a least one at that where less is asked for. `dense_stream`: filled by
+/// whoever runs the methods; where there is none, methods that need it are refused.
 std::vector<Method> list_methods(const MethodRequest& request,
-                                 const std::function<std::shared_ptr<const attention::IndexSource>()>& index);
+                                 const std::function<std::shared_ptr<const attention::IndexSource>()>& index,
+                                 const std::shared_ptr<const attention::StreamSource>& dense_stream = {});
 
 struct MethodSet {
   std::vector<Method> methods;
   std::set<int> dense_layers;
   std::filesystem::path indexer_path;  ///< empty where no indexer runs
   std::shared_ptr<const indexer::Indexer> indexer;
+  std::shared_ptr<DenseStreams> dense_streams;  ///< null where no method needs a dense run before it
 };
 
 /// Without names dense, the references, and what needs an index where a shipped one fits the model. Throws as

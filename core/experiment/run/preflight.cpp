@@ -49,7 +49,11 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto small = methods * full * heads * (length + 3 * attention::most_curve_budgets + 8) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
   const auto& sizes = config.typical_layer().attention;
-  const auto supports = 3 * length * ((length + 7) / 8) * sparse;
+  std::int64_t sets = 0;  // of supports in a layer, of all methods
+  for (const Method& method : run.methods.methods)
+    sets += method.is_dense() ? 0
+                              : num_support_groups(method.policy->traits().scope, sizes.num_q_heads, sizes.num_kv_heads);
+  const auto supports = 3 * length * ((length + 7) / 8) * sets;
   const auto rows = run.spec.keep_queries > 0 ? std::min(run.spec.keep_queries, length) : length;
   const std::int64_t element = run.dtype == c10::ScalarType::Float ? 4 : 2;
   const auto stream_of = [&](std::int64_t kept) {

@@ -163,7 +163,13 @@ class Import {
           "--methods: an indexer reads the layers' inputs, which imported streams do not hold; found indexer, expected "
           "methods that need q and k alone");
     });
-    for (const Method& method : methods_) method.policy->check_length(streams_.length());
+    for (const Method& method : methods_) {
+      method.policy->check_length(streams_.length());
+      if (method.policy->traits().needs_values && !streams_.has_values())
+        throw usage_error("--methods: " + std::string(method.policy->traits().name) +
+                          " reads the layers' values, which this file does not hold; expected methods that need q and k "
+                          "alone");
+    }
     if (!own) return;
     const auto size = selection_size(streams_, job_);
     even_selection_ = size.even;

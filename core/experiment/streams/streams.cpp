@@ -261,6 +261,7 @@ at::Tensor Streams::values(int layer, const char* what) const {
 attention::LayerQuery Streams::layer(int number) const {
   attention::LayerQuery query;
   query.layer = number;
+  query.num_layers = static_cast<int>(config_.num_layers());
   query.q = values(number, "q");
   query.k = values(number, "k");
   query.v = has_values_ ? values(number, "v") : query.k;

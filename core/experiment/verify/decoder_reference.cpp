@@ -181,7 +181,7 @@ at::Tensor textbook_logits(const checkpoint::Checkpoint& file, const model::Mode
     query.k = rotate_pairs(heads(linear(x, own("attn_k"))));
     query.v = heads(linear(x, own("attn_v")));
     query.scale = sizes.scale;
-    hidden = hidden + linear(textbook(query, every_key).transpose(0, 1).reshape({length, -1}), own("attn_output"));
+    hidden = hidden + linear(textbook(query, {every_key}).transpose(0, 1).reshape({length, -1}), own("attn_output"));
     const at::Tensor y = norm(hidden, own("ffn_norm"));
     hidden = hidden + linear(at::silu(linear(y, own("ffn_gate"))) * linear(y, own("ffn_up")), own("ffn_down"));
   }

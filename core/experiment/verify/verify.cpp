@@ -170,11 +170,26 @@ std::string compare_supports(const reference::Supports& found, const Scores& sco
   return {};
 }
 
-Scores mass_scores(const reference::Inputs& in) {
-  Scores rows;
-  for (std::int64_t row = 0; row < in.length; ++row) rows.push_back(reference::mass(in, row));
-  return rows;
+/// Of the layer, or of each query head.
+std::vector<Scores> mass_scores(const reference::Inputs& in, SupportScope scope) {
+  std::vector<Scores> groups(static_cast<std::size_t>(scope == SupportScope::layer ? 1 : in.num_q_heads));
+  for (std::size_t group = 0; group < groups.size(); ++group)
+    for (std::int64_t row = 0; row < in.length; ++row)
+      groups[group].push_back(scope == SupportScope::layer
+                                  ? reference::mass(in, row)
+                                  : reference::probabilities(in, static_cast<std::int64_t>(group), row));
+  return groups;
 }
+
+/// A layer's own stream in place of a dense run's.
+class OwnStream final : public attention::StreamSource {
+ public:
+  explicit OwnStream(const LayerQuery& query) : layer_{query.q, query.k} {}
+  const attention::StreamLayer* find_layer(int) const override { return &layer_; }
+
+ private:
+  attention::StreamLayer layer_;
+};
 
 class Verification {
  public:
@@ -186,7 +201,7 @@ class Verification {
     const reference::Inputs in = reference::inputs_of(input.query);
     const LayerQuery query = on_device(input.query, device_);
     const auto dtype = query.q.scalar_type();
-    const auto keys = all_keys(in.length);
+    const std::vector<reference::Supports> keys = {all_keys(in.length)};
     const auto dense = reference::dense(in);
     const std::int64_t head_dims[] = {query.head_dim()};
     const auto backends = attention::make_backends(device_, dtype, head_dims);
@@ -207,28 +222,35 @@ class Verification {
         finish(row, work);
       });
     }
-    const Scores mass = mass_scores(in);
+    const auto mass = mass_scores(in, SupportScope::layer), head_mass = mass_scores(in, SupportScope::q_head);
     constexpr int layers[] = {0, 14, 29};
     const auto made = indexer::random_indexer(query.x.size(1), index_dim, layers);
     const auto& weights = made->layers.at(query.layer);
-    const Scores learned = indexer_scores(input.query, weights, made->metadata);
+    const std::vector<Scores> learned = {indexer_scores(input.query, weights, made->metadata)};
     const Scores learned_textbook = textbook_indexer_scores(query, weights, made->metadata);
     for (const auto& backend : backends) {
       if (backend->id() != "headroom" && backend->id() != "libtorch") continue;  // others differ in dense attention alone
       for (const attention::PolicyEntry& entry : attention::policies()) {
         const attention::PolicyTraits& traits = entry.traits;
-        if (traits.is_dense() || traits.scope != SupportScope::layer) continue;
+        if (traits.is_dense()) continue;
+        const bool by_mass = traits.score == ScoreKind::mass && traits.scope != SupportScope::kv_head;
+        const bool by_index = traits.score == ScoreKind::index;
         for (const char* budget : {"24", "20%", "p0.9"}) {
           attention::PolicySettings settings;
           settings.budget = parse_budget(budget);
           settings.index = made;
+          settings.dense_stream = std::make_shared<OwnStream>(query);
           if (settings.budget->kind == BudgetKind::mass && !traits.takes_mass_budget) continue;
+          // A budget in percent is one in tokens: once for each kind of selection is enough.
+          if (settings.budget->kind == BudgetKind::fraction &&
+              (traits.scope != SupportScope::layer || traits.needs_dense_stream || traits.score == ScoreKind::other))
+            continue;
           for (const std::int64_t granularity : {1, 16}) {
-            if (granularity > 1 && !traits.takes_granularity) continue;
-            settings.granularity = granularity;
+            if (granularity > 1 && (!traits.takes_granularity || granularity < traits.least_granularity)) continue;
+            settings.granularity = traits.takes_granularity ? std::max(granularity, traits.least_granularity) : 1;
             const auto one = entry.make(traits, settings);
-            const bool by_mass = traits.score == ScoreKind::mass, by_index = traits.score == ScoreKind::index;
-            sparse(input, query, in, *one, *backend, by_mass ? &mass : by_index ? &learned : nullptr,
+            const auto& of_mass = traits.scope == SupportScope::layer ? mass : head_mass;
+            sparse(input, query, in, *one, *backend, by_mass ? &of_mass : by_index ? &learned : nullptr,
                    by_index ? &learned_textbook : nullptr);
           }
         }
@@ -350,17 +372,25 @@ class Verification {
   }
 
   void sparse(const Input& input, const LayerQuery& query, const reference::Inputs& in, const attention::Policy& made,
-              const attention::Backend& backend, const Scores* scores, const Scores* in_precision) {
+              const attention::Backend& backend, const std::vector<Scores>* scores, const Scores* in_precision) {
     const attention::PolicySettings& settings = made.settings();
     std::string path = std::string(made.traits().name) + " " + to_string(*settings.budget);
     if (settings.granularity > 1) path += ", " + std::to_string(settings.granularity) + " rows a block";
     path += ", " + backend.id();
     policy(path, input, query, made, backend,
            [&](VerifyRow& row, const at::Tensor& out, const std::vector<attention::SupportTile>& tiles) {
-             const auto supports = supports_of(tiles);
-             if (scores) row.note = compare_supports(supports, *scores, in_precision, settings);
-             if (static_cast<std::int64_t>(supports.size()) != in.length)
-               row.note = "the tiles do not cover every row once";
+             std::vector<reference::Supports> supports;
+             const auto groups = num_support_groups(made.traits().scope, in.num_q_heads, in.num_kv_heads);
+             // A layer that the method leaves dense has no tiles.
+             for (std::int64_t group = 0; !tiles.empty() && group < groups; ++group) {
+               supports.push_back(supports_of(tiles, group));
+               if (scores && row.note.empty())
+                 row.note = compare_supports(supports.back(), (*scores)[static_cast<std::size_t>(group)], in_precision,
+                                             settings);
+               if (static_cast<std::int64_t>(supports.back().size()) != in.length)
+                 row.note = "the tiles do not cover every row once";
+             }
+             if (tiles.empty()) supports = {all_keys(in.length)};
              if (!row.note.empty()) return;
              const auto expected = reference::sparse(in, supports);
              row.error = largest_difference(out, expected.out);

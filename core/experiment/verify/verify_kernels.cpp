@@ -84,7 +84,7 @@ class KernelChecks {
   void judge(const Result& result, const reference::Outputs& expected, const reference::Supports& supports,
              VerifyRow& row) const {
     row.error = largest_difference(result.out, expected.out);
-    row.allowed = 2 * largest_difference(textbook(query_, supports), expected.out) + rounding_slack(expected.out);
+    row.allowed = 2 * largest_difference(textbook(query_, {supports}), expected.out) + rounding_slack(expected.out);
     if (!(largest_difference(result.lse, expected.lse) <= lse_tolerance)) row.note = "another log-sum-exp";
   }
 

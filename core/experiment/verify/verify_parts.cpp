@@ -33,14 +33,16 @@ double rounding_slack(const std::vector<double>& expected) {
   return 8 * std::numeric_limits<float>::epsilon() * largest;
 }
 
-at::Tensor textbook(const LayerQuery& query, const reference::Supports& supports) {
+at::Tensor textbook(const LayerQuery& query, const std::vector<reference::Supports>& groups) {
   const std::int64_t length = query.length(), group = query.num_q_heads() / query.num_kv_heads();
-  const at::Tensor mask =
-      at::full({length, length}, -std::numeric_limits<double>::infinity(), at::TensorOptions().dtype(at::kFloat));
-  for (std::size_t row = 0; row < supports.size(); ++row) {
-    for (const std::int64_t key : supports[row])
-      mask.mutable_data_ptr<float>()[static_cast<std::int64_t>(row) * length + key] = 0;
-  }
+  const std::int64_t num_groups = std::ssize(groups);
+  at::Tensor mask = at::full({num_groups, length, length}, -std::numeric_limits<double>::infinity(),
+                             at::TensorOptions().dtype(at::kFloat));
+  float* row_mask = mask.mutable_data_ptr<float>();
+  for (const reference::Supports& supports : groups)
+    for (std::size_t row = 0; row < supports.size(); ++row, row_mask += length)
+      for (const std::int64_t key : supports[row]) row_mask[key] = 0;
+  mask = mask.repeat_interleave(query.num_q_heads() / num_groups, 0);
   const at::Tensor k = query.k.repeat_interleave(group, 0), v = query.v.repeat_interleave(group, 0);
   const at::Tensor scores = at::matmul(query.q, k.transpose(1, 2)).mul(query.scale).add(mask.to(query.q.options()));
   return at::matmul(at::softmax(scores, -1), v);
@@ -54,13 +56,14 @@ reference::Supports all_keys(std::int64_t length) {
   return supports;
 }
 
-attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles) {
+attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles, std::int64_t group) {
   attention::reference::Supports supports;
   for (const auto& any : tiles) {
     const attention::SupportTile tile = attention::on_host(any);
     for (std::int64_t row = 0; row < tile.rows(); ++row) {
-      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + row * tile.indices.size(2);
-      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[row]);
+      const std::int64_t place = group * tile.rows() + row;
+      const std::int32_t* keys = tile.indices.const_data_ptr<std::int32_t>() + place * tile.indices.size(2);
+      supports.emplace_back(keys, keys + tile.counts.const_data_ptr<std::int32_t>()[place]);
     }
   }
   return supports;

@@ -19,12 +19,12 @@ namespace headroom::experiment {
 double largest_difference(const at::Tensor& found, const std::vector<double>& expected);
 /// A few roundings to fp32 of the largest value: where inputs are small the textbook computation may hit by luck.
 double rounding_slack(const std::vector<double>& expected);
-/// The textbook computation in the query's own precision, on its device.
-at::Tensor textbook(const attention::LayerQuery& query, const attention::reference::Supports& supports);
+/// The textbook computation in the query's own precision, on its device; the supports are those of each head group.
+at::Tensor textbook(const attention::LayerQuery& query, const std::vector<attention::reference::Supports>& groups);
 attention::reference::Supports all_keys(std::int64_t length);
 
-/// The rows' keys of one head group for the layer.
-attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles);
+/// The rows' keys of one head group.
+attention::reference::Supports supports_of(const std::vector<attention::SupportTile>& tiles, std::int64_t group = 0);
 
 /// A selection whose outcome is known exactly: `k` of scores of one kind, the same list for every row.
 enum class ScoreList { distinct, few, equal, odd };  ///< odd: NaN, -infinity, 0 and -0 among others
