@@ -104,7 +104,7 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
     if (!row.devices.empty()) {
       std::string line = method_text(row) + backend(row) + ": between devices " +
                          time(row.stages_ms[static_cast<std::size_t>(Stage::transfer)]) + " ms";
-      for (const DeviceShare& share : row.devices)
+      for (const experiment::DeviceShare& share : row.devices)
         line += text("; %s from layer %lld %s ms, peak %.1f GB", share.device.c_str(),
                      static_cast<long long>(share.first_layer), time(share.ms).c_str(),
                      static_cast<double>(share.peak_bytes) / 1e9);
