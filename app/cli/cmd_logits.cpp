@@ -83,18 +83,19 @@ int run_logits(const LogitsOptions& options) {
   work.length = static_cast<std::int64_t>(ids.size());
   work.all_logits = true;
   experiment::refuse_what_cannot_fit(*checkpoint, config, dtype, choice, work);
+  const auto parts = experiment::place_decoder(*checkpoint, config, dtype, choice, work);
   const StopOnInterrupt interrupt;
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
-  const auto decoder = model::load_decoder(*checkpoint, config, {choice.device, dtype}, job);
+  const auto decoder = model::load_decoder(*checkpoint, config, {parts, dtype}, job);
   const at::Tensor logits = decoder->logits(ids, job);
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));
   const auto written =
       checkpoint::write_safetensors(out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
-                                    {{"model_sha256", checkpoint->hash()}, {"device", choice.description}});
-  std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), choice.description.c_str(),
+                                    {{"model_sha256", checkpoint->hash()}, {"device", model::description_of_all(choice)}});
+  std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), model::description_of_all(choice).c_str(),
                printable_text(describe_output(options.out, written)).c_str());
   return 0;
 }
@@ -108,7 +109,7 @@ void add_logits(CLI::App& app, Action& chosen) {
   command->add_option("--ids", options->ids, "JSON file: an array of token ids")->required();
   command->add_option("--out", options->out, "Safetensors file to write: logits [tokens, vocabulary] f32")->required();
   command->add_option("--dtype", options->dtype, "auto, bf16 or f32")->capture_default_str();
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:i")->capture_default_str();
+  command->add_option("--device", options->device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all")->capture_default_str();
   command->callback([options, &chosen] { chosen = [options] { return run_logits(*options); }; });
 }
 

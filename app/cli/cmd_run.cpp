@@ -159,7 +159,7 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("--local", spec.local, "last positions that are always in the support");
   command->add_option("--indexer", options->indexer, "indexer to use (safetensors)");
   command->add_option("--dense-layers", spec.dense_layers, "layers that stay dense")->delimiter(',');
-  command->add_option("--device", spec.device, "auto, cpu or cuda[:i]");
+  command->add_option("--device", spec.device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all");
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32");
   command->add_option("--repeats", spec.repeats, "timed passes a method");
   command->add_option("--max-new-tokens", spec.max_new_tokens,

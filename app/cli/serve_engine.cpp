@@ -20,7 +20,8 @@ std::vector<protocol::DeviceInfo> device_list(const model::DeviceChoice& device)
     list.push_back({choice.device.is_cpu() ? "cpu" : choice.device.str(), choice.description, choice.total_bytes,
                     choice.free_bytes});
   };
-  if (!device.device.is_cpu()) add(device);
+  if (!device.device.is_cpu())
+    for (const auto& choice : each_of(device)) add(choice);
   add(model::open_device("cpu"));
   return list;
 }

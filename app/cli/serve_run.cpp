@@ -27,7 +27,7 @@ std::optional<experiment::LoadedWeights> SessionCache::loaded() const {
 }
 
 std::string device_of(const std::string& request, const model::DeviceChoice& device) {
-  return request != "auto" ? request : device.device.is_cpu() ? "cpu" : device.device.str();
+  return request != "auto" ? request : model::request_for(device);
 }
 
 std::string device_note(const std::string& request, const model::DeviceChoice& device) {

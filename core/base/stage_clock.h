@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where TTFT goes: the stages of METHOD.md ("Time"), measured by a clock that the experiment supplies.
+// Where TTFT goes: the stages of METHOD.md ("Time") and the hidden states' way from one device to the next, measured by a
+// clock that the experiment supplies.
 #pragma once
 
 #include <array>
@@ -8,10 +9,10 @@
 
 namespace headroom {
 
-enum class Stage { embedding, projections, score, select, attention, linear_attention, mlp, other };
-inline constexpr std::size_t num_stages = 8;
+enum class Stage { embedding, projections, score, select, attention, linear_attention, mlp, other, transfer };
+inline constexpr std::size_t num_stages = 9;
 inline constexpr std::array<std::string_view, num_stages> stage_names = {
-    "embedding", "projections", "score", "select", "attention", "linear_attention", "mlp", "other"};
+    "embedding", "projections", "score", "select", "attention", "linear_attention", "mlp", "other", "transfer"};
 
 /// Told when work of a stage begins and ends; never nested. The default does nothing, which is what recorded
 /// passes use. Implementations: host clock on the CPU, device events on a GPU (core/experiment).

@@ -52,15 +52,17 @@ class LayerDecoder final : public Decoder {
  public:
   LayerDecoder(const checkpoint::Checkpoint& file, const ModelConfig& config, const Parts& parts,
                const DecoderOptions& options, const JobContext& job)
-      : config_(config), device_(options.device), dtype_(choose_dtype(options)) {
+      : config_(config), parts_(options.parts), device_(parts_.at(0).device), dtype_(choose_dtype(options)) {
     const std::string place = file.path().string();
     check_config(config_, place);
+    check_parts();
     const std::vector<std::pair<const MixerType*, const MlpType*>> types = find_parts(parts, place);
-    ModelWeights weights = load_weights(file, parts.family.plan(file, config_), device_, dtype_, job);
+    ModelWeights weights = load_weights(file, parts.family.plan(file, config_), parts_, dtype_, job);
     if (weights.layers.size() != types.size())
       throw Error(ErrorKind::internal, "the family's plan has another number of layers");
-    weight_bytes_ = weights.ends.bytes();
-    for (const TensorSet& layer : weights.layers) weight_bytes_ += layer.bytes();
+    part_bytes_.resize(parts_.size());
+    part_bytes_[0] = weights.ends.bytes();
+    for (std::size_t i = 0; i < weights.layers.size(); ++i) part_bytes_[part_of(i)] += weights.layers[i].bytes();
     const std::int64_t width = config_.width;
     embedding_ = weights.ends.take("embedding", {config_.vocabulary, width});
     output_ = config_.tied_output ? embedding_ : weights.ends.take("output", {config_.vocabulary, width});
@@ -80,9 +82,9 @@ class LayerDecoder final : public Decoder {
   }
 
   const ModelConfig& config() const override { return config_; }
-  c10::Device device() const override { return device_; }
+  const DeviceParts& parts() const override { return parts_; }
   c10::ScalarType dtype() const override { return dtype_; }
-  std::int64_t weight_bytes() const override { return weight_bytes_; }
+  const std::vector<std::int64_t>& part_bytes() const override { return part_bytes_; }
 
   PrefillResult prefill(std::span<const std::int32_t> ids, const PrefillOptions& options) const override {
     check_ids(ids, options.allow_past_context);
@@ -162,11 +164,25 @@ class LayerDecoder final : public Decoder {
 
   static c10::ScalarType choose_dtype(const DecoderOptions& options) {
     const c10::ScalarType dtype =
-        options.dtype.value_or(!options.device.is_cpu() || cpu_has_bf16() ? at::kBFloat16 : at::kFloat);
+        options.dtype.value_or(!options.parts.at(0).device.is_cpu() || cpu_has_bf16() ? at::kBFloat16 : at::kFloat);
     if (dtype != at::kBFloat16 && dtype != at::kFloat) throw usage_error("the dtype must be bf16 or f32");
     return dtype;
   }
   at::TensorOptions tensor_options() const { return at::TensorOptions().device(device_).dtype(dtype_); }
+
+  void check_parts() const {
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const std::int64_t end = i + 1 < parts_.size() ? parts_[i + 1].first_layer : config_.num_layers();
+      if ((i == 0 && parts_[i].first_layer != 0) || parts_[i].first_layer >= end ||
+          parts_[i].device.type() != device_.type())
+        throw Error(ErrorKind::internal, "the parts of a decoder are neighbouring layers on devices of one kind");
+    }
+  }
+  std::size_t part_of(std::size_t layer) const {
+    std::size_t part = 0;
+    while (part + 1 < parts_.size() && parts_[part + 1].first_layer <= static_cast<std::int64_t>(layer)) ++part;
+    return part;
+  }
 
   // The types of each layer's parts, so that what is missing is said before gigabytes are read.
   std::vector<std::pair<const MixerType*, const MlpType*>> find_parts(const Parts& parts,
@@ -282,24 +298,41 @@ class LayerDecoder final : public Decoder {
     const RowPieces whole = past > 0 && length <= few_rows ? RowPieces::one(length) : RowPieces(0, length, device_);
     const std::int64_t tail_rows = request.all_rows ? length : std::min(length, RowPieces::least_rows);
     const RowPieces tail = request.all_rows ? whole : RowPieces(length - tail_rows, tail_rows, device_);
-    Workspace room(tensor_options(), whole.workers(), whole.largest());
-    RopeTables ropes(past, length, device_);
+    std::optional<Workspace> room;  // of the part that is at work, as what follows
+    std::optional<RopeTables> ropes;
+    at::Tensor normed;  // the input of the next mixer or MLP, in place of the one before
+    c10::DeviceGuard guard(device_);
     const FullAttend chosen = [&](const LayerQuery& query) { return attend(query, *request.options, clock); };
-    at::Tensor normed = room.whole("normed", hidden.sizes());  // the input of the next part, in place of the one before
+    // The crossing is the work of the device that it leaves.
+    const auto move_hidden = [&](c10::Device device, int layer) {
+      const StageScope scope(clock, Stage::transfer, layer);
+      hidden = hidden.to(device);
+    };
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const int number = static_cast<int>(i);
       const Layer& layer = layers_[i];
       const bool last = i + 1 == layers_.size();
+      const std::size_t part = part_of(i);
+      const bool enters = parts_[part].first_layer == number, leaves = last || part_of(i + 1) != part;
       job.report({.phase = "prefill", .done = number, .total = config_.num_layers(), .layer = number});
+      if (enters) {
+        const c10::Device device = parts_[part].device;
+        if (i > 0) move_hidden(device, number);
+        if (device != guard.current_device()) guard.set_index(device.index());
+        normed.reset();
+        room.emplace(tensor_options().device(device), whole.workers(), whole.largest());
+        ropes.emplace(past, length, device);
+        normed = room->whole("normed", hidden.sizes());
+      }
       const Pass pass{past, length, number, clock,
-                      job,  room,   ropes,  request.options && config_.is_full(number) ? &chosen : nullptr};
+                      job,  *room,  *ropes, request.options && config_.is_full(number) ? &chosen : nullptr};
       std::unique_ptr<LayerPass> mixing;
       {
         const StageScope scope(clock, Stage::projections, number);
         mixing = layer.mixer->start(pass, request.state ? request.state->layers[i].get() : nullptr);
         whole.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
           const at::Tensor input = normed.narrow(0, first, rows);
-          if (i == 0) rms_norm(hidden.narrow(0, first, rows), layer.mixer_norm, config_.norm.epsilon, input);
+          if (enters) rms_norm(hidden.narrow(0, first, rows), layer.mixer_norm, config_.norm.epsilon, input);
           mixing->project(worker, first, input);
         });
       }
@@ -307,13 +340,13 @@ class LayerDecoder final : public Decoder {
       // What comes after the last layer's mixing concerns a row alone: rows that nobody reads are left out.
       const RowPieces& pieces = last ? tail : whole;
       normed.reset();  // observers may have kept it
-      normed = room.whole("normed", hidden.sizes());
+      normed = room->whole("normed", hidden.sizes());
       {
         const StageScope scope(clock, Stage::projections, number);
         pieces.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
-          const at::Tensor out = room.piece("out", worker, rows, width);
+          const at::Tensor out = room->piece("out", worker, rows, width);
           mixing->output(worker, first, out);
-          join(room, worker, hidden.narrow(0, first, rows), out, layer.mixer_after_norm, layer.mlp_norm,
+          join(*room, worker, hidden.narrow(0, first, rows), out, layer.mixer_after_norm, layer.mlp_norm,
                normed.narrow(0, first, rows));
         });
       }
@@ -321,24 +354,27 @@ class LayerDecoder final : public Decoder {
       {
         const StageScope scope(clock, Stage::mlp, number);
         pieces.run(job, [&](std::int64_t worker, std::int64_t first, std::int64_t rows) {
-          const at::Tensor out = room.piece("out", worker, rows, width), input = normed.narrow(0, first, rows);
-          layer.mlp->forward(room, worker, input, out);
-          join(room, worker, hidden.narrow(0, first, rows), out, layer.mlp_after_norm,
-               last ? at::Tensor() : layers_[i + 1].mixer_norm, last ? at::Tensor() : input);
+          const at::Tensor out = room->piece("out", worker, rows, width), input = normed.narrow(0, first, rows);
+          layer.mlp->forward(*room, worker, input, out);
+          join(*room, worker, hidden.narrow(0, first, rows), out, layer.mlp_after_norm,
+               leaves ? at::Tensor() : layers_[i + 1].mixer_norm, leaves ? at::Tensor() : input);
         });
       }
       if (request.options && request.options->hidden_observer) request.options->hidden_observer(number, hidden.clone());
     }
     if (request.state) request.state->length += length;
     job.report({.phase = "prefill", .done = config_.num_layers(), .total = config_.num_layers()});
-    return request.all_rows ? hidden : hidden.narrow(0, length - tail_rows, tail_rows);
+    if (!request.all_rows) hidden = hidden.narrow(0, length - tail_rows, tail_rows);
+    if (parts_.size() > 1) move_hidden(device_, -1);
+    return hidden;
   }
 
   ModelConfig config_;
   std::unique_ptr<const attention::Policy> dense_policy_ = attention::make_dense_policy();
-  c10::Device device_;
+  DeviceParts parts_;
+  c10::Device device_;  // the first part's
   c10::ScalarType dtype_;
-  std::int64_t weight_bytes_ = 0;
+  std::vector<std::int64_t> part_bytes_;
   at::Tensor embedding_, output_, output_norm_;  // output_: the embedding where tied
   std::vector<Layer> layers_;
 };
@@ -351,6 +387,12 @@ DecoderState DecoderState::clone() const {
   return copy;
 }
 
+std::int64_t Decoder::weight_bytes() const {
+  std::int64_t sum = 0;
+  for (const std::int64_t bytes : part_bytes()) sum += bytes;
+  return sum;
+}
+
 at::Tensor Decoder::decode(DecoderState& state, std::int32_t id, const JobContext& job) const {
   return decode(state, std::span(&id, 1), job).squeeze(0);
 }
@@ -359,7 +401,7 @@ std::unique_ptr<Decoder> load_decoder(const checkpoint::Checkpoint& checkpoint, 
                                       const Parts& parts, const DecoderOptions& options, const JobContext& job) {
   return with_memory_errors([&]() -> std::unique_ptr<Decoder> {
     const at::NoGradGuard no_grad;
-    const c10::DeviceGuard guard(options.device);
+    const c10::DeviceGuard guard(options.parts.at(0).device);
     return std::make_unique<LayerDecoder>(checkpoint, config, parts, options, job);
   });
 }

@@ -21,12 +21,13 @@
 #include "base/stage_clock.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model_config.h"
+#include "model/placement.h"
 #include "model/state.h"
 
 namespace headroom::model {
 
 struct DecoderOptions {
-  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  DeviceParts parts = on_one_device(c10::Device(c10::DeviceType::CPU));  ///< on devices of one kind
   /// Unset: bf16 on CUDA and on CPUs with bf16 instructions, else fp32.
   std::optional<c10::ScalarType> dtype;
 };
@@ -64,10 +65,14 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual const ModelConfig& config() const = 0;
-  virtual c10::Device device() const = 0;
+  virtual const DeviceParts& parts() const = 0;
   virtual c10::ScalarType dtype() const = 0;
-  /// Bytes of the weights on the device.
-  virtual std::int64_t weight_bytes() const = 0;
+  /// Bytes of the weights, by part.
+  virtual const std::vector<std::int64_t>& part_bytes() const = 0;
+  /// The first part's: prompts come to it, logits come from it.
+  c10::Device device() const { return parts().front().device; }
+  /// Bytes of the weights on all devices.
+  std::int64_t weight_bytes() const;
   /// `ids` not empty, no longer than the context (unless the options allow it), each inside the vocabulary: else input
   /// errors. Logits that are not finite are an input error too (the weights overflow). Where memory runs out: device
   /// errors.

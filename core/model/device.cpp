@@ -12,6 +12,7 @@
 #include <link.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/device_request.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
 
@@ -169,10 +171,7 @@ void check_device(c10::Device device) {
   if (found != 16 * 16 * 32.0) throw device_error("the GPU computes wrong results", "8192", std::to_string(found));
 }
 
-DeviceChoice open_cuda(int index) {
-  if (!built_with_cuda())
-    throw device_error("this program was built without CUDA", "a build with HEADROOM_CUDA=ON", "HEADROOM_CUDA=OFF");
-  const Driver driver;
+DeviceChoice open_cuda(const Driver& driver, int index) {
   if (index >= driver.count()) {
     throw device_error("there is no GPU " + std::to_string(index),
                        driver.count() == 1 ? "cuda:0" : "cuda:0 to cuda:" + std::to_string(driver.count() - 1),
@@ -204,6 +203,21 @@ DeviceChoice open_cuda(int index) {
   return choice;
 }
 
+/// Those of the request; all that there are where it names none.
+DeviceChoice open_gpus(std::vector<int> indices) {
+  if (!built_with_cuda())
+    throw device_error("this program was built without CUDA", "a build with HEADROOM_CUDA=ON", "HEADROOM_CUDA=OFF");
+  const Driver driver;
+  if (indices.empty())
+    for (int i = 0; i < driver.count(); ++i) indices.push_back(i);
+  // The first one last: it stays the current device.
+  std::vector<DeviceChoice> others;
+  for (std::size_t i = 1; i < indices.size(); ++i) others.push_back(open_cuda(driver, indices[i]));
+  DeviceChoice choice = open_cuda(driver, indices.front());
+  choice.others = std::move(others);
+  return choice;
+}
+
 DeviceChoice open_cpu() {
   DeviceChoice choice;
   const MachineLimits limits = machine_limits();
@@ -215,16 +229,6 @@ DeviceChoice open_cpu() {
   choice.total_bytes = limits.total_bytes;
   choice.free_bytes = limits.free_bytes;
   return choice;
-}
-
-std::optional<int> cuda_index(const std::string& request) {
-  if (request == "cuda") return 0;
-  int index = -1;
-  const std::string_view digits = std::string_view(request).substr(std::string_view("cuda:").size());
-  const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-  // c10 keeps device indices in eight bits.
-  if (status != std::errc() || end != digits.data() + digits.size() || index < 0 || index > 127) return std::nullopt;
-  return index;
 }
 
 }  // namespace
@@ -252,21 +256,52 @@ void use_allowed_threads() {
 }
 
 DeviceChoice open_device(const std::string& request) {
-  if (request == "cpu") return open_cpu();
-  if (request == "auto") {
-    try {
-      return open_cuda(0);
-    } catch (const Error& error) {
-      DeviceChoice choice = open_cpu();
-      choice.note = std::string("no CUDA device, running on the CPU: ") + error.what() +
-                    (choice.note.empty() ? "" : "; " + choice.note);
-      return choice;
-    }
+  using Kind = DeviceRequest::Kind;
+  const auto wanted = parse_device_request(request);
+  if (!wanted)
+    throw usage_error("device \"" + request + "\" is not known: expected " + std::string(device_request_forms));
+  if (wanted->kind == Kind::cpu) return open_cpu();
+  if (wanted->kind != Kind::automatic) return open_gpus(wanted->gpus);
+  try {
+    return open_gpus({0});
+  } catch (const Error& error) {
+    DeviceChoice choice = open_cpu();
+    choice.note = std::string("no CUDA device, running on the CPU: ") + error.what() +
+                  (choice.note.empty() ? "" : "; " + choice.note);
+    return choice;
   }
-  if (request == "cuda" || request.starts_with("cuda:")) {
-    if (const auto index = cuda_index(request)) return open_cuda(*index);
-  }
-  throw usage_error("device \"" + request + "\" is not known: expected auto, cpu, cuda or cuda:i");
+}
+
+DeviceChoice open_one_device(const std::string& request, const std::string& work) {
+  const auto wanted = parse_device_request(request);
+  if (wanted && (wanted->kind == DeviceRequest::Kind::all_gpus || wanted->gpus.size() > 1))
+    throw usage_error(work + " works on one device: expected auto, cpu, cuda or cuda:i, found " + request);
+  return open_device(request);
+}
+
+std::vector<DeviceChoice> each_of(const DeviceChoice& choice) {
+  std::vector<DeviceChoice> all = {choice};
+  all.front().others.clear();
+  all.insert(all.end(), choice.others.begin(), choice.others.end());
+  return all;
+}
+
+std::string description_of_all(const DeviceChoice& choice) {
+  const auto& others = choice.others;
+  if (others.empty()) return choice.description;
+  const bool alike = std::all_of(others.begin(), others.end(), [&](const DeviceChoice& other) {
+    return other.description == choice.description;
+  });
+  if (alike) return std::to_string(others.size() + 1) + " x " + choice.description;
+  std::string text = choice.description;
+  for (const DeviceChoice& other : others) text += " + " + other.description;
+  return text;
+}
+
+std::string request_for(const DeviceChoice& choice) {
+  std::string text = choice.device.is_cpu() ? "cpu" : choice.device.str();
+  for (const DeviceChoice& other : choice.others) text += "," + other.device.str();
+  return text;
 }
 
 void synchronize(c10::Device device) {

@@ -93,7 +93,9 @@ void read_hybrid_config(const Checkpoint& checkpoint, const HybridRules& rules, 
     reader.has(key);  // of images' positions; those of text are all the same
   if (rules.experts) {
     read_config_experts(reader, rules.expert_keys, layer.mlp);
-    layer.mlp.normalised = reader.bool_or("norm_topk_prob", true);
+    if (rules.always_normalised)
+      reader.must_be("norm_topk_prob", true, "the weights of the chosen experts always add up to 1 here");
+    layer.mlp.normalised = rules.always_normalised || reader.bool_or("norm_topk_prob", true);
     reader.int_or("decoder_sparse_step", 1, 1, 1);  // experts in every layer
     reader.has("intermediate_size");                // of layers without experts: there are none
   } else {

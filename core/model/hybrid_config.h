@@ -19,6 +19,7 @@ struct HybridRules {
   std::vector<std::string_view> model_types;  ///< of the text model, then of the checkpoint with vision around it
   bool experts = false;
   ExpertKeys expert_keys = {};
+  bool always_normalised = false;  ///< the chosen experts' weights add up to 1, whatever the configuration says
   bool tiled_heads = false;  ///< GGUF holds value heads in turns (DeltaSpec::tiled_heads)
   bool fused = false;        ///< add_delta()
 };

@@ -102,9 +102,7 @@ std::int64_t ModelConfig::first_full() const {
 
 std::int64_t ModelConfig::kv_values_per_token() const {
   std::int64_t values = 0;
-  for (const LayerSpec& spec : layers) {
-    if (spec.kind != LayerKind::linear) values += 2 * spec.attention.num_kv_heads * spec.attention.head_dim;
-  }
+  for (const LayerSpec& spec : layers) values += spec.kv_values_per_token();
   return values;
 }
 

@@ -79,6 +79,11 @@ struct LayerSpec {
   AttentionSpec attention;  ///< of full and sliding layers
   MlpSpec mlp;
   DeltaSpec delta;  ///< of linear layers
+
+  /// Numbers that the cache keeps of one token: keys and values, where the layer is attention.
+  std::int64_t kv_values_per_token() const {
+    return kind == LayerKind::linear ? 0 : 2 * attention.num_kv_heads * attention.head_dim;
+  }
 };
 
 struct ModelConfig {
@@ -103,7 +108,7 @@ struct ModelConfig {
   std::int64_t first_full() const;
   /// The layer that stands for the model where one must.
   const LayerSpec& typical_layer() const { return layer(first_full()); }
-  /// Numbers that the caches keep of one token: keys and values of every attention layer, those with a window too.
+  /// Of all layers, those with a window too.
   std::int64_t kv_values_per_token() const;
   /// Weights of the layers' matrices that one token is multiplied with: all, but of the experts those used.
   std::int64_t active_weights() const;

@@ -84,14 +84,13 @@ void ask_for_huge_pages(const at::Tensor& tensor) {
 // weights is a few pieces, whatever the tensors' sizes.
 class Loader {
  public:
-  Loader(const Checkpoint& file, c10::Device device, c10::ScalarType dtype)
-      : file_(file), device_(device), dtype_(dtype) {
+  Loader(const Checkpoint& file, c10::ScalarType dtype) : file_(file), dtype_(dtype) {
     const auto& tensors = file.tensors();
     for (std::size_t i = 0; i < tensors.size(); ++i) places_.emplace(tensors[i].name, i);
   }
 
-  // `target` is filled by run().
-  void add(at::Tensor& target, const TensorPlan& plan) {
+  // `target` is made on `device`, and filled by run().
+  void add(at::Tensor& target, const TensorPlan& plan, c10::Device device) {
     const bool vector = plan.columns == 0;
     const std::int64_t columns = vector ? 1 : plan.columns;
     const std::size_t pieces_before = pieces_.size();
@@ -110,14 +109,14 @@ class Loader {
             {places_.at(block.tensor), &target, &plan, &block, rows, first, std::min(step, block.rows - first)});
       rows += block.rows;
     }
-    const auto options = at::TensorOptions().device(device_).dtype(vector && device_.is_cpu() ? at::kFloat : dtype_);
+    const auto options = at::TensorOptions().device(device).dtype(vector && device.is_cpu() ? at::kFloat : dtype_);
     target = vector ? at::empty({rows}, options) : at::empty({rows, columns}, options);
     if (target.is_cpu()) ask_for_huge_pages(target);
     // Random weights need no way over the host.
-    if (!vector && !device_.is_cpu() && typeid(file_) == typeid(RandomCheckpoint) &&
+    if (!vector && !device.is_cpu() && typeid(file_) == typeid(RandomCheckpoint) &&
         !static_cast<const RandomCheckpoint&>(file_).same_everywhere()) {
       pieces_.resize(pieces_before);
-      at::Generator generator = at::globalContext().defaultGenerator(device_).clone();
+      at::Generator generator = at::globalContext().defaultGenerator(device).clone();
       generator.set_current_seed(static_cast<const RandomCheckpoint&>(file_).seed_of(plan.blocks.front().tensor));
       const double bound = RandomCheckpoint::bound(columns);
       target.uniform_(-bound, bound, generator);
@@ -264,7 +263,6 @@ class Loader {
   }
 
   const Checkpoint& file_;
-  c10::Device device_;
   c10::ScalarType dtype_;
   std::unordered_map<std::string_view, std::size_t> places_;  // of the file's tensors, by name
   std::vector<Piece> pieces_;
@@ -306,18 +304,21 @@ std::vector<std::int64_t> stored_shape(const RowBlock& block, std::int64_t colum
   return columns == 0 ? std::vector{block.rows} : std::vector{block.rows, columns};
 }
 
-ModelWeights load_weights(const Checkpoint& file, const ModelPlan& plan, c10::Device device, c10::ScalarType dtype,
-                          const JobContext& job) {
+ModelWeights load_weights(const Checkpoint& file, const ModelPlan& plan, const DeviceParts& parts,
+                          c10::ScalarType dtype, const JobContext& job) {
   const std::string place = file.path().string();
   ModelWeights weights{TensorSet(place), {}};
-  Loader loader(file, device, dtype);
-  const auto add = [&](TensorSet& set, const TensorPlans& plans) {
-    for (const auto& [role, tensor] : plans) loader.add(set.add(role), tensor);
+  Loader loader(file, dtype);
+  const auto add = [&](TensorSet& set, const TensorPlans& plans, c10::Device device) {
+    for (const auto& [role, tensor] : plans) loader.add(set.add(role), tensor, device);
   };
-  add(weights.ends, plan.ends);
+  add(weights.ends, plan.ends, parts.front().device);
   for (std::size_t i = 0; i < plan.layers.size(); ++i)
     weights.layers.emplace_back(place + ": layer " + std::to_string(i));
-  for (std::size_t i = 0; i < plan.layers.size(); ++i) add(weights.layers[i], plan.layers[i]);
+  for (std::size_t i = 0, part = 0; i < plan.layers.size(); ++i) {
+    while (part + 1 < parts.size() && parts[part + 1].first_layer <= static_cast<std::int64_t>(i)) ++part;
+    add(weights.layers[i], plan.layers[i], parts[part].device);
+  }
   loader.run(job);
   return weights;
 }

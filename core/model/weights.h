@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A decoder's weights on its device, materialised from a checkpoint by a family's plan.
+// A decoder's weights on its devices, materialised from a checkpoint by a family's plan.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 #include "model/family.h"
+#include "model/placement.h"
 
 namespace headroom::model {
 
@@ -45,10 +46,11 @@ struct ModelWeights {
   std::vector<TensorSet> layers;
 };
 
-/// Dequantises with all threads, straight into `dtype` (bf16 or fp32) on the device. Beside the weights a few pieces of
+/// Dequantises with all threads, straight into `dtype` (bf16 or fp32) on the devices; what belongs to no layer goes to the
+/// first. Beside the weights a few pieces of
 /// some megabytes are held, whatever the tensors' sizes. Checks every name and shape before it reads anything; input
 /// errors name tensor, expected and found shape. Values that bf16 cannot hold are refused too.
-ModelWeights load_weights(const checkpoint::Checkpoint& file, const ModelPlan& plan, c10::Device device,
+ModelWeights load_weights(const checkpoint::Checkpoint& file, const ModelPlan& plan, const DeviceParts& parts,
                           c10::ScalarType dtype, const JobContext& job);
 
 }  // namespace headroom::model

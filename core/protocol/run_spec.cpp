@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/device_request.h"
 #include "protocol/json_fields.h"
 
 namespace headroom::protocol {
@@ -35,14 +36,6 @@ std::vector<int> layer_list(Fields& fields, const char* name) {
   if (!fields.has(name)) return layers;
   for (std::int64_t layer : fields.integers(name, 4096, 0, 4095)) layers.push_back(static_cast<int>(layer));
   return layers;
-}
-
-bool valid_device(const std::string& device) {
-  if (device == "auto" || device == "cpu" || device == "cuda") return true;
-  if (!device.starts_with("cuda:")) return false;
-  const auto digits = device.substr(5);
-  return !digits.empty() && digits.size() <= 2 &&
-         std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 }  // namespace
@@ -113,7 +106,7 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   if (fields.has("local")) spec.local = fields.integer("local", 1, max_tokens);
   spec.indexer = fields.optional_string("indexer");
   spec.dense_layers = layer_list(fields, "dense_layers");
-  spec.device = fields.string_or("device", "auto", 16);
+  spec.device = fields.string_or("device", "auto", 1024);
   spec.dtype = fields.string_or("dtype", "auto", 16);
   spec.repeats = static_cast<int>(fields.integer_or("repeats", 3, 1, 1000));
   if (fields.has("max_new_tokens")) spec.max_new_tokens = fields.integer("max_new_tokens", 0, max_new_tokens);
@@ -167,7 +160,8 @@ void validate(const RunSpec& spec) {
   }
   if (spec.sinks) check_range("the number of sinks", *spec.sinks, 0, max_tokens);
   if (spec.local) check_range("the local tail", *spec.local, 1, max_tokens);
-  if (!valid_device(spec.device)) refuse("the device is not understood", "auto, cpu, cuda or cuda:0", spec.device);
+  if (!parse_device_request(spec.device))
+    refuse("the device is not understood", std::string(device_request_forms), spec.device);
   if (spec.dtype != "auto" && spec.dtype != "bf16" && spec.dtype != "f32")
     refuse("the dtype is not understood", "auto, bf16 or f32", spec.dtype);
   check_range("--repeats", spec.repeats, 1, 1000);

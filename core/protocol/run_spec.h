@@ -35,7 +35,7 @@ struct RunSpec {
   std::optional<std::int64_t> sinks, local;  ///< forced keys; unset: each method's own
   std::optional<std::string> indexer;
   std::vector<int> dense_layers;
-  std::string device = "auto";  ///< auto, cpu, cuda, cuda:i
+  std::string device = "auto";  ///< base/device_request.h
   std::string dtype = "auto";   ///< auto, bf16, f32
   int repeats = 3;
   std::optional<std::int64_t> max_new_tokens;  ///< of an answer; unset: the task's own, 16 without a task

@@ -122,10 +122,10 @@ std::map<std::string, std::string> parameters_from_json(const json& object, Fiel
 std::array<double, num_stages> stage_row(const json& row, Fields& fields) {
   std::array<double, num_stages> values{};
   if (!row.is_array() || row.size() != num_stages)
-    fields.fail("layer_stages_ms", "lists of 8 numbers", headroom::describe(row));
+    fields.fail("layer_stages_ms", "lists of 9 numbers", headroom::describe(row));
   for (std::size_t i = 0; i < num_stages; ++i) {
     if (!row[i].is_number() && !row[i].is_null())
-      fields.fail("layer_stages_ms", "lists of 8 numbers", headroom::describe(row[i]));
+      fields.fail("layer_stages_ms", "lists of 9 numbers", headroom::describe(row[i]));
     values[i] = row[i].is_null() ? nan : row[i].get<double>();
   }
   return values;
@@ -273,6 +273,7 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"answer_cut", s.answer_cut},
       {"task_score", json_number(s.task_score)},
       {"peak_bytes", s.peak_bytes},
+      {"device_peak_bytes", s.device_peak_bytes},
       {"complete", s.complete}};
   for (const auto& baseline : s.baselines)
     object["baselines"].push_back(
@@ -333,6 +334,7 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   Fields stages(fields.object("stages_quartiles_ms"), place + ".stages_quartiles_ms");
   for (std::size_t i = 0; i < num_stages; ++i) {
     const std::string stage(stage_names[i]);
+    if (static_cast<Stage>(i) == Stage::transfer && !stages.has(stage.c_str())) continue;  // schemas 1 to 3
     s.stages[i] = quartiles_from_json(stages.object(stage.c_str()), place + ".stages_quartiles_ms." + stage);
   }
   Fields captured(fields.object("captured_mass"), place + ".captured_mass");
@@ -353,6 +355,7 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
     s.reference_answer = reference_from_json(fields.object("reference_answer"), place + ".reference_answer");
   s.task_score = fields.optional_number("task_score", 0, 100);
   s.peak_bytes = fields.integer("peak_bytes", 0, most_whole);
+  if (fields.has("device_peak_bytes")) s.device_peak_bytes = fields.integers("device_peak_bytes", 128, 0, most_whole);
   s.complete = fields.boolean("complete");
   read_arrays(s, fields);
   return s;

@@ -85,10 +85,11 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
       throw input_error(file.place() + ":" + path(name), "not one value a layer", std::to_string(meta.num_layers()),
                         std::to_string(found));
   };
+  const std::size_t columns = schema < 4 ? static_cast<std::size_t>(Stage::transfer) : num_stages;
   const auto stages =
-      file.read_all<double>(path("layer_stages_ms"), {-1, static_cast<std::int64_t>(num_stages)}, meta.num_layers());
-  s.layer_stages.resize(stages.size() / num_stages);
-  for (std::size_t i = 0; i < stages.size(); ++i) s.layer_stages[i / num_stages][i % num_stages] = stages[i];
+      file.read_all<double>(path("layer_stages_ms"), {-1, static_cast<std::int64_t>(columns)}, meta.num_layers());
+  s.layer_stages.resize(stages.size() / columns);
+  for (std::size_t i = 0; i < stages.size(); ++i) s.layer_stages[i / columns][i % columns] = stages[i];
   check_layers(static_cast<std::int64_t>(s.layer_stages.size()), "layer_stages_ms");
   if (s.timing_plan) check_layers(static_cast<std::int64_t>(s.timing_plan->layers.size()), "summary_json");
   for (const auto& [name, values] : {std::pair{"captured_mass_per_layer", &s.captured_mass_per_layer},

@@ -19,7 +19,7 @@
 
 namespace headroom::record {
 
-inline constexpr int schema_version = 3;
+inline constexpr int schema_version = 4;
 
 struct Quartiles {  ///< milliseconds
   double median = 0;
@@ -180,7 +180,8 @@ struct MethodSummary {
   std::string answer;
   bool answer_cut = false;           ///< the answer ended at its limit or at the context's end, not by an end token
   std::optional<double> task_score;  ///< 0 to 100
-  std::int64_t peak_bytes = 0;
+  std::int64_t peak_bytes = 0;                  ///< of all devices, each at its own peak
+  std::vector<std::int64_t> device_peak_bytes;  ///< by device; empty in older records
   bool complete = true;
 
   bool is_dense() const { return role == MethodRole::dense; }

@@ -4,12 +4,16 @@
 
 #include <QtTest>
 #include <chrono>
+#include <functional>
+#include <limits>
 #include <thread>
 
+#include "base/device_request.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
 #include "experiment/passes/stage_timer.h"
 #include "model/device.h"
+#include "model/placement.h"
 
 using namespace headroom;
 
@@ -86,13 +90,96 @@ class TestDevice : public QObject {
   }
 
   void refuses_other_names() {
-    for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "cpu:1", "CUDA"}) {
+    for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:99999999999", "cpu:1", "CUDA", "cuda:128", "cuda:0,", ",cuda:0",
+                             "cuda:0,cuda:0", "cuda:0,1", "cuda,cuda:1", "cpu,cuda:0", "auto,cpu", "cuda:all,cuda:1"}) {
       try {
         model::open_device(name);
         QFAIL(name);
       } catch (const Error& error) {
         QCOMPARE(static_cast<int>(error.kind()), 2);
       }
+    }
+  }
+
+  void requests_for_several() {
+    using Kind = DeviceRequest::Kind;
+    QCOMPARE(parse_device_request("cuda")->gpus, std::vector<int>{0});
+    QCOMPARE(parse_device_request("cuda:3,cuda:0,cuda:127")->gpus, (std::vector<int>{3, 0, 127}));
+    QVERIFY(parse_device_request("cuda:all")->kind == Kind::all_gpus);
+    model::DeviceChoice gpu;
+    gpu.device = c10::Device(c10::DeviceType::CUDA, 0);
+    gpu.description = "NVIDIA H200";
+    QCOMPARE(model::description_of_all(gpu), std::string("NVIDIA H200"));
+    auto second = gpu;
+    second.device = c10::Device(c10::DeviceType::CUDA, 2);
+    gpu.others = {second};
+    QCOMPARE(model::description_of_all(gpu), std::string("2 x NVIDIA H200"));
+    QCOMPARE(model::request_for(gpu), std::string("cuda:0,cuda:2"));
+    gpu.others[0].description = "NVIDIA H100";
+    QCOMPARE(model::description_of_all(gpu), std::string("NVIDIA H200 + NVIDIA H100"));
+    QCOMPARE(model::each_of(gpu).size(), std::size_t{2});
+    for (const char* several : {"cuda:0,cuda:1", "cuda:all"}) {
+      try {
+        model::open_one_device(several, "distill");
+        QFAIL(several);
+      } catch (const Error& error) {
+        QVERIFY(error.kind() == ErrorKind::usage);
+        QVERIFY2(std::string(error.what()).find("distill") != std::string::npos, error.what());
+      }
+    }
+  }
+
+  // Against every way to cut the layers.
+  void layers_are_placed_as_evenly_as_can_be() {
+    std::uint64_t state = 7;
+    const auto draw = [&](std::int64_t most) {
+      state = state * 6364136223846793005ull + 1442695040888963407ull;
+      return static_cast<std::int64_t>((state >> 33) % static_cast<std::uint64_t>(most)) + 1;
+    };
+    for (int round = 0; round < 300; ++round) {
+      const auto layers = static_cast<std::size_t>(draw(9)), count = static_cast<std::size_t>(draw(4));
+      model::PlacedBytes bytes{draw(40), {}};
+      for (std::size_t i = 0; i < layers; ++i) bytes.layers.push_back(draw(30));
+      const std::int64_t each = draw(20);
+      std::vector<c10::Device> devices;
+      std::vector<std::int64_t> free;
+      for (std::size_t i = 0; i < count; ++i) {
+        devices.emplace_back(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(i));
+        free.push_back(draw(120));
+      }
+      const auto worst_of = [&](const std::vector<std::size_t>& begins) {
+        double worst = 0;
+        for (std::size_t i = 0; i < begins.size(); ++i) {
+          std::int64_t sum = each + (i == 0 ? bytes.ends : 0);
+          for (std::size_t l = begins[i]; l < (i + 1 < begins.size() ? begins[i + 1] : layers); ++l) sum += bytes.layers[l];
+          worst = std::max(worst, static_cast<double>(sum) / static_cast<double>(free[i]));
+        }
+        return worst;
+      };
+      double best = std::numeric_limits<double>::infinity();
+      std::vector<std::size_t> begins = {0};
+      const std::function<void()> cut = [&] {
+        if (begins.size() == count) {
+          best = std::min(best, worst_of(begins));
+          return;
+        }
+        for (std::size_t next = begins.back() + 1; next < layers; ++next) {
+          begins.push_back(next);
+          cut();
+          begins.pop_back();
+        }
+      };
+      cut();
+      const auto parts = model::place_layers(bytes, each, devices, free);
+      QCOMPARE(parts.empty(), !(best <= 1));
+      if (parts.empty()) continue;
+      std::vector<std::size_t> found;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        QVERIFY(parts[i].device == devices[i]);
+        found.push_back(static_cast<std::size_t>(parts[i].first_layer));
+      }
+      QCOMPARE(found.size(), count);
+      QCOMPARE(worst_of(found), best);
     }
   }
 

@@ -6,7 +6,9 @@
 #include <ATen/ops/max.h>
 
 #include <QtTest>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "attention/registry.h"
 #include "base/error.h"
@@ -70,6 +72,32 @@ class TestFamilies : public QObject {
 
  private slots:
   void there_are_cases() { QVERIFY(test::family_case_names().size() >= 8); }
+
+  // A border between devices changes no bit: here both sides are the CPU.
+  void parts_do_not_show_data() {
+    QTest::addColumn<std::string>("name");
+    for (const std::string& name : test::family_case_names()) QTest::newRow(name.c_str()) << name;
+  }
+  void parts_do_not_show() {
+    QFETCH(std::string, name);
+    const FamilyCase one = test::read_family_case(name);
+    const auto file = checkpoint::open_checkpoint(checkpoint_of(one, false));
+    const auto whole = model::load_decoder(*file, {.dtype = at::kFloat}, {});
+    const std::int64_t layers = whole->config().num_layers();
+    model::DeviceParts parts;
+    for (const std::int64_t first : std::set<std::int64_t>{0, 1, layers - 1})
+      if (first < layers) parts.push_back({at::kCPU, first});
+    const auto split = model::load_decoder(*file, {.parts = parts, .dtype = at::kFloat}, {});
+    QCOMPARE(split->weight_bytes(), whole->weight_bytes());
+    QVERIFY(split->part_bytes().size() == parts.size() && split->part_bytes().back() > 0);
+    QVERIFY(split->logits(one.ids, {}).equal(whole->logits(one.ids, {})));
+    auto options = dense_options();
+    options.extra_capacity = 2;
+    auto from_split = split->prefill(one.ids, options), from_whole = whole->prefill(one.ids, options);
+    QVERIFY(from_split.last_logits.equal(from_whole.last_logits));
+    const std::array<std::int32_t, 2> more = {one.ids[0], one.ids[1]};
+    QVERIFY(split->decode(from_split.state, more).equal(whole->decode(from_whole.state, more)));
+  }
 
   void every_layer_equals_transformers_data() { each_case_in_each_format(); }
   void every_layer_equals_transformers() {
@@ -211,6 +239,11 @@ class TestFamilies : public QObject {
            return {"embed_tokens.weight'", "flat index 4", "NaN"};
          }},
     };
+    QTest::newRow("qwen3_5_moe: experts' weights as they come")
+        << std::string("qwen3_5_moe") << config([](json& text) -> Words {
+             text["norm_topk_prob"] = false;
+             return {"norm_topk_prob'", "always add up to 1", "expected true"};
+           });
     for (const std::string& name : test::family_case_names()) {
       if (!test::read_family_case(name).has_own_weights()) continue;
       for (const auto& [lie, change] : lies) QTest::newRow((name + ": " + lie).c_str()) << name << change;

@@ -61,7 +61,7 @@ class TestLoadWeights : public QObject {
 
   static at::Tensor load(const checkpoint::Checkpoint& file, const TensorPlan& plan, std::int64_t rows,
                          c10::ScalarType dtype) {
-    auto weights = model::load_weights(file, {{{"w", plan}}, {}}, at::kCPU, dtype, {});
+    auto weights = model::load_weights(file, {{{"w", plan}}, {}}, model::on_one_device(at::kCPU), dtype, {});
     return plan.columns > 0 ? weights.ends.take("w", {rows, plan.columns}) : weights.ends.take("w", {rows});
   }
 

@@ -67,7 +67,7 @@ record::MethodSummary full_summary() {
   summary.ttft = {12.5, 12, 13, 3};
   summary.ttft_samples = {12, 12.5, 13};
   summary.stages[static_cast<std::size_t>(Stage::attention)] = {5, 4, 6, 3};
-  summary.layer_stages = {{1, 2, 3, 4, 5, 6, 7, 8}, {0, 0, 0, 0, 0, 0, 0, 1}};
+  summary.layer_stages = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0, 0, 0, 0, 0, 0, 0, 1, 0}};
   summary.captured_mass_mean = 0.95;
   summary.captured_mass_min = 0.9;
   summary.captured_mass_per_layer = {0.95, std::nan("")};

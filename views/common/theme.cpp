@@ -51,9 +51,9 @@ constexpr std::array<MethodColour, num_method_looks> method_colours = {{{0xff454
                                                                         {0xff1b243a, 0xff6f85bd}}};
 
 constexpr QRgb stage_light[] = {0xffb4bac2, 0xff6f8fb5, 0xffe08a1e, 0xfff0c04a,
-                                0xff0b62b0, 0xff59b4d9, 0xff8f7bb0, 0xffd5d9de};
+                                0xff0b62b0, 0xff59b4d9, 0xff8f7bb0, 0xffd5d9de, 0xff2f7d6b};
 constexpr QRgb stage_dark[] = {0xff5d6671, 0xff7fa3cc, 0xffee9d3a, 0xfff3cf6e,
-                               0xff3f8fe0, 0xff6cc6ea, 0xffa391c9, 0xff434b55};
+                               0xff3f8fe0, 0xff6cc6ea, 0xffa391c9, 0xff434b55, 0xff58b09b};
 
 struct Lab {
   double l, a, b;

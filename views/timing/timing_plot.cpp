@@ -31,6 +31,8 @@ QString stage_title(std::size_t stage) {
       return QObject::tr("MLP");
     case Stage::other:
       return QObject::tr("other");
+    case Stage::transfer:
+      return QObject::tr("between devices");
   }
   return {};
 }

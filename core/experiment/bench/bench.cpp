@@ -132,15 +132,15 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   }
 
   model::DecoderOptions options;
-  options.device = choice.device;
   options.dtype = resolve_dtype(spec.dtype, choice.device);
   const auto dense = attention::make_dense_policy();
-  const MemoryEstimate memory = refuse_what_cannot_fit(*model.checkpoint, model.config, *options.dtype, choice,
-                                                       longest_workload(spec, *dense, methods));
+  const MemoryWorkload work = longest_workload(spec, *dense, methods);
+  const MemoryEstimate memory = refuse_what_cannot_fit(*model.checkpoint, model.config, *options.dtype, choice, work);
+  options.parts = place_decoder(*model.checkpoint, model.config, *options.dtype, choice, work);
   const auto decoder = model::load_decoder(*model.checkpoint, model.config, options, job);
 
   BenchReport report;
-  report.device = choice.description;
+  report.device = model::description_of_all(choice);
   report.device_note = choice.note;
   report.dtype = dtype_name(decoder->dtype());
   report.config = model.config.name;
@@ -154,12 +154,12 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
                                                   has_sinks(model.config));
   std::optional<CostModel> costs;
   if (choice.device.is_cpu() && !spec.plan)
-    costs.emplace(model.config, decoder->dtype(), backends, choice.description, callbacks.notice);
+    costs.emplace(model.config, decoder->dtype(), backends, report.device, callbacks.notice);
   const BenchContext context{spec,
                              model,
                              *decoder,
                              job,
-                             choice.description,
+                             report.device,
                              backends,
                              std::move(plans),
                              costs ? &*costs : nullptr,

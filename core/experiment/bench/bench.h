@@ -40,6 +40,14 @@ struct Speedups {
   std::optional<double> fastest_dense, fa2, cudnn, libtorch, llama_cpp;
 };
 
+/// What one of several devices did in a pass.
+struct DeviceShare {
+  std::string device;            ///< "cuda:1"
+  std::int64_t first_layer = 0;  ///< its layers begin here
+  std::int64_t weight_bytes = 0, peak_bytes = 0;
+  double ms = 0;  ///< its layers' stages, medians; the crossing to it is the transfer stage of its first layer
+};
+
 struct BenchRow {
   std::int64_t length = 0;
   std::string id, method, backend, label, plan;
@@ -59,6 +67,7 @@ struct BenchRow {
   std::optional<MachineLoad> load;             ///< during the timed passes
   std::array<double, num_stages> stages_ms{};  ///< medians by Stage
   std::int64_t peak_bytes = 0, peak_bytes_above_weights = 0;
+  std::vector<DeviceShare> devices;  ///< empty where there is one
   std::optional<double> attention_gflops;  ///< multiplies and adds of the pairs attended to, over the attention stage
   std::optional<double> gemm_gflops;       ///< of projections and MLP, over their stages in the same passes
   Speedups speedup_over;  ///< all none for the oracle, and where `label` is set: references are no speed claim

@@ -23,6 +23,17 @@ json plan_json(const BenchRow& row) {
   return plan;
 }
 
+json devices_json(const std::vector<DeviceShare>& devices) {
+  json list = json::array();
+  for (const DeviceShare& share : devices)
+    list.push_back({{"device", share.device},
+                    {"first_layer", share.first_layer},
+                    {"weight_bytes", share.weight_bytes},
+                    {"peak_bytes", share.peak_bytes},
+                    {"ms", share.ms}});
+  return list;
+}
+
 json row_json(const BenchRow& row) {
   const auto stage = [&](Stage s) {
     return row.staged ? json(row.stages_ms[static_cast<std::size_t>(s)]) : json(nullptr);
@@ -54,6 +65,7 @@ json row_json(const BenchRow& row) {
           {"stages_ms", stages},
           {"peak_bytes", row.staged ? json(row.peak_bytes) : json(nullptr)},
           {"peak_bytes_above_weights", row.staged ? json(row.peak_bytes_above_weights) : json(nullptr)},
+          {"devices", devices_json(row.devices)},
           {"attention_gflops", or_null(row.attention_gflops)},
           {"gemm_gflops", or_null(row.gemm_gflops)},
           {"share_of_gemm_rate", rates ? json(*row.attention_gflops / *row.gemm_gflops) : json(nullptr)},

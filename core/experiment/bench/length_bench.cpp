@@ -20,6 +20,22 @@ namespace {
 
 constexpr std::int64_t union_rows = 16;
 
+std::vector<DeviceShare> device_shares(const model::Decoder& decoder, const record::MethodSummary& timed) {
+  const auto& parts = decoder.parts();
+  std::vector<DeviceShare> shares(parts.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::int64_t end = i + 1 < parts.size() ? parts[i + 1].first_layer : decoder.config().num_layers();
+    shares[i] = {parts[i].device.str(), parts[i].first_layer, decoder.part_bytes()[i], 0, 0};
+    for (std::int64_t layer = parts[i].first_layer; layer < end; ++layer)
+      for (const double ms : timed.layer_stages[static_cast<std::size_t>(layer)]) shares[i].ms += ms;
+  }
+  const auto devices = model::devices_of(parts);
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    shares[i].peak_bytes = timed.device_peak_bytes[static_cast<std::size_t>(
+        std::find(devices.begin(), devices.end(), parts[i].device) - devices.begin())];
+  return shares;
+}
+
 /// Pairs and unions of a pass's supports, and how many layers gave any.
 class SupportCount {
  public:
@@ -275,6 +291,7 @@ std::vector<BenchRow> LengthBench::run() {
       row.peak_bytes = timed.peak_bytes;
       for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = timed.stages[s].median;
       row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
+      if (decoder.parts().size() > 1) row.devices = device_shares(decoder, timed);
       count_rates(row);
     }
     rows.push_back(std::move(row));

@@ -145,7 +145,7 @@ class Distillation {
   }
 
   model::DeviceChoice open_device(const std::string& request) const {
-    auto choice = model::open_device(request);
+    auto choice = model::open_one_device(request, "distill");
     if (!choice.note.empty()) notice(choice.note);
     return choice;
   }
@@ -158,7 +158,7 @@ class Distillation {
       throw usage_error("--length " + std::to_string(spec_.length) + " is past the model's context of " +
                         std::to_string(config.context_length));
     model::DecoderOptions options;
-    options.device = device_;
+    options.parts = model::on_one_device(device_);
     options.dtype = resolve_dtype(spec_.dtype, device_);
     MemoryWorkload work;
     work.length = spec_.length;

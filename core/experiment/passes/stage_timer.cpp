@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 namespace headroom::experiment {
 namespace {
@@ -63,11 +64,12 @@ class HostTimer final : public StageTimer {
   std::chrono::steady_clock::time_point start_;
 };
 
-// Events cost a microsecond or two and do not make the host wait; they are read once, at the end.
+// Events cost a microsecond or two and do not make the host wait; they are read once, at the end. A span begins and ends
+// on one device, the current one.
 class DeviceTimer final : public StageTimer {
  public:
-  DeviceTimer(c10::Device device, std::int64_t num_layers)
-      : device_(device), guard_(device.type()), num_layers_(static_cast<std::size_t>(num_layers)) {}
+  DeviceTimer(c10::DeviceType type, std::int64_t num_layers)
+      : guard_(type), num_layers_(static_cast<std::size_t>(num_layers)) {}
   void begin(Stage stage, int layer) override { spans_.push_back({{stage, layer}, record(), {}}); }
   void end() override { spans_.back().end = record(); }
   void split(Stage stage, double share) override {
@@ -75,15 +77,16 @@ class DeviceTimer final : public StageTimer {
     spans_.back().span.other_share = share;
   }
   StageTimes finish() override {
-    guard_.synchronizeDevice(device_.index());
+    for (const auto& [device, pool] : pools_) guard_.synchronizeDevice(device);
     StageTimes times;
     times.layers.resize(num_layers_);
     for (TimedSpan& timed : spans_) {
       if (!timed.end) continue;
       add(times, timed.span, timed.begin->elapsedTime(*timed.end));
       // A pass has some hundreds of events; the pool keeps them for the next one.
-      pool_.push_back(std::move(timed.begin));
-      pool_.push_back(std::move(timed.end));
+      auto& pool = pools_[timed.begin->device_index()];
+      pool.push_back(std::move(timed.begin));
+      pool.push_back(std::move(timed.end));
     }
     spans_.clear();
     return times;
@@ -96,29 +99,30 @@ class DeviceTimer final : public StageTimer {
     EventPtr begin, end;
   };
   EventPtr record() {
+    const c10::Device device = guard_.getDevice();
+    auto& pool = pools_[device.index()];
     EventPtr event;
-    if (pool_.empty()) {
+    if (pool.empty()) {
       // BACKEND_DEFAULT is the flag under which CUDA events carry a time.
-      event = std::make_unique<c10::Event>(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
+      event = std::make_unique<c10::Event>(device.type(), c10::EventFlag::BACKEND_DEFAULT);
     } else {
-      event = std::move(pool_.back());
-      pool_.pop_back();
+      event = std::move(pool.back());
+      pool.pop_back();
     }
-    event->record(guard_.getStream(device_));
+    event->record(guard_.getStream(device));
     return event;
   }
-  c10::Device device_;
   c10::impl::VirtualGuardImpl guard_;
   std::size_t num_layers_;
   std::vector<TimedSpan> spans_;
-  std::vector<EventPtr> pool_;
+  std::map<c10::DeviceIndex, std::vector<EventPtr>> pools_;  // events belong to a device
 };
 
 }  // namespace
 
 std::unique_ptr<StageTimer> make_stage_timer(c10::Device device, std::int64_t num_layers) {
   if (device.is_cpu()) return std::make_unique<HostTimer>(num_layers);
-  return std::make_unique<DeviceTimer>(device, num_layers);
+  return std::make_unique<DeviceTimer>(device.type(), num_layers);
 }
 
 }  // namespace headroom::experiment

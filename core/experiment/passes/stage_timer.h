@@ -22,11 +22,12 @@ struct StageTimes {
 /// A StageClock with a result. Stages may be begun any number of times; their times add up.
 class StageTimer : public StageClock {
  public:
-  /// Waits for the device where there is one, sums up, and clears the timer for the next pass.
+  /// Waits for the devices that were timed, sums up, and clears the timer for the next pass.
   virtual StageTimes finish() = 0;
 };
 
-/// For the current stream of `device`; the CPU's counts host time.
+/// For devices of the kind of `device`: spans are timed on the current stream of the current one. The CPU's counts host
+/// time.
 std::unique_ptr<StageTimer> make_stage_timer(c10::Device device, std::int64_t num_layers);
 
 }  // namespace headroom::experiment

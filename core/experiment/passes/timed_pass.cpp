@@ -18,9 +18,11 @@ TimedPass timed_pass(const model::Decoder& decoder, std::span<const std::int32_t
   options.clock = &timer;
   options.observer = {};
   options.hidden_observer = {};
-  const auto device = decoder.device();
-  model::synchronize(device);
-  model::reset_peak_bytes(device);
+  const auto devices = model::devices_of(decoder.parts());
+  for (const auto device : devices) {
+    model::synchronize(device);
+    model::reset_peak_bytes(device);
+  }
   TimedPass pass;
   const auto before = cpu_times();
   const auto start = std::chrono::steady_clock::now();
@@ -28,7 +30,7 @@ TimedPass timed_pass(const model::Decoder& decoder, std::span<const std::int32_t
   at::argmax(result.last_logits).item<std::int64_t>();  // the first token's id is on the host when this returns
   pass.ttft_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   pass.load = load_between(before, cpu_times(), at::get_num_threads());
-  pass.peak_bytes = model::peak_bytes(device);
+  for (const auto device : devices) pass.peak_bytes.push_back(model::peak_bytes(device));
   pass.stages = timer.finish();
   return pass;
 }
@@ -53,9 +55,12 @@ void summarise(const std::vector<TimedPass>& passes, record::MethodSummary& summ
   summary.ttft_samples = over([](const TimedPass& pass) { return pass.ttft_ms; });
   summary.ttft = quartiles(summary.ttft_samples);
   for (const TimedPass& pass : passes) {
-    summary.peak_bytes = std::max(summary.peak_bytes, pass.peak_bytes);
+    summary.device_peak_bytes.resize(pass.peak_bytes.size());
+    for (std::size_t i = 0; i < pass.peak_bytes.size(); ++i)
+      summary.device_peak_bytes[i] = std::max(summary.device_peak_bytes[i], pass.peak_bytes[i]);
     add_load(summary.load, pass.load);
   }
+  for (const std::int64_t bytes : summary.device_peak_bytes) summary.peak_bytes += bytes;
   summary.layer_stages.resize(passes.front().stages.layers.size());
   for (std::size_t stage = 0; stage < num_stages; ++stage) {
     summary.stages[stage] = quartiles(over([&](const TimedPass& pass) { return pass.stages.total[stage]; }));

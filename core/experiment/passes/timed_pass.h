@@ -17,10 +17,10 @@ struct TimedPass {
   double ttft_ms = 0;  ///< ids on the host to the first token's id on the host
   StageTimes stages;
   std::optional<MachineLoad> load;  ///< while it ran
-  std::int64_t peak_bytes = 0;  ///< model::peak_bytes since the pass began
+  std::vector<std::int64_t> peak_bytes;  ///< model::peak_bytes since the pass began, of each device of the decoder
 };
 
-/// `options` say what runs; their clock and observers are not used. `timer` is for the decoder's device and layers.
+/// `options` say what runs; their clock and observers are not used. `timer` is for the decoder's devices and layers.
 TimedPass timed_pass(const model::Decoder& decoder, std::span<const std::int32_t> ids, model::PrefillOptions options,
                      StageTimer& timer);
 

@@ -15,6 +15,7 @@
 #include "experiment/passes/recorded_pass.h"
 #include "kernels/cpu/isa.h"
 #include "model/decoder.h"
+#include "model/family.h"
 #include "model/row_pieces.h"
 #include "model/weights.h"
 
@@ -73,6 +74,7 @@ class Estimator {
       estimate.host = program_bytes + indexer_bytes() + dense_streams() + most;
     } else {
       estimate.device = 4 * indexer_values() + std::max(timed, work_.analysed ? std::max(recorded, scored) : 0);
+      estimate.cache = cache(0);
       estimate.host = program_bytes + cuda_host_bytes + 4 * indexer_values() + dense_streams() +
                       std::max(loading(), work_.analysed ? widest(on_host) : 0);
     }
@@ -344,6 +346,56 @@ std::string memory_help(std::int64_t length, std::int64_t free, c10::ScalarType 
   return help;
 }
 
+namespace {
+
+/// Empty where it does not fit.
+model::DeviceParts try_to_place(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
+                                c10::ScalarType dtype, const std::vector<model::DeviceChoice>& devices,
+                                const std::vector<std::int64_t>& free, const MemoryWorkload& work,
+                                MemoryEstimate& estimate) {
+  estimate = estimate_memory(file, config, dtype, devices.front().device, work);
+  const model::Family family = model::find_family(config.architecture, file.path().string());
+  model::PlacedBytes bytes = model::weight_bytes(family.plan(file, config), dtype);
+  for (std::size_t i = 0; i < bytes.layers.size(); ++i)
+    if (const auto all = config.kv_values_per_token())
+      bytes.layers[i] += estimate.cache / all * config.layers[i].kv_values_per_token();
+  std::vector<c10::Device> places;
+  for (const auto& device : devices) places.push_back(device.device);
+  return model::place_layers(bytes, estimate.device - estimate.cache, places, free);
+}
+
+}  // namespace
+
+model::DeviceParts place_decoder(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
+                                 c10::ScalarType dtype, const model::DeviceChoice& device,
+                                 const MemoryWorkload& workload, const std::vector<std::int64_t>& given_back) {
+  const auto devices = each_of(device);
+  if (devices.size() == 1) return model::on_one_device(device.device);
+  if (static_cast<std::int64_t>(devices.size()) > config.num_layers())
+    throw device_error("a device for each layer is as much as a model can use",
+                       "at most " + std::to_string(config.num_layers()) + " devices", std::to_string(devices.size()));
+  std::vector<std::int64_t> free;
+  std::string found;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    free.push_back(devices[i].free_bytes + (i < given_back.size() ? given_back[i] : 0));
+    found += (i ? ", " : "") + devices[i].device.str() + " " + size_text(free.back());
+  }
+  MemoryEstimate estimate;
+  const auto parts = try_to_place(file, config, dtype, devices, free, workload, estimate);
+  if (!parts.empty()) return parts;
+  const auto fits = longest_that_fits(workload.length, 0, [&](std::int64_t tokens) {
+    MemoryWorkload work = workload;
+    MemoryEstimate ignored;
+    work.length = tokens;
+    return std::int64_t{try_to_place(file, config, dtype, devices, free, work, ignored).empty()};
+  });
+  throw device_error("the job does not fit into the memory of " + description_of_all(device) + ": it needs " +
+                     size_text(estimate.weights + estimate.cache) + " for weights, keys and values and " +
+                     size_text(estimate.device - estimate.cache) + " more on each, and free are " + found + "; " +
+                     (fits > 0 ? "a prompt of about " + std::to_string(fits) + " tokens would fit"
+                               : "no prompt would, not even one of a single token"));
+}
+
 MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
                                       c10::ScalarType dtype, const model::DeviceChoice& device, MemoryWorkload work) {
   const auto length = work.length;
@@ -358,7 +410,9 @@ MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const 
     if (free <= 0 || most <= free) return;
     refuse_memory(place, {most, free, limit, memory_help(length, free, dtype, device.device, needed)});
   };
-  if (!on_cpu) {
+  if (!device.others.empty()) {
+    place_decoder(file, config, dtype, device, work);
+  } else if (!on_cpu) {
     refuse(device.description, device.free_bytes, {}, [&](std::int64_t tokens) {
       const auto needed = estimate(tokens);
       return needed.weights + needed.device;

@@ -15,6 +15,7 @@
 #include "checkpoint/checkpoint.h"
 #include "model/device.h"
 #include "model/model_config.h"
+#include "model/placement.h"
 
 namespace headroom::experiment {
 
@@ -37,6 +38,7 @@ struct MemoryWorkload {
 struct MemoryEstimate {
   std::int64_t weights = 0;  ///< on the device, or on the CPU's host; not in the figures below
   std::int64_t device = 0;   ///< beside the weights
+  std::int64_t cache = 0;    ///< of that, what lies with the layers: keys and values
   std::int64_t host = 0;     ///< program, loading, work, analysis
 };
 
@@ -68,6 +70,13 @@ std::int64_t longest_that_fits(std::int64_t length, std::int64_t free,
 /// What to do where `length` tokens do not fit, in words.
 std::string memory_help(std::int64_t length, std::int64_t free, c10::ScalarType dtype, c10::Device device,
                         const std::function<std::int64_t(std::int64_t)>& needed);
+/// Where the model's layers go. On several devices: by what each has free, with `given_back` bytes more on each (empty:
+/// none), beside what the workload needs there. Throws a device error that says what is needed and what each device has,
+/// where that is too little; on one device it is not asked.
+model::DeviceParts place_decoder(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
+                                 c10::ScalarType dtype, const model::DeviceChoice& device,
+                                 const MemoryWorkload& workload, const std::vector<std::int64_t>& given_back = {});
+
 /// Refuses a program's only job before it loads anything. Throws device errors where a device or its host has less free
 /// than is needed; returns what is.
 MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const model::ModelConfig& config,

@@ -169,11 +169,11 @@ MemoryEstimate estimate_of(const PreparedRun& run, std::int64_t tokens) {
 void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_t scratch, const EngineLoad& engine) {
   const auto device = run.device.device;
   const auto estimate = estimate_of(run, run.length());
-  const bool here = engine.weights && engine.weights->device == device;
+  const bool here = engine.weights && engine.weights->parts.front().device == device;
   // The same weights are used again; others give back their room before new ones are loaded.
   const bool loaded = here && engine.weights->model == run.session->model() && engine.weights->dtype == run.dtype;
   const auto weights = loaded && !engine.busy ? 0 : estimate.weights;  // the room of a busy engine counts as free below
-  const auto given_back = here && !loaded ? engine.weights->bytes : 0;
+  const auto given_back = here && !loaded ? engine.weights->bytes_on(device) : 0;
   const HostMemory there = host_memory(device);
   const auto host = estimate.host + there.mapped_only + (lies_in_memory(scratch_folder(run)) ? scratch : 0);
   // What a job at work holds comes back before the next one starts.
@@ -183,8 +183,13 @@ void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_
     result.memory_free = free > 0 && !engine.busy ? free + given_back : free;
     return;
   }
-  const auto on_device = engine.busy ? run.device.total_bytes : run.device.free_bytes;
-  result.memory_needed = weights + estimate.device;
+  std::int64_t on_device = 0, others = 0;
+  for (const auto& choice : each_of(run.device)) on_device += engine.busy ? choice.total_bytes : choice.free_bytes;
+  for (const auto& choice : run.device.others) {
+    others += estimate.device - estimate.cache;  // what a pass needs beside the layers
+    if (here && !engine.busy) on_device += engine.weights->bytes_on(choice.device);
+  }
+  result.memory_needed = weights + estimate.device + others;
   result.memory_free = on_device > 0 && !engine.busy ? on_device + given_back : on_device;
   result.host_needed = host;
   result.host_free = free;
@@ -221,13 +226,21 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
   protocol::Preflight result;
   result.tokens = run.length();
   result.context = run.config().context_length;
-  result.device = run.device.description;
+  result.device = model::description_of_all(run.device);
   result.dtype = dtype_name(run.dtype);
   for (const auto& method : run.methods.methods) result.methods.push_back(method.id);
   result.warnings = run.prompt.warnings;
   const auto record = estimate_record(run);
   add_memory(result, run, record.scratch, engine);
-  warn_of_memory(result, run, result.memory_needed, result.memory_free, false);
+  if (run.device.others.empty()) {
+    warn_of_memory(result, run, result.memory_needed, result.memory_free, false);
+  } else if (!engine.busy) {
+    try {
+      place(run);
+    } catch (const Error& error) {
+      result.warnings.push_back(error.what());
+    }
+  }
   warn_of_memory(result, run, result.host_needed, result.host_free, true);
   result.prompt_tail = utf8_tail(run.prompt.table.text, tail_bytes);
   result.seconds = estimate_seconds(run, engine.busy);
@@ -251,6 +264,17 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
   return result;
 }
 
+model::DeviceParts place(const PreparedRun& run) {
+  const auto weights = run.session->loaded();
+  std::vector<std::int64_t> given_back;
+  if (weights)
+    for (const auto& choice : each_of(run.device)) given_back.push_back(weights->bytes_on(choice.device));
+  auto parts = place_decoder(run.session->checkpoint(), run.config(), run.dtype, run.device, workload(run), given_back);
+  // What is free changes from run to run, and moves the borders: no reason to load everything again.
+  if (weights && weights->dtype == run.dtype && devices_of(weights->parts) == devices_of(parts)) return weights->parts;
+  return parts;
+}
+
 void refuse_what_cannot_fit(const PreparedRun& run, const protocol::Preflight& found) {
   const bool on_cpu = run.device.device.is_cpu();
   const auto refuse = [&](const std::string& place, std::int64_t needed, std::int64_t free, bool host) {
@@ -258,7 +282,10 @@ void refuse_what_cannot_fit(const PreparedRun& run, const protocol::Preflight& f
     refuse_memory(place, {needed, free, host || on_cpu ? host_memory(run.device.device).limit : std::string(),
                           help_for(run, needed, free, host)});
   };
-  refuse(found.device, found.memory_needed, found.memory_free, false);
+  if (run.device.others.empty())
+    refuse(found.device, found.memory_needed, found.memory_free, false);
+  else
+    place(run);
   refuse("this machine", found.host_needed, found.host_free, true);
 }
 

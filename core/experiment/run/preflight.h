@@ -25,6 +25,10 @@ std::filesystem::path scratch_folder(const PreparedRun& run);
 /// Estimates; nothing is loaded onto the device. Warnings say what does not fit and what would.
 protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine = {});
 
+/// Where the run's layers go; as the session has them loaded, where it has them on these devices already. Throws device
+/// errors where they do not fit.
+model::DeviceParts place(const PreparedRun& run);
+
 /// The part that is worth refusing: throws device errors where weights and working memory exceed what the device or its
 /// host has free. `preflight`: of this run.
 void refuse_what_cannot_fit(const PreparedRun& run, const protocol::Preflight& preflight);

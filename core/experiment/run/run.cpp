@@ -34,7 +34,7 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.model_path = (model.has_filename() ? model : model.parent_path()).filename().string();
   meta.model_sha256 = run.session->checkpoint().hash();
   meta.architecture = config.architecture;
-  meta.device = run.device.description;
+  meta.device = model::description_of_all(run.device);
   meta.dtype = dtype_name(run.dtype);
   meta.context = config.context_length;
   meta.layers = layers_of(config);
@@ -98,7 +98,7 @@ class Run {
  private:
   void methods() {
     progress_.report("loading the model");
-    const auto& decoder = prepared_.session->decoder(prepared_.device.device, prepared_.dtype, {job_.stop, {}});
+    const auto& decoder = prepared_.session->decoder(place(prepared_), prepared_.dtype, {job_.stop, {}});
     job_.check();
     const bool wanted = prepared_.out.has_value();
     const protocol::RunSpec& spec = prepared_.spec;

@@ -25,16 +25,22 @@ const tokenizer::Tokenizer& Session::tokenizer() {
   return *tokenizer_;
 }
 
-const model::Decoder& Session::decoder(c10::Device device, c10::ScalarType dtype, const JobContext& job) {
-  if (!decoder_ || decoder_->device() != device || decoder_->dtype() != dtype) {
+std::int64_t LoadedWeights::bytes_on(c10::Device device) const {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) sum += parts[i].device == device ? bytes[i] : 0;
+  return sum;
+}
+
+const model::Decoder& Session::decoder(const model::DeviceParts& parts, c10::ScalarType dtype, const JobContext& job) {
+  if (!decoder_ || decoder_->parts() != parts || decoder_->dtype() != dtype) {
     const auto say = [this](std::optional<LoadedWeights> weights) {
       const std::lock_guard lock(mutex_);
       loaded_ = std::move(weights);
     };
     say(std::nullopt);
     decoder_.reset();  // never two copies of the weights at once
-    decoder_ = model::load_decoder(*checkpoint_, {device, dtype}, job);
-    say(LoadedWeights{model_, device, dtype, decoder_->weight_bytes()});
+    decoder_ = model::load_decoder(*checkpoint_, {parts, dtype}, job);
+    say(LoadedWeights{model_, parts, dtype, decoder_->part_bytes()});
   }
   return *decoder_;
 }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/progress.h"
 #include "checkpoint/checkpoint.h"
@@ -19,12 +20,14 @@
 
 namespace headroom::experiment {
 
-/// What a session holds on a device.
+/// What a session holds on its devices.
 struct LoadedWeights {
   std::string model;  ///< as Session::model()
-  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  model::DeviceParts parts;
   c10::ScalarType dtype = c10::ScalarType::Float;
-  std::int64_t bytes = 0;
+  std::vector<std::int64_t> bytes;  ///< by part
+
+  std::int64_t bytes_on(c10::Device device) const;
 };
 
 /// Not safe for use from several threads at once, but for loaded().
@@ -39,8 +42,8 @@ class Session {
   const model::ModelConfig& config() const { return config_; }
   /// Made at the first call.
   const tokenizer::Tokenizer& tokenizer();
-  /// Loaded at the first call, and again where device or dtype differ from the last one's.
-  const model::Decoder& decoder(c10::Device device, c10::ScalarType dtype, const JobContext& job);
+  /// Loaded at the first call, and again where devices, borders or dtype differ from the last one's.
+  const model::Decoder& decoder(const model::DeviceParts& parts, c10::ScalarType dtype, const JobContext& job);
   /// None before the first call of decoder(), and while it loads.
   std::optional<LoadedWeights> loaded() const;
   /// False where the file on disk has been replaced since it was opened.

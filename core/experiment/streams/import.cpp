@@ -97,7 +97,7 @@ class Import {
       : spec_(spec),
         job_(job),
         callbacks_(callbacks),
-        device_(model::open_device(spec.device)),
+        device_(model::open_one_device(spec.device, "import")),
         out_(spec.out, OutputKind::file),
         streams_(spec.streams),
         backends_(attention::make_backends(device_.device, streams_.dtype(), full_head_dims(streams_.config()))) {

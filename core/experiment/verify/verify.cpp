@@ -307,7 +307,7 @@ class Verification {
     };
     const std::vector<double> last(expected.end() - config.vocabulary, expected.end());
     model::DecoderOptions options;
-    options.device = device_;
+    options.parts = model::on_one_device(device_);
     options.dtype = dtype;
     const auto decoder = model::load_decoder(file, config, options, {});
     const auto dense = attention::make_dense_policy();
@@ -413,7 +413,7 @@ bool VerifyReport::passed() const {
 
 VerifyReport verify(const std::string& device, const JobContext& job,
                     const std::function<void(const VerifyRow&)>& on_row) {
-  const auto choice = model::open_device(device);
+  const auto choice = model::open_one_device(device, "verify");
   require_room_for_model_inputs();
   const at::NoGradGuard no_grad;
   VerifyReport report;

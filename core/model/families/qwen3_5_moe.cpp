@@ -12,6 +12,7 @@ void read_qwen3_5_moe(const checkpoint::Checkpoint& checkpoint, ModelConfig& con
                .model_types = {"qwen3_5_moe_text", "qwen3_5_moe"},
                .experts = true,
                .expert_keys = {.absent_used = 8, .absent_count = 256, .absent_width = 512, .absent_shared_width = 512},
+               .always_normalised = true,
                .tiled_heads = true},
               config);
 }
