@@ -50,7 +50,7 @@ class Sweep {
     const auto start = Clock::now();
     const bool goes_on = prepared_.found.has_value();
     plan();
-    store_.emplace(prepared_.store, prepared_.meta, prepared_.device.description,
+    store_.emplace(prepared_.store, prepared_.meta, model::description_of_all(prepared_.device),
                    goes_on ? &*prepared_.found : nullptr);
     prepared_.found.reset();
     outcome_.store_path = prepared_.store.string();
@@ -127,12 +127,15 @@ class Sweep {
   void work() {
     const c10::InferenceMode guard;
     if (std::all_of(samples_.begin(), samples_.end(), [this](const auto& one) { return is_finished(one); })) return;
-    const model::Decoder& decoder = prepared_.session->decoder(prepared_.device.device, prepared_.dtype, job_);
-    model::reset_peak_bytes(prepared_.device.device);
+    const model::Decoder& decoder = prepared_.session->decoder(place_sweep(prepared_), prepared_.dtype, job_);
+    const auto devices = model::devices_of(decoder.parts());
+    for (const auto device : devices) model::reset_peak_bytes(device);
     for (const auto& sample : samples_) {
       if (is_finished(sample)) continue;
       run(decoder, sample);
-      outcome_.peak_bytes = std::max(outcome_.peak_bytes, model::peak_bytes(prepared_.device.device));
+      std::int64_t peak = 0;
+      for (const auto device : devices) peak += model::peak_bytes(device);
+      outcome_.peak_bytes = std::max(outcome_.peak_bytes, peak);
     }
   }
 

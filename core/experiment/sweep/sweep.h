@@ -80,6 +80,8 @@ struct SweepPreflight {
   std::int64_t longest = 0;        ///< tokens
   std::vector<std::string> notes;  ///< what these samples can resolve, in sentences
 };
+/// Where the model's layers go. Throws device errors where the longest prompt does not fit on several devices.
+model::DeviceParts place_sweep(const PreparedSweep& sweep);
 /// Throws device errors where the longest prompt does not fit.
 SweepPreflight sweep_preflight(const PreparedSweep& sweep);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <tuple>
 
 #include "base/error.h"
 #include "experiment/run/memory_estimate.h"
@@ -79,24 +80,36 @@ void add_resolution(const PreparedSweep& sweep, SweepPreflight& result) {
                          std::to_string(statistics::pairs_for_margin(1)) + " pairs that all agree");
 }
 
-}  // namespace
-
-SweepPreflight sweep_preflight(const PreparedSweep& sweep) {
-  SweepPreflight result;
-  const auto [tokens, new_tokens] = longest_prompt(sweep);
-  result.longest = tokens;
+/// Of the longest prompt; refers to the sweep.
+MemoryWorkload workload_of(const PreparedSweep& sweep) {
   MemoryWorkload work;
-  work.length = tokens;
-  work.new_tokens = new_tokens;
+  std::tie(work.length, work.new_tokens) = longest_prompt(sweep);
   for (const Method& method : sweep.methods.methods) work.methods.push_back(method.policy.get());
   work.supports_kept = work.compared = sweep.methods.methods.size() > 1;
   work.analysed = sweep.meta.curves > 0;
+  if (sweep.device.device.is_cpu())
+    work.own = [&sweep, answer = work.new_tokens](std::int64_t length) { return kept_bytes(sweep, length, answer); };
+  return work;
+}
+
+}  // namespace
+
+model::DeviceParts place_sweep(const PreparedSweep& sweep) {
+  if (sweep.device.others.empty()) return model::on_one_device(sweep.device.device);
+  return place_decoder(sweep.session->checkpoint(), sweep.config(), sweep.dtype, sweep.device, workload_of(sweep));
+}
+
+SweepPreflight sweep_preflight(const PreparedSweep& sweep) {
+  SweepPreflight result;
+  const MemoryWorkload work = workload_of(sweep);
+  const std::int64_t tokens = result.longest = work.length;
   const bool on_cpu = sweep.device.device.is_cpu();
-  if (on_cpu) work.own = [&, answer = new_tokens](std::int64_t length) { return kept_bytes(sweep, length, answer); };
   const MemoryEstimate estimate =
       refuse_what_cannot_fit(sweep.session->checkpoint(), sweep.config(), sweep.dtype, sweep.device, work);
   result.memory_needed = estimate.weights + (on_cpu ? estimate.host : estimate.device);
-  result.memory_free = on_cpu ? host_memory(sweep.device.device).free : sweep.device.free_bytes;
+  if (on_cpu) result.memory_free = host_memory(sweep.device.device).free;
+  if (!on_cpu)
+    for (const auto& device : each_of(sweep.device)) result.memory_free += device.free_bytes;
   for (const auto& sample : record::own_samples(sweep.meta)) {
     ++result.samples;
     result.rows += sample.calibration ? 1 : std::ssize(sweep.meta.methods);

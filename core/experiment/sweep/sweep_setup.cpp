@@ -196,7 +196,7 @@ void describe_sweep(PreparedSweep& sweep, const JobContext& job) {
   meta.dtype = dtype_name(sweep.dtype);
   meta.context = config.context_length;
   meta.layers = layers_of(config);
-  meta.devices = {sweep.device.description};
+  meta.devices = {model::description_of_all(sweep.device)};
   if (sweep.methods.indexer) {
     meta.indexer_file = sweep.methods.indexer_path.filename().string();
     meta.indexer_sha256 = sweep.methods.indexer->sha256;
