@@ -61,6 +61,7 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
     map->plot()->setMinimumSize(170, 140);  // beside it there is the colour bar
     map->set_minimap_enabled(false);
     map->set_marginals_visible(false);
+    map->set_mask_unattended(true);  // else a map shows probability on keys that its method never read
     inner->addWidget(map, 1);
     maps->addWidget(widget, 1);
   };
@@ -112,6 +113,8 @@ void CompareMaps::set_place(int layer, record::HeadSelector head) {
 }
 
 void CompareMaps::set_mode(Mode mode) {
+  if (mode == mode_) return;
+  selection_->change([mode](ViewState& state) { state.display.compare_mode = mode; });
   mode_ = mode;
   held_ = false;
   mode_box_->setCurrentIndex(static_cast<int>(mode));
@@ -136,6 +139,15 @@ void CompareMaps::fill_places() {
   using Kind = record::HeadSelector::Kind;
   // A GQA group, chosen on another page, has no entry here; its maps are shown all the same.
   head_box_->setCurrentIndex(head_.kind == Kind::head ? head_.index + 1 : head_.kind == Kind::mean ? 0 : -1);
+}
+
+QString CompareMaps::shown_keys(const CompareSide& side) const {
+  if (!side.run || !side.method || side.method->is_dense() || !side.run->meta().has_layer(layer_)) return {};
+  const auto& layer = side.run->meta().layer(layer_);
+  if (!layer.is_full()) return {};
+  const bool known = side.run->availability(side.method->id, layer_).supports &&
+                     record::support_group(*side.method, layer, head_).has_value();
+  return known ? tr(" · grey: not attended to") : tr(" · of all keys, attended to or not");
 }
 
 QString CompareMaps::refusal() const {
@@ -164,18 +176,19 @@ void CompareMaps::update_maps() {
   }
   if (mode_ == Mode::side_by_side || mode_ == Mode::flicker) second_->set_source(b);
   const QString base = side_title(baseline_), other = side_title(candidate_);
-  second_title_->setText(tr("Candidate: %1").arg(other));
+  second_title_->setText(tr("Candidate: %1").arg(other) + shown_keys(candidate_));
   switch (mode_) {
     case Mode::difference:
       first_title_->setText(
-          tr("%1 minus %2").arg(other, base) +
+          tr("%1 minus %2, keys that were not attended to as well").arg(other, base) +
           (layer_ == 0 ? tr(": equal, the first layer sees the same input in every method") : QString()));
       break;
     case Mode::diagonal_split:
-      first_title_->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, other));
+      first_title_->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, other) +
+                            (shown_keys(baseline_).isEmpty() ? shown_keys(candidate_) : shown_keys(baseline_)));
       break;
     default:
-      first_title_->setText(tr("Baseline: %1").arg(base));
+      first_title_->setText(tr("Baseline: %1").arg(base) + shown_keys(baseline_));
   }
   arrange();
 }

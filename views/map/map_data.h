@@ -61,6 +61,8 @@ QString head_name(const record::LayerMeta& layer, record::HeadSelector head);
 QString head_name(const MapSource& source);
 /// Mean share of mass on the first 4 and the last 64 keys (HeadStatistics); negative where the record does not say.
 double sink_and_local_mass(const MapSource& source);
+/// Mean share of the shown heads' mass on missed keys (HeadStatistics); negative where the record does not say.
+double missed_mass_share(const MapSource& source);
 
 /// Positions that the "hide sinks and local band" switch hides; the same that the record's statistics count.
 inline constexpr std::int64_t num_sinks = record::counted_sinks, num_local = record::counted_local;

@@ -60,20 +60,34 @@ void HeadGridWidget::set_current(int layer, int head) {
   update();
 }
 
-bool HeadGridWidget::log_scale() const {
-  return data_ && data_->statistic && data_->statistic->unit == GridStatistic::Unit::keys && low_ > 0 &&
-         high_ / low_ > 8;
+HeadGridWidget::Spread HeadGridWidget::spread() const {
+  using Scale = GridStatistic::Scale;
+  const Scale wanted = data_ && data_->statistic ? data_->statistic->scale : Scale::linear;
+  Spread spread{wanted, low_, high_};
+  if (wanted == Scale::log_of_rest) spread = {wanted, 1 - high_, 1 - low_};
+  if (wanted == Scale::linear) return spread;
+  // Zero has no logarithm, and four decades are as much as colours can tell.
+  spread.low = std::max(spread.low, spread.high * 1e-4);
+  if (!(spread.low > 0) || spread.high / spread.low < 4) return {Scale::linear, low_, high_};
+  return spread;
 }
 
 double HeadGridWidget::fraction(double value) const {
   if (!has_range_ || !std::isfinite(value)) return 0;
-  const double f =
-      log_scale() ? std::log(std::max(value, low_) / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
+  using Scale = GridStatistic::Scale;
+  const Spread s = spread();
+  const auto log = [&](double x) { return std::log(std::max(x, s.low) / s.low) / std::log(s.high / s.low); };
+  const double f = s.scale == Scale::linear ? (value - s.low) / (s.high - s.low)
+                   : s.scale == Scale::log  ? log(value)
+                                            : 1 - log(1 - value);
   return std::clamp(f, 0.0, 1.0);
 }
 
 double HeadGridWidget::value_at(double f) const {
-  return log_scale() ? low_ * std::pow(high_ / low_, f) : low_ + f * (high_ - low_);
+  using Scale = GridStatistic::Scale;
+  const Spread s = spread();
+  if (s.scale == Scale::linear) return s.low + f * (s.high - s.low);
+  return s.scale == Scale::log ? s.low * std::pow(s.high / s.low, f) : 1 - s.low * std::pow(s.high / s.low, 1 - f);
 }
 
 QColor HeadGridWidget::colour(double value) const {
