@@ -133,7 +133,8 @@ class TestWindowTruth : public QObject {
     auto* dialog = b.window.findChild<ExportDialog*>();
     QVERIFY(dialog);
     const QString file = dir_.filePath(page + "-asked.png");
-    dialog->findChild<QLineEdit*>()->setText(file);
+    for (auto* field : dialog->findChildren<QLineEdit*>())  // spin boxes have one, too
+      if (field->text().endsWith(".png")) field->setText(file);
     // Meanwhile the window goes on to another run and another place.
     b.window.open_record(other_);
     QTRY_VERIFY(b.window.selection().record() != asked);

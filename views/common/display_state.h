@@ -31,8 +31,8 @@ struct SideChoice {
   bool operator==(const SideChoice&) const = default;
 };
 
-/// Missed mass of a cell from which it is orange: a hundredth of what one query reads.
-inline constexpr double usual_missed_from = 0.01;
+/// Missed mass of a cell from which it is orange, in what one query reads. On real maps a few cells of a hundred.
+inline constexpr double usual_missed_from = 0.003;
 
 struct DisplayState {
   // Attention

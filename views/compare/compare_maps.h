@@ -60,7 +60,7 @@ class CompareMaps : public QWidget {
   TileCache* cache_;
   AttentionMapWidget *first_, *second_;
   QWidget *first_pane_, *second_pane_;
-  QLabel *first_title_, *second_title_, *refusal_label_;
+  QLabel *first_title_, *second_title_, *first_note_, *second_note_, *refusal_label_;
   QPushButton* hold_button_;
   QComboBox *mode_box_, *layer_box_, *head_box_;
   void fill_places();

@@ -11,7 +11,9 @@
 #include <QSignalBlocker>
 #include <QSlider>
 #include <QToolButton>
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
@@ -21,13 +23,15 @@ namespace {
 
 using Kind = record::HeadSelector::Kind;
 
-// The threshold of missed mass on the slider: tenths of a decade from 1e-5 to 1.
-constexpr int threshold_steps = 50;
+// The threshold of missed mass on the slider: round values from 1e-5 to 1.
+constexpr double thresholds[] = {1e-5, 2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 0.001, 0.002, 0.003,
+                                 0.005, 0.01, 0.02, 0.03, 0.05, 0.1,  0.2,  0.3,  0.5,   1};
 double threshold_at(int step) {
-  return std::pow(10.0, (step - threshold_steps) / 10.0);
+  return thresholds[std::clamp(step, 0, static_cast<int>(std::size(thresholds)) - 1)];
 }
 int step_of(double threshold) {
-  return static_cast<int>(std::lround(std::log10(std::max(1e-9, threshold)) * 10)) + threshold_steps;
+  return static_cast<int>(std::lower_bound(std::begin(thresholds), std::end(thresholds), threshold * 0.999) -
+                          std::begin(thresholds));
 }
 
 QString missed_tip() {
@@ -115,8 +119,8 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   hit_ = overlay_button(tr("hit"), tr("Outlined: selected, and among the true top-k"));
   missed_ = overlay_button(tr("missed"), missed_tip());
   missed_from_ = new QSlider(Qt::Horizontal);
-  missed_from_->setRange(0, threshold_steps);
-  missed_from_->setPageStep(5);
+  missed_from_->setRange(0, static_cast<int>(std::size(thresholds)) - 1);
+  missed_from_->setPageStep(4);
   missed_from_->setFixedWidth(70);
   missed_from_->setAccessibleName(tr("Missed mass of a cell from which it is orange"));
   missed_from_->setToolTip(missed_tip());
@@ -126,6 +130,7 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   hide_ = new QCheckBox(tr("hide sinks + local band"));
   hide_->setToolTip(tr("Hides cells that touch the first 4 keys or the last 64 before the query"));
   hidden_mass_ = new QLabel;
+  hidden_mass_->setToolTip(tr("Share of the mass that is hidden, mean over rows"));
   minimap_ = new QCheckBox(tr("minimap"));
   minimap_->setChecked(true);
   minimap_->setToolTip(tr("Shown in the corner while only a part of the map is visible"));
@@ -210,7 +215,7 @@ void AttentionControls::show_display() {
   hide_->setChecked(display.hide_bands);
   minimap_->setChecked(display.minimap);
   if (threshold_at(missed_from_->value()) != display.missed_from) missed_from_->setValue(step_of(display.missed_from));
-  missed_from_text_->setText(QStringLiteral("≥ ") + short_number(display.missed_from));
+  missed_from_text_->setText(QStringLiteral("≥ ") + threshold_text(display.missed_from));
   const bool on = missed_->isEnabled() && missed_->isChecked();
   missed_from_->setEnabled(on);
   missed_from_text_->setEnabled(on);
@@ -223,7 +228,7 @@ void AttentionControls::apply_theme() {
   QPalette muted = palette();
   muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
   hidden_mass_->setPalette(muted);
-  missed_from_text_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("≥ 1.00e-4")));
+  missed_from_text_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("≥ 0.0005")));
 }
 
 OverlayFlags AttentionControls::overlay() const {
@@ -243,7 +248,7 @@ void AttentionControls::set_map_facts(bool has_overlay, bool has_wasted, bool mi
   set(hit_, has_overlay, tr("Outlined: selected, and among the true top-k"));
   set(missed_, has_overlay, missed_tip());
   set(wasted_, has_overlay && has_wasted, tr("Hatched: selected, but with almost no mass"));
-  hidden_mass_->setText(hidden_mass < 0 ? QString() : tr("(%1 % of the mass)").arg(100 * hidden_mass, 0, 'f', 1));
+  hidden_mass_->setText(hidden_mass < 0 ? QString() : tr("(%1 %)").arg(100 * hidden_mass, 0, 'f', 1));
   hidden_mass_->setVisible(hidden_mass >= 0);
   missed_matters_ = has_overlay && missed_matters;
   show_display();

@@ -51,7 +51,7 @@ QString caption_of(const MapFigure& figure, const Composition& shown) {
   if (overlay.missed && marks)
     captions << (shown.missed_by_count ? QObject::tr("orange: missed keys")
                                        : QObject::tr("orange: missed keys, where a cell misses ≥ %1 of a query's mass")
-                                             .arg(short_number(figure.map->style().missed_from)));
+                                             .arg(threshold_text(figure.map->style().missed_from)));
   if (overlay.hit && marks) captions << QObject::tr("outlined: hits");
   if (overlay.wasted && marks && has([](const MapData& data) { return data.wasted != nullptr; }))
     captions << QObject::tr("hatched: wasted keys");

@@ -149,7 +149,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
 
   const Theme& theme = Theme::instance();
   const QRgb orange = theme.missed().rgb(), hatch = theme.wasted().rgb();
-  const QRgb hidden = theme.grid().rgb();
+  const QRgb hidden = theme.border().rgb();
   const bool mask = picture.style.mask_unattended && picture.style.layout != MapLayout::difference;
   const QRgb outline = theme.map_outline().rgb(), casing = theme.map_casing().rgb();
   const double tokens = (picture.view.key_end - picture.view.key_begin) / picture.size.width();

@@ -6,6 +6,7 @@
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "views/common/theme.h"
 
@@ -44,6 +45,13 @@ void HeadGridWidget::set_data(std::shared_ptr<const GridData> grid, std::vector<
   for (std::size_t column = 0; column < order_.size(); ++column)
     column_of_layer_[static_cast<std::size_t>(order_[column])] = static_cast<int>(column);
   has_range_ = data_ && data_->range(low_, high_);
+  std::vector<double> sorted;
+  if (data_) std::copy_if(data_->values.begin(), data_->values.end(), std::back_inserter(sorted),
+                          [](double value) { return std::isfinite(value); });
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t few = sorted.size() / 40;
+  usual_low_ = sorted.empty() ? 0 : sorted[few];
+  usual_high_ = sorted.empty() ? 1 : sorted[sorted.size() - 1 - few];
   if (has_range_ && high_ - low_ < 1e-12) {
     low_ -= std::max(1e-6, std::abs(low_) * 0.01);
     high_ += std::max(1e-6, std::abs(high_) * 0.01);
@@ -63,8 +71,8 @@ void HeadGridWidget::set_current(int layer, int head) {
 HeadGridWidget::Spread HeadGridWidget::spread() const {
   using Scale = GridStatistic::Scale;
   const Scale wanted = data_ && data_->statistic ? data_->statistic->scale : Scale::linear;
-  Spread spread{wanted, low_, high_};
-  if (wanted == Scale::log_of_rest) spread = {wanted, 1 - high_, 1 - low_};
+  Spread spread{wanted, usual_low_, usual_high_};
+  if (wanted == Scale::log_of_rest) spread = {wanted, 1 - usual_high_, 1 - usual_low_};
   if (wanted == Scale::linear) return spread;
   // Zero has no logarithm, and four decades are as much as colours can tell.
   spread.low = std::max(spread.low, spread.high * 1e-4);
@@ -90,6 +98,14 @@ double HeadGridWidget::value_at(double f) const {
   return s.scale == Scale::log ? s.low * std::pow(s.high / s.low, f) : 1 - s.low * std::pow(s.high / s.low, 1 - f);
 }
 
+QString HeadGridWidget::end_mark(double f) const {
+  // Values beyond the ends of the scale have the colour of its end.
+  const double room = 1e-9 * std::max(1.0, std::abs(high_));
+  if (f >= 1 && value_at(1) < high_ - room) return QStringLiteral("≥ ");
+  if (f <= 0 && value_at(0) > low_ + room) return QStringLiteral("≤ ");
+  return {};
+}
+
 QColor HeadGridWidget::colour(double value) const {
   return QColor(cividis()[static_cast<int>(std::lround(fraction(value) * 255))]);
 }
@@ -101,7 +117,7 @@ HeadGridWidget::Layout HeadGridWidget::layout(const QRectF& area, double unit, c
   l.line = metrics.height();
   const int heads = std::max(1, data_->heads - 1), layers = std::max(1, data_->layers);
   const double left = metrics.horizontalAdvance(QStringLiteral("mean")) + 24 * unit + l.line;
-  const double right = metrics.horizontalAdvance(QStringLiteral("1,000 keys")) + 40 * unit;
+  const double right = metrics.horizontalAdvance(QStringLiteral("≥ 1,000 keys")) + 40 * unit;
   const double top = 2 * unit, bottom = 2 * l.line + 6 * unit, gap = 6 * unit;
   const double width = std::max(10 * unit, area.width() - left - right);
   const double height = std::max(10 * unit, area.height() - top - bottom - gap);
@@ -284,7 +300,7 @@ void HeadGridWidget::draw_colour_bar(QPainter& painter, const Layout& l, double 
     painter.drawLine(QPointF(l.bar.right(), y), QPointF(l.bar.right() + 4 * unit, y));
     const double text_top = std::clamp(y - l.line / 2, l.bar.top() - 2 * unit, l.bar.bottom() - l.line + 2 * unit);
     painter.drawText(QRectF(l.bar.right() + 7 * unit, text_top, 200 * unit, l.line), Qt::AlignLeft | Qt::AlignVCenter,
-                     data_->statistic->format(value_at(f)));
+                     end_mark(f) + data_->statistic->format(value_at(f)));
   }
 }
 

@@ -61,6 +61,7 @@ class HeadGridWidget : public QWidget {
     double low, high;  ///< of the value, or of the rest
   };
   Spread spread() const;
+  QString end_mark(double fraction) const;
   void draw_cells(QPainter& painter, const Layout& l, double unit) const;
   void draw_bands(QPainter& painter, const Layout& l, double unit) const;
   void draw_brackets(QPainter& painter, const Layout& l, double unit) const;
@@ -70,6 +71,7 @@ class HeadGridWidget : public QWidget {
   std::shared_ptr<const GridData> data_;
   std::vector<int> order_, column_of_layer_;
   double low_ = 0, high_ = 1;
+  double usual_low_ = 0, usual_high_ = 1;  ///< all but the few farthest values, which take the ends of a logarithmic scale
   bool has_range_ = false;
   int layer_ = -1, head_ = -1, hover_layer_ = -1, hover_head_ = -1;
 };

@@ -138,7 +138,7 @@ void PromptPanel::show_legend() {
   legend_->setText(tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
                       "<span style='color:%2'>▢</span> missed key with mass ≥ %3 &nbsp; click: choose the query")
                        .arg(theme.accent().name(), theme.missed().name(),
-                            short_number(selection_->state().display.missed_from)));
+                            threshold_text(selection_->state().display.missed_from)));
 }
 
 bool PromptPanel::settled() const { return !rows_->busy(); }

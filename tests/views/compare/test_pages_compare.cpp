@@ -91,7 +91,7 @@ class TestPagesCompare : public QObject {
       return map->plot()->grab().toImage().pixel(area.left() + int((double(key) + 0.5) / 40 * area.width()),
                                                  area.top() + int((double(query - 560) + 0.5) / 40 * area.height()));
     };
-    const QRgb grey = Theme::instance().grid().rgb();
+    const QRgb grey = Theme::instance().border().rgb();
     int attended = 0, other = 0;
     for (std::int64_t key = 0; key < 40; ++key) {
       const bool selected = data.support->test(590, key);
@@ -106,9 +106,10 @@ class TestPagesCompare : public QObject {
     // A difference is of all keys, and says so.
     page.maps()->set_mode(CompareMode::difference);
     said = false;
-    for (auto* label : page.findChildren<QLabel*>()) said |= label->text().contains("not attended to as well");
+    for (auto* label : page.findChildren<QLabel*>()) said |= label->text().contains("those that were not attended to as well");
     QVERIFY(said);
     QVERIFY(selection_->state().display.compare_mode == CompareMode::difference);
+    QTest::qWait(5);  // a change and its undoing in one tick are none
     selection_->undo();
     QTRY_VERIFY(page.maps()->mode() == CompareMode::side_by_side);
   }

@@ -102,11 +102,11 @@ class TestMissed : public QObject {
     b.settle();
     const int nearly_all = b.orange();
     QVERIFY(nearly_all > 500);
-    b.threshold()->setValue(30);  // 0.01
+    b.threshold()->setValue(12);
     b.settle();
     QCOMPARE(b.selection.state().display.missed_from, 0.01);
     QVERIFY2(b.orange() * 3 < nearly_all, qPrintable(QString("%1 of %2").arg(b.orange()).arg(nearly_all)));
-    b.threshold()->setValue(50);  // a whole row's mass in one cell
+    b.threshold()->setValue(20);  // a whole row's mass in one cell
     b.settle();
     QCOMPARE(b.orange(), 0);
     b.selection.undo();
