@@ -89,11 +89,10 @@ void MainWindow::announce_run(const QString& path, const views::RecordPtr& recor
   views::Banner banner;
   banner.key = "run:" + path;
   const QString name = shown_path(name_from_path(record->path().filename()));
-  banner.title = record->meta().complete ? tr("Done: %1").arg(name) : tr("Stopped, what was finished is kept: %1").arg(name);
+  banner.title = (record->meta().complete ? tr("Done: %1") : tr("Stopped, what was finished is kept: %1")).arg(name);
   QStringList methods;
   for (const auto& method : record->methods()) methods << QString::fromStdString(method.id);
-  banner.text = tr("%1 tokens · %2")
-                    .arg(views::format_count(record->length()), methods.join(QStringLiteral(", ")));
+  banner.text = tr("%1 tokens · %2").arg(views::format_count(record->length()), methods.join(QStringLiteral(", ")));
   banner.buttons = {{tr("Show"), [this, record, layer, path] {
                        selection_.open_record(record, layer < 0 ? std::nullopt : std::optional<int>(layer));
                        settings_.set_last_record(path);

@@ -94,8 +94,9 @@ bool add_missed_mass(OverlayTile& tile, const LayerStream& stream, HeadSelector 
   const auto heads = static_cast<double>(head.kind == HeadSelector::Kind::head ? 1 : stream.num_q_heads);
   if (pairs * heads * static_cast<double>(stream.head_dim) > max_work) return false;
   const int level = tile.address.level;
-  const std::int64_t span = tile_size << level, row_begin = tile.address.row * span, key_begin = tile.address.column * span;
-  const std::int64_t row_end = std::min(row_begin + span, stream.length), key_end = std::min(key_begin + span, stream.length);
+  const std::int64_t span = tile_size << level;
+  const std::int64_t row_begin = tile.address.row * span, row_end = std::min(row_begin + span, stream.length);
+  const std::int64_t key_begin = tile.address.column * span, key_end = std::min(key_begin + span, stream.length);
   std::vector<double> sums(tile.missed.size(), 0.0);
   for (std::int64_t query = std::max(row_begin, stream.query_begin); query < row_end; ++query) {
     if (stop.stop_requested()) return false;

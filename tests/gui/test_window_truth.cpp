@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What ends in the background takes nobody's place: a finished run is announced, a dialog exports what it was opened on,
-// and no answer of an earlier question stands beside a new one.
+// What ends in the background takes nobody's place: a finished run is announced, a dialog exports what it was opened
+// on, and no answer of an earlier question stands beside a new one.
 #include <QDialog>
 #include <QImage>
 #include <QLabel>
@@ -31,7 +31,8 @@ class TestWindowTruth : public QObject {
   QString good_, other_;
 
   struct Bench {
-    Bench(const QString& settings_file, const StartOptions& options) : settings(settings_file), window(settings, options) {
+    Bench(const QString& settings_file, const StartOptions& options)
+        : settings(settings_file), window(settings, options) {
       window.move(40, 40);
       window.resize(1280, 720);
       window.show();
@@ -114,7 +115,8 @@ class TestWindowTruth : public QObject {
 
   void an_open_dialog_exports_what_it_was_opened_on_data() {
     QTest::addColumn<QString>("page");
-    for (const char* page : {"overview", "attention", "budget", "timing", "compare"}) QTest::newRow(page) << QString(page);
+    for (const char* page : {"overview", "attention", "budget", "timing", "compare"})
+      QTest::newRow(page) << QString(page);
   }
   void an_open_dialog_exports_what_it_was_opened_on() {
     QFETCH(QString, page);
@@ -124,9 +126,8 @@ class TestWindowTruth : public QObject {
     Bench b(ini(), options);
     QTRY_VERIFY(b.window.selection().record());
     const auto asked = b.window.selection().record();
-    b.window.selection().change([](views::ViewState& s) {
-      s.layer = 1, s.method = "indexer-k64-g1", s.display.mode = views::MapMode::lift;
-    });
+    b.window.selection().change(
+        [](views::ViewState& s) { s.layer = 1, s.method = "indexer-k64-g1", s.display.mode = views::MapMode::lift; });
     b.window.show_page(page_index(b.window.pages(), page));
     QTRY_VERIFY(b.window.actions().export_figure->isEnabled());
     b.window.actions().export_figure->trigger();
@@ -138,9 +139,8 @@ class TestWindowTruth : public QObject {
     // Meanwhile the window goes on to another run and another place.
     b.window.open_record(other_);
     QTRY_VERIFY(b.window.selection().record() != asked);
-    b.window.selection().change([](views::ViewState& s) {
-      s.layer = 2, s.method = "dense", s.display.mode = views::MapMode::probability;
-    });
+    b.window.selection().change(
+        [](views::ViewState& s) { s.layer = 2, s.method = "dense", s.display.mode = views::MapMode::probability; });
     QCoreApplication::processEvents();
     QPushButton* save = nullptr;
     for (auto* button : dialog->findChildren<QPushButton*>())

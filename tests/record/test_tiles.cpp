@@ -276,14 +276,14 @@ class TestTiles : public QObject {
                 expected[static_cast<std::size_t>(r * tile.columns + k / cell)] += p[static_cast<std::size_t>(k)];
           }
           for (std::size_t i = 0; i < expected.size(); ++i)
-            QVERIFY(std::abs(static_cast<double>(tile.missed_mass[i]) - expected[i]) <= 1e-6 + 1e-5 * expected[i]);
+            QVERIFY(std::abs(double(tile.missed_mass[i]) - expected[i]) <= 1e-6 + 1e-5 * expected[i]);
         }
       }
       OverlayTile whole = compute_overlay(support, target, wasted, {num_levels(length) - 1, 0, 0}, stream.query_begin);
       QVERIFY(!add_missed_mass(whole, stream, {}, support, target, 10) && whole.missed_mass.empty());  // too much work
       std::uint64_t selected = 0, counted = 0;
       for (const std::uint32_t count : whole.selected) counted += count;
-      for (std::int64_t t = stream.query_begin; t < length; ++t) selected += static_cast<std::uint64_t>(support.count(t, 0, t + 1));
+      for (std::int64_t t = stream.query_begin; t < length; ++t) selected += std::uint64_t(support.count(t, 0, t + 1));
       QCOMPARE(counted, selected);
     }
     // Rows before those that the stream keeps are not counted: a coarse cell stands for what its map shows.

@@ -41,9 +41,8 @@ QString keys_text(const std::optional<double>& keys) {
 BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
   build();
 
-  connect(unit_, &QComboBox::currentIndexChanged, this, [this](int index) {
-    change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); });
-  });
+  connect(unit_, &QComboBox::currentIndexChanged, this,
+          [this](int index) { change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); }); });
   connect(slider_, &QSlider::valueChanged, this, [this](int position) { set_budget(keys_of(slider_value(position))); });
   connect(slider_, &QSlider::sliderReleased, this, &BudgetPage::end_drag);
   connect(spin_, &QDoubleSpinBox::valueChanged, this, [this](double value) { set_budget(keys_of(value)); });
@@ -52,15 +51,12 @@ BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selecti
   connect(plot_, &BudgetPlot::drag_finished, this, &BudgetPage::end_drag);
   connect(run_, &QPushButton::clicked, this,
           [this] { emit run_budget_requested(static_cast<int>(std::lround(read_out_.budget))); });
-  connect(stream_, &QComboBox::activated, this, [this] {
-    change_display([this](DisplayState& d) { d.curve_stream = stream_->currentData().toString(); });
-  });
-  connect(scope_, &QComboBox::activated, this, [this] {
-    change_display([this](DisplayState& d) { d.curve_scope = scope_->currentData().toInt(); });
-  });
-  connect(axis_, &QComboBox::activated, this, [this](int index) {
-    change_display([index](DisplayState& d) { d.density_axis = index == 1; });
-  });
+  connect(stream_, &QComboBox::activated, this,
+          [this] { change_display([this](DisplayState& d) { d.curve_stream = stream_->currentData().toString(); }); });
+  connect(scope_, &QComboBox::activated, this,
+          [this] { change_display([this](DisplayState& d) { d.curve_scope = scope_->currentData().toInt(); }); });
+  connect(axis_, &QComboBox::activated, this,
+          [this](int index) { change_display([index](DisplayState& d) { d.density_axis = index == 1; }); });
   connect(target_, &QDoubleSpinBox::valueChanged, this, [this](double value) {
     change_display([value](DisplayState& d) { d.target = value; }, QStringLiteral("target"));
   });

@@ -209,7 +209,8 @@ QString BudgetPlot::legend_html() const {
   if (!curves_.empty()) {
     html += tr("mass recall:") + ' ';
     entry(QStringLiteral("━━"), theme.text(), one_layer_ ? tr("mean row") : tr("mean"));
-    entry(QStringLiteral("╍╍"), theme.text(), one_layer_ ? tr("10th percentile row") : tr("10th percentile row of the worst layer"));
+    entry(QStringLiteral("╍╍"), theme.text(),
+          one_layer_ ? tr("10th percentile row") : tr("10th percentile row of the worst layer"));
     entry(QStringLiteral("┈┈"), theme.muted_text(), one_layer_ ? tr("worst row") : tr("worst layer"));
     entry(QStringLiteral("╌·╌"), theme.muted_text(), tr("worst head"));
   }

@@ -62,7 +62,8 @@ const std::vector<GridStatistic>& grid_statistics() {
        "than k. Coloured by the logarithm of what is left out.",
        Unit::share, true, false, Scale::log_of_rest},
       {"missed_mass", "Missed mass",
-       "Probability on the keys of T − S: those among the k of most mass that the method did not choose. Mean over rows "
+       "Probability on the keys of T − S: those among the k of most mass that the method did not choose. Mean over "
+       "rows "
        "with more history than k; 0 for the oracle.",
        Unit::share, true, false, Scale::log},
       {"uncaptured_mass", "Uncaptured mass",

@@ -21,11 +21,11 @@ struct Colours {
 
 // Contrast of text on background is at least 13:1, of muted text 5:1, of accent 4.5:1 in both.
 constexpr Colours light_colours = {0xff1a1e24, 0xff59626e, 0xffffffff, 0xfff3f4f6, 0xffcbd1d9, 0xffe4e7eb,
-                                   0xff0a5fbf, 0xffffffff, 0xff9aa2ad, 0xff111418, 0xffe06c00, 0xff7a4fb0, 0xff8f7a00,
-                                   0xfffff1d6, 0xfffde3e0, 0xffe3effc, 0xffffffff};
+                                   0xff0a5fbf, 0xffffffff, 0xff9aa2ad, 0xff111418, 0xffe06c00, 0xff7a4fb0,
+                                   0xff8f7a00, 0xfffff1d6, 0xfffde3e0, 0xffe3effc, 0xffffffff};
 constexpr Colours dark_colours = {0xffe7eaee, 0xff9da7b3, 0xff14171b, 0xff1d2126, 0xff3a414b, 0xff2a3038,
-                                  0xff5cabff, 0xff0c0f12, 0xff6b7480, 0xffffffff, 0xffff9a33, 0xffc79bff, 0xffd8cf5a,
-                                  0xff463510, 0xff4d2522, 0xff16324f, 0xff2a3038};
+                                  0xff5cabff, 0xff0c0f12, 0xff6b7480, 0xffffffff, 0xffff7f1a, 0xffc79bff,
+                                  0xffd8cf5a, 0xff463510, 0xff4d2522, 0xff16324f, 0xff2a3038};
 
 struct MethodColour {
   QRgb light, dark;

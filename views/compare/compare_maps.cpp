@@ -186,8 +186,7 @@ void CompareMaps::update_maps() {
   QString note = shown_keys(baseline_);
   switch (mode_) {
     case Mode::difference:
-      first_title_->setText(
-          tr("%1 minus %2").arg(other, base));
+      first_title_->setText(tr("%1 minus %2").arg(other, base));
       note = layer_ == 0 ? tr("equal: the first layer sees the same input in every method")
                          : tr("of all keys, those that were not attended to as well");
       break;

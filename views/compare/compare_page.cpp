@@ -31,7 +31,6 @@ SideChoice choice_of(const CompareSide& side, const RecordPtr& shown) {
   return side.run == shown ? SideChoice{} : SideChoice{side.run, QString::fromStdString(side.method->id)};
 }
 
-
 }  // namespace
 
 ComparePage::ComparePage(Selection* selection, QWidget* parent)
@@ -221,7 +220,8 @@ void ComparePage::choose_defaults() {
   // A side of another run was chosen on this page and stays; one of the shown run follows the Selection.
   const auto side = [&](const SideChoice& choice, MethodPtr usual) -> CompareSide {
     const bool open = std::find(state.runs.begin(), state.runs.end(), choice.run) != state.runs.end();
-    const MethodPtr method = open && choice.run != current ? choice.run->find_method(choice.method.toStdString()) : nullptr;
+    const MethodPtr method =
+        open && choice.run != current ? choice.run->find_method(choice.method.toStdString()) : nullptr;
     return method ? CompareSide{choice.run, method} : CompareSide{current, usual};
   };
   baseline_ = side(state.display.baseline, baseline_of(*current, state));
@@ -314,7 +314,8 @@ void ComparePage::show_display() {
   {
     const QSignalBlocker block_only(differences_only_), block_quantity(quantity_box_);
     differences_only_->setChecked(display.differences_only);
-    if (quantity_box_->currentIndex() != display.compare_quantity && display.compare_quantity < quantity_box_->count()) {
+    if (quantity_box_->currentIndex() != display.compare_quantity &&
+        display.compare_quantity < quantity_box_->count()) {
       quantity_box_->setCurrentIndex(display.compare_quantity);
       show_chart();
     }

@@ -350,8 +350,8 @@ void InspectorDock::fill_facts() {
   }
 
   using Kind = record::HeadSelector::Kind;
-  const QString head = state.head.kind == Kind::group ? tr("KV group %1 (first head)").arg(state.head.index)
-                                                      : head_text(state.head);
+  const QString head =
+      state.head.kind == Kind::group ? tr("KV group %1 (first head)").arg(state.head.index) : head_text(state.head);
   auto* layer = section(facts_, tr("Layer %1, %2").arg(state.layer).arg(head));
   try {
     const auto statistics = record->head_statistics(state.method.toStdString());

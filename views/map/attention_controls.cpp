@@ -24,7 +24,7 @@ namespace {
 using Kind = record::HeadSelector::Kind;
 
 // The threshold of missed mass on the slider: round values from 1e-5 to 1.
-constexpr double thresholds[] = {1e-5, 2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 0.001, 0.002, 0.003,
+constexpr double thresholds[] = {1e-5,  2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 0.001, 0.002, 0.003,
                                  0.005, 0.01, 0.02, 0.03, 0.05, 0.1,  0.2,  0.3,  0.5,   1};
 double threshold_at(int step) {
   return thresholds[std::clamp(step, 0, static_cast<int>(std::size(thresholds)) - 1)];
@@ -145,8 +145,7 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   auto* overlay_row = new QHBoxLayout(overlay);
   overlay_row->setContentsMargins(0, 0, 0, 0);
   overlay_row->setSpacing(3);
-  for (QWidget* part : {static_cast<QWidget*>(hit_), static_cast<QWidget*>(missed_), static_cast<QWidget*>(missed_from_),
-                        static_cast<QWidget*>(missed_from_text_), static_cast<QWidget*>(wasted_)})
+  for (QWidget* part : std::initializer_list<QWidget*>{hit_, missed_, missed_from_, missed_from_text_, wasted_})
     overlay_row->addWidget(part);
   auto* hide = new QWidget;
   auto* hide_row = new QHBoxLayout(hide);
@@ -174,7 +173,8 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   });
   connect(cell_, &QComboBox::activated, this,
           [this](int index) { change_display([index](DisplayState& d) { d.show_mean = index == 1; }); });
-  connect(hit_, &QToolButton::toggled, this, [this](bool on) { change_display([on](DisplayState& d) { d.hit = on; }); });
+  connect(hit_, &QToolButton::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.hit = on; }); });
   connect(missed_, &QToolButton::toggled, this,
           [this](bool on) { change_display([on](DisplayState& d) { d.missed = on; }); });
   connect(wasted_, &QToolButton::toggled, this,
@@ -204,7 +204,7 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
 
 void AttentionControls::show_display() {
   const DisplayState& display = selection_->state().display;
-  const QSignalBlocker blockers[] = {QSignalBlocker(mode_),   QSignalBlocker(cell_), QSignalBlocker(hit_),
+  const QSignalBlocker blockers[] = {QSignalBlocker(mode_),   QSignalBlocker(cell_),   QSignalBlocker(hit_),
                                      QSignalBlocker(missed_), QSignalBlocker(wasted_), QSignalBlocker(missed_from_),
                                      QSignalBlocker(hide_),   QSignalBlocker(minimap_)};
   mode_->setCurrentIndex(mode_->findData(static_cast<int>(display.mode)));

@@ -60,7 +60,8 @@ QString AttentionMapWidget::badge(const Composition& shown) const {
     parts << cells(std::int64_t{1} << shown.level);
     if (shown.coarse || !shown.missing.empty()) parts.first() += tr(" · refining …");
   }
-  if (map_->style().mask_unattended && map_->style().layout != MapLayout::difference && primary_->has_overlay())
+  const MapStyle& style = map_->style();
+  if (style.mask_unattended && style.layout != MapLayout::difference && primary_->has_overlay())
     parts << (shown.level == 0 ? tr("grey: not attended to") : tr("grey: nothing in the cell was attended to"));
   if (const QString note = primary_->overlay_note(); !note.isEmpty()) parts << note;
   if (shown.missed_by_count) parts << tr("orange counts missed keys: their mass is not known here");
@@ -69,7 +70,8 @@ QString AttentionMapWidget::badge(const Composition& shown) const {
 
 QString AttentionMapWidget::scale_text() const {
   const MapStyle& style = map_->style();
-  const QString range = tr("%1 to %2").arg(QString::number(style.colour_min, 'g', 3), QString::number(style.colour_max, 'g', 3));
+  const QString low = QString::number(style.colour_min, 'g', 3), high = QString::number(style.colour_max, 'g', 3);
+  const QString range = tr("%1 to %2").arg(low, high);
   if (style.layout == MapLayout::difference) return tr("difference of p, ± %1").arg(range);
   return style.mode == MapMode::lift ? tr("lift over uniform, %1").arg(range) : tr("p, %1").arg(range);
 }

@@ -332,8 +332,8 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
             record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address,
                                     data->stream ? data->stream->query_begin : 0));
         if (data->stream)
-          record::add_missed_mass(*tile, *data->stream, data->source.head, *data->support, *data->target,
-                                  max_tile_work, job->stop.get_token());
+          record::add_missed_mass(*tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
+                                  job->stop.get_token());
         if (job->stop.stop_requested()) tile->hit.clear();
         entry.bytes = tile->hit.size() * 20;
         if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))

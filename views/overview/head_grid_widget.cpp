@@ -46,8 +46,9 @@ void HeadGridWidget::set_data(std::shared_ptr<const GridData> grid, std::vector<
     column_of_layer_[static_cast<std::size_t>(order_[column])] = static_cast<int>(column);
   has_range_ = data_ && data_->range(low_, high_);
   std::vector<double> sorted;
-  if (data_) std::copy_if(data_->values.begin(), data_->values.end(), std::back_inserter(sorted),
-                          [](double value) { return std::isfinite(value); });
+  if (data_)
+    std::copy_if(data_->values.begin(), data_->values.end(), std::back_inserter(sorted),
+                 [](double value) { return std::isfinite(value); });
   std::sort(sorted.begin(), sorted.end());
   const std::size_t few = sorted.size() / 40;
   usual_low_ = sorted.empty() ? 0 : sorted[few];

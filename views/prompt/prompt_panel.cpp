@@ -135,10 +135,10 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
 
 void PromptPanel::show_legend() {
   const Theme& theme = Theme::instance();
-  legend_->setText(tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
-                      "<span style='color:%2'>▢</span> missed key with mass ≥ %3 &nbsp; click: choose the query")
-                       .arg(theme.accent().name(), theme.missed().name(),
-                            threshold_text(selection_->state().display.missed_from)));
+  legend_->setText(
+      tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
+         "<span style='color:%2'>▢</span> missed key with mass ≥ %3 &nbsp; click: choose the query")
+          .arg(theme.accent().name(), theme.missed().name(), threshold_text(selection_->state().display.missed_from)));
 }
 
 bool PromptPanel::settled() const { return !rows_->busy(); }

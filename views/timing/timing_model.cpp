@@ -88,7 +88,8 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
   row(tr("timed passes"), tr("Repeats after the warm-up passes"),
       [](const Method& m) { return QString::number(m.ttft.repeats); });
   row(tr("speedup over dense"),
-      tr("Only for optimised, deployable paths. Dense and the method are timed in turn: the median of the pairs' ratios "
+      tr("Only for optimised, deployable paths. Dense and the method are timed in turn: the median of the pairs' "
+         "ratios "
          "[quartiles]. Grey: a single pass, passes not taken in turn, or other work on the machine"),
       [&](const Method& m) { return baseline ? speedup_text(m, *baseline, timed_in_turn) : QString(); });
   grey_hints(!rows_.empty() && rows_.back().name == tr("speedup over dense"));
@@ -122,11 +123,11 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
                             : QStringLiteral("%1 (%2)").arg(format_percent(m.captured_mass_mean, 1),
                                                             format_percent(m.captured_mass_min, 1));
       });
-  row(tr("oracle recall"), tr("|S ∩ T| / |T|, T the top-k of the true mass of the same stream"), [](const Method& m) {
-    return m.oracle_recall_mean ? format_percent(*m.oracle_recall_mean, 1) : QString();
-  });
+  row(tr("oracle recall"), tr("|S ∩ T| / |T|, T the top-k of the true mass of the same stream"),
+      [](const Method& m) { return m.oracle_recall_mean ? format_percent(*m.oracle_recall_mean, 1) : QString(); });
   row(tr("recall of the keys for 95 % mass"),
-      tr("Of the keys of T that hold 95 % of the mass that T holds: where few keys suffice, the rest of T is arbitrary"),
+      tr("Of the keys of T that hold 95 % of the mass that T holds: where few keys suffice, the rest of T is "
+         "arbitrary"),
       [](const Method& m) {
         return m.oracle_recall_95_mean ? format_percent(*m.oracle_recall_95_mean, 1) : QString();
       });

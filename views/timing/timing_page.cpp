@@ -20,7 +20,8 @@
 
 namespace headroom::views {
 
-TimingPage::TimingPage(Selection* selection, QWidget* parent) : PageBase(selection, Selection::Method | Selection::Display, parent) {
+TimingPage::TimingPage(Selection* selection, QWidget* parent)
+    : PageBase(selection, Selection::Method | Selection::Display, parent) {
   build();
 }
 

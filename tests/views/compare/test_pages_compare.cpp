@@ -106,7 +106,8 @@ class TestPagesCompare : public QObject {
     // A difference is of all keys, and says so.
     page.maps()->set_mode(CompareMode::difference);
     said = false;
-    for (auto* label : page.findChildren<QLabel*>()) said |= label->text().contains("those that were not attended to as well");
+    for (auto* label : page.findChildren<QLabel*>())
+      said |= label->text().contains("those that were not attended to as well");
     QVERIFY(said);
     QVERIFY(selection_->state().display.compare_mode == CompareMode::difference);
     QTest::qWait(5);  // a change and its undoing in one tick are none

@@ -47,9 +47,8 @@ struct Bench {
   }
   void settle() {
     QTest::qWait(5);
-    QTRY_VERIFY_WITH_TIMEOUT(page.map()->data() && page.map()->data()->source.method == selection.state().method &&
-                                 page.settled(),
-                             20000);
+    QTRY_VERIFY_WITH_TIMEOUT(
+        page.map()->data() && page.map()->data()->source.method == selection.state().method && page.settled(), 20000);
     QTest::qWait(20);
     QTRY_VERIFY_WITH_TIMEOUT(page.settled(), 20000);
   }
@@ -81,7 +80,8 @@ Lab lab(const QColor& colour) {
   const double l = std::cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
   const double m = std::cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
   const double s = std::cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);
-  return {0.2104542553 * l + 0.7936177850 * m - 0.0040720468 * s, 1.9779984951 * l - 2.4285922050 * m + 0.4505937099 * s,
+  return {0.2104542553 * l + 0.7936177850 * m - 0.0040720468 * s,
+          1.9779984951 * l - 2.4285922050 * m + 0.4505937099 * s,
           0.0259040371 * l + 0.7827717662 * m - 0.8086757660 * s};
 }
 double distance(const QColor& x, const QColor& y) {
@@ -159,7 +159,8 @@ class TestMissed : public QObject {
     QVERIFY(!b.page.prompt()->caption().contains("evenly spaced"));
     b.selection.change([](ViewState& s) { s.query_begin = 0, s.query_end = 1100; });
     b.settle();
-    QTRY_VERIFY2(b.page.prompt()->caption().contains("of 512 of the 1,100 rows"), qPrintable(b.page.prompt()->caption()));
+    QTRY_VERIFY2(b.page.prompt()->caption().contains("of 512 of the 1,100 rows"),
+                 qPrintable(b.page.prompt()->caption()));
     const RowMarks marks = row_marks(data, 0, 1100, 1100);
     QCOMPARE(marks.rows_looked_at, std::int64_t{1100});
     QVERIFY(marks.selected[0] || marks.missed[0] > 0);

@@ -191,7 +191,9 @@ class TestReadout : public QObject {
     Bench b;
     b.selection.change([](ViewState& s) { s.keys = {90}; });
     b.settle();
-    const auto caption = [&] { return b.page.readout()->box(QStringLiteral("rank"))->findChildren<QLabel*>()[0]->text(); };
+    const auto caption = [&] {
+      return b.page.readout()->box(QStringLiteral("rank"))->findChildren<QLabel*>()[0]->text();
+    };
     QCOMPARE(caption(), QStringLiteral("rank in row, mean"));
     b.selection.change([](ViewState& s) { s.head = {record::HeadSelector::Kind::head, 2}; });
     b.settle();
