@@ -41,8 +41,11 @@ QString keys_text(const std::optional<double>& keys) {
 BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
   build();
 
-  connect(unit_, &QComboBox::currentIndexChanged, this,
-          [this](int index) { change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); }); });
+  connect(unit_, &QComboBox::currentIndexChanged, this, [this](int index) {
+    change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); });
+    configure_unit();  // in the same frame: what is typed next is in this unit
+    show_budget();
+  });
   connect(slider_, &QSlider::valueChanged, this, [this](int position) { set_budget(keys_of(slider_value(position))); });
   connect(slider_, &QSlider::sliderReleased, this, &BudgetPage::end_drag);
   connect(spin_, &QDoubleSpinBox::valueChanged, this, [this](double value) { set_budget(keys_of(value)); });

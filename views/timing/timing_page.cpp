@@ -84,6 +84,7 @@ void TimingPage::build() {
   connect(view_, &QComboBox::activated, this, [this] {
     const QString method = view_->currentData().toString();
     selection()->change([&](ViewState& state) { state.display.timing_layers = method; });
+    show_plot();
   });
 }
 
