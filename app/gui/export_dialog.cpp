@@ -37,13 +37,17 @@ constexpr const char* suffixes[] = {"png", "pdf", "svg", "csv"};
 
 }  // namespace
 
-ExportDialog::ExportDialog(const QVector<Page>& pages, int current, const views::Selection& selection, QWidget* parent)
-    : QDialog(parent), pages_(pages), selection_(selection) {
+ExportDialog::ExportDialog(const QVector<Page>& pages, int current, const views::Selection& selection,
+                           views::TileProvider* tiles, QWidget* parent)
+    : QDialog(parent), subject_(figure_subject(selection, pages)), tiles_(tiles) {
   setWindowTitle(tr("Export"));
   setObjectName("export_dialog");
   auto* form = new QFormLayout(this);
   page_ = new QComboBox(this);
-  for (const Page& page : pages) page_->addItem(page.title);
+  for (const Page& page : pages) {
+    page_->addItem(page.title);
+    page_ids_ << page.id;
+  }
   page_->setCurrentIndex(current);
   format_ = new QComboBox(this);
   format_->addItems(
@@ -105,12 +109,13 @@ void ExportDialog::suggest_file() {
     if (figure_format(now.filePath())) file_->setText(now.path() + "/" + now.completeBaseName() + "." + suffix);
     return;
   }
-  const views::RecordPtr record = selection_.record();
+  const auto& state = subject_.state;
+  const views::RecordPtr record = state.current >= 0 ? state.runs[static_cast<std::size_t>(state.current)] : nullptr;
   const QString stem =
       record ? QFileInfo(QString::fromStdString(record->path().string())).completeBaseName() : QString("headroom");
   const QString folder = QStandardPaths::writableLocation(QStandardPaths::PicturesLocation);
   const QString base = QFileInfo::exists(folder) ? folder : QDir::homePath();
-  file_->setText(QString("%1/%2-%3.%4").arg(base, stem, pages_[page_->currentIndex()].id, suffix));
+  file_->setText(QString("%1/%2-%3.%4").arg(base, stem, page_ids_[page_->currentIndex()], suffix));
 }
 
 FigureOptions ExportDialog::options() const {
@@ -136,7 +141,8 @@ void ExportDialog::write() {
   message_->setText(tr("Drawing…"));
   QString problem;
   try {
-    problem = write_figure(*pages_[page_->currentIndex()].exportable, selection_, file(), options(),
+    const FigureStudio studio(subject_, tiles_);
+    problem = write_figure(studio.view(page_ids_[page_->currentIndex()]), studio.selection(), file(), options(),
                            [this] { return stopped_; });
   } catch (const Error& error) {
     problem = QString::fromUtf8(error.what());
@@ -151,11 +157,14 @@ void ExportDialog::reject() {
   stopped_ = true;
 }
 
-QString copy_page(const Page& page, const views::Selection& selection) {
+QString copy_page(const QVector<Page>& pages, int index, const views::Selection& selection,
+                  views::TileProvider* tiles) {
+  const FigureStudio studio(figure_subject(selection, pages), tiles);
+  views::Exportable& view = studio.view(pages[index].id);
   FigureOptions options;
-  const QString problem = await_figure(*page.exportable, selection, options);
-  if (problem.isEmpty()) QApplication::clipboard()->setImage(figure_image(*page.exportable, selection, options));
-  page.exportable->exported();
+  const QString problem = await_figure(view, studio.selection(), options);
+  if (problem.isEmpty()) QApplication::clipboard()->setImage(figure_image(view, studio.selection(), options));
+  view.exported();
   return problem;
 }
 

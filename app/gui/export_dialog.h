@@ -6,6 +6,7 @@
 #include <QVector>
 
 #include "gui/exporter.h"
+#include "gui/figure_studio.h"
 #include "gui/pages.h"
 
 class QComboBox;
@@ -20,7 +21,9 @@ namespace headroom::gui {
 class ExportDialog : public QDialog {
   Q_OBJECT
  public:
-  ExportDialog(const QVector<Page>& pages, int current, const views::Selection& selection, QWidget* parent);
+  /// Exports what is looked at now: the window may go on while the dialog is open.
+  ExportDialog(const QVector<Page>& pages, int current, const views::Selection& selection, views::TileProvider* tiles,
+               QWidget* parent);
   FigureOptions options() const;
   QString file() const;
   void reject() override;  ///< gives up what is being drawn, else closes
@@ -30,8 +33,9 @@ class ExportDialog : public QDialog {
   void suggest_file();
   void write();
 
-  const QVector<Page>& pages_;
-  const views::Selection& selection_;
+  const FigureSubject subject_;
+  views::TileProvider* tiles_;
+  QStringList page_ids_;
   QComboBox *page_, *format_, *size_;
   QSpinBox* scale_;
   QCheckBox* caption_;
@@ -42,6 +46,6 @@ class ExportDialog : public QDialog {
 };
 
 /// Copies the page as a picture at twice its size. Empty where it went well, else why there is no picture.
-QString copy_page(const Page& page, const views::Selection& selection);
+QString copy_page(const QVector<Page>& pages, int index, const views::Selection& selection, views::TileProvider* tiles);
 
 }  // namespace headroom::gui

@@ -56,7 +56,7 @@ struct Fact {
   QString key, value;
 };
 
-QVector<Fact> facts(const views::Selection& selection) {
+QVector<Fact> facts(const views::Selection& selection, const views::Exportable& page) {
   const views::ViewState& state = selection.state();
   QVector<Fact> list;
   if (const views::RecordPtr record = selection.record()) {
@@ -64,14 +64,14 @@ QVector<Fact> facts(const views::Selection& selection) {
          << Fact{"Model", QString::fromStdString(record->meta().model_name)};
   }
   list << Fact{"Layer", QString::number(state.layer)} << Fact{"Head", head_text(state.head)}
-       << Fact{"Method", state.method} << Fact{"Baseline", state.baseline}
-       << Fact{"Scale", QString("%1 to %2").arg(state.colour_min).arg(state.colour_max)} << Fact{"Software", program()};
-  return list;
+       << Fact{"Method", state.method} << Fact{"Baseline", state.baseline};
+  if (const QString scale = page.scale_text(); !scale.isEmpty()) list << Fact{"Scale", scale};
+  return list << Fact{"Software", program()};
 }
 
-QString describe_facts(const views::Selection& selection) {
+QString describe_facts(const views::Selection& selection, const views::Exportable& page) {
   QStringList lines;
-  for (const Fact& fact : facts(selection)) lines << fact.key + ": " + fact.value;
+  for (const Fact& fact : facts(selection, page)) lines << fact.key + ": " + fact.value;
   return lines.join("; ");
 }
 
@@ -79,7 +79,7 @@ void draw(views::Exportable& page, const views::Selection& selection, QPainter& 
           double image_scale) {
   views::ExportOptions wanted;
   wanted.image_scale = image_scale;
-  if (options.caption) wanted.provenance = provenance(selection);
+  if (options.caption) wanted.provenance = provenance(selection, page.scale_text());
   page.render(painter, QRectF(QPointF(0, 0), options.size), wanted);
 }
 
@@ -90,7 +90,7 @@ bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selectio
   writer.setResolution(96);
   writer.setPageMargins(QMarginsF(0, 0, 0, 0));
   writer.setPageSize(QPageSize(options.size * (72.0 / 96.0), QPageSize::Point, QString(), QPageSize::ExactMatch));
-  writer.setTitle(page.title() + " – " + describe_facts(selection));
+  writer.setTitle(page.title() + " – " + describe_facts(selection, page));
   writer.setCreator(program());
   QPainter painter(&writer);
   if (!painter.isActive()) return false;
@@ -106,7 +106,7 @@ bool write_svg(QIODevice& device, views::Exportable& page, const views::Selectio
   generator.setViewBox(QRectF(QPointF(0, 0), options.size));
   generator.setResolution(96);
   generator.setTitle(page.title());
-  generator.setDescription(describe_facts(selection));
+  generator.setDescription(describe_facts(selection, page));
   QPainter painter(&generator);
   if (!painter.isActive()) return false;
   draw(page, selection, painter, options, image_scale_of(options));
@@ -116,7 +116,7 @@ bool write_svg(QIODevice& device, views::Exportable& page, const views::Selectio
 bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection,
                const FigureOptions& options) {
   QImage image = figure_image(page, selection, options);
-  for (const Fact& fact : facts(selection)) image.setText(fact.key, fact.value);
+  for (const Fact& fact : facts(selection, page)) image.setText(fact.key, fact.value);
   image.setText("Title", page.title());
   return QImageWriter(&device, "png").write(image);
 }
@@ -132,7 +132,7 @@ std::optional<FigureFormat> figure_format(const QString& file) {
   return std::nullopt;
 }
 
-QString provenance(const views::Selection& selection) {
+QString provenance(const views::Selection& selection, const QString& scale) {
   const views::ViewState& state = selection.state();
   QStringList parts;
   if (const views::RecordPtr record = selection.record()) {
@@ -140,7 +140,7 @@ QString provenance(const views::Selection& selection) {
           << QString::fromStdString(record->meta().model_name);
   }
   parts << QObject::tr("layer %1, %2").arg(state.layer).arg(head_text(state.head)) << state.method
-        << QObject::tr("colours %1 to %2").arg(state.colour_min).arg(state.colour_max) << program();
+        << (scale.isEmpty() ? QString() : QObject::tr("colours: %1").arg(scale)) << program();
   parts.removeAll(QString());
   return parts.join(" · ");
 }

@@ -26,8 +26,9 @@ struct FigureOptions {
 
 /// By the file's suffix; none where it is not one of the four.
 std::optional<FigureFormat> figure_format(const QString& file);
-/// "run 0123456789abcdef · SmolLM2 · layer 12, head 5 · oracle-k512-g1 · colours 1e-06 to 1 · Headroom 0.1.0"
-QString provenance(const views::Selection& selection);
+/// "run 0123456789abcdef · SmolLM2 · layer 12, head 5 · oracle-k512-g1 · colours: p, 1e-06 to 1 · Headroom 0.1.0";
+/// `scale`: Exportable::scale_text().
+QString provenance(const views::Selection& selection, const QString& scale);
 /// Has the page ask for all that its picture needs and runs the event loop until it is there. Empty where the picture
 /// may be drawn; else why it would not hold what it says. Whoever calls this calls page.exported() when the picture is
 /// drawn.

@@ -200,9 +200,9 @@ void MainWindow::connect_actions() {
   });
   on(a.new_run, [this] { new_run({}); });
   on(a.close_run, [this] { runs_->close_current(); });
-  on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, this)); });
+  on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, this)); });
   on(a.copy_figure, [this] {
-    const QString problem = copy_page(pages_[current_page()], selection_);
+    const QString problem = copy_page(pages_, current_page(), selection_, &tiles_);
     if (!problem.isEmpty())
       banners_->show_banner(
           {views::Banner::Kind::warning, "copy", tr("The figure was not copied."), problem, {}, {}, {}});
@@ -265,7 +265,9 @@ void MainWindow::connect_engine() {
     if (!presenting_ && job.state == views::JobInfo::State::running) docks_[2]->show();
   });
   connect(&jobs_, &JobTracker::finished, this, [this](const QString&, const QString& path) {
-    if (!path.isEmpty()) open_record(path);
+    if (path.isEmpty()) return;
+    finished_runs_.insert(path);
+    open_record(path);
   });
   connect(&jobs_, &JobTracker::failed, this,
           [this](const QString&, const Problem& problem, const std::optional<protocol::RunSpec>& spec) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QMainWindow>
+#include <QSet>
 #include <memory>
 
 #include "gui/engine_client.h"
@@ -77,6 +78,8 @@ class MainWindow : public QMainWindow {
   void connect_engine();
   void open_first_record();
   void record_opened(const QString& path, const views::RecordPtr& record, int layer);
+  /// A run of ours is done: said, and shown when one asks; what is looked at stays.
+  void announce_run(const QString& path, const views::RecordPtr& record, int layer);
   void record_failed(const QString& path, const Problem& problem);
   void record_changed(const views::RecordPtr& record, record::FileChange change);
   void engine_died(const Problem& problem);
@@ -117,6 +120,7 @@ class MainWindow : public QMainWindow {
   QToolButton* scale_button_ = nullptr;
   QLabel* summary_ = nullptr;
   qreal base_point_size_ = 10;
+  QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   bool presenting_ = false;
   bool shown_once_ = false;
   QByteArray state_before_presenting_;

@@ -13,6 +13,7 @@
 #include "gui/new_run_dialog.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
+#include "views/common/format.h"
 
 namespace headroom::gui {
 namespace {
@@ -58,6 +59,7 @@ void MainWindow::open_first_record() {
 
 void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {
   banners_->remove("record:" + path);
+  if (finished_runs_.remove(path) && selection_.record()) return announce_run(path, record, layer);
   views::RecordPtr outdated;
   for (const views::RecordPtr& open : selection_.state().runs) {
     if (open->path() != record->path()) continue;
@@ -81,6 +83,23 @@ void MainWindow::record_opened(const QString& path, const views::RecordPtr& reco
   settings_.set_last_record(path);
 }
 
+void MainWindow::announce_run(const QString& path, const views::RecordPtr& record, int layer) {
+  selection_.add_record(record);
+  settings_.add_recent_file(path);
+  views::Banner banner;
+  banner.key = "run:" + path;
+  const QString name = shown_path(name_from_path(record->path().filename()));
+  banner.title = (record->meta().complete ? tr("Done: %1") : tr("Stopped, what was finished is kept: %1")).arg(name);
+  QStringList methods;
+  for (const auto& method : record->methods()) methods << QString::fromStdString(method.id);
+  banner.text = tr("%1 tokens · %2").arg(views::format_count(record->length()), methods.join(QStringLiteral(", ")));
+  banner.buttons = {{tr("Show"), [this, record, layer, path] {
+                       selection_.open_record(record, layer < 0 ? std::nullopt : std::optional<int>(layer));
+                       settings_.set_last_record(path);
+                     }}};
+  banners_->show_banner(banner);
+}
+
 void MainWindow::record_failed(const QString& path, const Problem& problem) {
   views::Banner banner;
   banner.kind = views::Banner::Kind::error;
@@ -90,6 +109,7 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
   banner.details = tr("File: %1").arg(shown_path(path)) + "\n" + problem.details();
   banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
   banners_->show_banner(banner);
+  finished_runs_.remove(path);
   if (settings_.last_record() == path) settings_.set_last_record({});
 }
 

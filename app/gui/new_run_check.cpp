@@ -116,18 +116,23 @@ void NewRunDialog::edited() {
                        : tr("The engine is not running: start it from the Engine menu."),
                    engine_.state() == EngineClient::State::starting);
       needs_->clear();
+      tail_->clear();
       start_->setEnabled(false);
       return;
     }
     settings_.set_last_spec(
         QString::fromStdString(protocol::to_json(now).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     start_->setEnabled(true);
+    // What was said of the last prompt does not stand beside this one.
+    needs_->clear();
+    tail_->clear();
     show_message(tr("Checking what this needs…"), true);
     debounce_.start();
   } catch (const Error& error) {
     debounce_.stop();
     start_->setEnabled(false);
     needs_->clear();
+    tail_->clear();
     show_message(QString::fromUtf8(error.what()), false);
   }
   if (model_facts_->text().isEmpty() && engine_.state() == EngineClient::State::ready) debounce_.start();

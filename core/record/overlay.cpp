@@ -70,6 +70,7 @@ OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& t
   tile.hit.assign(cells, 0);
   tile.missed.assign(cells, 0);
   tile.wasted.assign(cells, 0);
+  tile.selected.assign(cells, 0);
   const std::int64_t row_end = std::min(row_begin + span, length), key_end = std::min(key_begin + span, length);
   for (std::int64_t query = std::max(row_begin, query_begin); query < row_end; ++query) {
     const std::int64_t offset = ((query - row_begin) >> address.level) * tile.columns;
@@ -79,9 +80,38 @@ OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& t
       add(tile.hit, offset, key - key_begin, address.level, chosen & best & mask);
       add(tile.missed, offset, key - key_begin, address.level, best & ~chosen & mask);
       add(tile.wasted, offset, key - key_begin, address.level, word_at(wasted, query, key) & mask);
+      add(tile.selected, offset, key - key_begin, address.level, chosen & mask);
     }
   }
   return tile;
+}
+
+bool add_missed_mass(OverlayTile& tile, const LayerStream& stream, HeadSelector head, const SupportBitmap& support,
+                     const SupportBitmap& target, double max_work, std::stop_token stop) {
+  if (tile.missed.empty() || stream.length != target.length() || stream.num_q_heads < 1) return false;
+  double pairs = 0;
+  for (const std::uint32_t count : tile.missed) pairs += count;
+  const auto heads = static_cast<double>(head.kind == HeadSelector::Kind::head ? 1 : stream.num_q_heads);
+  if (pairs * heads * static_cast<double>(stream.head_dim) > max_work) return false;
+  const int level = tile.address.level;
+  const std::int64_t span = tile_size << level;
+  const std::int64_t row_begin = tile.address.row * span, row_end = std::min(row_begin + span, stream.length);
+  const std::int64_t key_begin = tile.address.column * span, key_end = std::min(key_begin + span, stream.length);
+  std::vector<double> sums(tile.missed.size(), 0.0);
+  for (std::int64_t query = std::max(row_begin, stream.query_begin); query < row_end; ++query) {
+    if (stop.stop_requested()) return false;
+    const std::int64_t offset = ((query - row_begin) >> level) * tile.columns;
+    for (std::int64_t key = key_begin; key < std::min(key_end, query + 1); key += 64) {
+      std::uint64_t word = word_at(target, query, key) & ~word_at(support, query, key) & causal_mask(query, key);
+      for (; word != 0; word &= word - 1) {
+        const std::int64_t missed = key + std::countr_zero(word);
+        sums[static_cast<std::size_t>(offset + ((missed - key_begin) >> level))] +=
+            static_cast<double>(probability(stream, head, query, missed));
+      }
+    }
+  }
+  tile.missed_mass.assign(sums.begin(), sums.end());
+  return true;
 }
 
 }  // namespace headroom::record

@@ -383,6 +383,7 @@ json to_json(const RunMeta& m) {
                  {"program_version", m.program_version},
                  {"layers", layers},
                  {"warmups", m.warmups},
+                 {"timed_in_turn", m.timed_in_turn},
                  {"kept_note", m.kept_note},
                  {"chat", m.chat ? json(*m.chat) : json(nullptr)},
                  {"warnings", m.warnings},
@@ -414,6 +415,7 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   for (const auto& layer : fields.array("layers", max_layers))
     m.layers.push_back(layer_from_json(layer, place + ".layers[" + std::to_string(m.layers.size()) + "]"));
   m.warmups = fields.integer("warmups", 0, 1'000'000);
+  m.timed_in_turn = fields.has("timed_in_turn") && fields.boolean("timed_in_turn");
   m.kept_note = fields.string("kept_note", 1 << 16);
   if (fields.has("chat")) m.chat = fields.boolean("chat");
   if (fields.has("warnings")) m.warnings = fields.strings("warnings", max_warnings);

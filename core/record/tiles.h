@@ -44,6 +44,10 @@ struct OverlayTile {
   TileAddress address;
   std::int64_t rows = 0, columns = 0;
   std::vector<std::uint32_t> hit, missed, wasted;  ///< [rows, columns]
+  std::vector<std::uint32_t> selected;             ///< pairs of the support, among the true top-k or not
+  /// Mass that the cell misses, in rows' worth (1: all that one query reads): the sum over its missed pairs of p. Empty
+  /// until add_missed_mass().
+  std::vector<float> missed_mass;
 };
 
 /// Levels from 0 (single pairs) up to the one where the whole map is one tile.
@@ -55,6 +59,10 @@ Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress addr
 /// `query_begin` on (those that the stream keeps: the map shows no others). Bitmaps may be empty.
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
                             TileAddress address, std::int64_t query_begin = 0);
+/// Fills `tile.missed_mass` with p of the selected heads. False, and the tile as it was, where the stream is of another
+/// length, that would take more than `max_work` multiply-adds, or a stop was requested.
+bool add_missed_mass(OverlayTile& tile, const LayerStream& stream, HeadSelector head, const SupportBitmap& support,
+                     const SupportBitmap& target, double max_work, std::stop_token stop = {});
 /// Mean of p over the query rows [query_begin, query_end) that are kept, by key: what those queries read. [L], 0 for
 /// keys that none of them sees; empty where no such row is kept or a stop was requested.
 std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head, std::int64_t query_begin,

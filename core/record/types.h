@@ -57,6 +57,7 @@ struct RunMeta {
   std::int64_t indexer_trained_length = 0;
   std::string task, task_reference;  ///< task name and the reference answers joined by '\n'; may be empty
   std::int64_t warmups = 0;
+  bool timed_in_turn = false;  ///< each round timed every method once: passes of equal number belong together
   std::string kept_note;        ///< in words: what the record limit kept and left out
   std::optional<bool> chat;     ///< whether a chat template rendered the prompt; not known in earlier records
   std::vector<std::string> warnings;  ///< what should be known of the prompt, in sentences

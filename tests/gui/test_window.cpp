@@ -311,7 +311,14 @@ class TestWindow : public QObject {
     QTRY_VERIFY(start->isEnabled());
     start->click();
     QTRY_COMPARE_WITH_TIMEOUT(b.window.selection().state().runs.size(), 2u, 15000);
-    QVERIFY(QString::fromStdString(b.window.selection().record()->path().string()).contains("run-"));
+    // Announced: what is looked at stays until one asks.
+    QVERIFY(b.window.selection().record()->path().filename() == "good.h5");
+    QPushButton* show = nullptr;
+    for (auto* button : b.banners().findChildren<QPushButton*>())
+      if (button->text() == "Show") show = button;
+    QVERIFY(show);
+    show->click();
+    QTRY_VERIFY(QString::fromStdString(b.window.selection().record()->path().string()).contains("run-"));
   }
 
   void a_missing_indexer_offers_ways_on() {

@@ -58,6 +58,12 @@ class TestWindowEngine : public QObject {
       if (widget->objectName() == "new_run_dialog" && widget->isVisible()) return qobject_cast<QDialog*>(widget);
     return nullptr;
   }
+  /// Clicks "Show" in what announces a finished run; false where there is none.
+  static bool show_finished(Bench& b) {
+    for (auto* button : b.window.banners().findChildren<QPushButton*>())
+      if (button->text() == "Show") return button->click(), true;
+    return false;
+  }
   protocol::RunSpec spec(const QString& out, int words) const {
     protocol::RunSpec s;
     s.model = model_.toStdString();
@@ -104,6 +110,7 @@ class TestWindowEngine : public QObject {
     QTRY_COMPARE_WITH_TIMEOUT(b.last.state, State::done, 30000);
     QVERIFY(b.most_partial >= 2);
     QTRY_COMPARE_WITH_TIMEOUT(b.window.selection().state().runs.size(), 2u, 5000);
+    QTRY_VERIFY(show_finished(b));
     const auto record = b.window.selection().record();
     QVERIFY(record->path().string().starts_with(dir_.filePath("data").toStdString()));
     QVERIFY(record->meta().complete);
@@ -137,6 +144,8 @@ class TestWindowEngine : public QObject {
     b.window.jobs().start_run(spec("second.h5", 40));
     QTRY_COMPARE_WITH_TIMEOUT(b.last.state, State::done, 20000);
     QTRY_COMPARE_WITH_TIMEOUT(b.window.selection().state().runs.size(), 2u, 5000);
+    QCOMPARE(b.window.selection().record(), record);
+    QTRY_VERIFY(show_finished(b));
     QCOMPARE(b.window.selection().record()->path().filename().string(), std::string("second.h5"));
   }
 };

@@ -252,6 +252,40 @@ class TestTiles : public QObject {
         }
     }
     QVERIFY(compute_overlay({}, {}, {}, {0, 0, 0}).hit.empty());
+    {  // The mass that is missed, with rows that are not kept and at every level.
+      test::SyntheticOptions options;
+      options.tokens = length;
+      options.layers = 1;
+      options.query_begin = 40;
+      const LayerStream stream = test::synthetic_stream(options, "dense", 0);
+      QCOMPARE(stream.length, length);
+      const HeadSelector heads[] = {{}, {HeadSelector::Kind::head, 2}, {HeadSelector::Kind::group, 1}};
+      for (const HeadSelector head : heads) {
+        for (const int level : {0, 2, num_levels(length) - 1}) {
+          const std::int64_t cell = std::int64_t{1} << level;
+          const std::int64_t row = level == 0 ? 1 : 0;
+          OverlayTile tile = compute_overlay(support, target, wasted, {level, row, 0}, stream.query_begin);
+          QVERIFY(add_missed_mass(tile, stream, head, support, target, 1e12));
+          std::vector<double> expected(tile.missed.size(), 0.0);
+          for (std::int64_t t = stream.query_begin; t < length; ++t) {
+            const std::int64_t r = t / cell - row * tile_size;
+            if (r < 0 || r >= tile.rows) continue;
+            const auto p = probability_row(stream, head, t);
+            for (std::int64_t k = 0; k <= std::min(t, tile.columns * cell - 1); ++k)
+              if (target.test(t, k) && !support.test(t, k))
+                expected[static_cast<std::size_t>(r * tile.columns + k / cell)] += p[static_cast<std::size_t>(k)];
+          }
+          for (std::size_t i = 0; i < expected.size(); ++i)
+            QVERIFY(std::abs(double(tile.missed_mass[i]) - expected[i]) <= 1e-6 + 1e-5 * expected[i]);
+        }
+      }
+      OverlayTile whole = compute_overlay(support, target, wasted, {num_levels(length) - 1, 0, 0}, stream.query_begin);
+      QVERIFY(!add_missed_mass(whole, stream, {}, support, target, 10) && whole.missed_mass.empty());  // too much work
+      std::uint64_t selected = 0, counted = 0;
+      for (const std::uint32_t count : whole.selected) counted += count;
+      for (std::int64_t t = stream.query_begin; t < length; ++t) selected += std::uint64_t(support.count(t, 0, t + 1));
+      QCOMPARE(counted, selected);
+    }
     // Rows before those that the stream keeps are not counted: a coarse cell stands for what its map shows.
     for (const std::int64_t kept_from : {600, 650, 699}) {
       std::int64_t counted = 0, expected = 0;

@@ -22,7 +22,7 @@
 namespace headroom::views {
 namespace {
 
-constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Budget;
+constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Budget | Selection::Display;
 constexpr int slider_steps = 2000;
 constexpr double lowest_p = 0.5, highest_p = 0.999;
 const char* all_layers = "all layers";
@@ -41,8 +41,9 @@ QString keys_text(const std::optional<double>& keys) {
 BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
   build();
 
-  connect(unit_, &QComboBox::currentIndexChanged, this, [this] {
-    configure_unit();
+  connect(unit_, &QComboBox::currentIndexChanged, this, [this](int index) {
+    change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); });
+    configure_unit();  // in the same frame: what is typed next is in this unit
     show_budget();
   });
   connect(slider_, &QSlider::valueChanged, this, [this](int position) { set_budget(keys_of(slider_value(position))); });
@@ -53,30 +54,40 @@ BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selecti
   connect(plot_, &BudgetPlot::drag_finished, this, &BudgetPage::end_drag);
   connect(run_, &QPushButton::clicked, this,
           [this] { emit run_budget_requested(static_cast<int>(std::lround(read_out_.budget))); });
-  connect(stream_, &QComboBox::activated, this, [this] {
-    load_curves();
-    show_budget();
+  connect(stream_, &QComboBox::activated, this,
+          [this] { change_display([this](DisplayState& d) { d.curve_stream = stream_->currentData().toString(); }); });
+  connect(scope_, &QComboBox::activated, this,
+          [this] { change_display([this](DisplayState& d) { d.curve_scope = scope_->currentData().toInt(); }); });
+  connect(axis_, &QComboBox::activated, this,
+          [this](int index) { change_display([index](DisplayState& d) { d.density_axis = index == 1; }); });
+  connect(target_, &QDoubleSpinBox::valueChanged, this, [this](double value) {
+    change_display([value](DisplayState& d) { d.target = value; }, QStringLiteral("target"));
   });
-  connect(scope_, &QComboBox::activated, this, [this] {
-    load_curves();
-    show_budget();
-  });
-  connect(axis_, &QComboBox::activated, this, [this](int index) { plot_->set_density_axis(index == 1); });
-  connect(target_, &QDoubleSpinBox::valueChanged, this, &BudgetPage::show_suggestions);
+  connect(target_, &QDoubleSpinBox::editingFinished, this, &BudgetPage::end_drag);
 }
 
-BudgetPage::Unit BudgetPage::unit() const {
-  return static_cast<Unit>(unit_->currentIndex());
+BudgetUnit BudgetPage::unit() const {
+  return selection()->state().display.unit;
+}
+
+void BudgetPage::show_display() {
+  const DisplayState& display = selection()->state().display;
+  const QSignalBlocker blockers[] = {QSignalBlocker(unit_), QSignalBlocker(axis_), QSignalBlocker(target_)};
+  unit_->setCurrentIndex(static_cast<int>(display.unit));
+  axis_->setCurrentIndex(display.density_axis ? 1 : 0);
+  if (target_->value() != display.target) target_->setValue(display.target);
+  plot_->set_density_axis(display.density_axis);
+  configure_unit();
 }
 
 double BudgetPage::unit_value(double keys) const {
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
   switch (unit()) {
-    case Unit::tokens:
+    case BudgetUnit::tokens:
       return std::round(keys);
-    case Unit::percent:
+    case BudgetUnit::percent:
       return 100 * keys / length;
-    case Unit::mass:
+    case BudgetUnit::mass:
       return std::clamp(interpolate(curves_.budgets, curves_.mean, keys), lowest_p, highest_p);
   }
   return keys;
@@ -86,27 +97,27 @@ double BudgetPage::keys_of(double value) const {
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
   double keys = value;
   // A fraction is of the prompt length, rounded up, as everywhere.
-  if (unit() == Unit::percent) keys = std::ceil(value / 100 * length - 1e-9);
-  if (unit() == Unit::mass) keys = budget_for(curves_.budgets, curves_.mean, value).value_or(length);
+  if (unit() == BudgetUnit::percent) keys = std::ceil(value / 100 * length - 1e-9);
+  if (unit() == BudgetUnit::mass) keys = budget_for(curves_.budgets, curves_.mean, value).value_or(length);
   return std::clamp(std::round(keys), 1.0, length);
 }
 
 double BudgetPage::slider_value(int position) const {
   const double f = static_cast<double>(position) / slider_steps;
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
-  // Top-p is spaced by the mass that is left out, the others by the logarithm of the budget.
-  if (unit() == Unit::mass) return 1 - (1 - lowest_p) * std::pow((1 - highest_p) / (1 - lowest_p), f);
+  // Mass is spaced by the mass that is left out, the others by the logarithm of the budget.
+  if (unit() == BudgetUnit::mass) return 1 - (1 - lowest_p) * std::pow((1 - highest_p) / (1 - lowest_p), f);
   const double keys = std::pow(length, f);
-  return unit() == Unit::percent ? 100 * keys / length : keys;
+  return unit() == BudgetUnit::percent ? 100 * keys / length : keys;
 }
 
 int BudgetPage::slider_position(double value) const {
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
   double f = 0;
-  if (unit() == Unit::mass) {
+  if (unit() == BudgetUnit::mass) {
     f = std::log((1 - value) / (1 - lowest_p)) / std::log((1 - highest_p) / (1 - lowest_p));
   } else if (length > 1) {
-    f = std::log(std::max(1.0, unit() == Unit::percent ? value / 100 * length : value)) / std::log(length);
+    f = std::log(std::max(1.0, unit() == BudgetUnit::percent ? value / 100 * length : value)) / std::log(length);
   }
   return static_cast<int>(std::lround(std::clamp(f, 0.0, 1.0) * slider_steps));
 }
@@ -115,19 +126,19 @@ void BudgetPage::configure_unit() {
   const QSignalBlocker block_spin(spin_), block_slider(slider_);
   const double length = record_ ? static_cast<double>(record_->length()) : 1;
   switch (unit()) {
-    case Unit::tokens:
+    case BudgetUnit::tokens:
       spin_->setDecimals(0);
       spin_->setRange(1, length);
       spin_->setSuffix(tr(" keys"));
       spin_->setSingleStep(1);
       break;
-    case Unit::percent:
+    case BudgetUnit::percent:
       spin_->setDecimals(2);
       spin_->setRange(std::min(100.0, 100 / length), 100);
       spin_->setSuffix(tr(" %"));
       spin_->setSingleStep(0.5);
       break;
-    case Unit::mass:
+    case BudgetUnit::mass:
       spin_->setDecimals(3);
       spin_->setRange(lowest_p, highest_p);
       spin_->setSuffix(QString());
@@ -135,7 +146,7 @@ void BudgetPage::configure_unit() {
       break;
   }
   spin_->setToolTip(
-      unit() == Unit::mass
+      unit() == BudgetUnit::mass
           ? tr("The smallest budget whose mean mass recall reaches p. A p-budget of a run sizes each row apart; this "
                "is the one k that gets there on average.")
           : tr("The most keys in a row's support."));
@@ -155,11 +166,11 @@ void BudgetPage::end_drag() {
 void BudgetPage::refresh(unsigned mask) {
   const bool new_run = mask & Selection::Runs;
   record_ = selection()->record();
-  if (new_run) {
+  if (new_run || mask & Selection::Display) {
     fill_choices();
     load_curves();
-    configure_unit();
-    show_markers();
+    show_display();
+    if (new_run) show_markers();
     show_suggestions();
   } else if (mask & Selection::Layer && scope_->currentData().toInt() == -2) {
     load_curves();
@@ -177,8 +188,8 @@ void BudgetPage::restyle() {
 
 void BudgetPage::fill_choices() {
   const QSignalBlocker block_stream(stream_), block_scope(scope_);
-  const QString before = stream_->currentData().toString();
-  const QVariant scope_before = scope_->currentData();
+  const QString before = selection()->state().display.curve_stream;
+  const int scope_before = selection()->state().display.curve_scope;
   stream_->clear();
   for (const auto& method : record_->methods())
     stream_->addItem(tr("%1 stream").arg(method_label(*record_, method)), QString::fromStdString(method.id));
@@ -216,6 +227,7 @@ void BudgetPage::load_curves() {
   plot_->set_curves(curves_, record_->length(), layer >= 0);
   legend_->setText(plot_->legend_html());
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
+  p10_.name->setText(layer >= 0 ? tr("p10 row") : tr("p10, worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
   source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, no key forced: not a quality.")
                                             .arg(lowered(stream_->currentText()), where)

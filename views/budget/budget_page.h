@@ -55,7 +55,6 @@ class BudgetPage : public PageBase, public Exportable {
   void restyle() override;
 
  private:
-  enum class Unit { tokens, percent, mass };
   void build();
   QWidget* build_side();
   void fill_choices();
@@ -65,7 +64,12 @@ class BudgetPage : public PageBase, public Exportable {
   void show_suggestions();
   void set_budget(double keys);
   void end_drag();
-  Unit unit() const;
+  BudgetUnit unit() const;
+  void show_display();
+  template <typename Edit>
+  void change_display(Edit&& edit, const QString& merge_key = {}) {
+    selection()->change([&](ViewState& state) { edit(state.display); }, merge_key);
+  }
   double unit_value(double keys) const;
   double keys_of(double value) const;
   double slider_value(int position) const;

@@ -34,7 +34,7 @@ void BudgetPage::build() {
   budget_row->setSpacing(8);
   budget_row->addWidget(make_heading(tr("Budget"), body()));
   unit_ = new QComboBox(body());
-  unit_->addItems({tr("tokens"), tr("% of prompt"), tr("top-p")});
+  unit_->addItems({tr("tokens"), tr("% of prompt"), tr("mean mass")});
   unit_->setAccessibleName(tr("Unit of the budget"));
   slider_ = new QSlider(Qt::Horizontal, body());
   slider_->setRange(0, 2000);
@@ -125,7 +125,8 @@ QWidget* BudgetPage::build_side() {
       tr("Share of the head-averaged mass on the k keys that hold most of it; mean over rows with more "
          "history than k, and over layers."),
       0);
-  add(p10_, tr("p10 row"), tr("One row in ten keeps less than this."), 0);
+  add(p10_, tr("p10 row"), tr("One row in ten keeps less than this; of all layers: in the layer where that is least."),
+      0);
   add(low_, tr("worst layer"), tr("The layer (or, for one layer, the row) that keeps least."), 0);
   add(worst_head_, tr("worst head"), tr("Smallest share of a head's own probabilities on the shared keys."), 0);
   line = 0;

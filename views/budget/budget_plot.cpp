@@ -155,7 +155,7 @@ void BudgetPlot::rebuild() {
   add_curve(curves_.mean, QPen(theme.text(), 2));
   add_curve(curves_.p10, QPen(theme.text(), 1.2, Qt::DashLine));
   add_curve(curves_.low, QPen(theme.muted_text(), 1.2, Qt::DotLine));
-  add_curve(curves_.worst_head, QPen(theme.missed(), 1.2, Qt::DashDotLine));
+  add_curve(curves_.worst_head, QPen(theme.muted_text(), 1.2, Qt::DashDotLine));
 
   // Markers: one graph a method name and run kind. Later ones are smaller:
   // the one behind stays visible where two agree.
@@ -209,9 +209,10 @@ QString BudgetPlot::legend_html() const {
   if (!curves_.empty()) {
     html += tr("mass recall:") + ' ';
     entry(QStringLiteral("━━"), theme.text(), one_layer_ ? tr("mean row") : tr("mean"));
-    entry(QStringLiteral("╍╍"), theme.text(), tr("10th percentile row"));
+    entry(QStringLiteral("╍╍"), theme.text(),
+          one_layer_ ? tr("10th percentile row") : tr("10th percentile row of the worst layer"));
     entry(QStringLiteral("┈┈"), theme.muted_text(), one_layer_ ? tr("worst row") : tr("worst layer"));
-    entry(QStringLiteral("╌·╌"), theme.missed(), tr("worst head"));
+    entry(QStringLiteral("╌·╌"), theme.muted_text(), tr("worst head"));
   }
   std::vector<MarkerKind> named;
   for (const auto& marker : markers_) {

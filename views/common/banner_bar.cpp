@@ -36,7 +36,7 @@ class Sign : public QWidget {
     const qreal s = std::min(width(), height()) - 2;
     painter.translate((width() - s) / 2, (height() - s) / 2);
     painter.setPen(QPen(kind_ == Banner::Kind::info      ? theme.accent()
-                        : kind_ == Banner::Kind::warning ? theme.missed()
+                        : kind_ == Banner::Kind::warning ? theme.warning()
                                                          : theme.text(),
                         1.6));
     QPolygonF shape;

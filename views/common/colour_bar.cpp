@@ -76,7 +76,7 @@ void ColourBar::paintEvent(QPaintEvent*) {
 void draw_colour_bar(QPainter& painter, const QRectF& bar, double minimum, double maximum, bool symmetric) {
   const Theme& theme = Theme::instance();
   painter.save();
-  const auto& stops = symmetric ? blue_orange() : cividis();
+  const auto& stops = symmetric ? blue_red() : cividis();
   QLinearGradient gradient(bar.bottomLeft(), bar.topLeft());
   for (int i = 0; i <= 32; ++i) gradient.setColorAt(i / 32.0, QColor(stops[i * 255 / 32]));
   painter.setRenderHint(QPainter::Antialiasing, false);

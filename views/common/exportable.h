@@ -38,6 +38,8 @@ class Exportable {
   virtual QString csv() const = 0;
   /// For file names and captions.
   virtual QString title() const = 0;
+  /// What the colours of its map stand for, "lift over uniform, 0.1 to 1000"; empty where it has no map.
+  virtual QString scale_text() const { return {}; }
 };
 
 }  // namespace headroom::views

@@ -171,7 +171,8 @@ double Figure::table_block(const QAbstractItemModel& model, const std::vector<in
       const QVariant set_font = row < 0 ? QVariant() : cell(row, columns[i], Qt::FontRole);
       const bool strong = row < 0 || (set_font.isValid() && set_font.value<QFont>().weight() > QFont::Medium);
       painter_.setFont(strong ? bold : plain);
-      painter_.setPen(row < 0 ? theme.muted_text() : theme.text());
+      const QVariant colour = row < 0 ? QVariant() : cell(row, columns[i], Qt::ForegroundRole);
+      painter_.setPen(row < 0 ? theme.muted_text() : colour.isValid() ? colour.value<QColor>() : theme.text());
       const QRectF box(x, y, width - gap / 2, row_height);
       painter_.drawText(box, Qt::AlignLeft | Qt::AlignVCenter,
                         QFontMetricsF(painter_.font()).elidedText(text, Qt::ElideRight, box.width()));

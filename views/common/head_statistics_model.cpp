@@ -45,30 +45,34 @@ QString GridStatistic::format_short(double value, double spread) const {
 
 const std::vector<GridStatistic>& grid_statistics() {
   using Unit = GridStatistic::Unit;
+  using Scale = GridStatistic::Scale;
   static const std::vector<GridStatistic> all = {
       {"entropy", "Entropy",
        "Entropy of each row of a head's own probabilities in nats, mean over rows. 0: one key has it all.", Unit::nats,
-       false, false},
+       false, false, Scale::linear},
       {"keys_for_95", "Keys for 95 % mass",
-       "The fewest keys that hold 95 % of a head's own probability, mean over rows.", Unit::keys, false, false},
-      {"sink_mass", "Sink mass", "Probability on the first 4 positions, mean over rows.", Unit::share, false, false},
+       "The fewest keys that hold 95 % of a head's own probability, mean over rows.", Unit::keys, false, false,
+       Scale::log},
+      {"sink_mass", "Sink mass", "Probability on the first 4 positions, mean over rows.", Unit::share, false, false,
+       Scale::linear},
       {"local_mass", "Local mass", "Probability on the last 64 positions up to the query, mean over rows.", Unit::share,
-       false, false},
+       false, false, Scale::linear},
       {"captured_mass", "Captured mass at the budget",
        "Share of the head's own probabilities on the support that it attends with, mean over rows with more history "
-       "than k.",
-       Unit::share, true, false},
+       "than k. Coloured by the logarithm of what is left out.",
+       Unit::share, true, false, Scale::log_of_rest},
       {"missed_mass", "Missed mass",
-       "Probability on the keys of T − S: those among the k of most mass that the method did not choose. Mean over rows "
+       "Probability on the keys of T − S: those among the k of most mass that the method did not choose. Mean over "
+       "rows "
        "with more history than k; 0 for the oracle.",
-       Unit::share, true, false},
+       Unit::share, true, false, Scale::log},
       {"uncaptured_mass", "Uncaptured mass",
        "1 − captured mass: probability on all keys outside the support, mean over rows with more history than k.",
-       Unit::share, true, false},
+       Unit::share, true, false, Scale::log},
       {"oracle_recall", "Oracle recall (per layer)",
        "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer, the mean over its "
        "supports where heads have their own.",
-       Unit::share, true, true},
+       Unit::share, true, true, Scale::linear},
   };
   return all;
 }

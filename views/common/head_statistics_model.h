@@ -15,12 +15,15 @@ namespace headroom::views {
 /// A statistic that the grid can show.
 struct GridStatistic {
   enum class Unit { nats, keys, share };
+  /// How its colours are spread. log_of_rest: by the logarithm of 1 − value, since most captured masses lie near 1.
+  enum class Scale { linear, log, log_of_rest };
   const char* key;  ///< name in HeadStatistics, or "oracle_recall"
   const char* title;
   const char* definition;
   Unit unit;
   bool sparse_only;                                         ///< makes no sense for dense
   bool per_layer;                                           ///< one value a layer: the support is shared by all heads
+  Scale scale;
   QString format(double value) const;                       ///< with unit
   QString format_short(double value, double spread) const;  ///< for a cell; fewer decimals the wider the values spread
 };

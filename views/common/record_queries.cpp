@@ -48,6 +48,65 @@ std::vector<MethodPtr> methods_near_budget(const record::RunRecord& record, cons
   return chosen;
 }
 
+std::vector<Budget> budgets_of(const record::RunRecord& record) {
+  std::vector<std::pair<double, Budget>> found;
+  for (const auto& method : record.methods()) {
+    if (method.is_dense() || !method.budget) continue;
+    if (std::any_of(found.begin(), found.end(), [&](const auto& f) { return f.second == *method.budget; })) continue;
+    const auto keys = budget_keys(method);
+    found.emplace_back(keys ? *keys : 1e12 + method.budget->value, *method.budget);
+  }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Budget> budgets;
+  for (const auto& [order, budget] : found) budgets.push_back(budget);
+  return budgets;
+}
+
+std::optional<Budget> shown_budget(const record::RunRecord& record, const ViewState& state) {
+  const MethodPtr chosen = record.find_method(state.method.toStdString());
+  if (chosen && !chosen->is_dense() && chosen->budget) return chosen->budget;
+  const auto near = methods_near_budget(record, state);
+  MethodPtr best = nullptr;
+  double distance = 0;
+  for (const MethodPtr method : near) {
+    const auto keys = budget_keys(*method);
+    const double from = keys ? std::abs(std::log(*keys / std::max(1.0, state.budget))) : 1e6;
+    if (!method->budget || (best && from >= distance)) continue;
+    best = method;
+    distance = from;
+  }
+  return best ? best->budget : std::nullopt;
+}
+
+std::vector<MethodPtr> methods_at_budget(const record::RunRecord& record, const ViewState& state) {
+  std::vector<MethodPtr> chosen;
+  const auto budget = shown_budget(record, state);
+  const auto is_chosen = [&](MethodPtr m) { return QString::fromStdString(m->id) == state.method; };
+  for (const auto& method : record.methods()) {
+    if (method.is_dense() || method.budget != budget) continue;
+    const auto same = std::find_if(chosen.begin(), chosen.end(), [&](MethodPtr m) {
+      return m->name == method.name && m->parameters == method.parameters;
+    });
+    if (same == chosen.end())
+      chosen.push_back(&method);
+    else if (is_chosen(&method) || (!is_chosen(*same) && method.granularity < (*same)->granularity))
+      *same = &method;
+  }
+  return chosen;
+}
+
+QString budget_text(const Budget& budget) {
+  switch (budget.kind) {
+    case BudgetKind::tokens:
+      return QObject::tr("%1 keys").arg(format_count(std::llround(budget.value)));
+    case BudgetKind::fraction:
+      return QObject::tr("%1 of the prompt").arg(format_percent(budget.value));
+    case BudgetKind::mass:
+      return QObject::tr("%1 of the mass").arg(format_percent(budget.value));
+  }
+  return {};
+}
+
 bool same_prompt(const record::RunRecord& a, const record::RunRecord& b) {
   const auto& one = a.meta();
   const auto& two = b.meta();
@@ -120,7 +179,7 @@ RecallCurves recall_curves(const record::RunRecord& record, const record::MassCu
   }
   const double infinity = std::numeric_limits<double>::infinity();
   out.mean.assign(kept.size(), 0);
-  out.p10.assign(kept.size(), 0);
+  out.p10.assign(kept.size(), infinity);
   out.low.assign(kept.size(), infinity);
   out.worst_head.assign(kept.size(), infinity);
   int count = 0;
@@ -134,7 +193,8 @@ RecallCurves recall_curves(const record::RunRecord& record, const record::MassCu
       const std::size_t i = kept[j];
       const double mean = curves.at(l, mean_head, 0)[i];
       out.mean[j] += mean;
-      out.p10[j] += curves.at(l, mean_head, 1)[i];
+      // Percentiles of layers have no mean that means anything: the worst layer's is kept.
+      out.p10[j] = std::min<double>(out.p10[j], curves.at(l, mean_head, 1)[i]);
       out.low[j] = std::min<double>(out.low[j], layer >= 0 ? curves.at(l, mean_head, 2)[i] : mean);
       for (std::int64_t head = 0; head < record.meta().layer(l).num_q_heads; ++head)
         out.worst_head[j] = std::min<double>(out.worst_head[j], curves.at(l, head, 0)[i]);
@@ -143,7 +203,6 @@ RecallCurves recall_curves(const record::RunRecord& record, const record::MassCu
   if (count == 0) return {};
   for (std::size_t j = 0; j < kept.size(); ++j) {
     out.mean[j] /= count;
-    out.p10[j] /= count;
     if (!std::isfinite(out.worst_head[j])) out.worst_head[j] = out.low[j];
   }
   return out;

@@ -21,6 +21,15 @@ MethodPtr baseline_of(const record::RunRecord& record, const ViewState& state);
 /// One sparse method of each policy and setting (name and parameters) in the record's order: the chosen one
 /// (`state.method`), else the one whose budget lies nearest to the slider (in ratio), smaller granularity first.
 std::vector<MethodPtr> methods_near_budget(const record::RunRecord& record, const ViewState& state);
+/// The budgets that sparse methods of the record were run at: by keys a row, then mass budgets.
+std::vector<Budget> budgets_of(const record::RunRecord& record);
+/// The one budget that is looked at: the chosen method's, else the one nearest to the slider; none where nothing sparse
+/// ran.
+std::optional<Budget> shown_budget(const record::RunRecord& record, const ViewState& state);
+/// At shown_budget(), one sparse method of each policy and setting: the chosen one, else the smallest granularity.
+std::vector<MethodPtr> methods_at_budget(const record::RunRecord& record, const ViewState& state);
+/// "512 keys", "10 % of the prompt", "95 % of the mass".
+QString budget_text(const Budget& budget);
 /// Same model (by hash, else by name) and the same token ids: numbers of the two may stand in one plot.
 bool same_prompt(const record::RunRecord& a, const record::RunRecord& b);
 /// Budget of a method in keys a row for this prompt; nullopt for dense and mass budgets.
@@ -52,7 +61,7 @@ double budget_of_density(std::int64_t length, double density);
 struct RecallCurves {
   std::vector<double> budgets;     ///< ascending, no repeats
   std::vector<double> mean;        ///< head-averaged mass, mean over rows (and layers)
-  std::vector<double> p10;         ///< 10th percentile over rows (mean over layers)
+  std::vector<double> p10;         ///< 10th percentile over rows; all layers: the worst layer's
   std::vector<double> low;         ///< one layer: worst row; all layers: worst layer's mean
   std::vector<double> worst_head;  ///< smallest head mean
   bool empty() const { return budgets.empty(); }

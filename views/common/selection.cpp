@@ -96,11 +96,33 @@ void fit_to_record(ViewState& state, bool fresh, std::optional<int> layer = {}) 
     state.viewport = {0, edge, 0, edge};
 }
 
+RecordPtr shown_in(const ViewState& state) {
+  return state.current >= 0 && state.current < static_cast<int>(state.runs.size())
+             ? state.runs[static_cast<std::size_t>(state.current)]
+             : nullptr;
+}
+
+bool contains(const std::vector<RecordPtr>& runs, const RecordPtr& run) {
+  return std::find(runs.begin(), runs.end(), run) != runs.end();
+}
+
+bool same_text(const RecordPtr& a, const RecordPtr& b) {
+  return a && b && a->tokens().ids == b->tokens().ids;
+}
+
+/// What was chosen of a run that is no longer open must not be taken for something of another one.
+void forget_closed(ViewState& state) {
+  for (SideChoice* side : {&state.display.baseline, &state.display.candidate})
+    if (side->run && !contains(state.runs, side->run)) *side = {};
+  if (state.current >= 0) return;
+  state.keys.clear();
+  state.pins.clear();
+  state.query_begin = state.query_end = 0;
+}
+
 /// A remembered state with the runs that are open now besides its own: going back closes nothing.
 ViewState with_open_runs(ViewState state, const std::vector<RecordPtr>& open) {
-  const RecordPtr shown = state.current >= 0 && state.current < static_cast<int>(state.runs.size())
-                              ? state.runs[static_cast<std::size_t>(state.current)]
-                              : nullptr;
+  const RecordPtr shown = shown_in(state);
   std::vector<RecordPtr> runs = open;
   for (const RecordPtr& run : state.runs)
     if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
@@ -122,6 +144,7 @@ unsigned difference(const ViewState& a, const ViewState& b) {
   if (a.budget != b.budget) mask |= Selection::Budget;
   if (!(a.viewport == b.viewport)) mask |= Selection::View;
   if (a.colour_min != b.colour_min || a.colour_max != b.colour_max) mask |= Selection::Colours;
+  if (!(a.display == b.display)) mask |= Selection::Display;
   return mask;
 }
 
@@ -130,8 +153,35 @@ unsigned difference(const ViewState& a, const ViewState& b) {
 Selection::Selection(QObject* parent) : QObject(parent) {}
 
 RecordPtr Selection::record() const {
-  if (state_.current < 0 || state_.current >= static_cast<int>(state_.runs.size())) return nullptr;
-  return state_.runs[static_cast<std::size_t>(state_.current)];
+  return shown_in(state_);
+}
+
+void Selection::set_state(ViewState state) {
+  state_ = std::move(state);
+  past_.clear();
+  future_.clear();
+  end_merge();
+  set_hover({});
+  schedule();
+}
+
+void Selection::add_record(RecordPtr record) {
+  if (!record || contains(state_.runs, record)) return;
+  state_.runs.push_back(std::move(record));
+  schedule();
+}
+
+void Selection::close_record(std::size_t index) {
+  if (index >= state_.runs.size()) return;
+  change([index](ViewState& state) {
+    const bool shown = state.current == static_cast<int>(index);
+    state.runs.erase(state.runs.begin() + static_cast<std::ptrdiff_t>(index));
+    if (state.current > static_cast<int>(index) || state.current == static_cast<int>(state.runs.size()))
+      --state.current;
+    if (!shown) return;
+    state.keys.clear();
+    state.pins.clear();
+  });
 }
 
 void Selection::set_hover(MapPoint point) {
@@ -148,9 +198,7 @@ void Selection::open_record(RecordPtr record, std::optional<int> layer) {
   if (known == next.runs.end()) next.runs.push_back(std::move(record));
   // Another recording of the same tokens keeps the place that one is looking at.
   const RecordPtr before = this->record();
-  const bool same_text =
-      before && before->tokens().ids == next.runs[static_cast<std::size_t>(next.current)]->tokens().ids;
-  fit_to_record(next, !same_text, layer);
+  fit_to_record(next, !same_text(before, shown_in(next)), layer);
   const bool first = !before;
   apply(std::move(next), {});
   if (first) past_.clear();  // there is nothing to go back to before the first record
@@ -165,17 +213,27 @@ bool Selection::can_redo() const {
 
 void Selection::undo() {
   if (past_.empty()) return;
-  future_.push_back(std::exchange(state_, with_open_runs(std::move(past_.back()), state_.runs)));
+  Undone step{state_, {}};
+  for (const RecordPtr& run : past_.back().runs)
+    if (!contains(state_.runs, run)) step.closed.push_back(run);
+  state_ = with_open_runs(std::move(past_.back()), state_.runs);
   past_.pop_back();
+  future_.push_back(std::move(step));
   end_merge();
+  set_hover({});
   schedule();
 }
 
 void Selection::redo() {
   if (future_.empty()) return;
-  past_.push_back(std::exchange(state_, with_open_runs(std::move(future_.back()), state_.runs)));
+  Undone step = std::move(future_.back());
   future_.pop_back();
+  // What was opened meanwhile stays; what the step closed is closed again.
+  std::vector<RecordPtr> open = state_.runs;
+  std::erase_if(open, [&](const RecordPtr& run) { return contains(step.closed, run); });
+  past_.push_back(std::exchange(state_, with_open_runs(std::move(step.state), open)));
   end_merge();
+  set_hover({});
   schedule();
 }
 
@@ -184,10 +242,15 @@ void Selection::end_merge() {
 }
 
 void Selection::apply(ViewState next, const QString& merge_key) {
+  const RecordPtr before = shown_in(state_);
+  const bool another = before && shown_in(next) && before != shown_in(next);
   if (next.runs != state_.runs || next.current != state_.current || next.method != state_.method ||
       next.layer != state_.layer)
-    fit_to_record(next, false);
+    // Another text: its positions mean other words.
+    fit_to_record(next, another && !contains(next.runs, before) && !same_text(before, shown_in(next)));
+  if (next.runs != state_.runs) forget_closed(next);
   if (next == state_) return;
+  if (before != shown_in(next)) set_hover({});
   const bool merges = !merge_key.isEmpty() && merge_key == last_merge_key_ && !past_.empty();
   if (!merges) {
     past_.push_back(state_);

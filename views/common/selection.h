@@ -11,6 +11,7 @@
 
 #include "record/run_record.h"
 #include "record/tiles.h"
+#include "views/common/display_state.h"
 
 namespace headroom::views {
 
@@ -39,6 +40,7 @@ struct ViewState {
   double budget = 512;              ///< tokens, of the slider
   Viewport viewport;
   double colour_min = 1e-6, colour_max = 1;
+  DisplayState display;
   bool operator==(const ViewState&) const = default;
 };
 
@@ -47,7 +49,7 @@ class Selection : public QObject {
  public:
   enum Change : unsigned {
     Runs = 1, Method = 2, Layer = 4, Head = 8, Queries = 16, Keys = 32, Pins = 64, Budget = 128, View = 256,
-    Colours = 512, Everything = 1023
+    Colours = 512, Display = 1024, Everything = 2047
   };
 
   explicit Selection(QObject* parent = nullptr);
@@ -66,6 +68,12 @@ class Selection : public QObject {
     apply(std::move(next), merge_key);
   }
   void set_hover(MapPoint point);  ///< not undoable
+  /// Takes a state as a whole, without a step to undo: figures and dialogs look at a state of their own.
+  void set_state(ViewState state);
+  /// Opens a record beside the shown one, which stays; no step to undo. Open already: nothing.
+  void add_record(RecordPtr record);
+  /// Closes an open record. Pins and keys of what was shown go with it.
+  void close_record(std::size_t index);
   /// Opens a record as the current one and resets what no longer fits (method, layer, viewport; the last query is
   /// selected). `layer` is shown first where the record is a new text: retrieval_layer().
   void open_record(RecordPtr record, std::optional<int> layer = {});
@@ -86,9 +94,15 @@ class Selection : public QObject {
   void schedule();
   void announce();
 
+  struct Undone {
+    ViewState state;
+    std::vector<RecordPtr> closed;  ///< runs that the step had closed
+  };
+
   ViewState state_, announced_;
   MapPoint hover_;
-  std::vector<ViewState> past_, future_;  ///< bounded
+  std::vector<ViewState> past_;  ///< bounded
+  std::vector<Undone> future_;
   QString last_merge_key_;
   bool pending_ = false;
 };

@@ -16,16 +16,16 @@ namespace {
 
 struct Colours {
   QRgb text, muted, background, panel, border, grid, accent, on_accent, disabled;
-  QRgb hit, missed, wasted, warning, error, info, tooltip;
+  QRgb hit, missed, wasted, warning_edge, warning, error, info, tooltip;
 };
 
 // Contrast of text on background is at least 13:1, of muted text 5:1, of accent 4.5:1 in both.
 constexpr Colours light_colours = {0xff1a1e24, 0xff59626e, 0xffffffff, 0xfff3f4f6, 0xffcbd1d9, 0xffe4e7eb,
                                    0xff0a5fbf, 0xffffffff, 0xff9aa2ad, 0xff111418, 0xffe06c00, 0xff7a4fb0,
-                                   0xfffff1d6, 0xfffde3e0, 0xffe3effc, 0xffffffff};
+                                   0xff8f7a00, 0xfffff1d6, 0xfffde3e0, 0xffe3effc, 0xffffffff};
 constexpr Colours dark_colours = {0xffe7eaee, 0xff9da7b3, 0xff14171b, 0xff1d2126, 0xff3a414b, 0xff2a3038,
-                                  0xff5cabff, 0xff0c0f12, 0xff6b7480, 0xffffffff, 0xffff9a33, 0xffc79bff,
-                                  0xff463510, 0xff4d2522, 0xff16324f, 0xff2a3038};
+                                  0xff5cabff, 0xff0c0f12, 0xff6b7480, 0xffffffff, 0xffff7f1a, 0xffc79bff,
+                                  0xffd8cf5a, 0xff463510, 0xff4d2522, 0xff16324f, 0xff2a3038};
 
 struct MethodColour {
   QRgb light, dark;
@@ -34,15 +34,15 @@ struct MethodColour {
 constexpr std::array<MethodColour, num_method_looks> method_colours = {{{0xff454c55, 0xffc6ccd4},
                                                                         {0xff0b62b0, 0xff62adf5},
                                                                         {0xff00876a, 0xff36c9a3},
-                                                                        {0xff8a6210, 0xffd9b24c},
+                                                                        {0xff8a6210, 0xffd8ca70},
                                                                         {0xff7d5aa6, 0xffb798e0},
                                                                         {0xffb3204d, 0xffff7d9c},
                                                                         {0xff4f7a00, 0xffa4d13a},
                                                                         {0xff00566e, 0xff2fd3ee},
                                                                         {0xffb01fa8, 0xfff07ee8},
-                                                                        {0xff6e2f12, 0xffcfa48f},
+                                                                        {0xff5c3a2e, 0xffc4aaa0},
                                                                         {0xff3a35c2, 0xff8a86ff},
-                                                                        {0xffc8400f, 0xffff8a4a},
+                                                                        {0xffbd4f85, 0xffffb3d9},
                                                                         {0xff004f0f, 0xff07fe34},
                                                                         {0xff6e027a, 0xffe52bfb},
                                                                         {0xffb2000b, 0xffff3f4b},
@@ -50,10 +50,11 @@ constexpr std::array<MethodColour, num_method_looks> method_colours = {{{0xff454
                                                                         {0xff500036, 0xffff0fb1},
                                                                         {0xff1b243a, 0xff6f85bd}}};
 
-constexpr QRgb stage_light[] = {0xffb4bac2, 0xff6f8fb5, 0xffe08a1e, 0xfff0c04a,
-                                0xff0b62b0, 0xff59b4d9, 0xff8f7bb0, 0xffd5d9de, 0xff2f7d6b};
-constexpr QRgb stage_dark[] = {0xff5d6671, 0xff7fa3cc, 0xffee9d3a, 0xfff3cf6e,
-                               0xff3f8fe0, 0xff6cc6ea, 0xffa391c9, 0xff434b55, 0xff58b09b};
+// Stages are pale where methods are strong, and the other way round on black: no stage is taken for a method.
+constexpr QRgb stage_light[] = {0xffb4bac2, 0xff93b0d8, 0xffc9b8ea, 0xffe9aecb,
+                                0xff7d97e6, 0xffa9d8ee, 0xffd3cdb4, 0xffdfe3e7, 0xffa9d9c3};
+constexpr QRgb stage_dark[] = {0xff5d6671, 0xff41678f, 0xff6b569b, 0xff8c4a6e,
+                               0xff4a5fd0, 0xff1f7a86, 0xff6a654c, 0xff434b55, 0xff3a6f57};
 
 struct Lab {
   double l, a, b;
@@ -192,6 +193,9 @@ QColor Theme::map_outline() const {
 QColor Theme::map_casing() const {
   return QColor(0xff101418);
 }
+QColor Theme::warning() const {
+  return colours(mode_).warning_edge;
+}
 QColor Theme::warning_background() const {
   return colours(mode_).warning;
 }
@@ -222,8 +226,8 @@ const QVector<QRgb>& cividis() {
   return stops;
 }
 
-const QVector<QRgb>& blue_orange() {
-  static const QVector<QRgb> stops = ramp({0xff08407a, 0xff3f8fcb, 0xfff5f4f2, 0xffe58a2c, 0xff8a3d00}, false);
+const QVector<QRgb>& blue_red() {
+  static const QVector<QRgb> stops = ramp({0xff08407a, 0xff3f8fcb, 0xfff5f4f2, 0xffd6586c, 0xff7a0a2c}, false);
   return stops;
 }
 

@@ -23,6 +23,7 @@ class Theme : public QObject {
   QColor hit() const, missed() const, wasted() const;  ///< told apart by shape and colour, never red against green
   /// Lines over a cividis map, the same in both modes: an outline and the casing that keeps it visible on bright cells.
   QColor map_outline() const, map_casing() const;
+  QColor warning() const;  ///< the edge of a message that warns
   QColor warning_background() const, error_background() const, info_background() const;
   /// Colour of a method by its look (record::MethodSummary::look), the same on every page.
   QColor method(int look) const;
@@ -41,7 +42,7 @@ class Theme : public QObject {
 
 /// Cividis with 256 entries (perceptually uniform, safe for colour-blind readers).
 const QVector<QRgb>& cividis();
-/// Symmetric blue to orange for differences, 256 entries.
-const QVector<QRgb>& blue_orange();
+/// Symmetric blue to red for differences, 256 entries. No orange: that is what is missed.
+const QVector<QRgb>& blue_red();
 
 }  // namespace headroom::views

@@ -179,7 +179,7 @@ void CompareChart::rebuild_scatter() {
     graph->setData(at, values);
   };
   add(x, y, theme.method(look_), 6);
-  add(sx, sy, theme.missed(), 9);
+  add(sx, sy, theme.text(), 9);
 }
 
 QString CompareChart::legend_html() const {
@@ -191,7 +191,7 @@ QString CompareChart::legend_html() const {
   };
   if (quantity_.kind == CompareQuantity::Kind::heads) {
     entry("●", theme.method(look_), tr("one head"));
-    entry("●", theme.missed(), head_ < 0 ? tr("of the selected layer") : tr("the selected head"));
+    entry("●", theme.text(), head_ < 0 ? tr("of the selected layer") : tr("the selected head"));
     return html;
   }
   const auto has = [&](double ComparePoint::*side) {

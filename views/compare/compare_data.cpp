@@ -100,6 +100,9 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   method(QObject::tr("worst layer"), [](const Method& m) { return format_percent(m.captured_mass_min, 1); });
   method(QObject::tr("oracle recall"),
          [](const Method& m) { return m.oracle_recall_mean ? format_percent(*m.oracle_recall_mean, 1) : QString(); });
+  method(QObject::tr("recall of the keys for 95 % mass"), [](const Method& m) {
+    return m.oracle_recall_95_mean ? format_percent(*m.oracle_recall_95_mean, 1) : QString();
+  });
   method(QObject::tr("KL to dense"), [](const Method& m) { return kl_text(m); });
   method(QObject::tr("same top token"), [](const Method& m) { return yes_no(m.top1_agrees); });
   method(QObject::tr("task score"),
@@ -147,6 +150,7 @@ void MetadataModel::set_rows(std::vector<MetadataRow> rows) {
 }
 
 void MetadataModel::set_differences_only(bool only) {
+  if (only == only_) return;
   beginResetModel();
   only_ = only;
   choose();

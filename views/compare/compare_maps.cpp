@@ -50,22 +50,28 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
 
   auto* maps = new QHBoxLayout;
   maps->setSpacing(8);
-  const auto pane = [&](QWidget*& widget, QLabel*& title, AttentionMapWidget*& map) {
+  const auto pane = [&](QWidget*& widget, QLabel*& title, QLabel*& note, AttentionMapWidget*& map) {
     widget = new QWidget(this);
     auto* inner = new QVBoxLayout(widget);
     inner->setContentsMargins(0, 0, 0, 0);
     inner->setSpacing(2);
     title = make_heading(QString(), widget);
     inner->addWidget(title);
+    note = make_note(QString(), widget);
+    note->setWordWrap(false);
+    inner->addWidget(note);
+    // Long names must not widen one map at the other's cost.
+    for (QLabel* label : {title, note}) label->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
     map = new AttentionMapWidget(selection, cache_, widget);
     map->plot()->setMinimumSize(170, 140);  // beside it there is the colour bar
     map->set_minimap_enabled(false);
     map->set_marginals_visible(false);
+    map->set_mask_unattended(true);  // else a map shows probability on keys that its method never read
     inner->addWidget(map, 1);
     maps->addWidget(widget, 1);
   };
-  pane(first_pane_, first_title_, first_);
-  pane(second_pane_, second_title_, second_);
+  pane(first_pane_, first_title_, first_note_, first_);
+  pane(second_pane_, second_title_, second_note_, second_);
   column->addLayout(maps, 1);
 
   connect(mode_box_, &QComboBox::activated, this, [this](int index) {
@@ -112,6 +118,8 @@ void CompareMaps::set_place(int layer, record::HeadSelector head) {
 }
 
 void CompareMaps::set_mode(Mode mode) {
+  if (mode == mode_) return;
+  selection_->change([mode](ViewState& state) { state.display.compare_mode = mode; });
   mode_ = mode;
   held_ = false;
   mode_box_->setCurrentIndex(static_cast<int>(mode));
@@ -136,6 +144,15 @@ void CompareMaps::fill_places() {
   using Kind = record::HeadSelector::Kind;
   // A GQA group, chosen on another page, has no entry here; its maps are shown all the same.
   head_box_->setCurrentIndex(head_.kind == Kind::head ? head_.index + 1 : head_.kind == Kind::mean ? 0 : -1);
+}
+
+QString CompareMaps::shown_keys(const CompareSide& side) const {
+  if (!side.run || !side.method || side.method->is_dense() || !side.run->meta().has_layer(layer_)) return {};
+  const auto& layer = side.run->meta().layer(layer_);
+  if (!layer.is_full()) return {};
+  const bool known = side.run->availability(side.method->id, layer_).supports &&
+                     record::support_group(*side.method, layer, head_).has_value();
+  return known ? tr("grey: not attended to") : tr("of all keys, attended to or not");
 }
 
 QString CompareMaps::refusal() const {
@@ -165,18 +182,23 @@ void CompareMaps::update_maps() {
   if (mode_ == Mode::side_by_side || mode_ == Mode::flicker) second_->set_source(b);
   const QString base = side_title(baseline_), other = side_title(candidate_);
   second_title_->setText(tr("Candidate: %1").arg(other));
+  second_note_->setText(shown_keys(candidate_));
+  QString note = shown_keys(baseline_);
   switch (mode_) {
     case Mode::difference:
-      first_title_->setText(
-          tr("%1 minus %2").arg(other, base) +
-          (layer_ == 0 ? tr(": equal, the first layer sees the same input in every method") : QString()));
+      first_title_->setText(tr("%1 minus %2").arg(other, base));
+      note = layer_ == 0 ? tr("equal: the first layer sees the same input in every method")
+                         : tr("of all keys, those that were not attended to as well");
       break;
     case Mode::diagonal_split:
       first_title_->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, other));
+      if (note.isEmpty()) note = shown_keys(candidate_);
       break;
     default:
       first_title_->setText(tr("Baseline: %1").arg(base));
   }
+  first_note_->setText(note);
+  for (QLabel* label : {first_title_, second_title_, first_note_, second_note_}) label->setToolTip(label->text());
   arrange();
 }
 

@@ -20,12 +20,13 @@ class TileProvider;
 class CompareMaps : public QWidget {
   Q_OBJECT
  public:
-  enum class Mode { side_by_side, difference, diagonal_split, flicker };
+  using Mode = CompareMode;
 
   explicit CompareMaps(Selection* selection, QWidget* parent = nullptr);
 
   void set_sides(const CompareSide& baseline, const CompareSide& candidate);
   void set_place(int layer, record::HeadSelector head);
+  /// Kept in the Selection's display state.
   void set_mode(Mode mode);
   Mode mode() const { return mode_; }
   /// Flicker: shows the candidate while true.
@@ -47,6 +48,8 @@ class CompareMaps : public QWidget {
   void update_maps();
   void arrange();
   QString side_title(const CompareSide& side) const;
+  /// Whether its map greys keys that the method did not attend to, in words; empty for dense.
+  QString shown_keys(const CompareSide& side) const;
 
   CompareSide baseline_, candidate_;
   int layer_ = 0;
@@ -57,7 +60,7 @@ class CompareMaps : public QWidget {
   TileCache* cache_;
   AttentionMapWidget *first_, *second_;
   QWidget *first_pane_, *second_pane_;
-  QLabel *first_title_, *second_title_, *refusal_label_;
+  QLabel *first_title_, *second_title_, *first_note_, *second_note_, *refusal_label_;
   QPushButton* hold_button_;
   QComboBox *mode_box_, *layer_box_, *head_box_;
   void fill_places();

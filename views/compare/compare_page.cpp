@@ -24,7 +24,12 @@
 namespace headroom::views {
 namespace {
 
-constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Head;
+constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Head | Selection::Display;
+
+/// A side as the state holds it: of the shown run it follows the Selection.
+SideChoice choice_of(const CompareSide& side, const RecordPtr& shown) {
+  return side.run == shown ? SideChoice{} : SideChoice{side.run, QString::fromStdString(side.method->id)};
+}
 
 }  // namespace
 
@@ -105,7 +110,10 @@ void ComparePage::build() {
   answers_->set_vertical(true);
   answers_->set_on_panel(true);
   left_column->addWidget(answers_);
-  connect(differences_only_, &QToolButton::toggled, metadata_, &MetadataModel::set_differences_only);
+  connect(differences_only_, &QToolButton::toggled, this, [this](bool only) {
+    selection()->change([only](ViewState& state) { state.display.differences_only = only; });
+    metadata_->set_differences_only(only);
+  });
 
   auto* right = new QSplitter(Qt::Vertical, columns_);
   right_ = right;
@@ -139,7 +147,10 @@ void ComparePage::build() {
   columns_->setStretchFactor(1, 1);
   column->addWidget(columns_, 1);
 
-  connect(quantity_box_, &QComboBox::currentIndexChanged, this, &ComparePage::show_chart);
+  connect(quantity_box_, &QComboBox::currentIndexChanged, this, [this](int index) {
+    selection()->change([index](ViewState& state) { state.display.compare_quantity = index; });
+    show_chart();
+  });
   connect(chart_, &CompareChart::chosen, this, [this](int layer, int head) {
     selection()->change(
         [&](ViewState& state) {
@@ -159,12 +170,16 @@ bool ComparePage::settled() const {
 }
 
 void ComparePage::refresh(unsigned mask) {
-  if (mask & (Selection::Runs | Selection::Method)) {
+  if (mask & (Selection::Runs | Selection::Method | Selection::Display)) {
     const CompareSide old_baseline = baseline_,
                       old_candidate = candidate_;  // alive until the widgets have changed over
     choose_defaults();
-    fill_choices();
-    show_sides();
+    const bool same = baseline_ == old_baseline && candidate_ == old_candidate;
+    if (mask & (Selection::Runs | Selection::Method) || !same) {
+      fill_choices();
+      show_sides();
+    }
+    show_display();
   }
   const ViewState& state = selection()->state();
   if (mask & (Selection::Runs | Selection::Layer | Selection::Head)) {
@@ -202,13 +217,15 @@ void ComparePage::arrange() {
 void ComparePage::choose_defaults() {
   const ViewState& state = selection()->state();
   const RecordPtr current = selection()->record();
-  const auto open = [&](const CompareSide& side) {
-    return side.method && std::find(state.runs.begin(), state.runs.end(), side.run) != state.runs.end();
-  };
   // A side of another run was chosen on this page and stays; one of the shown run follows the Selection.
-  if (!open(baseline_) || baseline_.run == current) baseline_ = {current, baseline_of(*current, state)};
-  if (!open(candidate_) || candidate_.run == current)
-    candidate_ = {current, current->find_method(state.method.toStdString())};
+  const auto side = [&](const SideChoice& choice, MethodPtr usual) -> CompareSide {
+    const bool open = std::find(state.runs.begin(), state.runs.end(), choice.run) != state.runs.end();
+    const MethodPtr method =
+        open && choice.run != current ? choice.run->find_method(choice.method.toStdString()) : nullptr;
+    return method ? CompareSide{choice.run, method} : CompareSide{current, usual};
+  };
+  baseline_ = side(state.display.baseline, baseline_of(*current, state));
+  candidate_ = side(state.display.candidate, current->find_method(state.method.toStdString()));
   if (!baseline_.method && !current->methods().empty()) baseline_.method = &current->methods().front();
   if (candidate_.method && !(candidate_ == baseline_)) return;
   candidate_ = baseline_;
@@ -256,6 +273,8 @@ void ComparePage::set_sides(const CompareSide& baseline, const CompareSide& cand
   show_sides();
   const RecordPtr current = selection()->record();
   selection()->change([&](ViewState& state) {
+    state.display.baseline = choice_of(baseline_, current);
+    state.display.candidate = choice_of(candidate_, current);
     if (baseline_.run == current) state.baseline = QString::fromStdString(baseline_.method->id);
     if (candidate_.run == current) state.method = QString::fromStdString(candidate_.method->id);
   });
@@ -265,9 +284,11 @@ void ComparePage::show_sides() {
   if (!baseline_.method || !candidate_.method) return;
   metadata_->set_rows(compare_metadata(baseline_, candidate_));
   const bool two_runs = baseline_.run != candidate_.run;
-  answers_->set_answers({{baseline_.method, two_runs ? run_label(*baseline_.run) : QString()},
-                         {candidate_.method, two_runs ? run_label(*candidate_.run) : QString()}},
-                        QString::fromStdString(baseline_.run->meta().task_reference).trimmed());
+  const bool one_prompt = !two_runs || baseline_.run->tokens().ids == candidate_.run->tokens().ids;
+  answers_->set_answers(
+      {{baseline_.method, two_runs ? run_label(*baseline_.run) : QString(), true},
+       {candidate_.method, two_runs ? run_label(*candidate_.run) : QString(), one_prompt}},
+      one_prompt ? QString::fromStdString(baseline_.run->meta().task_reference).trimmed() : QString());
   maps_->set_sides(baseline_, candidate_);
   show_chart();
 }
@@ -286,6 +307,25 @@ void ComparePage::show_chart() {
   summary_text_ = note;
   chart_->set_points(points_, quantity, side_name(baseline_), side_name(candidate_), candidate_.method->look);
   summary_->setText(chart_->legend_html() + note.toHtmlEscaped());
+}
+
+void ComparePage::show_display() {
+  const DisplayState& display = selection()->state().display;
+  {
+    const QSignalBlocker block_only(differences_only_), block_quantity(quantity_box_);
+    differences_only_->setChecked(display.differences_only);
+    if (quantity_box_->currentIndex() != display.compare_quantity &&
+        display.compare_quantity < quantity_box_->count()) {
+      quantity_box_->setCurrentIndex(display.compare_quantity);
+      show_chart();
+    }
+  }
+  metadata_->set_differences_only(display.differences_only);
+  maps_->set_mode(display.compare_mode);
+}
+
+QString ComparePage::scale_text() const {
+  return maps_->refusal().isEmpty() ? maps_->first()->scale_text() : QString();
 }
 
 bool ComparePage::complete() const {

@@ -41,6 +41,7 @@ class ComparePage : public PageBase, public Exportable {
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   QString csv() const override;
   QString title() const override;
+  QString scale_text() const override;
 
  protected:
   void refresh(unsigned mask) override;
@@ -54,6 +55,7 @@ class ComparePage : public PageBase, public Exportable {
   void picked();
   void show_sides();
   void show_chart();
+  void show_display();
   void arrange();
   QString side_name(const CompareSide& side) const;
 

@@ -86,11 +86,20 @@ KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer
 }
 
 QString number(double value, int digits = 3) {
-  return std::isfinite(value) ? number_locale().toString(value, 'g', digits) : QString("–");
+  if (!std::isfinite(value)) return QString("–");
+  // Three digits, but never "1.13e+03" of a thousand keys.
+  if (std::abs(value) >= 1000) return format_fixed(value, 0);
+  return number_locale().toString(value, 'g', digits);
 }
 
 QString percent(double value) {
   return std::isfinite(value) ? number_locale().toString(value * 100, 'f', 1) + " %" : QString("–");
+}
+
+QString head_text(const record::HeadSelector& head) {
+  using Kind = record::HeadSelector::Kind;
+  if (head.kind == Kind::mean) return QObject::tr("mean of heads");
+  return (head.kind == Kind::group ? QObject::tr("KV group %1") : QObject::tr("head %1")).arg(head.index);
 }
 
 QString statistic_label(const std::string& name) {
@@ -341,9 +350,8 @@ void InspectorDock::fill_facts() {
   }
 
   using Kind = record::HeadSelector::Kind;
-  const QString head = state.head.kind == Kind::mean    ? tr("mean of heads")
-                       : state.head.kind == Kind::group ? tr("KV group %1 (first head)").arg(state.head.index)
-                                                        : tr("head %1").arg(state.head.index);
+  const QString head =
+      state.head.kind == Kind::group ? tr("KV group %1 (first head)").arg(state.head.index) : head_text(state.head);
   auto* layer = section(facts_, tr("Layer %1, %2").arg(state.layer).arg(head));
   try {
     const auto statistics = record->head_statistics(state.method.toStdString());
@@ -380,8 +388,9 @@ void InspectorDock::request_keys() {
     return;
   }
   const std::int64_t query = state.query_end - 1;
-  keys_title_->setText(tr("Query %1 “%2”: keys by probability")
-                           .arg(number_locale().toString(qlonglong(query)), visible_token(record->tokens(), query)));
+  keys_title_->setText(tr("Query %1 “%2”: keys by probability, %3")
+                           .arg(number_locale().toString(qlonglong(query)), visible_token(record->tokens(), query),
+                                head_text(state.head)));
   ++pending_;
   auto* watcher = new QFutureWatcher<KeyTable>(this);
   connect(watcher, &QFutureWatcher<KeyTable>::finished, this, [this, watcher, generation, record] {

@@ -176,12 +176,7 @@ void RunsDock::close_current() {
 }
 
 void RunsDock::close_run(int row) {
-  const ViewState& state = selection_->state();
-  if (row < 0 || row >= static_cast<int>(state.runs.size())) return;
-  selection_->change([row](ViewState& s) {
-    s.runs.erase(s.runs.begin() + row);
-    if (s.current > row || s.current == static_cast<int>(s.runs.size())) --s.current;
-  });
+  if (row >= 0) selection_->close_record(static_cast<std::size_t>(row));
 }
 
 void RunsDock::show_menu(const QPoint& position) {

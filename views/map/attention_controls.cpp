@@ -9,8 +9,11 @@
 #include <QPainter>
 #include <QPixmap>
 #include <QSignalBlocker>
+#include <QSlider>
 #include <QToolButton>
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
@@ -19,6 +22,23 @@ namespace headroom::views {
 namespace {
 
 using Kind = record::HeadSelector::Kind;
+
+// The threshold of missed mass on the slider: round values from 1e-5 to 1.
+constexpr double thresholds[] = {1e-5,  2e-5, 3e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 0.001, 0.002, 0.003,
+                                 0.005, 0.01, 0.02, 0.03, 0.05, 0.1,  0.2,  0.3,  0.5,   1};
+double threshold_at(int step) {
+  return thresholds[std::clamp(step, 0, static_cast<int>(std::size(thresholds)) - 1)];
+}
+int step_of(double threshold) {
+  return static_cast<int>(std::lower_bound(std::begin(thresholds), std::end(thresholds), threshold * 0.999) -
+                          std::begin(thresholds));
+}
+
+QString missed_tip() {
+  return QObject::tr(
+      "Orange: keys among the true top-k of this stream that were not selected, where a cell misses at least this much "
+      "mass (1: all that one query reads)");
+}
 
 /// A caption and its control, kept together when the row wraps.
 QWidget* labelled(const QString& caption, QWidget* control) {
@@ -97,11 +117,20 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   cell_->setToolTip(
       tr("What a cell shows where it covers more than one pair. The maximum keeps single pairs visible."));
   hit_ = overlay_button(tr("hit"), tr("Outlined: selected, and among the true top-k"));
-  missed_ = overlay_button(tr("missed"), tr("Orange: among the true top-k of this stream, but not selected"));
+  missed_ = overlay_button(tr("missed"), missed_tip());
+  missed_from_ = new QSlider(Qt::Horizontal);
+  missed_from_->setRange(0, static_cast<int>(std::size(thresholds)) - 1);
+  missed_from_->setPageStep(4);
+  missed_from_->setFixedWidth(70);
+  missed_from_->setAccessibleName(tr("Missed mass of a cell from which it is orange"));
+  missed_from_->setToolTip(missed_tip());
+  missed_from_text_ = new QLabel;
+  missed_from_text_->setToolTip(missed_tip());
   wasted_ = overlay_button(tr("wasted"), tr("Hatched: selected, but with almost no mass"));
   hide_ = new QCheckBox(tr("hide sinks + local band"));
   hide_->setToolTip(tr("Hides cells that touch the first 4 keys or the last 64 before the query"));
   hidden_mass_ = new QLabel;
+  hidden_mass_->setToolTip(tr("Share of the mass that is hidden, mean over rows"));
   minimap_ = new QCheckBox(tr("minimap"));
   minimap_->setChecked(true);
   minimap_->setToolTip(tr("Shown in the corner while only a part of the map is visible"));
@@ -116,7 +145,8 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   auto* overlay_row = new QHBoxLayout(overlay);
   overlay_row->setContentsMargins(0, 0, 0, 0);
   overlay_row->setSpacing(3);
-  for (auto* button : {hit_, missed_, wasted_}) overlay_row->addWidget(button);
+  for (QWidget* part : std::initializer_list<QWidget*>{hit_, missed_, missed_from_, missed_from_text_, wasted_})
+    overlay_row->addWidget(part);
   auto* hide = new QWidget;
   auto* hide_row = new QHBoxLayout(hide);
   hide_row->setContentsMargins(0, 0, 0, 0);
@@ -138,13 +168,25 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
     const QPoint head = head_->currentData().toPoint();
     selection_->change([head](ViewState& state) { state.head = {static_cast<Kind>(head.x()), head.y()}; });
   });
-  connect(mode_, &QComboBox::activated, this,
-          [this] { emit mode_changed(static_cast<MapMode>(mode_->currentData().toInt())); });
-  connect(cell_, &QComboBox::activated, this, [this](int index) { emit mean_changed(index == 1); });
-  for (auto* button : {hit_, missed_, wasted_})
-    connect(button, &QToolButton::toggled, this, &AttentionControls::overlay_changed);
-  connect(hide_, &QCheckBox::toggled, this, &AttentionControls::hide_bands_changed);
-  connect(minimap_, &QCheckBox::toggled, this, &AttentionControls::minimap_changed);
+  connect(mode_, &QComboBox::activated, this, [this] {
+    change_display([this](DisplayState& d) { d.mode = static_cast<MapMode>(mode_->currentData().toInt()); });
+  });
+  connect(cell_, &QComboBox::activated, this,
+          [this](int index) { change_display([index](DisplayState& d) { d.show_mean = index == 1; }); });
+  connect(hit_, &QToolButton::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.hit = on; }); });
+  connect(missed_, &QToolButton::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.missed = on; }); });
+  connect(wasted_, &QToolButton::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.wasted = on; }); });
+  connect(missed_from_, &QSlider::valueChanged, this, [this](int step) {
+    change_display([step](DisplayState& d) { d.missed_from = threshold_at(step); }, QStringLiteral("missed from"));
+  });
+  connect(missed_from_, &QSlider::sliderReleased, selection_, &Selection::end_merge);
+  connect(hide_, &QCheckBox::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.hide_bands = on; }); });
+  connect(minimap_, &QCheckBox::toggled, this,
+          [this](bool on) { change_display([on](DisplayState& d) { d.minimap = on; }); });
   connect(fit_, &QToolButton::clicked, this, &AttentionControls::fit_asked);
   connect(fit_colours_, &QToolButton::clicked, this, &AttentionControls::fit_colours_asked);
   connect(selection_, &Selection::changed, this, [this](unsigned mask) {
@@ -152,12 +194,31 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
       fill_all();
     else if (mask & (Selection::Layer | Selection::Head))
       show_state();
+    if (mask & Selection::Display) show_display();
   });
   connect(&Theme::instance(), &Theme::changed, this, &AttentionControls::apply_theme);
-  missed_->setChecked(true);
   apply_theme();
   fill_all();
-  set_map_facts(false, false, {}, -1);
+  set_map_facts(false, false, false, {}, -1);
+}
+
+void AttentionControls::show_display() {
+  const DisplayState& display = selection_->state().display;
+  const QSignalBlocker blockers[] = {QSignalBlocker(mode_),   QSignalBlocker(cell_),   QSignalBlocker(hit_),
+                                     QSignalBlocker(missed_), QSignalBlocker(wasted_), QSignalBlocker(missed_from_),
+                                     QSignalBlocker(hide_),   QSignalBlocker(minimap_)};
+  mode_->setCurrentIndex(mode_->findData(static_cast<int>(display.mode)));
+  cell_->setCurrentIndex(display.show_mean ? 1 : 0);
+  hit_->setChecked(display.hit);
+  missed_->setChecked(display.missed.value_or(missed_matters_));
+  wasted_->setChecked(display.wasted);
+  hide_->setChecked(display.hide_bands);
+  minimap_->setChecked(display.minimap);
+  if (threshold_at(missed_from_->value()) != display.missed_from) missed_from_->setValue(step_of(display.missed_from));
+  missed_from_text_->setText(QStringLiteral("≥ ") + threshold_text(display.missed_from));
+  const bool on = missed_->isEnabled() && missed_->isChecked();
+  missed_from_->setEnabled(on);
+  missed_from_text_->setEnabled(on);
 }
 
 void AttentionControls::apply_theme() {
@@ -167,6 +228,7 @@ void AttentionControls::apply_theme() {
   QPalette muted = palette();
   muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
   hidden_mass_->setPalette(muted);
+  missed_from_text_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("≥ 0.0005")));
 }
 
 OverlayFlags AttentionControls::overlay() const {
@@ -174,8 +236,8 @@ OverlayFlags AttentionControls::overlay() const {
           wasted_->isEnabled() && wasted_->isChecked()};
 }
 
-void AttentionControls::set_map_facts(bool has_overlay, bool has_wasted, const QString& overlay_note,
-                                      double hidden_mass) {
+void AttentionControls::set_map_facts(bool has_overlay, bool has_wasted, bool missed_matters,
+                                      const QString& overlay_note, double hidden_mass) {
   const QString why = !overlay_note.isEmpty() ? overlay_note
                                               : tr("This map has no support to compare: it is dense, or the record "
                                                    "does not hold the support of this layer.");
@@ -184,10 +246,12 @@ void AttentionControls::set_map_facts(bool has_overlay, bool has_wasted, const Q
     button->setToolTip(enabled ? tip : why);
   };
   set(hit_, has_overlay, tr("Outlined: selected, and among the true top-k"));
-  set(missed_, has_overlay, tr("Orange: among the true top-k of this stream, but not selected"));
+  set(missed_, has_overlay, missed_tip());
   set(wasted_, has_overlay && has_wasted, tr("Hatched: selected, but with almost no mass"));
-  hidden_mass_->setText(hidden_mass < 0 ? QString() : tr("(%1 % of the mass)").arg(100 * hidden_mass, 0, 'f', 1));
+  hidden_mass_->setText(hidden_mass < 0 ? QString() : tr("(%1 %)").arg(100 * hidden_mass, 0, 'f', 1));
   hidden_mass_->setVisible(hidden_mass >= 0);
+  missed_matters_ = has_overlay && missed_matters;
+  show_display();
 }
 
 void AttentionControls::fill_all() {

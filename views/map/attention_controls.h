@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The controls above the map: method, layer, heads, colours, overlay. They change the Selection or tell the page.
+// The controls above the map: method, layer, heads, colours, overlay. They change the Selection and show what it says.
 #pragma once
 
 #include <QWidget>
@@ -9,6 +9,7 @@
 class QCheckBox;
 class QComboBox;
 class QLabel;
+class QSlider;
 class QToolButton;
 
 namespace headroom::views {
@@ -18,19 +19,17 @@ class AttentionControls : public QWidget {
  public:
   explicit AttentionControls(Selection* selection, QWidget* parent = nullptr);
 
+  /// What of the overlay is shown: what is asked for and what the map has.
   OverlayFlags overlay() const;
-  /// Which overlay classes the shown map has, or why it has none; the number beside "hide" (negative: unknown).
-  void set_map_facts(bool has_overlay, bool has_wasted, const QString& overlay_note, double hidden_mass);
+  /// Which overlay classes the shown map has, or why it has none; whether missed keys say something there; the number
+  /// beside "hide" (negative: unknown).
+  void set_map_facts(bool has_overlay, bool has_wasted, bool missed_matters, const QString& overlay_note,
+                     double hidden_mass);
   /// To the neighbouring layer of full attention, or to the next head; wraps around.
   void step_layer(int direction);
   void step_head(int direction);
 
  signals:
-  void overlay_changed();
-  void mode_changed(headroom::views::MapMode mode);
-  void mean_changed(bool mean);
-  void hide_bands_changed(bool hide);
-  void minimap_changed(bool visible);
   void fit_asked();
   void fit_colours_asked();
 
@@ -39,11 +38,19 @@ class AttentionControls : public QWidget {
   void fill_layers();
   void fill_heads();
   void show_state();
+  void show_display();
   void apply_theme();
+  template <typename Edit>
+  void change_display(Edit&& edit, const QString& merge_key = {}) {
+    selection_->change([&](ViewState& state) { edit(state.display); }, merge_key);
+  }
 
   Selection* selection_;
   QComboBox *method_, *layer_, *head_, *mode_, *cell_;
   QToolButton *hit_, *missed_, *wasted_;
+  QSlider* missed_from_;
+  QLabel* missed_from_text_;
+  bool missed_matters_ = false;
   QCheckBox *hide_, *minimap_;
   QLabel* hidden_mass_;
   QToolButton *fit_, *fit_colours_;

@@ -32,7 +32,7 @@ bool AttentionMapWidget::eventFilter(QObject* watched, QEvent* event) {
       mouse_wheel(static_cast<QWheelEvent*>(event));
       return true;
     case QEvent::Leave:
-      selection_->set_hover({});
+      leave();
       return false;
     case QEvent::Resize:
       QMetaObject::invokeMethod(
@@ -65,10 +65,37 @@ MapPoint AttentionMapWidget::pair_at(QPointF position, bool* mirrored) const {
 
 MapPoint AttentionMapWidget::cursor() const {
   const MapPoint hover = selection_->hover();
-  if (hover.query >= 0 && hover.key >= 0 && hover.key <= hover.query) return hover;
+  if (!stepping_ && (hover.query >= 0 || hover.key >= 0)) return hover;
   const ViewState& state = selection_->state();
-  if (state.query_end <= state.query_begin) return {};
-  return {state.query_begin, state.keys.empty() ? state.query_begin : *state.keys.begin()};
+  MapPoint point;
+  if (state.query_end - state.query_begin == 1) point.query = state.query_begin;
+  if (state.keys.size() == 1) point.key = *state.keys.begin();
+  return point;
+}
+
+void AttentionMapWidget::leave() {
+  pointer_.reset();
+  stepping_ = false;
+  stop_hovering();
+}
+
+void AttentionMapWidget::stop_hovering() {
+  hover_mirrored_ = false;
+  marks_->set_mirrored_hover(false);
+  selection_->set_hover({});
+}
+
+void AttentionMapWidget::follow_pointer() {
+  if (!pointer_ || stepping_ || !isVisible()) return;
+  const MapPoint point = pair_at(*pointer_, &hover_mirrored_);
+  marks_->set_mirrored_hover(hover_mirrored_);
+  // Above the diagonal nothing is visible to the query: only the positions are of interest.
+  selection_->set_hover(point);
+}
+
+void AttentionMapWidget::hideEvent(QHideEvent* event) {
+  if (pointer_) leave();
+  QWidget::hideEvent(event);
 }
 
 MapPoint AttentionMapWidget::strongest_in_cell(MapPoint point) const {
@@ -92,6 +119,8 @@ void AttentionMapWidget::mouse_press(QMouseEvent* event) {
   if (event->button() != Qt::LeftButton || !primary_) return;
   pressed_ = true;
   dragging_ = false;
+  stepping_ = false;
+  pointer_ = event->position();
   selecting_rows_ = event->modifiers() & Qt::ShiftModifier;
   press_position_ = event->position();
   press_pair_ = pair_at(event->position());
@@ -100,13 +129,11 @@ void AttentionMapWidget::mouse_press(QMouseEvent* event) {
 }
 
 void AttentionMapWidget::mouse_move(QMouseEvent* event) {
-  if (!pressed_) {
-    const MapPoint point = pair_at(event->position(), &hover_mirrored_);
-    marks_->set_mirrored_hover(hover_mirrored_);
-    // Above the diagonal nothing is visible to the query: only the positions are of interest.
-    selection_->set_hover(point);
-    return;
-  }
+  // Some platforms repeat the last position when what is under it is drawn anew: that is no move.
+  if (!pointer_ || *pointer_ != event->position()) stepping_ = false;
+  pointer_ = event->position();
+  follow_pointer();
+  if (!pressed_) return;
   const QPointF moved = event->position() - press_position_;
   if (!dragging_ && moved.manhattanLength() < 5) return;
   dragging_ = true;
@@ -159,6 +186,8 @@ void AttentionMapWidget::mouse_release(QMouseEvent* event) {
 
 void AttentionMapWidget::mouse_wheel(QWheelEvent* event) {
   if (!primary_) return;
+  stepping_ = false;
+  pointer_ = event->position();
   const QPoint delta = event->angleDelta();
   const double steps = delta.y() / 120.0;
   const QString merge_key = QStringLiteral("wheel");
@@ -215,6 +244,9 @@ void AttentionMapWidget::fit_view() {
 
 void AttentionMapWidget::show_pair(MapPoint point) {
   if (!primary_ || point.query < 0 || point.query >= primary_->length) return;
+  // The chosen pair is what is described, until the mouse moves.
+  stop_hovering();
+  stepping_ = true;
   selection_->change(
       [&](ViewState& state) {
         state.query_begin = point.query;
@@ -270,6 +302,12 @@ void AttentionMapWidget::next_missed() {
   std::int64_t query =
       chosen ? state.query_begin : static_cast<std::int64_t>(std::max(0.0, state.viewport.query_begin));
   std::int64_t key = chosen && !state.keys.empty() ? *state.keys.begin() : -1;
+  // Those that the map and the text mark: with less mass than the threshold there is nothing to see.
+  const auto weighs = [&](std::int64_t missed) {
+    return !primary_->stream || query < primary_->stream->query_begin ||
+           static_cast<double>(record::probability(*primary_->stream, primary_->source.head, query, missed)) >=
+               selection_->state().display.missed_from;
+  };
   for (; query < primary_->length; ++query, key = -1) {
     const auto target = primary_->target->row(query), support = primary_->support->row(query);
     for (++key; key <= query; ++key) {
@@ -279,7 +317,7 @@ void AttentionMapWidget::next_missed() {
         key |= 7;  // none among these eight
         continue;
       }
-      if (bits >> (key & 7) & 1) return show_pair({query, key});
+      if (bits >> (key & 7) & 1 && weighs(key)) return show_pair({query, key});
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #include <QHBoxLayout>
 #include <QLabel>
+#include <QTimer>
 #include <algorithm>
 #include <cmath>
 
@@ -56,12 +57,21 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   notice_->setWordWrap(true);
   notice_->setAlignment(Qt::AlignCenter);
   notice_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  stale_ = new QLabel(plot_);
+  stale_->setAlignment(Qt::AlignCenter);
+  stale_->setAutoFillBackground(true);
+  stale_->setMargin(6);
+  stale_->hide();
   build_plot();
   plot_->installEventFilter(this);
   plot_->setMouseTracking(true);
 
   connect(selection_, &Selection::changed, this, &AttentionMapWidget::selection_changed);
-  connect(selection_, &Selection::hover_changed, this, [this] { marks_layer_->replot(); });
+  connect(selection_, &Selection::hover_changed, this, [this] {
+    const MapPoint hover = selection_->hover();
+    if (hover.query >= 0 || hover.key >= 0) stepping_ = false;  // over the text, say
+    marks_layer_->replot();
+  });
   connect(cache_, &TileCache::ready, this, [this] {
     map_->invalidate();
     plot_->replot(QCustomPlot::rpQueuedReplot);
@@ -73,26 +83,26 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   connect(plot_, &QCustomPlot::beforeReplot, this, &AttentionMapWidget::fit_ticks);
   connect(plot_, &QCustomPlot::afterReplot, this, [this] {
     place_overlays();
+    follow_pointer();
     emit drawn();
   });
   connect(&Theme::instance(), &Theme::changed, this, &AttentionMapWidget::apply_theme);
   connect(colour_bar_, &ColourBar::range_dragged, this, [this](double low, double high) {
-    if (map_->style().mode == MapMode::lift) {
-      lift_min_ = low;
-      lift_max_ = high;
-      apply_style(map_->style());
-      return;
-    }
-    selection_->change([=](ViewState& state) { state.colour_min = low, state.colour_max = high; },
-                       QStringLiteral("colours"));
+    const bool lift = map_->style().mode == MapMode::lift;
+    selection_->change(
+        [=](ViewState& state) {
+          (lift ? state.display.lift_min : state.colour_min) = low;
+          (lift ? state.display.lift_max : state.colour_max) = high;
+        },
+        QStringLiteral("colours"));
   });
   connect(colour_bar_, &ColourBar::drag_finished, selection_, &Selection::end_merge);
   connect(colour_bar_, &ColourBar::reset_asked, this, [this] {
-    lift_min_ = 0.1, lift_max_ = 1000;
     const ViewState standard;
-    selection_->change(
-        [&](ViewState& state) { state.colour_min = standard.colour_min, state.colour_max = standard.colour_max; });
-    apply_style(map_->style());
+    selection_->change([&](ViewState& state) {
+      state.colour_min = standard.colour_min, state.colour_max = standard.colour_max;
+      state.display.lift_min = standard.display.lift_min, state.display.lift_max = standard.display.lift_max;
+    });
   });
   apply_theme();
   apply_ranges();
@@ -166,6 +176,10 @@ void AttentionMapWidget::apply_theme() {
   }
   notice_->setStyleSheet(
       QStringLiteral("QLabel { color: %1; background: transparent; padding: 12px; }").arg(theme.text().name()));
+  QPalette said = stale_->palette();
+  said.setColor(QPalette::Window, theme.warning_background());
+  said.setColor(QPalette::WindowText, theme.text());
+  stale_->setPalette(said);
   map_->forget_colours();
   update_minimap();
   plot_->replot(QCustomPlot::rpQueuedReplot);
@@ -195,6 +209,8 @@ void AttentionMapWidget::set_source(const MapSource& source) {
     return;
   }
   loading_ = true;
+  // Another record's map must not stand under this one's name, however short.
+  if (primary_ && primary_->source.record != source.record) set_data(nullptr, nullptr);
   load_map_data_async(source, this, [this, source](MapDataPtr data) {
     if (!(source == wanted_)) return;  // something else was asked for meanwhile
     loading_ = false;
@@ -250,8 +266,9 @@ void AttentionMapWidget::apply_style(MapStyle style) {
   const bool second = secondary_ && refusal_.isEmpty();
   style.layout = second ? layout_ : MapLayout::single;
   const bool lift = style.mode == MapMode::lift && style.layout != MapLayout::difference;
-  style.colour_min = lift ? lift_min_ : selection_->state().colour_min;
-  style.colour_max = lift ? lift_max_ : selection_->state().colour_max;
+  const ViewState& state = selection_->state();
+  style.colour_min = lift ? state.display.lift_min : state.colour_min;
+  style.colour_max = lift ? state.display.lift_max : state.colour_max;
   map_->set_style(style);
   colour_bar_->set_symmetric(style.layout == MapLayout::difference);
   colour_bar_->set_range(style.colour_min, style.colour_max);
@@ -284,6 +301,18 @@ void AttentionMapWidget::set_hide_bands(bool hide) {
 void AttentionMapWidget::set_overlay(OverlayFlags flags) {
   MapStyle style = map_->style();
   style.overlay = flags;
+  apply_style(style);
+}
+
+void AttentionMapWidget::set_missed_from(double mass) {
+  MapStyle style = map_->style();
+  style.missed_from = mass;
+  apply_style(style);
+}
+
+void AttentionMapWidget::set_mask_unattended(bool mask) {
+  MapStyle style = map_->style();
+  style.mask_unattended = mask;
   apply_style(style);
 }
 
@@ -322,13 +351,10 @@ void AttentionMapWidget::fit_colours() {
   std::sort(values.begin(), values.end());
   const double low = values[values.size() / 20];
   const double high = std::max(values[values.size() - 1 - values.size() / 500], low * 10);
-  if (lift) {
-    lift_min_ = low;
-    lift_max_ = high;
-    apply_style(map_->style());
-  } else {
-    selection_->change([=](ViewState& state) { state.colour_min = low, state.colour_max = high; });
-  }
+  selection_->change([=](ViewState& state) {
+    (lift ? state.display.lift_min : state.colour_min) = low;
+    (lift ? state.display.lift_max : state.colour_max) = high;
+  });
 }
 
 void AttentionMapWidget::apply_ranges() {
@@ -340,12 +366,14 @@ void AttentionMapWidget::apply_ranges() {
 }
 
 void AttentionMapWidget::selection_changed(unsigned mask) {
-  if (mask & Selection::Colours) {
-    apply_style(map_->style());
-    update_minimap();
+  if (mask & (Selection::Colours | Selection::Display)) {
+    const MapStyle before = map_->style();
+    apply_style(before);
+    if (!(map_->style() == before) || mask & Selection::Colours) update_minimap();
   }
   if (mask & (Selection::View | Selection::Runs)) {
     apply_ranges();
+    follow_pointer();
     plot_->replot(QCustomPlot::rpQueuedReplot);
   } else if (mask & (Selection::Queries | Selection::Keys | Selection::Pins)) {
     marks_layer_->replot();
@@ -366,37 +394,23 @@ void AttentionMapWidget::update_minimap() {
   minimap_->set_image(image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation), primary_->length);
 }
 
-QString AttentionMapWidget::notice() const {
-  if (!wanted_.record && !primary_) return tr("No run is open.\n\nOpen a recorded run (Ctrl+O) or start a new one.");
-  if (!primary_) return loading_ ? tr("Reading layer %1 …").arg(wanted_.layer) : QString();
-  const MapData& data = *primary_;
-  if (!data.problem.isEmpty())
-    return tr("This map could not be read.\n\n%1\n\nAnother layer may still be readable; a damaged record has to be "
-              "recorded again.")
-        .arg(data.problem);
-  if (data.layer_kind != QStringLiteral("full"))
-    return tr("Layer %1 is a %2-attention layer: it is not sparsified and has no map.\n\nChoose a layer marked ● in "
-              "the layer list.")
-        .arg(data.source.layer)
-        .arg(data.layer_kind);
-  if (!refusal_.isEmpty() && layout_ != MapLayout::single) return refusal_;
-  if (data.stream || data.thumbnail || cache_->can_provide(data)) return {};
-  const QString note = data.source.record ? QString::fromStdString(data.source.record->meta().kept_note) : QString();
-  return tr("The map of layer %1 is not in this record%2\n\nChoose a layer marked ● in the layer list, load the model "
-            "to have it computed, or record again with --keep-layers %1.")
-      .arg(data.source.layer)
-      .arg(note.isEmpty() ? QStringLiteral(".") : QStringLiteral(":\n%1").arg(note));
-}
-
 void AttentionMapWidget::update_notice() {
   notice_->setText(notice());
   notice_->setVisible(!notice_->text().isEmpty());
+  stale_->setText(stale_note());
+  if (stale_->text().isEmpty()) stale_->hide();
+  // Most are read before anyone could read the words: the line below the map says so at once, the map a little later.
+  if (!stale_->text().isEmpty())
+    QTimer::singleShot(100, stale_, [this] { stale_->setVisible(!stale_->text().isEmpty()); });
   place_overlays();
+  emit drawn();
 }
 
 void AttentionMapWidget::place_overlays() {
   const QRect area = map_->keyAxis()->axisRect()->rect();
   notice_->setGeometry(area.adjusted(8, 8, -8, -8));
+  stale_->adjustSize();
+  stale_->move(area.left() + std::max(0, (area.width() - stale_->width()) / 2), area.top() + 8);
   minimap_->move(area.right() - minimap_->width() - 7, area.top() + 8);
   const Viewport& view = selection_->state().viewport;
   const double length = primary_ ? static_cast<double>(primary_->length) : 0;
@@ -410,62 +424,6 @@ void AttentionMapWidget::place_overlays() {
 
 bool AttentionMapWidget::settled() const {
   return !loading_ && !cache_->busy() && (!isVisible() || !primary_ || !map_->stale());
-}
-
-QString AttentionMapWidget::badge(const Composition& shown) const {
-  if (!primary_ || !notice().isEmpty()) return {};
-  const QString what = map_->style().show_mean ? tr("mean") : tr("max");
-  const auto cells = [&](std::int64_t side) {
-    return side == 1 ? tr("one pair per cell") : tr("%1 of %2×%2 pairs per cell").arg(what, grouped(side));
-  };
-  if (shown.thumbnail && !primary_->stream && !cache_->can_provide(*primary_))
-    return tr("thumbnail: this layer's q and k are not in the record (%1)")
-        .arg(primary_->thumbnail ? cells(primary_->thumbnail->cell) : QString());
-  if (shown.thumbnail && !cache_->busy() && shown.missing.empty())
-    return tr("thumbnail (%1): zoom in for exact values")
-        .arg(primary_->thumbnail ? cells(primary_->thumbnail->cell) : QString());
-  QString cell = cells(std::int64_t{1} << shown.level);
-  if (const QString note = primary_->overlay_note(); !note.isEmpty()) cell += QStringLiteral("  ·  ") + note;
-  return shown.coarse || !shown.missing.empty() ? tr("%1 · refining …").arg(cell) : cell;
-}
-
-void AttentionMapWidget::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  cache_->hold(true);
-  pictured_ = draw_map_figure(painter, target, options,
-                              {map_, primary_, secondary_, selection_, title(), notice(), this,
-                               [this](const Composition& shown) { return badge(shown); }});
-  pictured_.image = {};
-  is_pictured_ = !loading_;
-}
-
-QString AttentionMapWidget::problem() const {
-  if (const QString why = notice(); !why.isEmpty())
-    return QString(why).replace(QStringLiteral("\n\n"), QStringLiteral(" "));
-  for (const MapDataPtr& data : {primary_, secondary_}) {
-    const QString why = data ? cache_->failure_of(*data) : QString();
-    if (!why.isEmpty()) return tr("The map could not be drawn: %1").arg(why);
-  }
-  if (pictured_.blank)
-    return tr("The map of layer %1 does not fit: make the picture larger, or choose one head").arg(wanted_.layer);
-  return {};
-}
-
-void AttentionMapWidget::exported() {
-  cache_->want(this, {});
-  cache_->hold(false);
-}
-
-QString AttentionMapWidget::csv() const {
-  return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
-}
-
-QString AttentionMapWidget::title() const {
-  if (!primary_) return tr("Attention");
-  const auto& source = primary_->source;
-  // What tells two maps apart comes first: where there is no room for all of it, the end is cut.
-  const QString model =
-      source.record ? QStringLiteral(", ") + QString::fromStdString(source.record->meta().model_name) : QString();
-  return tr("Layer %1, %2, %3%4").arg(QString::number(source.layer), head_name(source), source.method, model);
 }
 
 }  // namespace headroom::views

@@ -5,6 +5,7 @@
 
 #include <QElapsedTimer>
 #include <QWidget>
+#include <optional>
 
 #include "views/map/attention_map.h"
 #include "views/common/exportable.h"
@@ -42,6 +43,10 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void set_show_mean(bool mean);
   void set_hide_bands(bool hide);
   void set_overlay(OverlayFlags flags);
+  /// Missed mass of a cell from which it is orange, in rows' worth.
+  void set_missed_from(double mass);
+  /// Cells of which a sparse method attended to no key are grey.
+  void set_mask_unattended(bool mask);
   void set_marginals_visible(bool visible);
   void set_colour_bar_visible(bool visible);  ///< off where a neighbour has the same one
   void set_minimap_enabled(bool enabled);
@@ -63,8 +68,11 @@ class AttentionMapWidget : public QWidget, public Exportable {
     return map_->value_at(second ? secondary_ : primary_, point);
   }
   bool hover_is_mirrored() const { return hover_mirrored_; }
-  /// The pair that keys act on: hovered, else selected; {-1, -1} where there is none.
+  /// The pair that keys act on and the read-out describes: the one under the mouse, but while stepping by keys, or
+  /// without a mouse, the selected one. A part that is not chosen, or chosen more than once, is -1.
   MapPoint cursor() const;
+  /// "reading layer 7; still shown: layer 5"; empty where what is shown is what was asked for.
+  QString stale_note() const;
 
   void step_cursor(int rows, int keys);   ///< in visible cells
   void step_selected_key(int direction);  ///< to the previous or next key in the support of the row
@@ -79,6 +87,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void exported() override;
   QString csv() const override;
   QString title() const override;
+  QString scale_text() const override;
 
  signals:
   void data_changed();
@@ -88,6 +97,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void keyPressEvent(QKeyEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
   void changeEvent(QEvent* event) override;
+  void hideEvent(QHideEvent* event) override;
   bool eventFilter(QObject* watched, QEvent* event) override;
 
  private:
@@ -104,6 +114,9 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void zoom(double factor, QPointF centre_key_query, const QString& merge_key);
   void move_view(double key_tokens, double query_tokens, const QString& merge_key);
   void set_view(Viewport view, const QString& merge_key);
+  void leave();  ///< the mouse is no longer over the map
+  void stop_hovering();
+  void follow_pointer();  ///< what lies under the mouse may have changed
   MapPoint strongest_in_cell(MapPoint point) const;
   void mouse_press(QMouseEvent* event);
   void mouse_move(QMouseEvent* event);
@@ -120,15 +133,16 @@ class AttentionMapWidget : public QWidget, public Exportable {
   QCPLayer* marks_layer_ = nullptr;
   ColourBar* colour_bar_;
   Minimap* minimap_;
-  QLabel* notice_;
+  QLabel *notice_, *stale_;
   MapSource wanted_, second_wanted_;
   MapDataPtr primary_, secondary_;
   MapLayout layout_ = MapLayout::single;
-  double lift_min_ = 0.1, lift_max_ = 1000;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
   Composition pictured_;      ///< of the last render(), without its image
   bool is_pictured_ = false;  ///< that was of the data that are there now
   QString refusal_;  ///< why the second map is not shown
+  std::optional<QPointF> pointer_;  ///< where the mouse is, over the plot
+  bool stepping_ = false;           ///< keys have chosen the pair since the mouse last moved
   // Drag state.
   bool pressed_ = false, dragging_ = false, selecting_rows_ = false;
   QPointF press_position_;

@@ -23,6 +23,7 @@ namespace headroom::views {
 namespace {
 
 constexpr double narrowest_map = 420;  // in a figure's units: below it the map needs the text's room
+constexpr double least_missed = 0.001;  // share of the mass: with less there is nothing to see in orange
 
 }  // namespace
 
@@ -54,11 +55,6 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
   column->addWidget(splitter_, 1);
   setAccessibleName(tr("Attention"));
 
-  connect(controls_, &AttentionControls::overlay_changed, this, [this] { map_->set_overlay(controls_->overlay()); });
-  connect(controls_, &AttentionControls::mode_changed, map_, &AttentionMapWidget::set_mode);
-  connect(controls_, &AttentionControls::mean_changed, map_, &AttentionMapWidget::set_show_mean);
-  connect(controls_, &AttentionControls::hide_bands_changed, map_, &AttentionMapWidget::set_hide_bands);
-  connect(controls_, &AttentionControls::minimap_changed, map_, &AttentionMapWidget::set_minimap_enabled);
   connect(controls_, &AttentionControls::fit_asked, map_, &AttentionMapWidget::fit_view);
   connect(controls_, &AttentionControls::fit_colours_asked, map_, &AttentionMapWidget::fit_colours);
   connect(map_, &AttentionMapWidget::data_changed, this, &AttentionPage::map_data_changed);
@@ -86,7 +82,7 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
   };
   shortcut(QKeySequence::Find, [this] { focus_find(); });
   shortcut(QKeySequence(Qt::CTRL | Qt::Key_G), [this] { focus_go_to(); });
-  map_->set_overlay(controls_->overlay());
+  show_display();
   setFocusProxy(map_);
 }
 
@@ -111,6 +107,17 @@ void AttentionPage::selection_changed(unsigned mask) {
     source_stale_ = true;
     if (isVisible()) update_source();
   }
+  if (mask & Selection::Display) show_display();
+}
+
+void AttentionPage::show_display() {
+  const DisplayState& display = selection_->state().display;
+  map_->set_mode(display.mode);
+  map_->set_show_mean(display.show_mean);
+  map_->set_hide_bands(display.hide_bands);
+  map_->set_minimap_enabled(display.minimap);
+  map_->set_missed_from(display.missed_from);
+  map_->set_overlay(controls_->overlay());
 }
 
 void AttentionPage::update_source() {
@@ -121,7 +128,8 @@ void AttentionPage::update_source() {
 
 void AttentionPage::map_data_changed() {
   const MapDataPtr& shown = map_->data();
-  controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted,
+  const double missed = shown ? missed_mass_share(shown->source) : 0;
+  controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted, missed < 0 || missed >= least_missed,
                            shown ? shown->overlay_note() : QString(), shown ? sink_and_local_mass(shown->source) : -1);
   map_->set_overlay(controls_->overlay());
   prompt_->set_data(shown);
@@ -226,6 +234,9 @@ QString AttentionPage::csv() const {
 }
 QString AttentionPage::title() const {
   return map_->title();
+}
+QString AttentionPage::scale_text() const {
+  return map_->scale_text();
 }
 
 }  // namespace headroom::views

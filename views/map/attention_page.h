@@ -42,6 +42,7 @@ class AttentionPage : public QWidget, public Exportable {
   void exported() override;
   QString csv() const override;
   QString title() const override;
+  QString scale_text() const override;
 
  protected:
   void keyPressEvent(QKeyEvent* event) override;
@@ -52,6 +53,7 @@ class AttentionPage : public QWidget, public Exportable {
   void selection_changed(unsigned mask);
   void update_source();
   void map_data_changed();
+  void show_display();
 
   Selection* selection_;
   AttentionControls* controls_;

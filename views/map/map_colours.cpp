@@ -46,7 +46,7 @@ std::vector<QRgb> mass_table(double colour_min, double colour_max) {
 }
 
 std::vector<QRgb> difference_table(double colour_min, double colour_max) {
-  const auto& stops = blue_orange();
+  const auto& stops = blue_red();
   std::vector<QRgb> table(65536, 0);
   const double low = std::log10(colour_min), span = std::max(1e-9, std::log10(colour_max) - low);
   for (int code = 1; code < 65536; ++code) {

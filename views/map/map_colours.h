@@ -8,12 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace headroom::views {
+#include "views/common/display_state.h"
 
-enum class MapMode {
-  probability,  ///< p, logarithmic
-  lift          ///< p times the number of visible keys: 1 = as if spread evenly
-};
+namespace headroom::views {
 
 inline constexpr double code_decades = 16;  ///< codes span 1e-16 … 1
 inline constexpr double codes_per_decade = 65533 / code_decades;
@@ -26,7 +23,7 @@ std::uint16_t difference_code(float baseline, float candidate);
 /// Colours by code, with room above 65535 for lift (code + log10(t + 1) in code units). The entry for "nothing there"
 /// is transparent.
 std::vector<QRgb> mass_table(double colour_min, double colour_max);
-/// Symmetric blue-orange: blue where the baseline is larger, orange where the candidate is.
+/// Symmetric: blue where the baseline is larger, red where the candidate is.
 std::vector<QRgb> difference_table(double colour_min, double colour_max);
 /// Position 0 … 1 of a value on the logarithmic scale.
 double scale_position(double value, double colour_min, double colour_max);

@@ -220,7 +220,8 @@ Composition MapComposer::compose(const MapPicture& picture) {
       }
     }
   }
-  if (style.overlay.any()) compose_overlay(result, picture, *cache_);
+  if (style.overlay.any() || (style.mask_unattended && style.layout != MapLayout::difference))
+    compose_overlay(result, picture, *cache_);
   return result;
 }
 

@@ -19,18 +19,14 @@ enum class MapLayout {
   diagonal_split  ///< the second map mirrored into the upper triangle
 };
 
-struct OverlayFlags {
-  bool hit = false, missed = false, wasted = false;
-  bool any() const { return hit || missed || wasted; }
-  bool operator==(const OverlayFlags&) const = default;
-};
-
 struct MapStyle {
   MapLayout layout = MapLayout::single;
   MapMode mode = MapMode::probability;
   bool show_mean = false;   ///< zoomed out: the mean of a cell instead of its largest value
   bool hide_bands = false;  ///< sinks and local band (num_sinks, num_local)
+  bool mask_unattended = false;  ///< cells of which the method attended to no pair are grey
   OverlayFlags overlay;
+  double missed_from = usual_missed_from;  ///< missed mass of a cell from which it is orange
   double colour_min = 1e-6, colour_max = 1;
   bool operator==(const MapStyle&) const = default;
 };
@@ -50,6 +46,7 @@ struct Composition {
   bool thumbnail = false;                   ///< part of it comes from the record's thumbnail
   bool coarse = false;                      ///< part of it is still coarser than `level`
   bool blank = false;                       ///< for part of it there is nothing, and nothing will come
+  bool missed_by_count = false;             ///< part of the orange counts missed keys: their mass is not known
 };
 
 /// Values of the cell that is drawn at a pair.

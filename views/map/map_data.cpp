@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <initializer_list>
+#include <string>
 
 #include "base/error.h"
 #include "views/common/format.h"
@@ -142,17 +144,20 @@ QString head_name(const MapSource& source) {
   return head_name(source.record->meta().layer(source.layer), source.head);
 }
 
-double sink_and_local_mass(const MapSource& source) {
+namespace {
+
+/// Sum of these statistics of the shown heads, mean over them; negative where the record does not hold all.
+double mass_statistics(const MapSource& source, std::initializer_list<const char*> names) {
   if (!source.record) return -1;
   try {
     const auto statistics = source.record->head_statistics(source.method.toStdString());
     if (!statistics || !source.record->meta().is_full(source.layer)) return -1;
     const record::LayerMeta& layer = source.record->meta().layer(source.layer);
     double total = 0;
-    int found = 0;
+    std::size_t found = 0;
     const auto heads = head_indices(layer, source.head);
     for (std::size_t i = 0; i < statistics->names.size(); ++i) {
-      if (statistics->names[i] != "sink_mass" && statistics->names[i] != "local_mass") continue;
+      if (std::find(names.begin(), names.end(), statistics->names[i]) == names.end()) continue;
       ++found;
       for (const int head : heads) {
         const std::int64_t row = head == layer.num_q_heads ? statistics->heads - 1 : head;
@@ -160,10 +165,19 @@ double sink_and_local_mass(const MapSource& source) {
         total += statistics->at(source.layer, row, i) / static_cast<double>(heads.size());
       }
     }
-    return found == 2 && std::isfinite(total) ? std::min(total, 1.0) : -1;
+    return found == names.size() && std::isfinite(total) ? std::min(total, 1.0) : -1;
   } catch (const std::exception&) {
-    return -1;  // the switch then works without its number
+    return -1;  // what it decides or stands beside works without it
   }
+}
+
+}  // namespace
+
+double sink_and_local_mass(const MapSource& source) {
+  return mass_statistics(source, {"sink_mass", "local_mass"});
+}
+double missed_mass_share(const MapSource& source) {
+  return mass_statistics(source, {"missed_mass"});
 }
 
 QString grouped(std::int64_t value) {
@@ -177,6 +191,12 @@ QString short_number(double value) {
   if (std::abs(value) >= 0.01) return QString::number(value, 'g', 3);
   const int exponent = static_cast<int>(std::floor(std::log10(std::abs(value))));
   return QStringLiteral("%1e%2").arg(value / std::pow(10.0, exponent), 0, 'f', 2).arg(exponent);
+}
+
+QString threshold_text(double value) {
+  if (value >= 1e-4 || !(value > 0)) return QString::number(value, 'g', 2);
+  const int exponent = static_cast<int>(std::floor(std::log10(value) + 1e-9));
+  return QStringLiteral("%1e%2").arg(value / std::pow(10.0, exponent), 0, 'g', 2).arg(exponent);
 }
 
 QString token_label(const record::TokenTable& tokens, std::int64_t token, int max_chars) {

@@ -61,6 +61,8 @@ QString head_name(const record::LayerMeta& layer, record::HeadSelector head);
 QString head_name(const MapSource& source);
 /// Mean share of mass on the first 4 and the last 64 keys (HeadStatistics); negative where the record does not say.
 double sink_and_local_mass(const MapSource& source);
+/// Mean share of the shown heads' mass on missed keys (HeadStatistics); negative where the record does not say.
+double missed_mass_share(const MapSource& source);
 
 /// Positions that the "hide sinks and local band" switch hides; the same that the record's statistics count.
 inline constexpr std::int64_t num_sinks = record::counted_sinks, num_local = record::counted_local;
@@ -69,6 +71,8 @@ inline constexpr std::int64_t num_sinks = record::counted_sinks, num_local = rec
 QString grouped(std::int64_t value);
 /// 0.0123 -> "1.23e-2" below 0.01, "0.0123" above; at most four digits.
 QString short_number(double value);
+/// "0.003", "2e-5": a threshold of missed mass.
+QString threshold_text(double value);
 /// A token's text on one line in quotes, with white space made visible, no longer than `max_chars`.
 QString token_label(const record::TokenTable& tokens, std::int64_t token, int max_chars = 24);
 

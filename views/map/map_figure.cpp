@@ -48,7 +48,10 @@ QString caption_of(const MapFigure& figure, const Composition& shown) {
   const bool split = figure.map->style().layout == MapLayout::diagonal_split && figure.secondary;
   const auto has = [&](auto&& what) { return what(*figure.primary) || (split && what(*figure.secondary)); };
   const bool marks = has([](const MapData& data) { return data.has_overlay(); });
-  if (overlay.missed && marks) captions << QObject::tr("orange: missed keys");
+  if (overlay.missed && marks)
+    captions << (shown.missed_by_count ? QObject::tr("orange: missed keys")
+                                       : QObject::tr("orange: missed keys, where a cell misses ≥ %1 of a query's mass")
+                                             .arg(threshold_text(figure.map->style().missed_from)));
   if (overlay.hit && marks) captions << QObject::tr("outlined: hits");
   if (overlay.wasted && marks && has([](const MapData& data) { return data.wasted != nullptr; }))
     captions << QObject::tr("hatched: wasted keys");

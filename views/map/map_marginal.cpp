@@ -50,7 +50,7 @@ void MapMarginal::draw(QCPPainter* painter) {
     painter->drawText(box, Qt::AlignCenter, words);
     label.setRight(box.left());
   };
-  if (!data_->selection_frequency.empty()) write(tr("— share of queries that select it"), theme.missed());
+  if (!data_->selection_frequency.empty()) write(tr("— share of queries that select it"), theme.text());
   if (!data_->mass_received.empty()) write(tr("■ mass received (log)"), theme.mass());
 }
 
@@ -81,7 +81,7 @@ void draw_marginal(QPainter& painter, const QRectF& area, const MapData& data, d
       const double y = area.bottom() - 1 - std::min(1.0f, value) * (area.height() - 2);
       line << QPointF(area.left() + x * width, y) << QPointF(area.left() + (x + 1) * width, y);
     }
-    painter.setPen(QPen(theme.missed(), 0));
+    painter.setPen(QPen(theme.text(), 0));
     painter.drawPolyline(line);
   }
   painter.restore();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The overlay: hit as an outline, missed in orange, wasted hatched. From counts per cell, so that one pair stays
-// visible at every zoom.
+// The overlay: hit as an outline, missed in orange where the cell misses enough mass, wasted hatched. From sums per
+// cell, so that one pair stays visible at every zoom.
 #include <algorithm>
 #include <cmath>
 
@@ -10,12 +10,14 @@
 namespace headroom::views {
 namespace {
 
-enum Flag : std::uint8_t { hit = 1, missed = 2, wasted = 4 };
+enum Flag : std::uint8_t { hit = 1, missed = 2, wasted = 4, attended = 8, known = 16 };
 
 /// Classes of the visible cells and one more on each side, so that outlines know their neighbours.
 struct Classes {
   std::int64_t row_begin = 0, column_begin = 0, rows = 0, columns = 0;  ///< cells
-  std::vector<std::uint8_t> flags, share;                               ///< share: of missed pairs, 255 = all
+  std::vector<std::uint8_t> flags;
+  std::vector<float> strength;  ///< of the orange, 0 … 1
+  bool by_count = false;        ///< part of the orange counts keys, since their mass is not known
   std::uint8_t at(std::int64_t row, std::int64_t column) const {
     row -= row_begin;
     column -= column_begin;
@@ -51,16 +53,28 @@ std::vector<Place> places(double begin, double end, int pixels, std::int64_t len
   return result;
 }
 
-void add_tile(Classes& classes, const record::OverlayTile& tile, bool mirrored, bool two) {
+void add_tile(Classes& classes, const record::OverlayTile& tile, double missed_from, bool mirrored, bool two) {
   const double pairs = std::pow(4.0, tile.address.level);
+  const bool weighed = !tile.missed_mass.empty();
+  const double most = std::max(1.0, missed_from * 10);
   for (std::int64_t row = 0; row < tile.rows; ++row) {
     for (std::int64_t column = 0; column < tile.columns; ++column) {
       const auto i = static_cast<std::size_t>(row * tile.columns + column);
-      std::uint8_t flag = 0;
+      std::uint8_t flag = known;
       if (tile.hit[i]) flag |= hit;
-      if (tile.missed[i]) flag |= missed;
       if (tile.wasted[i]) flag |= wasted;
-      if (!flag) continue;
+      if (tile.selected[i]) flag |= attended;
+      double strength = 0;
+      if (tile.missed[i]) {
+        const double mass = weighed ? static_cast<double>(tile.missed_mass[i]) : 0;
+        if (!weighed) {
+          // A single pair in the cell must show, a field of them must not hide the map.
+          strength = 0.35 + 0.65 * std::sqrt(std::min(1.0, tile.missed[i] / pairs));
+        } else if (mass >= missed_from) {
+          strength = 0.5 + 0.5 * scale_position(mass, missed_from, most);
+        }
+        if (strength > 0) flag |= missed;
+      }
       std::int64_t r = tile.address.row * record::tile_size + row, c = tile.address.column * record::tile_size + column;
       if (mirrored) std::swap(r, c);
       if (two && mirrored && r == c) continue;  // the diagonal belongs to the first map
@@ -69,7 +83,8 @@ void add_tile(Classes& classes, const record::OverlayTile& tile, bool mirrored, 
       if (r < 0 || c < 0 || r >= classes.rows || c >= classes.columns) continue;
       const auto at = static_cast<std::size_t>(r * classes.columns + c);
       classes.flags[at] = flag;
-      classes.share[at] = static_cast<std::uint8_t>(std::min(255.0, 255.0 * tile.missed[i] / pairs));
+      classes.strength[at] = static_cast<float>(strength);
+      classes.by_count |= !weighed && tile.missed[i] > 0;
     }
   }
 }
@@ -107,7 +122,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
   bounds(ys, classes.row_begin, classes.rows);
   if (classes.rows == 0 || classes.columns == 0) return;
   classes.flags.assign(static_cast<std::size_t>(classes.rows * classes.columns), 0);
-  classes.share.assign(classes.flags.size(), 0);
+  classes.strength.assign(classes.flags.size(), 0);
 
   const auto tile_of = [](std::int64_t cell) { return std::max<std::int64_t>(0, cell) / record::tile_size; };
   const std::int64_t last = std::max<std::int64_t>(0, (data.length - 1) >> level) / record::tile_size;
@@ -122,7 +137,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
         const record::TileAddress address{level, mirrored ? column : row, mirrored ? row : column};
         if (address.column > address.row) continue;
         if (const auto tile = cache.find_overlay(*from, address))
-          add_tile(classes, *tile, mirrored, two);
+          add_tile(classes, *tile, picture.style.missed_from, mirrored, two);
         else
           missing.push_back({from, address, true});
       }
@@ -130,9 +145,12 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
   }
   // Counting bits is far cheaper than a map tile: it comes first.
   result.missing.insert(result.missing.begin(), missing.begin(), missing.end());
+  result.missed_by_count = classes.by_count && picture.style.overlay.missed;
 
   const Theme& theme = Theme::instance();
   const QRgb orange = theme.missed().rgb(), hatch = theme.wasted().rgb();
+  const QRgb hidden = theme.border().rgb();
+  const bool mask = picture.style.mask_unattended && picture.style.layout != MapLayout::difference;
   const QRgb outline = theme.map_outline().rgb(), casing = theme.map_casing().rgb();
   const double tokens = (picture.view.key_end - picture.view.key_begin) / picture.size.width();
   const double cell_pixels = std::pow(2.0, level) / tokens;
@@ -148,6 +166,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
       if (px.cell < 0) continue;
       const std::uint8_t flag = classes.at(py.cell, px.cell);
       if (!flag) continue;
+      if (mask && !(flag & attended) && qAlpha(pixels[x])) pixels[x] = hidden;
       if ((flag & wasted) && picture.style.overlay.wasted) {
         if (cell_pixels < period)
           blend(pixels[x], hatch, 0.8);
@@ -174,11 +193,9 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
           const int edge = std::min(std::min(px.before, px.after), std::min(py.before, py.after));
           blend(pixels[x], orange, edge < 2 * line ? 1.0 : 0.45);
         } else {
-          const double share = classes.share[static_cast<std::size_t>((py.cell - classes.row_begin) * classes.columns +
-                                                                      px.cell - classes.column_begin)] /
-                               255.0;
-          // A single pair in the cell must show, a field of them must not hide the map.
-          blend(pixels[x], orange, 0.35 + 0.65 * std::sqrt(share));
+          blend(pixels[x], orange,
+                static_cast<double>(classes.strength[static_cast<std::size_t>(
+                    (py.cell - classes.row_begin) * classes.columns + px.cell - classes.column_begin)]));
         }
       }
     }

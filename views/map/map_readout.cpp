@@ -3,24 +3,33 @@
 #include "views/map/map_readout.h"
 
 #include <QFutureWatcher>
-#include <QHBoxLayout>
 #include <QLabel>
 #include <QVBoxLayout>
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 
-#include "views/map/attention_map_widget.h"
+#include "views/common/flow_layout.h"
 #include "views/common/theme.h"
+#include "views/map/attention_map_widget.h"
 
 namespace headroom::views {
+namespace {
+
+/// Whose probabilities are ranked, in few letters.
+QString short_head_name(const record::HeadSelector& head) {
+  if (head.kind == record::HeadSelector::Kind::mean) return QObject::tr("mean");
+  return (head.kind == record::HeadSelector::Kind::head ? QObject::tr("head %1") : QObject::tr("group %1"))
+      .arg(head.index);
+}
+
+}  // namespace
 
 MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* parent)
     : QWidget(parent), map_(map), selection_(selection), badge_(new QLabel) {
   setAccessibleName(tr("Values under the cursor"));
-  auto* row = new QHBoxLayout;
+  auto* row = new FlowLayout(nullptr, 14, 2);
   row->setContentsMargins(8, 3, 8, 0);
-  row->setSpacing(14);
   const auto add = [&](const QString& id, const QString& caption, int width) {
     auto* box = new QWidget(this);
     auto* column = new QVBoxLayout(box);
@@ -35,24 +44,25 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
     row->addWidget(box);
     fields_.push_back(field);
   };
-  add(QStringLiteral("query"), tr("query"), 19);
-  add(QStringLiteral("key"), tr("key"), 19);
-  add(QStringLiteral("p"), tr("probability"), 10);
-  add(QStringLiteral("rank"), tr("rank in row"), 16);
+  // In lines of as many as fit: none is ever left out.
+  add(QStringLiteral("query"), tr("query"), 15);
+  add(QStringLiteral("key"), tr("key"), 15);
   add(QStringLiteral("support"), tr("support"), 11);
-  add(QStringLiteral("cell"), tr("cell max · mean"), 20);
-  row->addStretch(1);
+  add(QStringLiteral("p"), tr("probability"), 10);
+  add(QStringLiteral("rank"), tr("rank of p in row"), 15);
+  add(QStringLiteral("cell"), tr("cell max · mean"), 16);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 4);
   column->setSpacing(2);
   column->addLayout(row);
-  auto* badge_row = new QHBoxLayout;
-  badge_row->setContentsMargins(8, 0, 8, 0);
-  badge_row->addWidget(badge_, 1);
-  column->addLayout(badge_row);
+  badge_->setContentsMargins(8, 0, 8, 0);
+  column->addWidget(badge_);
   badge_->setAccessibleName(tr("What a cell of the map is"));
   badge_->setTextFormat(Qt::PlainText);
   badge_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
+  QSizePolicy policy(QSizePolicy::Preferred, QSizePolicy::Fixed);
+  policy.setHeightForWidth(true);
+  setSizePolicy(policy);
 
   connect(selection_, &Selection::hover_changed, this, &MapReadout::refresh);
   connect(selection_, &Selection::changed, this, &MapReadout::refresh);
@@ -64,7 +74,7 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
 }
 
 QSize MapReadout::sizeHint() const {
-  return {560, 3 * fontMetrics().height() + 12};
+  return {560, heightForWidth(560)};
 }
 QSize MapReadout::minimumSizeHint() const {
   return {200, 3 * fontMetrics().height() + 12};
@@ -84,14 +94,10 @@ void MapReadout::apply_theme() {
   badge_->setFont(small);
 }
 
-void MapReadout::resizeEvent(QResizeEvent* event) {
-  QWidget::resizeEvent(event);
-  // Fields that do not fit are left out from the right, whole rather than cut.
-  int used = 16;
-  for (const Field& field : fields_) {
-    used += field.box->maximumWidth() + 14;
-    field.box->setVisible(used <= width() + 14);
-  }
+QWidget* MapReadout::box(const QString& id) const {
+  for (const Field& field : fields_)
+    if (field.id == id) return field.box;
+  return nullptr;
 }
 
 QString MapReadout::value(const QString& id) const {
@@ -108,15 +114,25 @@ void MapReadout::set(const QString& id, const QString& text) {
   }
 }
 
+void MapReadout::set_caption(const QString& id, const QString& text) {
+  for (const Field& field : fields_) {
+    if (field.id != id || field.caption->text() == text) continue;
+    field.caption->setText(text);
+    field.value->setAccessibleName(text);
+  }
+}
+
 void MapReadout::refresh() {
   QString badge = map_->badge();
   if (!badge.isEmpty() && selection_->state().query_end <= selection_->state().query_begin)
     badge += tr("   ·   click a row to see its keys in the text, drag to pan, wheel to zoom");
   badge_->setText(badge);
+  badge_->setToolTip(badge);
   const bool mirrored = map_->hover_is_mirrored() && selection_->hover().query >= 0;
   const MapDataPtr& shown = mirrored ? map_->second_data() : map_->data();
-  MapPoint point = selection_->hover();
-  if (point.query < 0 && point.key < 0) point = map_->cursor();
+  const MapPoint point = map_->cursor();
+  const ViewState& state = selection_->state();
+  const bool selected = selection_->hover().query < 0 && selection_->hover().key < 0;
   const auto position = [&](std::int64_t token, int chars) {
     if (token < 0) return QStringLiteral("–");
     const QString text = shown && shown->source.record
@@ -124,8 +140,14 @@ void MapReadout::refresh() {
                              : QString();
     return grouped(token) + text;
   };
-  set(QStringLiteral("query"), shown ? position(point.query, 14) : QStringLiteral("–"));
-  set(QStringLiteral("key"), shown ? position(point.key, 14) : QStringLiteral("–"));
+  QString query = shown ? position(point.query, 8) : QStringLiteral("–");
+  QString key = shown ? position(point.key, 8) : QStringLiteral("–");
+  if (shown && selected && state.query_end - state.query_begin > 1)
+    query = tr("%1–%2").arg(grouped(state.query_begin), grouped(state.query_end - 1));
+  if (shown && selected && state.keys.size() > 1) key = tr("%1 keys").arg(state.keys.size());
+  set(QStringLiteral("query"), query);
+  set(QStringLiteral("key"), key);
+  if (shown) set_caption(QStringLiteral("rank"), tr("rank in row, %1").arg(short_head_name(shown->source.head)));
   const QString nothing = QStringLiteral("–");
   if (!shown || point.query < 0 || point.key < 0 || point.query >= shown->length || point.key > point.query) {
     for (const char* id : {"p", "rank", "support", "cell"}) set(QLatin1String(id), nothing);

@@ -20,11 +20,10 @@ class MapReadout : public QWidget {
   MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* parent = nullptr);
   /// What a field says now: "query", "key", "p", "rank", "support", "cell".
   QString value(const QString& field) const;
+  /// Its caption and value on the screen.
+  QWidget* box(const QString& field) const;
   QSize sizeHint() const override;
   QSize minimumSizeHint() const override;
-
- protected:
-  void resizeEvent(QResizeEvent* event) override;
 
  private:
   struct Field {
@@ -36,6 +35,7 @@ class MapReadout : public QWidget {
   void refresh();
   void ask_rank(const MapPoint& point);
   void set(const QString& id, const QString& text);
+  void set_caption(const QString& id, const QString& text);
   void apply_theme();
 
   AttentionMapWidget* map_;

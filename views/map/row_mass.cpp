@@ -11,6 +11,7 @@ namespace headroom::views {
 namespace {
 
 constexpr double max_work = 2e10;  // multiply-adds a request, about two seconds on one core
+constexpr std::int64_t max_marked_rows = 512;
 
 QString who(const MapData& data, std::int64_t begin, std::int64_t end) {
   if (end - begin > 1) return QObject::tr("queries %1–%2").arg(grouped(begin), grouped(end - 1));
@@ -42,6 +43,34 @@ std::vector<float> mean_rows(const MapData& data, std::int64_t begin, std::int64
   return sum;
 }
 
+RowMarks row_marks(const MapData& data, std::int64_t begin, std::int64_t end, std::int64_t max_rows,
+                   std::stop_token stop) {
+  RowMarks marks;
+  begin = std::max<std::int64_t>(0, begin);
+  end = std::min(end, data.length);
+  if (!data.support || begin >= end) return marks;
+  const auto length = static_cast<std::size_t>(data.length);
+  marks.rows = end - begin;
+  marks.rows_looked_at = std::min(marks.rows, std::max<std::int64_t>(1, max_rows));
+  marks.selected.assign(length, false);
+  marks.missed.assign(length, 0.0f);
+  for (std::int64_t i = 0; i < marks.rows_looked_at; ++i) {
+    if (stop.stop_requested()) return {};
+    const std::int64_t query = begin + i * marks.rows / marks.rows_looked_at;
+    std::vector<float> row;
+    for (std::int64_t key = 0; key <= query; ++key) {
+      const auto at = static_cast<std::size_t>(key);
+      if (data.support->test(query, key)) {
+        marks.selected[at] = true;
+      } else if (data.target && data.target->test(query, key)) {
+        if (row.empty() && data.stream) row = record::probability_row(*data.stream, data.source.head, query);
+        marks.missed[at] = std::max(marks.missed[at], at < row.size() ? row[at] : 1.0f);
+      }
+    }
+  }
+  return marks;
+}
+
 RowMass::RowMass(QObject* parent) : QObject(parent) {}
 RowMass::~RowMass() {
   stop_.request_stop();
@@ -62,48 +91,64 @@ void RowMass::request(MapDataPtr data, std::int64_t begin, std::int64_t end) {
 void RowMass::start() {
   again_ = false;
   if (!data_) {
-    emit ready({}, {});
+    emit ready({}, {}, {});
     return;
   }
   const bool chosen = end_ > begin_;
-  if (!chosen || !data_->stream || begin_ < data_->stream->query_begin) {
-    QString caption = data_->mass_received.empty()
-                          ? tr("No mass recorded for this layer")
-                          : tr("Background: mass received from all queries, where above the average");
-    if (chosen && !data_->mass_received.empty())
-      caption += data_->stream ? tr(" (this query is not in the record)")
-                               : tr(" (this layer's q and k are not in the record)");
-    emit ready(data_->mass_received, caption);
+  if (!chosen) {
+    emit ready(data_->mass_received, {},
+               data_->mass_received.empty()
+                   ? tr("No mass recorded for this layer")
+                   : tr("Background: mass received from all queries, where above the average"));
     return;
   }
   struct Result {
     std::vector<float> mass;
+    RowMarks marks;
     std::int64_t rows = 0;
   };
   stop_ = std::stop_source();
   running_ = true;
-  const double row_work = static_cast<double>(data_->length * data_->stream->num_q_heads * data_->stream->head_dim);
+  const bool exact = data_->stream && begin_ >= data_->stream->query_begin;
+  const double heads = data_->stream ? static_cast<double>(data_->stream->num_q_heads * data_->stream->head_dim) : 1;
+  const double row_work = static_cast<double>(data_->length) * heads;
   const auto max_rows = static_cast<std::int64_t>(std::clamp(max_work / std::max(1.0, row_work), 4.0, 65536.0));
   auto* watcher = new QFutureWatcher<Result>(this);
-  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, data = data_, begin = begin_, end = end_] {
-    watcher->deleteLater();
-    running_ = false;
-    if (again_) return start();
-    const Result result = watcher->result();
-    QString caption = tr("Background: mass from %1, where above an even share").arg(who(*data, begin, end));
-    if (result.rows > 0 && result.rows < end - begin) caption += tr(" (%1 rows sampled)").arg(grouped(result.rows));
-    emit ready(result.mass, caption);
-  });
-  watcher->setFuture(QtConcurrent::run([data = data_, begin = begin_, end = end_, max_rows, token = stop_.get_token()] {
-    Result result;
-    if (end - begin > max_rows) {
-      result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
-    } else {
-      result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
-      result.rows = end - begin;
-    }
-    return result;
-  }));
+  connect(watcher, &QFutureWatcherBase::finished, this,
+          [this, watcher, exact, data = data_, begin = begin_, end = end_] {
+            watcher->deleteLater();
+            running_ = false;
+            if (again_) return start();
+            const Result result = watcher->result();
+            QString caption;
+            if (exact) {
+              caption = tr("Background: mass from %1, where above an even share").arg(who(*data, begin, end));
+              if (result.rows > 0 && result.rows < end - begin)
+                caption += tr(" (%1 rows sampled)").arg(grouped(result.rows));
+            } else if (data->mass_received.empty()) {
+              caption = tr("No mass recorded for this layer");
+            } else {
+              caption = tr("Background: mass received from all queries, where above the average") +
+                        (data->stream ? tr(" (this query is not in the record)")
+                                      : tr(" (this layer's q and k are not in the record)"));
+            }
+            if (result.marks.rows_looked_at < result.marks.rows)
+              caption += tr(". Marks: of %1 of the %2 rows, evenly spaced")
+                             .arg(grouped(result.marks.rows_looked_at), grouped(result.marks.rows));
+            emit ready(exact ? result.mass : data->mass_received, result.marks, caption);
+          });
+  watcher->setFuture(
+      QtConcurrent::run([data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
+        Result result;
+        if (exact && end - begin > max_rows) {
+          result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
+        } else if (exact) {
+          result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
+          result.rows = end - begin;
+        }
+        result.marks = row_marks(*data, begin, end, std::min<std::int64_t>(max_rows, max_marked_rows), token);
+        return result;
+      }));
 }
 
 }  // namespace headroom::views

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The mass that the selected queries give to each key, computed in the background; the latest request wins.
+// The mass that the selected queries give to each key, and which keys they selected or missed: computed in the
+// background; the latest request wins.
 #pragma once
 
 #include <QObject>
@@ -16,6 +17,18 @@ namespace headroom::views {
 std::vector<float> mean_rows(const MapData& data, std::int64_t begin, std::int64_t end, std::int64_t max_rows,
                              std::int64_t& rows_used, std::stop_token stop);
 
+/// What the selected queries did with each key. Empty vectors where there are no supports.
+struct RowMarks {
+  std::vector<bool> selected;  ///< by any of the rows
+  /// [L] the most mass that a row which missed the key gave to it; a row whose q the record does not hold counts as 1:
+  /// that it missed the key is all there is to know.
+  std::vector<float> missed;
+  std::int64_t rows = 0, rows_looked_at = 0;
+};
+/// Looks at no more than `max_rows` evenly spaced rows.
+RowMarks row_marks(const MapData& data, std::int64_t begin, std::int64_t end, std::int64_t max_rows,
+                   std::stop_token stop = {});
+
 class RowMass : public QObject {
   Q_OBJECT
  public:
@@ -26,7 +39,7 @@ class RowMass : public QObject {
   bool busy() const { return running_; }
 
  signals:
-  void ready(const std::vector<float>& mass, const QString& caption);
+  void ready(const std::vector<float>& mass, const headroom::views::RowMarks& marks, const QString& caption);
 
  private:
   void start();

@@ -173,8 +173,8 @@ QString TileCache::map_key(const MapData& data, bool overlay) {
       .arg(source.method)
       .arg(source.layer)
       .arg(overlay)
-      .arg(overlay ? -1 : static_cast<int>(source.head.kind))
-      .arg(overlay ? data.support_group.value_or(-1) : source.head.index);
+      .arg(static_cast<int>(source.head.kind))  // of overlays too: the mass that is missed is the shown heads'
+      .arg(source.head.index);
 }
 
 QString TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
@@ -328,10 +328,14 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {
         const SupportBitmap none(data->wasted ? 0 : data->length);
-        auto tile = std::make_shared<const record::OverlayTile>(
+        auto tile = std::make_shared<record::OverlayTile>(
             record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address,
                                     data->stream ? data->stream->query_begin : 0));
-        entry.bytes = tile->hit.size() * 12;
+        if (data->stream)
+          record::add_missed_mass(*tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
+                                  job->stop.get_token());
+        if (job->stop.stop_requested()) tile->hit.clear();
+        entry.bytes = tile->hit.size() * 20;
         if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))
           entry.overlay = tile;
       }

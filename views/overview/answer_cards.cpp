@@ -125,6 +125,7 @@ QString AnswerCards::answer_html(const AnswerEntry& entry) const {
   if (answer.isEmpty())
     return QStringLiteral("<i style=\"color:%1\">%2</i>").arg(Theme::instance().muted_text().name(), tr("no text"));
   const QString baseline = QString::fromStdString(entries_.front().method->answer).trimmed();
+  if (!entry.comparable) return answer.toHtmlEscaped().replace('\n', "<br>");
   QString html;
   for (const auto& piece : word_difference(answer, baseline)) {
     const QString text = piece.text.toHtmlEscaped().replace('\n', "<br>");
@@ -143,7 +144,10 @@ QString AnswerCards::label(const AnswerEntry& entry) const {
 
 QString AnswerCards::status_text(const AnswerEntry& entry) const {
   QStringList parts;
-  if (entry.method != entries_.front().method) parts << agreement_text(*entry.method, *entries_.front().method);
+  if (!entry.comparable)
+    parts << tr("another prompt: not compared");
+  else if (entry.method != entries_.front().method)
+    parts << agreement_text(*entry.method, *entries_.front().method);
   if (entry.method->task_score) parts << tr("task score %1").arg(format_fixed(*entry.method->task_score, 0));
   if (const auto kl = entry.method->answer_kl()) parts << tr("KL\u00a0%1\u00a0nats").arg(format_number(*kl));
   if (!entry.method->complete) parts << tr("incomplete");

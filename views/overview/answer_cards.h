@@ -25,6 +25,7 @@ QString agreement_text(const record::MethodSummary& method, const record::Method
 struct AnswerEntry {
   MethodPtr method = nullptr;
   QString run;  ///< which run it is from; empty where there is one run only
+  bool comparable = true;  ///< with the first entry: an answer to another prompt is not
 };
 
 class AnswerCards : public QWidget {

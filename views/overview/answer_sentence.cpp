@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "record/speedup.h"
 #include "views/common/format.h"
 #include "views/common/record_queries.h"
 
@@ -29,6 +30,9 @@ const char* define_time =
     "and "
     "recorded passes are separate.";
 
+const char* define_load =
+    "What other programs did with the processors during the timed passes: such times are too long, and ratios of them "
+    "may be off.";
 const char* define_plan =
     "Layers whose sparse attention takes longer than dense run dense in timed passes. What is recorded and scored is "
     "the "
@@ -101,6 +105,11 @@ void add_time(Builder& out, const record::MethodSummary& method, const record::M
     out.link(format_ms(baseline.ttft.median), "timing#ttft", define_time);
     out.plain(method.score == ScoreKind::mass ? " (the oracle is a reference, not deployable: no speedup)"
                                               : " (a reference, not deployable: no speedup)");
+  } else if (nothing_sparse_ran(method)) {
+    out.link(format_ms(baseline.ttft.median), "timing#ttft", define_time);
+    out.plain(" dense; nothing sparse was timed (");
+    out.link(plan_counts_text(method), "timing#plan", define_plan);
+    out.plain(method.timing_plan->source == "automatic" ? ", where sparse takes longer)" : ")");
   } else {
     out.link(format_ms(baseline.ttft.median) + QStringLiteral(" → ") + format_ms(method.ttft.median), "timing#ttft",
              define_time);
@@ -109,6 +118,13 @@ void add_time(Builder& out, const record::MethodSummary& method, const record::M
       out.link(plan_counts_text(method), "timing#plan", define_plan);
       out.plain(method.timing_plan->source == "automatic" ? ", where sparse takes longer)" : ")");
     }
+    if (method.ttft.repeats == 1 || baseline.ttft.repeats == 1) out.plain(", of a single pass");
+  }
+  for (const auto* timed : {&method, &baseline}) {
+    if (!timed->load || !timed->load->disturbed()) continue;
+    out.plain(", while ");
+    out.link(QString::fromStdString(timed->load->text()), "timing#load", define_load);
+    break;
   }
 }
 
@@ -151,8 +167,7 @@ std::int64_t first_divergence(const record::MethodSummary& method, const record:
 }
 
 bool speedup_allowed(const record::MethodSummary& method, const record::MethodSummary& baseline) {
-  return !nothing_sparse_ran(method) && method.role == MethodRole::deployable && method.label.empty() && method.ttft.repeats > 0 &&
-         baseline.ttft.repeats > 0 && method.ttft.median > 0 && method.id != baseline.id;
+  return record::speedup_over(method, baseline, false).has_value();
 }
 
 AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens, const record::MethodSummary& method,

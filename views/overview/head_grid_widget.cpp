@@ -6,6 +6,7 @@
 #include <QPainter>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "views/common/theme.h"
 
@@ -44,6 +45,14 @@ void HeadGridWidget::set_data(std::shared_ptr<const GridData> grid, std::vector<
   for (std::size_t column = 0; column < order_.size(); ++column)
     column_of_layer_[static_cast<std::size_t>(order_[column])] = static_cast<int>(column);
   has_range_ = data_ && data_->range(low_, high_);
+  std::vector<double> sorted;
+  if (data_)
+    std::copy_if(data_->values.begin(), data_->values.end(), std::back_inserter(sorted),
+                 [](double value) { return std::isfinite(value); });
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t few = sorted.size() / 40;
+  usual_low_ = sorted.empty() ? 0 : sorted[few];
+  usual_high_ = sorted.empty() ? 1 : sorted[sorted.size() - 1 - few];
   if (has_range_ && high_ - low_ < 1e-12) {
     low_ -= std::max(1e-6, std::abs(low_) * 0.01);
     high_ += std::max(1e-6, std::abs(high_) * 0.01);
@@ -60,20 +69,42 @@ void HeadGridWidget::set_current(int layer, int head) {
   update();
 }
 
-bool HeadGridWidget::log_scale() const {
-  return data_ && data_->statistic && data_->statistic->unit == GridStatistic::Unit::keys && low_ > 0 &&
-         high_ / low_ > 8;
+HeadGridWidget::Spread HeadGridWidget::spread() const {
+  using Scale = GridStatistic::Scale;
+  const Scale wanted = data_ && data_->statistic ? data_->statistic->scale : Scale::linear;
+  Spread spread{wanted, usual_low_, usual_high_};
+  if (wanted == Scale::log_of_rest) spread = {wanted, 1 - usual_high_, 1 - usual_low_};
+  if (wanted == Scale::linear) return spread;
+  // Zero has no logarithm, and four decades are as much as colours can tell.
+  spread.low = std::max(spread.low, spread.high * 1e-4);
+  if (!(spread.low > 0) || spread.high / spread.low < 4) return {Scale::linear, low_, high_};
+  return spread;
 }
 
 double HeadGridWidget::fraction(double value) const {
   if (!has_range_ || !std::isfinite(value)) return 0;
-  const double f =
-      log_scale() ? std::log(std::max(value, low_) / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
+  using Scale = GridStatistic::Scale;
+  const Spread s = spread();
+  const auto log = [&](double x) { return std::log(std::max(x, s.low) / s.low) / std::log(s.high / s.low); };
+  const double f = s.scale == Scale::linear ? (value - s.low) / (s.high - s.low)
+                   : s.scale == Scale::log  ? log(value)
+                                            : 1 - log(1 - value);
   return std::clamp(f, 0.0, 1.0);
 }
 
 double HeadGridWidget::value_at(double f) const {
-  return log_scale() ? low_ * std::pow(high_ / low_, f) : low_ + f * (high_ - low_);
+  using Scale = GridStatistic::Scale;
+  const Spread s = spread();
+  if (s.scale == Scale::linear) return s.low + f * (s.high - s.low);
+  return s.scale == Scale::log ? s.low * std::pow(s.high / s.low, f) : 1 - s.low * std::pow(s.high / s.low, 1 - f);
+}
+
+QString HeadGridWidget::end_mark(double f) const {
+  // Values beyond the ends of the scale have the colour of its end.
+  const double room = 1e-9 * std::max(1.0, std::abs(high_));
+  if (f >= 1 && value_at(1) < high_ - room) return QStringLiteral("≥ ");
+  if (f <= 0 && value_at(0) > low_ + room) return QStringLiteral("≤ ");
+  return {};
 }
 
 QColor HeadGridWidget::colour(double value) const {
@@ -87,7 +118,7 @@ HeadGridWidget::Layout HeadGridWidget::layout(const QRectF& area, double unit, c
   l.line = metrics.height();
   const int heads = std::max(1, data_->heads - 1), layers = std::max(1, data_->layers);
   const double left = metrics.horizontalAdvance(QStringLiteral("mean")) + 24 * unit + l.line;
-  const double right = metrics.horizontalAdvance(QStringLiteral("1,000 keys")) + 40 * unit;
+  const double right = metrics.horizontalAdvance(QStringLiteral("≥ 1,000 keys")) + 40 * unit;
   const double top = 2 * unit, bottom = 2 * l.line + 6 * unit, gap = 6 * unit;
   const double width = std::max(10 * unit, area.width() - left - right);
   const double height = std::max(10 * unit, area.height() - top - bottom - gap);
@@ -270,7 +301,7 @@ void HeadGridWidget::draw_colour_bar(QPainter& painter, const Layout& l, double 
     painter.drawLine(QPointF(l.bar.right(), y), QPointF(l.bar.right() + 4 * unit, y));
     const double text_top = std::clamp(y - l.line / 2, l.bar.top() - 2 * unit, l.bar.bottom() - l.line + 2 * unit);
     painter.drawText(QRectF(l.bar.right() + 7 * unit, text_top, 200 * unit, l.line), Qt::AlignLeft | Qt::AlignVCenter,
-                     data_->statistic->format(value_at(f)));
+                     end_mark(f) + data_->statistic->format(value_at(f)));
   }
 }
 

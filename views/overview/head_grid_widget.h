@@ -24,6 +24,8 @@ class HeadGridWidget : public QWidget {
   int current_head() const { return head_; }
   /// Draws the grid with its axes and colour bar into `area`; `unit` is one screen pixel in painter units.
   void draw(QPainter& painter, const QRectF& area, double unit, bool interactive) const;
+  /// Its place on the colour scale, 0 … 1.
+  double fraction(double value) const;
   /// Where a cell is drawn on the widget; empty where the layer has no such head, or is not full.
   QRectF cell_rect(int layer, int head) const;
   /// "Layer 12, head 5 (KV group 1): 3.21 nats".
@@ -53,9 +55,13 @@ class HeadGridWidget : public QWidget {
   void move_to(int layer, int head);
   void move_by_columns(int from, int step, int head);
   QColor colour(double value) const;
-  double fraction(double value) const;
   double value_at(double fraction) const;
-  bool log_scale() const;
+  struct Spread {
+    GridStatistic::Scale scale;
+    double low, high;  ///< of the value, or of the rest
+  };
+  Spread spread() const;
+  QString end_mark(double fraction) const;
   void draw_cells(QPainter& painter, const Layout& l, double unit) const;
   void draw_bands(QPainter& painter, const Layout& l, double unit) const;
   void draw_brackets(QPainter& painter, const Layout& l, double unit) const;
@@ -65,6 +71,7 @@ class HeadGridWidget : public QWidget {
   std::shared_ptr<const GridData> data_;
   std::vector<int> order_, column_of_layer_;
   double low_ = 0, high_ = 1;
+  double usual_low_ = 0, usual_high_ = 1;  ///< all but the few farthest values, which take the ends of a logarithmic scale
   bool has_range_ = false;
   int layer_ = -1, head_ = -1, hover_layer_ = -1, hover_head_ = -1;
 };

@@ -26,7 +26,8 @@
 namespace headroom::views {
 namespace {
 
-constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Head | Selection::Budget;
+constexpr unsigned interest =
+    Selection::Method | Selection::Layer | Selection::Head | Selection::Budget | Selection::Display;
 
 void clear(QLayout* layout) {
   while (QLayoutItem* item = layout->takeAt(0)) {
@@ -65,6 +66,18 @@ void OverviewPage::build() {
   column->setContentsMargins(16, 16, 16, 16);
   column->setSpacing(8);
 
+  budget_bar_ = new QWidget(content);
+  auto* budget_row = new QHBoxLayout(budget_bar_);
+  budget_row->setContentsMargins(0, 0, 0, 0);
+  budget_row->setSpacing(8);
+  budget_ = new QComboBox(budget_bar_);
+  budget_->setAccessibleName(tr("Budget that the page is of"));
+  budget_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  budget_note_ = make_note(QString(), budget_bar_);
+  budget_row->addWidget(make_heading(tr("Budget"), budget_bar_));
+  budget_row->addWidget(budget_);
+  budget_row->addWidget(budget_note_, 1);
+  column->addWidget(budget_bar_);
   sentences_ = new QVBoxLayout;
   sentences_->setSpacing(6);
   column->addLayout(sentences_);
@@ -82,7 +95,6 @@ void OverviewPage::build() {
   statistic_->setAccessibleName(tr("Statistic"));
   for (const auto& statistic : grid_statistics())
     statistic_->addItem(QString::fromUtf8(statistic.title), QString::fromUtf8(statistic.key));
-  statistic_->setCurrentIndex(statistic_->findData(QStringLiteral("captured_mass")));
   stream_ = new QComboBox(content);
   stream_->setAccessibleName(tr("Stream: which method's run the numbers are from"));
   order_ = new QComboBox(content);
@@ -119,16 +131,21 @@ void OverviewPage::build() {
   views_->addWidget(table_);
   column->addWidget(views_, 1);
 
-  connect(statistic_, &QComboBox::currentIndexChanged, this, &OverviewPage::show_grid);
-  connect(order_, &QComboBox::currentIndexChanged, this, &OverviewPage::show_grid);
+  const auto change_display = [this](auto&& edit) {
+    this->selection()->change([&](ViewState& state) { edit(state.display); });
+  };
+  connect(statistic_, &QComboBox::currentIndexChanged, this, [this, change_display] {
+    change_display([this](DisplayState& d) { d.grid_statistic = statistic_->currentData().toString(); });
+  });
+  connect(order_, &QComboBox::currentIndexChanged, this,
+          [change_display](int index) { change_display([index](DisplayState& d) { d.layer_order = index; }); });
+  connect(budget_, &QComboBox::activated, this, &OverviewPage::choose_budget);
   connect(stream_, &QComboBox::activated, this, [this](int index) {
     const QString id = stream_->itemData(index).toString();
     this->selection()->change([&](ViewState& state) { state.method = id; });
   });
-  connect(as_table_, &QToolButton::toggled, this, [this](bool on) {
-    views_->setCurrentIndex(on ? 1 : 0);
-    if (on) fit_table(table_);
-  });
+  connect(as_table_, &QToolButton::toggled, this,
+          [change_display](bool on) { change_display([on](DisplayState& d) { d.grid_table = on; }); });
   connect(grid_, &HeadGridWidget::current_changed, this, &OverviewPage::choose);
   connect(grid_, &HeadGridWidget::activated, this, &OverviewPage::open_head);
   connect(grid_, &HeadGridWidget::hovered, this, &OverviewPage::show_read_out);
@@ -148,14 +165,16 @@ void OverviewPage::refresh(unsigned mask) {
   const bool new_run = mask & Selection::Runs;
   const RecordPtr held = record_;  // until the widgets have let go of its summaries
   record_ = selection()->record();
-  const auto near = methods_near_budget(*record_, selection()->state());
-  if (new_run || near != shown_ || mask & Selection::Method) {
-    shown_ = near;
+  const auto at_budget = methods_at_budget(*record_, selection()->state());
+  if (new_run || at_budget != shown_ || mask & (Selection::Method | Selection::Display)) {
+    shown_ = at_budget;
+    fill_budgets();
     show_sentences();
     show_answers();
   }
-  if (new_run || mask & Selection::Method) {
-    fill_streams();
+  if (new_run || mask & (Selection::Method | Selection::Display)) {
+    if (new_run || mask & Selection::Method) fill_streams();
+    show_display();
     show_grid();
   } else if (mask & (Selection::Layer | Selection::Head)) {
     show_current();
@@ -177,6 +196,15 @@ void OverviewPage::restyle() {
   show_read_out(-1, -1);
 }
 
+void OverviewPage::show_display() {
+  const DisplayState& display = selection()->state().display;
+  const QSignalBlocker block_statistic(statistic_), block_order(order_), block_table(as_table_);
+  statistic_->setCurrentIndex(std::max(0, statistic_->findData(display.grid_statistic)));
+  order_->setCurrentIndex(display.layer_order);
+  as_table_->setChecked(display.grid_table);
+  views_->setCurrentIndex(display.grid_table ? 1 : 0);
+}
+
 QString OverviewPage::short_label(MethodPtr method) const {
   return method_name(*method) + method_setting(*method, shown_);
 }
@@ -193,6 +221,15 @@ void OverviewPage::show_sentences() {
                    this);
     label->setWordWrap(true);
     sentences_->addWidget(label);
+    return;
+  }
+  if (selection()->state().display.all_budgets && budgets_.size() > 1) {
+    auto* table = new QLabel(all_budgets_html(), this);
+    table->setTextFormat(Qt::RichText);
+    table->setWordWrap(true);
+    table->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    table->setAccessibleName(tr("All budgets"));
+    sentences_->addWidget(table);
     return;
   }
   QFont large = font();
@@ -288,7 +325,7 @@ void OverviewPage::show_grid() {
         tr("Dense attends to every key, so there is nothing to capture or miss. Choose another stream or statistic. ") +
         note;
   definition_->setText(note);
-  const auto order = ordered_layers(*grid_data_, static_cast<LayerOrder>(order_->currentIndex()));
+  const auto order = ordered_layers(*grid_data_, static_cast<LayerOrder>(std::max(0, order_->currentIndex())));
   grid_->set_data(grid_data_, order);
   grid_->setAccessibleName(tr("%1, %2 stream, layers to the right, heads down")
                                .arg(QString::fromUtf8(statistic->title), method_label(*record_, *method)));
@@ -355,7 +392,9 @@ QString OverviewPage::csv() const {
 void OverviewPage::draw_text(Figure& figure) const {
   figure.title(title(), run_caption(record_->meta(), record_->length()));
   const record::MethodSummary* baseline = dense_of(*record_);
-  for (std::size_t i = 0; baseline && i < shown_.size(); ++i)
+  const bool all = selection()->state().display.all_budgets && budgets_.size() > 1;
+  if (all) figure.html(all_budgets_html());
+  for (std::size_t i = 0; baseline && !all && i < shown_.size(); ++i)
     figure.html(QStringLiteral("<b style=\"color:%1\">%2</b>&nbsp; %3")
                     .arg(Theme::instance().method(shown_[i]->look).name(), short_label(shown_[i]).toHtmlEscaped(),
                          sentence_at(*record_, shown_, i, *baseline).html(Theme::instance().text())),

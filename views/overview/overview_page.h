@@ -29,6 +29,8 @@ class OverviewPage : public PageBase, public Exportable {
 
   /// The sentences as plain text, one a line.
   QString answer_text() const;
+  /// Every sparse method of every budget, as a table in rich text.
+  QString all_budgets_html() const;
   HeadGridWidget* grid() const { return grid_; }
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
@@ -53,6 +55,9 @@ class OverviewPage : public PageBase, public Exportable {
   void arrange();  ///< cards side by side or, where that is too narrow, one below the other
   void build();
   void show_sentences();
+  void fill_budgets();
+  void choose_budget(int index);
+  void show_display();
   void show_answers();
   void fill_streams();
   void show_grid();
@@ -68,6 +73,10 @@ class OverviewPage : public PageBase, public Exportable {
   std::vector<MethodPtr> shown_;
   QString grid_problem_;
   std::shared_ptr<const GridData> grid_data_;
+  QWidget* budget_bar_;
+  QComboBox* budget_;
+  QLabel* budget_note_;
+  std::vector<Budget> budgets_;  ///< in the order of the choices
   QVBoxLayout* sentences_;
   AnswerCards* answers_;
   QLabel* answers_heading_;

@@ -109,10 +109,13 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
     own_click_ = true;
     emit token_chosen(token, modifiers);
   });
-  connect(rows_, &RowMass::ready, this, [this](const std::vector<float>& mass, const QString& caption) {
-    text_->set_mass(mass);
-    caption_->setText(caption);
-  });
+  connect(rows_, &RowMass::ready, this,
+          [this](const std::vector<float>& mass, const RowMarks& marks, const QString& caption) {
+            text_->set_mass(mass);
+            marks_ = marks;
+            show_marks();
+            caption_->setText(caption);
+          });
   connect(selection_, &Selection::changed, this, &PromptPanel::selection_changed);
   connect(selection_, &Selection::hover_changed, this,
           [this] { text_->set_hover(selection_->hover().query, selection_->hover().key); });
@@ -122,9 +125,7 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
     muted.setColor(QPalette::WindowText, theme.muted_text());
     legend_->setPalette(muted);
     count_->setPalette(muted);
-    legend_->setText(tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
-                        "<span style='color:%2'>▢</span> missed key &nbsp; click: choose the query")
-                         .arg(theme.accent().name(), theme.missed().name()));
+    show_legend();
   };
   connect(&Theme::instance(), &Theme::changed, this, theme_changed);
   theme_changed();
@@ -132,7 +133,24 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   search();
 }
 
+void PromptPanel::show_legend() {
+  const Theme& theme = Theme::instance();
+  legend_->setText(
+      tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
+         "<span style='color:%2'>▢</span> missed key with mass ≥ %3 &nbsp; click: choose the query")
+          .arg(theme.accent().name(), theme.missed().name(), threshold_text(selection_->state().display.missed_from)));
+}
+
 bool PromptPanel::settled() const { return !rows_->busy(); }
+
+QString PromptPanel::caption() const {
+  return caption_->text();
+}
+
+std::int64_t PromptPanel::first_token() const {
+  if (first_token_ >= 0) return first_token_;
+  return std::max<std::int64_t>(0, text_->index().token_at(text_->cursorForPosition(QPoint(1, 1)).position()));
+}
 
 void PromptPanel::focus_find() {
   find_->setFocus(Qt::ShortcutFocusReason);
@@ -161,16 +179,19 @@ void PromptPanel::show_record() {
 
 void PromptPanel::set_data(MapDataPtr map_data) {
   data_ = std::move(map_data);
-  update_marks();
   rows_->request(data_, selection_->state().query_begin, selection_->state().query_end);
 }
 
 void PromptPanel::selection_changed(unsigned mask) {
   if (mask & Selection::Runs) show_record();
   const ViewState& state = selection_->state();
+  if (mask & Selection::Display) {
+    show_legend();
+    show_marks();
+  }
   if (mask & (Selection::Queries | Selection::Runs)) {
     text_->set_queries(state.query_begin, state.query_end);
-    update_marks();
+    text_->set_marks({}, {});  // those of other rows
     rows_->request(data_, state.query_begin, state.query_end);
   }
   if ((mask & (Selection::Queries | Selection::Keys)) && !own_click_) {
@@ -182,26 +203,13 @@ void PromptPanel::selection_changed(unsigned mask) {
   if (mask & (Selection::Queries | Selection::Keys)) own_click_ = false;
 }
 
-void PromptPanel::update_marks() {
-  const ViewState& state = selection_->state();
-  if (!data_ || !data_->support || state.query_end <= state.query_begin) {
-    text_->set_marks({}, {});
-    return;
-  }
+void PromptPanel::show_marks() {
   // Over several rows a key counts as selected or missed where it is so for any of them.
-  const auto length = static_cast<std::size_t>(data_->length);
-  std::vector<bool> selected(length), missed(length);
-  const std::int64_t rows = std::min(state.query_end, data_->length) - state.query_begin;
-  const std::int64_t step = std::max<std::int64_t>(1, rows / 512);
-  for (std::int64_t query = state.query_begin; query < std::min(state.query_end, data_->length); query += step) {
-    for (std::int64_t key = 0; key <= query; ++key) {
-      if (data_->support->test(query, key))
-        selected[static_cast<std::size_t>(key)] = true;
-      else if (data_->target && data_->target->test(query, key))
-        missed[static_cast<std::size_t>(key)] = true;
-    }
-  }
-  text_->set_marks(std::move(selected), std::move(missed));
+  const double from = selection_->state().display.missed_from;
+  std::vector<bool> missed(marks_.missed.size());
+  for (std::size_t i = 0; i < missed.size(); ++i)
+    missed[i] = marks_.missed[i] > 0 && static_cast<double>(marks_.missed[i]) >= from;
+  text_->set_marks(marks_.selected, std::move(missed));
 }
 
 void PromptPanel::search() {
@@ -291,9 +299,7 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
   caption(options.provenance, theme.muted_text());
   y += line * 0.4;
   // From the first visible token, wrapped token by token: what fits is the figure.
-  const std::int64_t first =
-      std::max<std::int64_t>(0, index.token_at(text_->cursorForPosition(QPoint(1, 1)).position()));
-  for (std::int64_t token = first; token < index.num_tokens() && y + line <= target.bottom(); ++token) {
+  for (std::int64_t token = first_token(); token < index.num_tokens() && y + line <= target.bottom(); ++token) {
     QString piece = index.text().mid(index.begin(token), index.end(token) - index.begin(token));
     const auto breaks = piece.count(QLatin1Char('\n'));
     piece.remove(QLatin1Char('\n'));
@@ -325,8 +331,7 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
       painter.setPen(QPen(theme.missed(), 1.5));
       painter.drawRect(box.adjusted(0.5, 0.5, -0.5, -0.5));
     }
-    if (data_ && query == false && selection_->state().query_end > selection_->state().query_begin &&
-        data_->selected(selection_->state().query_begin, token)) {
+    if (!query && text_->is_selected(token)) {
       painter.setPen(QPen(theme.accent(), 1.5));
       painter.drawLine(box.bottomLeft() - QPointF(0, 1), box.bottomRight() - QPointF(0, 1));
     }
@@ -339,7 +344,8 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
 QString PromptPanel::csv() const {
   const TextIndex& index = text_->index();
   if (index.num_tokens() == 0) return {};
-  const bool chosen = data_ && selection_->state().query_end > selection_->state().query_begin;
+  // Selected and missed are of a row: of several the columns stay empty.
+  const bool chosen = data_ && selection_->state().query_end - selection_->state().query_begin == 1;
   const std::int64_t query = selection_->state().query_begin;
   QString out = QStringLiteral("token,text,mass,selected,missed\r\n");
   for (std::int64_t token = 0; token < index.num_tokens(); ++token) {

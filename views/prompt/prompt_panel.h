@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "views/common/exportable.h"
-#include "views/map/map_data.h"
+#include "views/map/row_mass.h"
 
 class QLabel;
 class QLineEdit;
@@ -17,7 +17,6 @@ class QToolButton;
 namespace headroom::views {
 
 class PromptText;
-class RowMass;
 
 class PromptPanel : public QWidget, public Exportable {
   Q_OBJECT
@@ -29,6 +28,11 @@ class PromptPanel : public QWidget, public Exportable {
   PromptText* text() const { return text_; }
   bool settled() const;  ///< the colours of the text are those of the selection
   QLineEdit* find_field() const { return find_; }
+  /// What background and marks are of, above the text.
+  QString caption() const;
+  /// The first token that is in sight; figures begin there.
+  std::int64_t first_token() const;
+  void set_first_token(std::int64_t token) { first_token_ = token; }
   QString find_count() const;  ///< "3/41", "none", or what is wrong with the expression
   void focus_find();
   void focus_go_to();
@@ -46,12 +50,15 @@ class PromptPanel : public QWidget, public Exportable {
  private:
   void selection_changed(unsigned mask);
   void show_record();
-  void update_marks();
+  void show_marks();
+  void show_legend();
   void search();
   void go_to_match(int index);
 
   Selection* selection_;
   MapDataPtr data_;
+  RowMarks marks_;
+  std::int64_t first_token_ = -1;  ///< of figures; -1: what is in sight
   RecordPtr shown_;
   PromptText* text_;
   RowMass* rows_;

@@ -29,6 +29,9 @@ class PromptText : public QPlainTextEdit {
   const std::vector<float>& mass() const { return mass_; }
   /// One flag a token; empty: none.
   void set_marks(std::vector<bool> selected, std::vector<bool> missed);
+  bool is_selected(std::int64_t token) const {
+    return token < std::int64_t(selected_.size()) && selected_[std::size_t(token)];
+  }
   bool is_missed(std::int64_t token) const {
     return token < std::int64_t(missed_.size()) && missed_[std::size_t(token)];
   }

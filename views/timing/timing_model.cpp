@@ -4,9 +4,11 @@
 #include <QFont>
 #include <algorithm>
 
+#include "record/speedup.h"
 #include "views/common/format.h"
 #include "views/common/page_base.h"
 #include "views/common/record_queries.h"
+#include "views/common/theme.h"
 #include "views/overview/answer_sentence.h"
 #include "views/timing/timing_plot.h"
 
@@ -38,21 +40,30 @@ QString product_text(const record::MethodSummary& method, const record::MethodSu
            times(fastest / method.ttft.median));
 }
 
-QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline) {
+QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline, bool timed_in_turn) {
   if (method.id == baseline.id) return QObject::tr("baseline");
   if (method.role == MethodRole::reference) return QObject::tr("none: a reference");
   if (!method.label.empty()) return QObject::tr("none, see note");
   if (nothing_sparse_ran(method)) return QObject::tr("none: nothing sparse ran");
-  if (!speedup_allowed(method, baseline)) return QStringLiteral("–");
-  return format_fixed(baseline.ttft.median / method.ttft.median, 2) + "x";
+  const auto speedup = record::speedup_over(method, baseline, timed_in_turn);
+  if (!speedup) return QStringLiteral("–");
+  QString text = format_fixed(speedup->ratio, 2) + "x";
+  if (speedup->pairs > 1)
+    text += QStringLiteral(" [%1–%2]").arg(format_fixed(speedup->low, 2), format_fixed(speedup->high, 2));
+  if (speedup->passes == 1)
+    text += QObject::tr(", a single pass");
+  else if (speedup->pairs == 0)
+    text += QObject::tr(", not timed in turn");
+  if (speedup->disturbed) text += QObject::tr(", on a busy machine");
+  return text;
 }
 
-void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr baseline) {
+void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr baseline, bool timed_in_turn) {
   beginResetModel();
   rows_.clear();
   titles_.clear();
   for (const MethodPtr method : methods) titles_ << method_title(*method) + method_setting(*method, methods);
-  const auto section = [&](const QString& name) { rows_.push_back({name, {}, {}}); };
+  const auto section = [&](const QString& name) { rows_.push_back({name, {}, {}, {}}); };
   const auto row = [&](const QString& name, const QString& tip, auto&& text) {
     QStringList values;
     for (const MethodPtr method : methods) values << text(*method);
@@ -60,7 +71,15 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
     if (!any) return;
     for (QString& value : values)
       if (value.isEmpty()) value = QStringLiteral("–");
-    rows_.push_back({name, values, tip});
+    rows_.push_back({name, values, tip, {}});
+  };
+  // A ratio that is no more than a hint does not look like one that holds.
+  const auto grey_hints = [&](bool whether) {
+    if (!baseline || !whether || rows_.empty()) return;
+    for (const MethodPtr method : methods) {
+      const auto speedup = record::speedup_over(*method, *baseline, timed_in_turn);
+      rows_.back().faint.push_back(speedup && !speedup->firm());
+    }
   };
   using Method = record::MethodSummary;
   section(tr("Time"));
@@ -68,12 +87,23 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
       [](const Method& m) { return m.ttft.repeats > 0 ? format_quartiles(m.ttft) : tr("not timed"); });
   row(tr("timed passes"), tr("Repeats after the warm-up passes"),
       [](const Method& m) { return QString::number(m.ttft.repeats); });
-  row(tr("speedup over dense"), tr("Only for optimised, deployable paths"),
-      [&](const Method& m) { return baseline ? speedup_text(m, *baseline) : QString(); });
+  row(tr("speedup over dense"),
+      tr("Only for optimised, deployable paths. Dense and the method are timed in turn: the median of the pairs' "
+         "ratios "
+         "[quartiles]. Grey: a single pass, passes not taken in turn, or other work on the machine"),
+      [&](const Method& m) { return baseline ? speedup_text(m, *baseline, timed_in_turn) : QString(); });
+  grey_hints(!rows_.empty() && rows_.back().name == tr("speedup over dense"));
   row(tr("over LibTorch's dense"),
       tr("Kernel: LibTorch's dense / the fastest dense. Sparsity: the fastest dense / the method. The oracle is a "
          "reference and gets no speedup"),
       [&](const Method& m) { return baseline ? product_text(m, *baseline) : QString(); });
+  grey_hints(rows_.back().name == tr("over LibTorch's dense"));
+  row(tr("other work on the machine"), tr("Processors that other programs took while this was timed"),
+      [](const Method& m) {
+        return m.load && m.load->disturbed()
+                   ? tr("%1 of %2 processors").arg(format_fixed(m.load->taken(), 1)).arg(m.load->cpus)
+                   : QString();
+      });
   row(tr("layers that ran dense"), tr("In timed passes, because sparse attention takes longer there"),
       [](const Method& m) { return m.is_dense() ? QString() : plan_counts_text(m); });
   section(tr("Stages, median"));
@@ -93,13 +123,13 @@ void TimingModel::set_methods(const std::vector<MethodPtr>& methods, MethodPtr b
                             : QStringLiteral("%1 (%2)").arg(format_percent(m.captured_mass_mean, 1),
                                                             format_percent(m.captured_mass_min, 1));
       });
-  row(tr("oracle recall"), tr("|S ∩ T| / |T|; in brackets of the keys that hold 95 % of the mass, as a share of "
-                          "those that T holds"),
+  row(tr("oracle recall"), tr("|S ∩ T| / |T|, T the top-k of the true mass of the same stream"),
+      [](const Method& m) { return m.oracle_recall_mean ? format_percent(*m.oracle_recall_mean, 1) : QString(); });
+  row(tr("recall of the keys for 95 % mass"),
+      tr("Of the keys of T that hold 95 % of the mass that T holds: where few keys suffice, the rest of T is "
+         "arbitrary"),
       [](const Method& m) {
-        if (!m.oracle_recall_mean) return QString();
-        QString text = format_percent(*m.oracle_recall_mean, 1);
-        if (m.oracle_recall_95_mean) text += QStringLiteral(" (%1)").arg(format_percent(*m.oracle_recall_95_mean, 1));
-        return text;
+        return m.oracle_recall_95_mean ? format_percent(*m.oracle_recall_95_mean, 1) : QString();
       });
   row(tr("KL to dense"),
       tr("KL(dense ‖ method) of the next token, nats: mean over the positions of dense's answer (older records: the "
@@ -134,6 +164,10 @@ QVariant TimingModel::data(const QModelIndex& index, int role) const {
   const Row& row = rows_[static_cast<std::size_t>(index.row())];
   if (role == Qt::DisplayRole) return index.column() == 0 ? row.name : row.values.value(index.column() - 1);
   if (role == Qt::ToolTipRole) return row.tip.isEmpty() ? data(index, Qt::DisplayRole) : QVariant(row.tip);
+  if (role == Qt::ForegroundRole && index.column() > 0 &&
+      static_cast<std::size_t>(index.column()) <= row.faint.size() &&
+      row.faint[static_cast<std::size_t>(index.column()) - 1])
+    return Theme::instance().muted_text();
   if (role == Qt::FontRole && row.values.isEmpty()) {
     QFont font;
     font.setWeight(QFont::DemiBold);

@@ -19,15 +19,15 @@ const record::Quartiles* libtorch_dense(const record::MethodSummary& dense);
 /// "2.45x = 1.50x kernel x 1.63x sparsity": over LibTorch's dense, kernel being LibTorch's dense over the fastest
 /// dense. Empty where there is no speedup or LibTorch was not timed.
 QString product_text(const record::MethodSummary& method, const record::MethodSummary& dense);
-/// "1.63x", or why there is none.
-QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline);
+/// "1.63x [1.60–1.65]", or why there is none; a ratio that is only a hint says why (record/speedup.h).
+QString speedup_text(const record::MethodSummary& method, const record::MethodSummary& baseline, bool timed_in_turn);
 
 class TimingModel : public QAbstractTableModel {
   Q_OBJECT
  public:
   using QAbstractTableModel::QAbstractTableModel;
   /// The summaries must outlive the next call.
-  void set_methods(const std::vector<MethodPtr>& methods, MethodPtr baseline);
+  void set_methods(const std::vector<MethodPtr>& methods, MethodPtr baseline, bool timed_in_turn);
   int rowCount(const QModelIndex& parent = {}) const override;
   int columnCount(const QModelIndex& parent = {}) const override;
   QVariant data(const QModelIndex& index, int role) const override;
@@ -43,6 +43,7 @@ class TimingModel : public QAbstractTableModel {
     QString name;
     QStringList values;  ///< empty: a section heading
     QString tip;
+    std::vector<bool> faint;  ///< by method: a ratio that does not hold; empty: none
   };
   std::vector<Row> rows_;
   QStringList titles_;

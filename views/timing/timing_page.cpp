@@ -20,7 +20,8 @@
 
 namespace headroom::views {
 
-TimingPage::TimingPage(Selection* selection, QWidget* parent) : PageBase(selection, Selection::Method, parent) {
+TimingPage::TimingPage(Selection* selection, QWidget* parent)
+    : PageBase(selection, Selection::Method | Selection::Display, parent) {
   build();
 }
 
@@ -80,7 +81,11 @@ void TimingPage::build() {
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 1);
   column->addWidget(splitter, 1);
-  connect(view_, &QComboBox::activated, this, &TimingPage::show_plot);
+  connect(view_, &QComboBox::activated, this, [this] {
+    const QString method = view_->currentData().toString();
+    selection()->change([&](ViewState& state) { state.display.timing_layers = method; });
+    show_plot();
+  });
 }
 
 void TimingPage::refresh(unsigned) {
@@ -93,7 +98,7 @@ void TimingPage::refresh(unsigned) {
     if (&method != baseline) methods_.push_back(&method);
   {
     const QSignalBlocker blocker(view_);
-    const QString before = view_->currentData().toString();
+    const QString before = selection()->state().display.timing_layers;
     view_->clear();
     view_->addItem(tr("Total, all methods"), QString());
     for (const MethodPtr method : methods_)
@@ -101,7 +106,7 @@ void TimingPage::refresh(unsigned) {
         view_->addItem(tr("By layer: %1").arg(method_label(*record_, *method)), QString::fromStdString(method->id));
     view_->setCurrentIndex(std::max(0, view_->findData(before)));
   }
-  model_->set_methods(methods_, baseline);
+  model_->set_methods(methods_, baseline, record_->meta().timed_in_turn);
   fit_columns();
   context_->setText(context_text());
   bound_->setText(bound_text());

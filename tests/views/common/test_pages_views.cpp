@@ -277,9 +277,12 @@ class TestPagesViews : public QObject {
     fast.id = "indexer-k512-g1";
     fast.name = "indexer";
     fast.ttft = {4100, 4100, 4100, 3};
-    QCOMPARE(speedup_text(fast, dense), QString("1.63x"));
+    QCOMPARE(speedup_text(fast, dense, false), QString("1.63x, not timed in turn"));
+    dense.ttft_samples = {6700, 6700, 6700};
+    fast.ttft_samples = {4100, 4100, 4100};
+    QCOMPARE(speedup_text(fast, dense, true), QString("1.63x [1.63–1.63]"));
     fast.role = MethodRole::reference;
-    QCOMPARE(speedup_text(fast, dense), QString("none: a reference"));
+    QCOMPARE(speedup_text(fast, dense, true), QString("none: a reference"));
   }
 
   void hidden_pages_wait() {

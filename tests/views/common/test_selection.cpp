@@ -53,6 +53,57 @@ class TestSelection : public QObject {
     QCOMPARE(selection.state().layer, 2);
   }
 
+  void closing_a_run_takes_its_pins_and_keys() {
+    const RecordPtr first = make("closed.h5", {.tokens = 200, .layers = 2}),
+                    other = make("stays.h5", {.tokens = 200, .layers = 2, .seed = 5});
+    Selection selection;
+    selection.open_record(other);
+    selection.open_record(first);
+    selection.change([](ViewState& s) { s.keys = {7}, s.pins = {{50, 7}}, s.query_begin = 50, s.query_end = 51; });
+    selection.set_hover({50, 7});
+    selection.close_record(1);
+    QCOMPARE(selection.record(), other);
+    QVERIFY(selection.state().keys.empty() && selection.state().pins.empty());
+    QCOMPARE(selection.state().query_begin, std::int64_t{199});  // another text: as it is opened
+    QCOMPARE(selection.hover(), MapPoint{});
+    selection.undo();
+    QCOMPARE(selection.record(), first);
+    QCOMPARE(selection.state().pins.size(), std::size_t{1});
+    selection.redo();  // closes it again
+    QCOMPARE(selection.state().runs, std::vector<RecordPtr>{other});
+    QCOMPARE(selection.record(), other);
+    QVERIFY(selection.state().pins.empty());
+    selection.undo();
+    QCOMPARE(selection.state().runs.size(), std::size_t{2});
+    selection.change([](ViewState& s) { s.layer = 1; });
+    selection.undo();
+    QVERIFY(selection.can_redo());
+    selection.add_record(make("done.h5", {.tokens = 150, .layers = 2}));  // a run has ended meanwhile
+    QVERIFY(selection.can_redo());
+    selection.redo();
+    QCOMPARE(selection.state().layer, 1);
+    QCOMPARE(selection.state().runs.size(), std::size_t{3});
+    QCOMPARE(selection.record(), first);
+    while (selection.record()) selection.close_record(0);
+    QVERIFY(selection.state().keys.empty() && selection.state().pins.empty());
+    QCOMPARE(selection.state().query_end, std::int64_t{0});
+  }
+
+  void how_things_are_shown_can_be_undone() {
+    Selection selection;
+    QSignalSpy spy(&selection, &Selection::changed);
+    selection.change([](ViewState& s) { s.display.mode = MapMode::lift; });
+    selection.change([](ViewState& s) { s.display.missed_from = 0.2; }, QStringLiteral("missed from"));
+    selection.change([](ViewState& s) { s.display.missed_from = 0.3; }, QStringLiteral("missed from"));
+    QTRY_COMPARE(spy.count(), 1);
+    QCOMPARE(spy.at(0).at(0).toUInt(), unsigned(Selection::Display));
+    selection.undo();
+    QCOMPARE(selection.state().display.missed_from, usual_missed_from);
+    QVERIFY(selection.state().display.mode == MapMode::lift);
+    selection.undo();
+    QVERIFY(selection.state().display.mode == MapMode::probability);
+  }
+
   void a_drag_is_one_step_and_two_drags_are_two() {
     Selection selection;
     for (int drag = 0; drag < 2; ++drag) {

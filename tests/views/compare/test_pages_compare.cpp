@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Compare: what it sets side by side, what it refuses, and what the keys do.
+#include <QLabel>
 #include <QTableView>
 #include <QToolButton>
 
 #include "views/common/page_fixture.h"
+#include "views/common/theme.h"
 #include "views/compare/compare_chart.h"
 #include "views/compare/compare_maps.h"
 #include "views/compare/compare_page.h"
@@ -51,6 +53,66 @@ class TestPagesCompare : public QObject {
     QCOMPARE(selection_->state().method, QString("indexer-k64-g1"));
     page.refresh_now();
     QCOMPARE(page.candidate().method->id, std::string("indexer-k64-g1"));
+  }
+
+  void answers_to_different_prompts_are_not_compared() {
+    selection_->add_record(other_text());
+    ComparePage page(selection_.get());
+    show_page(page, {1280, 720});
+    page.set_sides(side(small_record(), "dense"), side(other_text(), "dense"));
+    QCoreApplication::processEvents();
+    QStringList said;
+    for (auto* label : page.findChildren<QLabel*>())
+      if (label->isVisible()) said << label->text();
+    const QString all = said.join('\n');
+    QVERIFY2(all.contains("another prompt: not compared"), qPrintable(all));
+    QVERIFY(!all.contains("same as dense") && !all.contains("first differs from dense"));
+    page.set_sides(side(small_record(), "dense"), side(small_record(), "oracle-k64-g1"));
+    QCoreApplication::processEvents();
+    bool compared = false;
+    for (auto* label : page.findChildren<QLabel*>())
+      compared |= label->text().contains("same as dense") || label->text().contains("first differs from dense");
+    QVERIFY(compared);
+  }
+
+  void keys_that_were_never_attended_to_are_grey() {
+    selection_->change([](ViewState& s) { s.layer = 1, s.method = "oracle-k64-g1", s.viewport = {560, 600, 0, 40}; });
+    ComparePage page(selection_.get());
+    show_page(page, {1280, 720});
+    page.set_sides(side(small_record(), "dense"), side(small_record(), "oracle-k64-g1"));
+    QTRY_VERIFY_WITH_TIMEOUT(page.settled() && page.maps()->second()->data(), 20000);
+    QTest::qWait(50);
+    QTRY_VERIFY_WITH_TIMEOUT(page.settled(), 20000);
+    auto* candidate = page.maps()->second();
+    const auto& data = *candidate->data();
+    QVERIFY(data.support);
+    const QRect area = candidate->plot()->axisRect(1)->rect();
+    const auto pixel = [&](const AttentionMapWidget* map, std::int64_t query, std::int64_t key) {
+      return map->plot()->grab().toImage().pixel(area.left() + int((double(key) + 0.5) / 40 * area.width()),
+                                                 area.top() + int((double(query - 560) + 0.5) / 40 * area.height()));
+    };
+    const QRgb grey = Theme::instance().border().rgb();
+    int attended = 0, other = 0;
+    for (std::int64_t key = 0; key < 40; ++key) {
+      const bool selected = data.support->test(590, key);
+      (selected ? attended : other)++;
+      QCOMPARE(pixel(candidate, 590, key) == grey, !selected);
+      QVERIFY(pixel(page.maps()->first(), 590, key) != grey);  // dense reads them all
+    }
+    QVERIFY(attended > 0 && other > 0);
+    bool said = false;
+    for (auto* label : page.findChildren<QLabel*>()) said |= label->text().contains("grey: not attended to");
+    QVERIFY(said);
+    // A difference is of all keys, and says so.
+    page.maps()->set_mode(CompareMode::difference);
+    said = false;
+    for (auto* label : page.findChildren<QLabel*>())
+      said |= label->text().contains("those that were not attended to as well");
+    QVERIFY(said);
+    QVERIFY(selection_->state().display.compare_mode == CompareMode::difference);
+    QTest::qWait(5);  // a change and its undoing in one tick are none
+    selection_->undo();
+    QTRY_VERIFY(page.maps()->mode() == CompareMode::side_by_side);
   }
 
   void differing_tokens_are_refused_with_the_reason() {

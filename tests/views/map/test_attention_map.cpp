@@ -95,7 +95,7 @@ class TestAttentionMap : public QObject {
              0.0722 * std::pow(qBlue(c) / 255.0, 2.2);
     };
     for (int i = 1; i < 256; ++i) QVERIFY(luminance(cividis()[i]) >= luminance(cividis()[i - 1]) - 1e-3);
-    QVERIFY(qBlue(blue_orange()[0]) > qRed(blue_orange()[0]) && qRed(blue_orange()[255]) > qBlue(blue_orange()[255]));
+    QVERIFY(qBlue(blue_red()[0]) > qRed(blue_red()[0]) && qRed(blue_red()[255]) > qBlue(blue_red()[255]));
     QCOMPARE(mass_code(std::nanf("")), std::uint16_t{0});
     QVERIFY(mass_code(0.0f) == 1 && mass_code(1.0f) == 65535 && mass_code(1e-3f) < mass_code(1.01e-3f));
     const auto table = mass_table(1e-6, 1);
@@ -215,6 +215,10 @@ class TestAttentionMap : public QObject {
       return found;
     };
     window.map.set_overlay({false, true, false});
+    window.map.set_missed_from(0.01);  // the pair has a 4,000th of the row's mass
+    window.settle();
+    QCOMPARE(orange_near_pair(), 0);
+    window.map.set_missed_from(1e-4);
     window.settle();
     QVERIFY(orange_near_pair() >= 1);
     window.map.set_overlay({});

@@ -232,6 +232,7 @@ class TestAttentionPage : public QObject {
     opened.settle();
     QVERIFY2(opened.page.map()->badge().contains(QStringLiteral("not in the record")),
              qPrintable(opened.page.map()->badge()));
+    QTRY_VERIFY(opened.page.prompt()->settled());
     bool said = false;
     for (auto* label : opened.page.prompt()->findChildren<QLabel*>())
       said |= label->text().contains(QStringLiteral("mass received")) &&

@@ -94,6 +94,7 @@ class TestHeadGroups : public QObject {
     selection.open_record(grouped_record());
     selection.change([](ViewState& s) {
       s.method = "head_topk-k8-g1", s.layer = 0, s.query_begin = 150, s.query_end = 151, s.keys = {};
+      s.display.missed_from = 1e-12;
     });
     const auto choose = [&](record::HeadSelector head) {
       selection.change([&](ViewState& s) { s.head = head; });

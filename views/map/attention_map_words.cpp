@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the map widget says of itself: why there is no map, what a pixel is, and its figure.
+#include <algorithm>
+
+#include "views/common/page_base.h"
+#include "views/map/attention_map_widget.h"
+#include "views/map/map_figure.h"
+
+namespace headroom::views {
+
+QString AttentionMapWidget::notice() const {
+  if (!wanted_.record && !primary_) return tr("No run is open.\n\nOpen a recorded run (Ctrl+O) or start a new one.");
+  if (!primary_) return loading_ ? tr("Reading layer %1 …").arg(wanted_.layer) : QString();
+  const MapData& data = *primary_;
+  if (!data.problem.isEmpty())
+    return tr("This map could not be read.\n\n%1\n\nAnother layer may still be readable; a damaged record has to be "
+              "recorded again.")
+        .arg(data.problem);
+  if (data.layer_kind != QStringLiteral("full"))
+    return tr("Layer %1 is a %2-attention layer: it is not sparsified and has no map.\n\nChoose a layer marked ● in "
+              "the layer list.")
+        .arg(data.source.layer)
+        .arg(data.layer_kind);
+  if (!refusal_.isEmpty() && layout_ != MapLayout::single) return refusal_;
+  if (data.stream || data.thumbnail || cache_->can_provide(data)) return {};
+  const QString note = data.source.record ? QString::fromStdString(data.source.record->meta().kept_note) : QString();
+  return tr("The map of layer %1 is not in this record%2\n\nChoose a layer marked ● in the layer list, load the model "
+            "to have it computed, or record again with --keep-layers %1.")
+      .arg(data.source.layer)
+      .arg(note.isEmpty() ? QStringLiteral(".") : QStringLiteral(":\n%1").arg(note));
+}
+
+QString AttentionMapWidget::stale_note() const {
+  if (!loading_ || !primary_ || primary_->source == wanted_) return {};
+  const auto name = [](const MapSource& source, const MapSource& other) {
+    QStringList parts;
+    if (source.method != other.method) parts << source.method;
+    if (source.layer != other.layer) parts << tr("layer %1").arg(source.layer);
+    if (!(source.head == other.head) || parts.isEmpty()) parts << head_name(source);
+    return parts.join(QStringLiteral(", "));
+  };
+  return tr("Reading %1 … still shown: %2").arg(name(wanted_, primary_->source), name(primary_->source, wanted_));
+}
+
+QString AttentionMapWidget::badge(const Composition& shown) const {
+  if (!primary_ || !notice().isEmpty()) return {};
+  if (const QString stale = stale_note(); !stale.isEmpty()) return stale;
+  const QString what = map_->style().show_mean ? tr("mean") : tr("max");
+  const auto cells = [&](std::int64_t side) {
+    return side == 1 ? tr("one pair per cell") : tr("%1 of %2×%2 pairs per cell").arg(what, grouped(side));
+  };
+  // What a cell is comes first: where there is no room for all of it, the end is cut.
+  QStringList parts;
+  const bool thumbnail = shown.thumbnail && primary_->thumbnail;
+  if (thumbnail && !primary_->stream && !cache_->can_provide(*primary_)) {
+    parts << cells(primary_->thumbnail->cell) << tr("thumbnail: this layer's q and k are not in the record");
+  } else if (thumbnail && !cache_->busy() && shown.missing.empty()) {
+    parts << cells(primary_->thumbnail->cell) << tr("thumbnail: zoom in for exact values");
+  } else {
+    parts << cells(std::int64_t{1} << shown.level);
+    if (shown.coarse || !shown.missing.empty()) parts.first() += tr(" · refining …");
+  }
+  const MapStyle& style = map_->style();
+  if (style.mask_unattended && style.layout != MapLayout::difference && primary_->has_overlay())
+    parts << (shown.level == 0 ? tr("grey: not attended to") : tr("grey: nothing in the cell was attended to"));
+  if (const QString note = primary_->overlay_note(); !note.isEmpty()) parts << note;
+  if (shown.missed_by_count) parts << tr("orange counts missed keys: their mass is not known here");
+  return parts.join(QStringLiteral("  ·  "));
+}
+
+QString AttentionMapWidget::scale_text() const {
+  const MapStyle& style = map_->style();
+  const QString low = QString::number(style.colour_min, 'g', 3), high = QString::number(style.colour_max, 'g', 3);
+  const QString range = tr("%1 to %2").arg(low, high);
+  if (style.layout == MapLayout::difference) return tr("difference of p, ± %1").arg(range);
+  return style.mode == MapMode::lift ? tr("lift over uniform, %1").arg(range) : tr("p, %1").arg(range);
+}
+
+void AttentionMapWidget::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  cache_->hold(true);
+  pictured_ = draw_map_figure(painter, target, options,
+                              {map_, primary_, secondary_, selection_, title(), notice(), this,
+                               [this](const Composition& shown) { return badge(shown); }});
+  pictured_.image = {};
+  is_pictured_ = !loading_;
+}
+
+QString AttentionMapWidget::problem() const {
+  if (const QString why = notice(); !why.isEmpty())
+    return QString(why).replace(QStringLiteral("\n\n"), QStringLiteral(" "));
+  for (const MapDataPtr& data : {primary_, secondary_}) {
+    const QString why = data ? cache_->failure_of(*data) : QString();
+    if (!why.isEmpty()) return tr("The map could not be drawn: %1").arg(why);
+  }
+  if (pictured_.blank)
+    return tr("The map of layer %1 does not fit: make the picture larger, or choose one head").arg(wanted_.layer);
+  return {};
+}
+
+void AttentionMapWidget::exported() {
+  cache_->want(this, {});
+  cache_->hold(false);
+}
+
+QString AttentionMapWidget::csv() const {
+  return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
+}
+
+QString AttentionMapWidget::title() const {
+  if (!primary_) return tr("Attention");
+  const auto& source = primary_->source;
+  // What tells two maps apart comes first: where there is no room for all of it, the end is cut.
+  const QString model =
+      source.record ? QStringLiteral(", ") + QString::fromStdString(source.record->meta().model_name) : QString();
+  return tr("Layer %1, %2, %3%4").arg(QString::number(source.layer), head_name(source), source.method, model);
+}
+
+}  // namespace headroom::views
