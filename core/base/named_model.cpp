@@ -33,8 +33,8 @@ std::string read_manifest(const fs::path& file) {
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(in.gcount()));
   if (text.size() > most_manifest_bytes)
-    throw input_error(file.string(), "the manifest is too large", std::to_string(most_manifest_bytes) + " bytes at most",
-                      "more");
+    throw input_error(file.string(), "the manifest is too large",
+                      std::to_string(most_manifest_bytes) + " bytes at most", "more");
   const nlohmann::json json = parse_json(text, file.string(), 8);
   Fields fields(json, file.string());
   fields.integer("format", 1, 1);

@@ -15,9 +15,9 @@ struct NamedModel {
   std::optional<std::filesystem::path> adapter;  ///< its folder or file
 };
 
-/// `adapter`: what --adapter says. Throws input errors: a short name whose base has not been fetched or whose adapter is
-/// not there, a manifest that is not what it should be, an adapter beside a name that means one already, and for a plain
-/// word that is neither file nor name, listing the names.
+/// `adapter`: what --adapter says. Throws input errors: a short name whose base has not been fetched or whose adapter
+/// is not there, a manifest that is not what it should be, an adapter beside a name that means one already, and for a
+/// plain word that is neither file nor name, listing the names.
 NamedModel find_named_model(const std::string& path_or_name, const std::optional<std::string>& adapter = {});
 
 /// Short names of what ships as an adapter, whether it is complete or not, in order.

@@ -243,7 +243,8 @@ void add_rows(const Module& module, const LoraFactors& factors, double scale, Ad
   std::size_t at = 0;
   for (const RowBlock& block : stored.blocks)
     for (std::int64_t row = 0; row < block.rows; ++row, ++at)
-      if (at < factor_row.size() && factor_row[at] >= 0) by_tensor[block.tensor][stored_row(block, row)] = factor_row[at];
+      if (at < factor_row.size() && factor_row[at] >= 0)
+        by_tensor[block.tensor][stored_row(block, row)] = factor_row[at];
   if (at != factor_row.size() || wanted.columns != stored.columns)
     throw Error(ErrorKind::internal, "the plans of " + module.role + " differ in size between formats");
   for (const auto& [tensor, rows] : by_tensor) {
@@ -323,7 +324,8 @@ AdaptedTensors match_modules(const Checkpoint& base, const ModelConfig& config, 
     const bool output = module.role == "output";
     const std::string whole = output ? name : (prefix.empty() ? "model." : prefix) + name;
     if (!changed.contains(name) && adapter.config().targets(whole, output))
-      throw input_error(adapter.folder().string(), "adapter_config.json names a module that the adapter holds no factors of",
+      throw input_error(adapter.folder().string(),
+                        "adapter_config.json names a module that the adapter holds no factors of",
                         in_quotes("base_model.model." + whole + ".lora_A.weight"), "no such tensor");
   }
   return adapted;

@@ -135,7 +135,8 @@ class TestAdapterConfig : public QObject {
     QVERIFY(config.targets(module(3, "mlp.experts.2.up_proj"), false));
     QVERIFY(!config.targets(module(2, "mlp.experts.3.up_proj"), false));
     QVERIFY(config.targets(module(5, "mlp.up_proj"), false));  // named whole: the layers do not matter
-    const auto named = read(R"("target_modules": ["up_proj"], "layers_to_transform": 2, "layers_pattern": ["h", "lay.rs"])");
+    const auto named = read(R"("target_modules": ["up_proj"], "layers_to_transform": 2,
+                               "layers_pattern": ["h", "lay.rs"])");
     QVERIFY(named.targets(module(2, "mlp.up_proj"), false));
     QVERIFY(!named.targets("model.blocks.2.mlp.up_proj", false));
     QVERIFY(named.targets("h.2.mlp.up_proj", false));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bases with LoRA adapters against transformers and peft: in every format of the base, in one go, in chunks and token by
-// token, with kinds of layers that the adapter changes; and what an adapter may not be. A folder in tests/model/adapters
-// is a case (tests/support/make_adapter_fixtures.py).
+// Bases with LoRA adapters against transformers and peft: in every format of the base, in one go, in chunks and token
+// by token, with kinds of layers that the adapter changes; and what an adapter may not be. A folder in
+// tests/model/adapters is a case (tests/support/make_adapter_fixtures.py).
 #include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>

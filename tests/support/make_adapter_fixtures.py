@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes tests/model/adapters/<case>/: small LoRA adapters as PEFT saves them, for the bases of tests/model/families, with
-what transformers and peft compute from the two. tests/model/test_adapters.cpp runs every folder that is there.
+"""Makes tests/model/adapters/<case>/: small LoRA adapters as PEFT saves them, for the bases of tests/model/families,
+with what transformers and peft compute from the two. tests/model/test_adapters.cpp runs every folder that is there.
 
   base                       the case in tests/model/families that it belongs to
   adapter_config.json, adapter_model.safetensors     as save_pretrained() writes them
@@ -135,8 +135,8 @@ def write_case(case, out):
     save_file({"ids": ids.float(), "rows": rows.float(), "logits": logits[rows].float().contiguous(),
                "logits_bf16": narrow[rows].contiguous()}, folder / "expected.safetensors")
     print(f"{case.name}: logits of size {logits.abs().mean():.2f}, the adapter moves them by "
-          f"{(single - without).abs().mean():.2f}; in fp32 peft errs by {(single - logits).abs().max():.1e}, in bf16 by "
-          f"{(narrow - logits).norm() / logits.norm():.1e} of their norm")
+          f"{(single - without).abs().mean():.2f}; in fp32 peft errs by {(single - logits).abs().max():.1e}, "
+          f"in bf16 by {(narrow - logits).norm() / logits.norm():.1e} of their norm")
 
 
 def hybrid(kinds, window, theta=None, context=None):
