@@ -179,7 +179,7 @@ class TestAdapterCommands : public test::CommandFixture {
     QCOMPARE(indexer.metadata.base_model_sha256, pair_hash_);
     QCOMPARE(indexer.metadata.base_model_name, std::string("tiny hybrid"));
     QVERIFY(indexer.layers.size() == 1 && indexer.layers.contains(1));
-    QVERIFY(!indexer.metadata.recipe.contains(folder_.path().toStdString()));
+    QVERIFY(indexer.metadata.recipe.find(folder_.path().toStdString()) == std::string::npos);
     const auto bench = headroom({"bench", model_, "--adapter", adapter_, "--lengths", "96", "--methods", "oracle",
                                  "--budget", "8", "--repeats", "1", "--device", "cpu", "--json"});
     QVERIFY2(bench.code == 0, bench.errors);
@@ -211,7 +211,7 @@ class TestAdapterCommands : public test::CommandFixture {
     QByteArray output;
     QTRY_VERIFY_WITH_TIMEOUT((output += engine.readAllStandardOutput()).contains("job/done"), 30000);
     engine.closeWriteChannel();
-    const auto finished = wait_for(engine);
+    const auto finished = test::wait_for(engine);
     QVERIFY2(finished.code == 0, finished.errors);
     QVERIFY2(output.contains("tiny-hybrid"), output.left(4000));  // among the models that it knows
     QVERIFY2(output.contains("\"base_sha256\":\"" + QByteArray::fromStdString(base_hash_)), output.left(4000));
@@ -223,7 +223,7 @@ class TestAdapterCommands : public test::CommandFixture {
     process.start(program(), {"tokenize", "tiny-hybrid"});
     process.write("seven");
     process.closeWriteChannel();
-    const auto named = wait_for(process);
+    const auto named = test::wait_for(process);
     QVERIFY2(named.code == 0, named.errors);
     QVERIFY(says(headroom({"info", "tiny-hybrd"}), {"no such model", "tiny-hybrid"}));
   }
