@@ -12,6 +12,7 @@
 #include "experiment/bench/bench.h"
 #include "experiment/run/methods.h"
 #include "interrupt.h"
+#include "options.h"
 #include "progress_line.h"
 #include "standard_streams.h"
 
@@ -78,6 +79,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   const auto options = std::make_shared<BenchOptions>();
   auto& spec = options->spec;
   command->add_option("model", spec.model, "Model: a path or a fetched model's short name");
+  command->add_option("--adapter", spec.adapter, adapter_help);
   std::string configs;
   for (const auto& name : experiment::bench_configs()) configs += (configs.empty() ? "" : ", ") + name;
   command->add_option("--config", spec.config, "A configuration instead of a model: a file as config.json is, or " + configs);

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "experiment/distil/distill.h"
 #include "interrupt.h"
+#include "options.h"
 #include "progress_line.h"
 #include "run_table.h"
 #include "standard_streams.h"
@@ -100,6 +101,7 @@ void add_distill(CLI::App& app, Action& chosen) {
   auto spec = std::make_shared<experiment::DistillSpec>();
   auto json = std::make_shared<bool>(false);
   command->add_option("model", spec->model, "GGUF file, safetensors folder or short name")->required();
+  command->add_option("--adapter", spec->adapter, adapter_help);
   command->add_option("--out", spec->out, "The indexer to write (safetensors)")->required();
   command->add_option("--text", spec->texts,
                       "Files or folders of text, beside needle prompts; one in eight is held out");

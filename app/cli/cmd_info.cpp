@@ -10,12 +10,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/paths.h"
+#include "base/named_model.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/config_reader.h"
 #include "commands.h"
 #include "model_info.h"
+#include "options.h"
 #include "protocol/summary_json.h"
 #include "record/run_record.h"
 #include "record/sweep/sweep_file.h"
@@ -127,6 +128,15 @@ void print_model(const Json& json) {
   const Json& tokenizer = json["tokenizer"];
 
   row("model", text_of(json["name"]));
+  if (const Json& adapter = json["adapter"]; !adapter.is_null()) {
+    const std::string ranks = adapter["rank_min"] == adapter["rank_max"]
+                                  ? adapter["rank_min"].dump()
+                                  : adapter["rank_min"].dump() + " to " + adapter["rank_max"].dump();
+    row("adapter", text_of(adapter["name"]) + ", rank " + ranks + " on " + adapter["modules"].dump() + " modules, " +
+                       (adapter["changes_architecture"].get<bool>() ? "changes the layers" : "layers as in the base"));
+    row("  SHA-256", text_of(adapter["sha256"]));
+    row("  base", adapter["base_sha256"].is_null() ? "not computed (--hash)" : text_of(adapter["base_sha256"]));
+  }
   row("file", text_of(json["path"]) + " (" + text_of(json["format"]) + ")");
   row("architecture", text_of(json["architecture"]));
   row("layers", layers_text(json["layer_groups"]));
@@ -221,6 +231,10 @@ void print_record(const record::RunRecord& run) {
                     (meta.complete ? ")" : ", incomplete: the run was stopped)"));
   row("made", meta.created + " by headroom " + meta.program_version);
   row("model", meta.model_name + " (" + meta.architecture + "), " + layers_text(meta));
+  if (!meta.adapter_sha256.empty()) {
+    row("adapter", meta.adapter_name + ", SHA-256 " + meta.adapter_sha256);
+    row("base", meta.model_path + ", SHA-256 " + meta.base_sha256);
+  }
   row("device", meta.device + ", " + meta.dtype);
   row("prompt", std::to_string(run.length()) + " tokens, " + std::to_string(run.tokens().text.size()) + " bytes" +
                     (meta.task.empty() ? "" : ", task " + meta.task) +
@@ -289,9 +303,12 @@ void print_sweep(const record::SweepRecord& sweep, const fs::path& path) {
   write_answer("\n" + sweep_text(sweep, record::summarise(sweep)));
 }
 
-int info(const std::string& name, bool as_json, const ModelInfoOptions& options) {
-  const fs::path path = resolve_model(name);
+int info(const std::string& name, const std::optional<std::string>& adapter, bool as_json,
+         const ModelInfoOptions& options) {
+  const NamedModel named = find_named_model(name, adapter);
+  const fs::path& path = named.path;
   if (is_record(path) && record::is_sweep(path)) {
+    if (adapter) throw input_error("--adapter", "a sweep has no weights to merge an adapter into", "a model", name);
     const auto sweep = record::read_sweep(path);
     if (as_json)
       print(sweep_json(sweep, path));
@@ -300,6 +317,7 @@ int info(const std::string& name, bool as_json, const ModelInfoOptions& options)
     return 0;
   }
   if (is_record(path)) {
+    if (adapter) throw input_error("--adapter", "a record has no weights to merge an adapter into", "a model", name);
     const auto run = record::RunRecord::open(path);
     if (as_json)
       print(record_json(*run));
@@ -307,7 +325,7 @@ int info(const std::string& name, bool as_json, const ModelInfoOptions& options)
       print_record(*run);
     return 0;
   }
-  const Json json = model_info(path, options);
+  const Json json = model_info(named, options);
   if (as_json)
     print(json);
   else
@@ -320,6 +338,7 @@ int info(const std::string& name, bool as_json, const ModelInfoOptions& options)
 void add_info(CLI::App& app, Action& chosen) {
   struct Options {
     std::string name;
+    std::optional<std::string> adapter;
     bool json = false;
     ModelInfoOptions model = {};
   };
@@ -329,12 +348,14 @@ void add_info(CLI::App& app, Action& chosen) {
       ->add_option("MODEL|RUN.h5|S.h5", options->name,
                    "GGUF file, safetensors folder, fetched model's short name, configuration alone (.json), or record")
       ->required();
+  command->add_option("--adapter", options->adapter, adapter_help);
   command->add_flag("--json", options->json, "One JSON object");
   command->add_option("--length", options->model.length, "Also what a dense prefill of so many tokens needs")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
   command->add_flag("--hash", options->model.hash, "Compute SHA-256 of weights of more than 4 GB, too");
-  command->callback(
-      [options, &chosen] { chosen = [options] { return info(options->name, options->json, options->model); }; });
+  command->callback([options, &chosen] {
+    chosen = [options] { return info(options->name, options->adapter, options->json, options->model); };
+  });
 }
 
 }  // namespace headroom::cli

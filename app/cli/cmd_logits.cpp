@@ -4,11 +4,11 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/input_file.h"
 #include "base/output_file.h"
-#include "base/paths.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors_file.h"
@@ -16,6 +16,7 @@
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/session.h"
 #include "interrupt.h"
+#include "model/adapted_checkpoint.h"
 #include "model/decoder.h"
 #include "model/device.h"
 #include "options.h"
@@ -66,6 +67,7 @@ std::vector<std::int32_t> read_ids(const std::string& file, const JobContext& jo
 
 struct LogitsOptions {
   std::string model, ids, out, dtype = "f32", device = "cpu";
+  std::optional<std::string> adapter;
 };
 
 int run_logits(const LogitsOptions& options) {
@@ -73,7 +75,7 @@ int run_logits(const LogitsOptions& options) {
   if (!choice.note.empty()) std::fprintf(stderr, "%s\n", choice.note.c_str());
   OutputPlace out(options.out);
   const auto ids = read_ids(options.ids, {});
-  const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
+  const auto checkpoint = model::open_model(options.model, options.adapter);
   auto inputs = checkpoint->files();
   inputs.emplace_back(options.ids);
   out.must_not_be(inputs);
@@ -106,6 +108,7 @@ void add_logits(CLI::App& app, Action& chosen) {
   auto* command = app.add_subcommand("logits", "Write the logits of every position as safetensors");
   const auto options = std::make_shared<LogitsOptions>();
   command->add_option("model", options->model, "Model: a path or a fetched model's short name")->required();
+  command->add_option("--adapter", options->adapter, adapter_help);
   command->add_option("--ids", options->ids, "JSON file: an array of token ids")->required();
   command->add_option("--out", options->out, "Safetensors file to write: logits [tokens, vocabulary] f32")->required();
   command->add_option("--dtype", options->dtype, "auto, bf16 or f32")->capture_default_str();

@@ -26,7 +26,7 @@ namespace {
 struct RunOptions {
   protocol::RunSpec spec;
   std::vector<std::string> budgets, template_arguments;
-  std::string prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries, record_limit;
+  std::string adapter, prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries, record_limit;
   bool json = false;
 };
 
@@ -35,6 +35,7 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
   const auto given = [&](const char* name, const std::string& value, std::optional<std::string>& field) {
     if (command.count(name) > 0) field = value;
   };
+  given("--adapter", options.adapter, spec.adapter);
   given("--prompt", options.prompt, spec.prompt);
   given("--prompt-file", options.prompt_file, spec.prompt_file);
   given("--task", options.task, spec.task);
@@ -131,6 +132,7 @@ void add_run(CLI::App& app, Action& chosen) {
   auto* command =
       app.add_subcommand("run", "Prefill one prompt with dense and sparse attention, and record what happened");
   command->add_option("model", spec.model, "path of a model, or a fetched one's short name")->required();
+  command->add_option("--adapter", options->adapter, adapter_help);
   auto* source = command->add_option_group("prompt", "exactly one of these");
   source->add_option("--prompt", options->prompt, "the prompt itself");
   source->add_option("--prompt-file", options->prompt_file, "a UTF-8 text file, or a pipe");

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/file_kind.h"
-#include "base/paths.h"
+#include "base/named_model.h"
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "commands.h"
@@ -60,7 +60,7 @@ std::string parse_line(const std::string& line, std::size_t number) {
 }
 
 int tokenize(const Options& options) {
-  const auto checkpoint = checkpoint::open_checkpoint(resolve_model(options.model));
+  const auto checkpoint = checkpoint::open_checkpoint(find_named_model(options.model).path);
   const auto tokenizer = tokenizer::make_tokenizer(*checkpoint);
   tokenizer::EncodeOptions encode;
   encode.parse_special = options.special;

@@ -6,10 +6,12 @@
 
 #include "attention/registry.h"
 #include "base/error.h"
+#include "checkpoint/adapter.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/config_json.h"
 #include "experiment/run/memory_estimate.h"
 #include "indexer/indexer.h"
+#include "model/adapted_checkpoint.h"
 #include "model/decoder.h"
 #include "model/model_config.h"
 #include "model/random_checkpoint.h"
@@ -93,6 +95,28 @@ Json layer_groups_json(const model::ModelConfig& config) {
   return json;
 }
 
+/// What is merged into the base; null: nothing.
+Json adapter_json(const checkpoint::Checkpoint& model) {
+  const checkpoint::Adapter* const adapter = model.adapter();
+  if (!adapter) return nullptr;
+  std::int64_t parameters = 0, smallest = 0, largest = 0;
+  for (const checkpoint::LoraFactors& factors : adapter->factors()) {
+    parameters += factors.rank * (factors.in + factors.out);
+    smallest = smallest == 0 ? factors.rank : std::min(smallest, factors.rank);
+    largest = std::max(largest, factors.rank);
+  }
+  return {{"name", adapter->name()},
+          {"path", adapter->folder().string()},
+          {"sha256", adapter->hash()},
+          {"base_sha256", nullptr},
+          {"modules", adapter->factors().size()},
+          {"rank_min", smallest},
+          {"rank_max", largest},
+          {"parameters", parameters},
+          {"trained_on", adapter->config().base_name()},
+          {"changes_architecture", adapter->change().has_value()}};
+}
+
 /// What a dense prefill of so many tokens takes, before anything is loaded: bytes at its peak, products of attention.
 Json prefill_json(const checkpoint::Checkpoint& weights, const model::ModelConfig& config, std::int64_t length) {
   const auto dense = attention::make_dense_policy();
@@ -125,9 +149,14 @@ Json prefill_json(const checkpoint::Checkpoint& weights, const model::ModelConfi
 
 }  // namespace
 
-nlohmann::json model_info(const std::filesystem::path& path, const ModelInfoOptions& options) {
+nlohmann::json model_info(const NamedModel& named, const ModelInfoOptions& options) {
+  const fs::path& path = named.path;
   const bool alone = path.extension() == ".json";  // a configuration without weights
-  const auto model = alone ? checkpoint::open_config(path) : checkpoint::open_checkpoint(path);
+  if (alone && named.adapter)
+    throw input_error("--adapter", "a configuration alone has no weights to merge an adapter into", "a model",
+                      path.string());
+  auto model = alone ? checkpoint::open_config(path) : checkpoint::open_checkpoint(path);
+  if (named.adapter) model = model::apply_adapter(std::move(model), checkpoint::Adapter::open(*named.adapter));
   const model::ModelConfig config = model::read_model_config(*model);
   std::unique_ptr<const checkpoint::Checkpoint> random;
   if (alone) random = std::make_unique<model::RandomCheckpoint>(config, 1);
@@ -180,9 +209,11 @@ nlohmann::json model_info(const std::filesystem::path& path, const ModelInfoOpti
        alone ? Json{{"error", "a configuration alone has no tokenizer"}} : tokenizer_json(*model, config.vocabulary)},
       {"prefill", options.length ? prefill_json(weights, config, *options.length) : Json()},
       {"sha256", nullptr},
+      {"adapter", adapter_json(*model)},
       {"shipped_indexer", nullptr}};
   if (!alone && (options.hash || bytes <= hash_without_asking)) {
     json["sha256"] = model->hash();
+    if (model->adapter()) json["adapter"]["base_sha256"] = model->base_hash();
     if (const auto file = indexer::find_shipped_indexer(model->hash())) json["shipped_indexer"] = file->string();
   }
   return json;

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+
+#include "base/named_model.h"
 
 namespace headroom::cli {
 
@@ -14,7 +15,8 @@ struct ModelInfoOptions {
   std::optional<std::int64_t> length = {};  ///< also what a prefill of so many tokens takes
 };
 
-/// A model, or a configuration alone (a file that ends in .json). Throws input errors.
-nlohmann::json model_info(const std::filesystem::path& path, const ModelInfoOptions& options = {});
+/// A model, with its adapter where it has one, or a configuration alone (a file that ends in .json). Throws input
+/// errors.
+nlohmann::json model_info(const NamedModel& model, const ModelInfoOptions& options = {});
 
 }  // namespace headroom::cli

@@ -10,6 +10,10 @@
 
 namespace headroom::cli {
 
+/// What --adapter means, for every command that has it.
+inline constexpr const char* adapter_help =
+    "LoRA adapter as PEFT saves it, its folder or file: merged into the model's weights as they are read";
+
 /// "auto" (none: the decoder chooses), "bf16" or "f32". Throws usage errors.
 std::optional<c10::ScalarType> parse_dtype(const std::string& text);
 

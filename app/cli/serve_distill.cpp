@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_distill.h"
 
-#include "base/paths.h"
+#include "base/named_model.h"
 #include "experiment/distil/distill.h"
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
@@ -16,7 +16,7 @@ JobKind make_distill_kind(const model::DeviceChoice& device) {
     protocol::Fields fields(params, protocol::method::distill_start);
     auto spec = experiment::distill_spec_from_json(fields.object("spec"));
     fields.refuse_unknown();
-    resolve_model(spec.model);  // a model that has not been fetched is answered at once
+    find_named_model(spec.model, spec.adapter);  // a model that has not been fetched is answered at once
     const auto note = device_note(spec.device, device);
     spec.device = device_of(spec.device, device);
     JobPlan plan;

@@ -2,7 +2,7 @@
 #include "serve_engine.h"
 
 #include "attention/registry.h"
-#include "base/paths.h"
+#include "base/named_model.h"
 #include "base/version.h"
 #include "model_info.h"
 #include "protocol/json_fields.h"
@@ -28,9 +28,11 @@ std::vector<protocol::DeviceInfo> device_list(const model::DeviceChoice& device)
 
 std::vector<protocol::KnownModel> known_models() {
   std::vector<protocol::KnownModel> list;
-  for (const char* name : {"smollm2", "gemma3-270m"}) {
+  std::vector<std::string> names = {"smollm2", "gemma3-270m"};
+  for (std::string& name : shipped_model_names()) names.push_back(std::move(name));
+  for (const std::string& name : names) {
     try {
-      list.push_back({name, resolve_model(name).string()});
+      list.push_back({name, find_named_model(name).path.string()});
     } catch (const Error&) {  // has not been fetched
     }
   }
@@ -117,7 +119,8 @@ void ServeEngine::handle_request(protocol::Request request) {
     });
   } else if (name == method::model_inspect) {
     answer(&inspector_, std::move(request), [](const json& params) {
-      return model_info(resolve_model(protocol::model_inspect_params_from_json(params).model));
+      const auto wanted = protocol::model_inspect_params_from_json(params);
+      return model_info(find_named_model(wanted.model, wanted.adapter));
     });
   } else if (name == method::files_list) {
     answer(&disk_, std::move(request), [this](const json& params) {

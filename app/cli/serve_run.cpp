@@ -8,10 +8,11 @@
 
 namespace headroom::cli {
 
-std::shared_ptr<experiment::Session> SessionCache::get(const std::string& model) {
-  if (!last_ || last_->model() != model || !last_->is_current()) {
+std::shared_ptr<experiment::Session> SessionCache::get(const std::string& model,
+                                                       const std::optional<std::string>& adapter) {
+  if (!last_ || last_->model() != model || last_->adapter() != adapter || !last_->is_current()) {
     keep(nullptr);  // before the next one is opened: never two models at once
-    keep(std::make_shared<experiment::Session>(model));
+    keep(std::make_shared<experiment::Session>(model, adapter));
   }
   return last_;
 }
@@ -37,7 +38,8 @@ std::string device_note(const std::string& request, const model::DeviceChoice& d
 experiment::PreparedRun RunHost::inspect(const protocol::RunSpec& spec) {
   experiment::require_regular_files(spec);
   return experiment::prepare_run(
-      spec, [&](const std::string& model) { return inspecting_.get(model); }, device_of("auto", device_));
+      spec, [&](const std::string& model, const auto& adapter) { return inspecting_.get(model, adapter); },
+      device_of("auto", device_));
 }
 
 protocol::Preflight RunHost::preflight(const protocol::RunSpec& spec) {
@@ -62,7 +64,8 @@ JobKind RunHost::kind() {
 
 nlohmann::json RunHost::run(const protocol::RunSpec& spec, JobReporter& reporter, const JobContext& job) {
   const auto prepared = experiment::prepare_run(
-      spec, [&](const std::string& model) { return working_.get(model); }, device_of("auto", device_), job);
+      spec, [&](const std::string& model, const auto& adapter) { return working_.get(model, adapter); },
+      device_of("auto", device_), job);
   reporter.notice(device_note(spec.device, device_));
   for (const std::string& warning : prepared.prompt.warnings) reporter.notice(warning);
   // What is free may have changed since the job was queued.

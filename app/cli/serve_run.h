@@ -19,7 +19,7 @@ namespace headroom::cli {
 /// Keeps the last model open between jobs. One thread only, but for loaded().
 class SessionCache {
  public:
-  std::shared_ptr<experiment::Session> get(const std::string& model);
+  std::shared_ptr<experiment::Session> get(const std::string& model, const std::optional<std::string>& adapter);
   /// The weights that the last session holds.
   std::optional<experiment::LoadedWeights> loaded() const;
 

@@ -70,10 +70,12 @@ QString JobTracker::start_run(const protocol::RunSpec& spec) {
   return start(describe(spec), spec, protocol::method::run_start, protocol::to_json(protocol::RunStartParams{spec}));
 }
 
-QString JobTracker::start_distillation(const std::string& model, const std::string& out) {
+QString JobTracker::start_distillation(const std::string& model, const std::string& out,
+                                       const std::optional<std::string>& adapter) {
   const QString name = QFileInfo(QString::fromStdString(model)).completeBaseName();
-  return start(tr("Distil an indexer: %1").arg(name), std::nullopt, protocol::method::distill_start,
-               {{"spec", {{"model", model}, {"out", out}}}});
+  nlohmann::json spec = {{"model", model}, {"out", out}};
+  if (adapter) spec["adapter"] = *adapter;
+  return start(tr("Distil an indexer: %1").arg(name), std::nullopt, protocol::method::distill_start, {{"spec", spec}});
 }
 
 void JobTracker::started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error) {

@@ -28,7 +28,8 @@ class JobTracker : public QObject {
   /// Returns the job's number (as text) at once; how it went comes through the signals.
   QString start_run(const protocol::RunSpec& spec);
   /// Trains an indexer for `model` into the file `out`; its end is told by indexer_ready().
-  QString start_distillation(const std::string& model, const std::string& out);
+  QString start_distillation(const std::string& model, const std::string& out,
+                             const std::optional<std::string>& adapter = {});
   void cancel(const QString& id);
   /// The job at work; nothing where there is none, or it is stopping already.
   void cancel_current();

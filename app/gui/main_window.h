@@ -84,7 +84,7 @@ class MainWindow : public QMainWindow {
   void record_changed(const views::RecordPtr& record, record::FileChange change);
   void engine_died(const Problem& problem);
   void job_failed(const Problem& problem, const std::optional<protocol::RunSpec>& spec);
-  void distill(const std::string& model);
+  void distill(const std::string& model, const std::optional<std::string>& adapter);
   void indexer_ready(const QString& path);
   void follow_selection(unsigned mask);
   void refresh_chip();

@@ -182,10 +182,10 @@ void MainWindow::job_failed(const Problem& problem, const std::optional<protocol
 void MainWindow::new_run(const NewRunRequest& request) {
   ask_new_run(
       this, engine_, settings_, request, [this](const protocol::RunSpec& spec) { start_run(spec); },
-      [this](const std::string& model) { distill(model); });
+      [this](const std::string& model, const std::optional<std::string>& adapter) { distill(model, adapter); });
 }
 
-void MainWindow::distill(const std::string& model) {
+void MainWindow::distill(const std::string& model, const std::optional<std::string>& adapter) {
   // Where the engine may write; on its own machine where that is another one.
   const auto& folders = engine_.hello().folders;
   const QString name = QFileInfo(QString::fromStdString(model)).completeBaseName() + "-indexer.safetensors";
@@ -193,7 +193,7 @@ void MainWindow::distill(const std::string& model) {
   if (engine_.remote() && !folders.empty()) folder = QString::fromStdString(folders.front());
   if (!engine_.remote()) QDir().mkpath(folder);
   docks_[2]->show();
-  jobs_.start_distillation(model, (folder + "/" + name).toStdString());
+  jobs_.start_distillation(model, (folder + "/" + name).toStdString(), adapter);
 }
 
 void MainWindow::indexer_ready(const QString& path) {

@@ -141,7 +141,7 @@ void NewRunDialog::edited() {
 void NewRunDialog::model_changed() {
   const std::string model = model_->currentText().trimmed().toStdString();
   if (model.empty()) return;
-  engine_.request(protocol::method::model_inspect, protocol::to_json(protocol::ModelInspectParams{model}),
+  engine_.request(protocol::method::model_inspect, protocol::to_json(protocol::ModelInspectParams{model, adapter()}),
                   [self = QPointer<NewRunDialog>(this), asked = model_generation_](const nlohmann::json& info,
                                                                                    const protocol::ErrorInfo* error) {
                     if (!self || asked != self->model_generation_) return;
@@ -253,7 +253,8 @@ void NewRunDialog::show_message(const QString& text, bool good) {
 }
 
 void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
-                 std::function<void(const protocol::RunSpec&)> start, std::function<void(const std::string&)> distill) {
+                 std::function<void(const protocol::RunSpec&)> start,
+                 std::function<void(const std::string&, const std::optional<std::string>&)> distill) {
   auto* dialog = new NewRunDialog(engine, settings, request, parent);
   dialog->setAttribute(Qt::WA_DeleteOnClose);
   QObject::connect(dialog, &QDialog::accepted, dialog, [dialog, start = std::move(start)] {
@@ -264,9 +265,10 @@ void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings,
     }
   });
   QObject::connect(dialog, &NewRunDialog::distill_requested, dialog,
-                   [dialog, distill = std::move(distill)](const std::string& model) {
+                   [dialog, distill = std::move(distill)](const std::string& model,
+                                                          const std::optional<std::string>& adapter) {
                      dialog->reject();
-                     distill(model);
+                     distill(model, adapter);
                    });
   dialog->open();
 }

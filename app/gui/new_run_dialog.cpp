@@ -56,7 +56,10 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
       // Settings of another version: the defaults above serve.
     }
   }
-  if (!request.model.isEmpty()) spec.model = request.model.toStdString();
+  if (!request.model.isEmpty()) {
+    spec.model = request.model.toStdString();
+    spec.adapter.reset();  // the last run's belongs to another model
+  }
   if (!request.prompt_file.isEmpty()) {
     spec.prompt.reset();
     spec.task.reset();
@@ -93,13 +96,20 @@ QWidget* NewRunDialog::build_model() {
   form->addWidget(model_, 0, 0);
   form->addWidget(file, 0, 1);
   form->addWidget(folder, 0, 2);
+  adapter_ = new QLineEdit(box);
+  adapter_->setObjectName("adapter");
+  adapter_->setAccessibleName(tr("Adapter"));
+  adapter_->setPlaceholderText(tr("No adapter; or the folder of a LoRA adapter"));
+  auto* adapter_folder = new QPushButton(tr("Adapter…"), box);
+  form->addWidget(adapter_, 1, 0, 1, 2);
+  form->addWidget(adapter_folder, 1, 2);
   model_facts_ = new QLabel(box);
   model_facts_->setWordWrap(true);
   model_facts_->setTextFormat(Qt::PlainText);
   model_facts_->setObjectName("model_facts");
-  form->addWidget(model_facts_, 1, 0, 1, 3);
+  form->addWidget(model_facts_, 2, 0, 1, 3);
   form->setColumnStretch(0, 1);
-  local_pickers_ << file << folder;
+  local_pickers_ << file << folder << adapter_folder;
   connect(file, &QPushButton::clicked, this, [this] {
     if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty())
       model_->setEditText(path);
@@ -107,12 +117,19 @@ QWidget* NewRunDialog::build_model() {
   connect(folder, &QPushButton::clicked, this, [this] {
     if (const QString path = choose_file(tr("Open model folder"), {}, true); !path.isEmpty()) model_->setEditText(path);
   });
-  connect(model_, &QComboBox::editTextChanged, this, [this] {
-    ++model_generation_;
-    model_facts_->clear();
-    edited();
+  connect(adapter_folder, &QPushButton::clicked, this, [this] {
+    if (const QString path = choose_file(tr("Open adapter's folder"), {}, true); !path.isEmpty())
+      adapter_->setText(path);
   });
+  connect(model_, &QComboBox::editTextChanged, this, &NewRunDialog::model_edited);
+  connect(adapter_, &QLineEdit::textChanged, this, &NewRunDialog::model_edited);
   return box;
+}
+
+void NewRunDialog::model_edited() {
+  ++model_generation_;
+  model_facts_->clear();
+  edited();
 }
 
 QWidget* NewRunDialog::build_prompt() {
@@ -228,7 +245,7 @@ QWidget* NewRunDialog::build_methods() {
   layout->addWidget(indexer_help_);
   indexer_help_->hide();
   connect(distill, &QPushButton::clicked, this,
-          [this] { emit distill_requested(model_->currentText().trimmed().toStdString()); });
+          [this] { emit distill_requested(model_->currentText().trimmed().toStdString(), adapter()); });
   connect(open, &QPushButton::clicked, this, choose_indexer);
   connect(without, &QPushButton::clicked, this, [this] {
     for (const MethodBox& method : methods_)

@@ -52,8 +52,8 @@ class NewRunDialog : public QDialog {
   protocol::RunSpec spec() const;
 
  signals:
-  /// No indexer fits: train one for `model`.
-  void distill_requested(const std::string& model);
+  /// No indexer fits: train one for `model`, with its adapter where it has one.
+  void distill_requested(const std::string& model, const std::optional<std::string>& adapter);
 
  private:
   struct MethodBox {
@@ -73,6 +73,8 @@ class NewRunDialog : public QDialog {
   std::vector<std::string> ticked_methods() const;
   void engine_changed();
   void model_changed();
+  void model_edited();
+  std::optional<std::string> adapter() const;
   void edited();
   void check();
   void prepare_remote();
@@ -89,6 +91,7 @@ class NewRunDialog : public QDialog {
   protocol::RunSpec kept_;  ///< fields that have no place in the dialog
 
   QComboBox* model_ = nullptr;
+  QLineEdit* adapter_ = nullptr;
   QLabel* model_facts_ = nullptr;
   QTabWidget* prompt_tabs_ = nullptr;
   QPlainTextEdit* prompt_text_ = nullptr;
@@ -115,6 +118,7 @@ class NewRunDialog : public QDialog {
 /// Opens the dialog; `start` is called with the spec where the reader starts the run.
 /// `distill` where an indexer for a model is wanted first.
 void ask_new_run(QWidget* parent, EngineClient& engine, SettingsStore& settings, const NewRunRequest& request,
-                 std::function<void(const protocol::RunSpec&)> start, std::function<void(const std::string&)> distill);
+                 std::function<void(const protocol::RunSpec&)> start,
+                 std::function<void(const std::string& model, const std::optional<std::string>& adapter)> distill);
 
 }  // namespace headroom::gui

@@ -86,6 +86,7 @@ std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& recor
 void NewRunDialog::fill(const protocol::RunSpec& spec) {
   kept_ = spec;
   model_->setEditText(QString::fromStdString(spec.model));
+  adapter_->setText(QString::fromStdString(spec.adapter.value_or("")));
   prompt_text_->setPlainText(QString::fromStdString(spec.prompt.value_or("")));
   prompt_file_->setText(QString::fromStdString(spec.prompt_file.value_or("")));
   if (spec.task) {
@@ -162,6 +163,11 @@ void NewRunDialog::list_methods() {
   with_index_ = false;
 }
 
+std::optional<std::string> NewRunDialog::adapter() const {
+  const std::string path = adapter_->text().trimmed().toStdString();
+  return path.empty() ? std::nullopt : std::optional(path);
+}
+
 std::vector<std::string> NewRunDialog::ticked_methods() const {
   std::vector<std::string> names;
   for (const MethodBox& method : methods_)
@@ -173,6 +179,7 @@ protocol::RunSpec NewRunDialog::spec() const {
   protocol::RunSpec spec = kept_;
   spec.model = model_->currentText().trimmed().toStdString();
   if (spec.model.empty()) throw usage_error(tr("Model: choose one").toStdString());
+  spec.adapter = adapter();
   spec.prompt.reset();
   spec.prompt_file.reset();
   spec.task.reset();

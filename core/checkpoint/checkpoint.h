@@ -55,6 +55,8 @@ struct TensorInfo {
 
 enum class Format { gguf, safetensors };
 
+class Adapter;
+
 /// Under a key: no such key, one without a value (JSON's null or {}), or a value.
 enum class Held { nothing, empty, value };
 
@@ -77,6 +79,8 @@ class Checkpoint {
   virtual void read_part(std::string_view name, std::int64_t first, std::span<float> out) const = 0;
   /// Stored bytes from `offset` on, unchecked: of types whose values stand for themselves (f32, f16, bf16).
   virtual void read_bytes(std::string_view name, std::uint64_t offset, std::span<std::uint8_t> out) const;
+  /// Whether the stored bytes are the tensor's values: not where an adapter is merged into it.
+  virtual bool is_as_stored(std::string_view /*name*/) const { return true; }
   /// Whether two tensors are stored as the same bytes of the same type and shape.
   virtual bool same_data(std::string_view first, std::string_view second) const { return first == second; }
 
@@ -94,7 +98,12 @@ class Checkpoint {
 
   /// SHA-256 of the weights file (GGUF), or of the sorted "name sha256" lines of a folder's safetensors files.
   /// Computed at the first call, which polls `job`: of a large model that takes a while.
+  /// With an adapter: of the pair, so that what belongs to the base is nobody's of the pair, and the reverse.
   virtual const std::string& hash(const JobContext& job = {}) const = 0;
+  /// The same of the base alone.
+  virtual const std::string& base_hash(const JobContext& job = {}) const { return hash(job); }
+  /// What is merged into the weights as they are read (model/adapted_checkpoint.h); nullptr: nothing.
+  virtual const Adapter* adapter() const { return nullptr; }
 };
 
 /// A GGUF file, or a folder with config.json and *.safetensors. Throws input errors.

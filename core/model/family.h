@@ -40,6 +40,10 @@ struct TensorPlan {
 /// The shape that a block's tensor must have.
 std::vector<std::int64_t> stored_shape(const RowBlock& block, std::int64_t columns);
 
+/// The stored tensor's row that comes to row `row` of the block, by order, first row and interleaved heads; of blocks
+/// that are not transposed.
+std::int64_t stored_row(const RowBlock& block, std::int64_t row);
+
 /// By role, as the parts that take them name them: mixers (mixers/*.cpp), MLPs (mlps/*.cpp) and the decoder itself.
 using TensorPlans = std::map<std::string, TensorPlan>;
 

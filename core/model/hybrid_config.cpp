@@ -140,7 +140,7 @@ ModelPlan plan_hybrid(const Checkpoint& checkpoint, const ModelConfig& config, b
     names.add_norms(layer, i);
     if (names.gguf())
       layer["mlp_norm"] = names.vector(names.layer_prefix(i) + "post_attention_norm.weight", config.width);
-    if (config.is_full(i))
+    if (config.layer(i).kind != LayerKind::linear)
       names.add_attention(layer, i);
     else
       add_delta(names, config, i, fused, layer);

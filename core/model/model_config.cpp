@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/config_reader.h"
 #include "checkpoint/metadata.h"
+#include "model/adapted_checkpoint.h"
 #include "model/family.h"
 
 namespace headroom::model {
@@ -35,7 +36,7 @@ std::pair<std::string, std::string> named_architecture(const Checkpoint& checkpo
 }
 
 /// The file's or folder's own name: general.name is often what the training run was called.
-std::string display_name(const Checkpoint& checkpoint) {
+std::string base_display_name(const Checkpoint& checkpoint) {
   const auto& path = checkpoint.path();
   if (checkpoint.format() == Format::gguf) {
     const std::string stem = path.stem().string();
@@ -44,6 +45,14 @@ std::string display_name(const Checkpoint& checkpoint) {
   }
   if (path.extension() == ".json") return path.stem().string();  // a configuration alone
   return (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
+}
+
+/// With an adapter the name that it gives the pair, or both names.
+std::string display_name(const Checkpoint& checkpoint) {
+  const checkpoint::Adapter* const adapter = checkpoint.adapter();
+  if (!adapter) return base_display_name(checkpoint);
+  if (adapter->change() && !adapter->change()->name.empty()) return adapter->change()->name;
+  return base_display_name(checkpoint) + " + " + adapter->name();
 }
 
 /// What a file says of itself beside its architecture.
@@ -141,6 +150,8 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
       config.name = display_name(checkpoint);
       if (gguf) check_container(checkpoint);
       family.read(checkpoint, config);
+      if (const auto* adapter = checkpoint.adapter(); adapter && adapter->change())
+        change_architecture(*adapter->change(), config);
       check_config(config, checkpoint.path().string());
       refuse_unused_tensors(checkpoint, config, family);
       return config;

@@ -45,7 +45,7 @@ void check_shape(const Checkpoint& file, const std::string& name, const std::vec
 }
 
 // Which of the block's stored rows comes to row `row` (RowBlock::interleaved_heads).
-std::int64_t stored_row(const RowBlock& block, std::int64_t row) {
+std::int64_t row_before_pairing(const RowBlock& block, std::int64_t row) {
   if (block.interleaved_heads == 0) return row;
   const std::int64_t head_dim = block.rows / block.interleaved_heads, half = head_dim / 2;
   const std::int64_t head = row / head_dim, place = row % head_dim;
@@ -182,17 +182,14 @@ class Loader {
       room.stored.resize(out.size());
       file_.read_part(block.tensor, (block.first + piece.first) * columns, room.stored);
       for (std::int64_t row = 0; row < rows; ++row) {
-        const std::int64_t source = stored_row(block, row);  // whole matrices: heads begin where the piece does
+        const std::int64_t source = row_before_pairing(block, row);  // whole matrices: heads begin where the piece does
         const float* from = room.stored.data() + source / height * height * columns + source % height;
         float* to = out.data() + row * columns;
         for (std::int64_t i = 0; i < columns; ++i) to[i] = from[i * height];
       }
       return;
     }
-    const auto source = [&](std::int64_t row) {
-      const std::int64_t stored = stored_row(block, piece.first + row);
-      return block.order.empty() ? block.first + stored : block.order[static_cast<std::size_t>(stored)];
-    };
+    const auto source = [&](std::int64_t row) { return stored_row(block, piece.first + row); };
     for (std::int64_t row = 0; row < rows;) {  // neighbours in the file at a time
       std::int64_t end = row + 1;
       while (end < rows && source(end) == source(end - 1) + 1) ++end;
@@ -207,7 +204,8 @@ class Loader {
   bool read_in_place(const Piece& piece, const at::Tensor& target) const {
     const RowBlock& block = *piece.block;
     if (!target.is_cpu() || block.transposed || block.interleaved_heads > 0 || !block.order.empty() ||
-        target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16)
+        target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16 ||
+        !file_.is_as_stored(block.tensor))
       return false;
     const std::span<std::uint16_t> values(reinterpret_cast<std::uint16_t*>(target.data_ptr()),
                                           static_cast<std::size_t>(target.numel()));
@@ -302,6 +300,11 @@ std::int64_t TensorSet::bytes() const {
 std::vector<std::int64_t> stored_shape(const RowBlock& block, std::int64_t columns) {
   if (!block.shape.empty()) return block.shape;
   return columns == 0 ? std::vector{block.rows} : std::vector{block.rows, columns};
+}
+
+std::int64_t stored_row(const RowBlock& block, std::int64_t row) {
+  const std::int64_t stored = row_before_pairing(block, row);
+  return block.order.empty() ? block.first + stored : block.order[static_cast<std::size_t>(stored)];
 }
 
 ModelWeights load_weights(const Checkpoint& file, const ModelPlan& plan, const DeviceParts& parts,

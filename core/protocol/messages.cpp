@@ -122,11 +122,15 @@ InitializeResult initialize_result_from_json(const json& value) {
 }
 
 json to_json(const ModelInspectParams& params) {
-  return {{"model", params.model}};
+  json object = {{"model", params.model}};
+  if (params.adapter) object["adapter"] = *params.adapter;
+  return object;
 }
 ModelInspectParams model_inspect_params_from_json(const json& value) {
   Fields fields(value, method::model_inspect);
-  return {fields.string("model")};
+  ModelInspectParams params{fields.string("model"), fields.optional_string("adapter")};
+  fields.refuse_unknown();
+  return params;
 }
 
 json to_json(const FilesListParams& params) {

@@ -84,6 +84,7 @@ struct InitializeResult {
 
 struct ModelInspectParams {
   std::string model;  ///< path or short name; the answer is what `headroom info --json` prints
+  std::optional<std::string> adapter = {};
 };
 
 struct FilesListParams {

@@ -42,6 +42,7 @@ std::vector<int> layer_list(Fields& fields, const char* name) {
 
 nlohmann::json to_json(const RunSpec& spec) {
   nlohmann::json json = {{"model", spec.model}, {"seed", spec.seed}, {"chat", spec.chat}};
+  put_optional(json, "adapter", spec.adapter);
   put_optional(json, "prompt", spec.prompt);
   put_optional(json, "prompt_file", spec.prompt_file);
   put_optional(json, "task", spec.task);
@@ -80,6 +81,7 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
   Fields fields(json, spec_place, ErrorKind::usage);
   RunSpec spec;
   spec.model = fields.string("model");
+  spec.adapter = fields.optional_string("adapter");
   spec.prompt = fields.optional_string("prompt", Fields::long_text);
   spec.prompt_file = fields.optional_string("prompt_file");
   spec.task = fields.optional_string("task", 64);
@@ -128,6 +130,7 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
 
 void validate(const RunSpec& spec) {
   if (spec.model.empty()) refuse("no model was given", "a path or a fetched model's short name", "nothing");
+  if (spec.adapter && spec.adapter->empty()) refuse("--adapter names nothing", "a folder or a file", "nothing");
   const int sources =
       spec.prompt.has_value() + spec.prompt_file.has_value() + spec.task.has_value() + spec.prompts.has_value();
   if (sources != 1) {

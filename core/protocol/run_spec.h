@@ -15,6 +15,7 @@ namespace headroom::protocol {
 
 struct RunSpec {
   std::string model;  ///< path or short name
+  std::optional<std::string> adapter;  ///< folder or file of a LoRA adapter to merge into it
   // Exactly one of the four:
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;

@@ -391,7 +391,10 @@ json to_json(const RunMeta& m) {
                  {"spec", m.spec_json},
                  {"task", m.task.empty() ? json(nullptr) : json(m.task)},
                  {"task_reference", m.task_reference.empty() ? json(nullptr) : json(m.task_reference)},
+                 {"adapter", nullptr},
                  {"indexer", nullptr}};
+  if (!m.adapter_sha256.empty())
+    object["adapter"] = {{"name", m.adapter_name}, {"sha256", m.adapter_sha256}, {"base_sha256", m.base_sha256}};
   if (!m.indexer_path.empty())
     object["indexer"] = {
         {"path", m.indexer_path}, {"sha256", m.indexer_sha256}, {"trained_length", m.indexer_trained_length}};
@@ -423,6 +426,12 @@ RunMeta run_meta_from_json(const json& object, const std::string& place) {
   m.spec_json = fields.string("spec", Fields::long_text);
   m.task = fields.string_or("task", {});
   m.task_reference = fields.string_or("task_reference", {}, 1 << 20);
+  if (fields.has("adapter")) {
+    Fields adapter(fields.object("adapter"), place + ".adapter");
+    m.adapter_name = adapter.string("name");
+    m.adapter_sha256 = adapter.string("sha256", 64);
+    m.base_sha256 = adapter.string("base_sha256", 64);
+  }
   if (fields.has("indexer")) {
     Fields indexer(fields.object("indexer"), place + ".indexer");
     m.indexer_path = indexer.string("path");

@@ -48,6 +48,8 @@ struct RunMeta {
   std::string spec_json;  ///< the RunSpec as given (protocol/run_spec.h)
   std::string model_name, model_sha256, architecture;
   std::string model_path;    ///< name of the model's file or folder, without the folders above it
+  /// Of a base with an adapter, whose pair model_sha256 names: the adapter's folder and both hashes; else empty.
+  std::string adapter_name, adapter_sha256, base_sha256;
   std::string device;        ///< "CPU, 2 cores: AMD EPYC …", "NVIDIA H100 80GB HBM3"
   std::string dtype;         ///< "bf16" or "f32"
   std::int64_t threads = 0;  ///< of the CPU that worked; 0: not known

@@ -35,6 +35,7 @@ RunSpec full_spec() {
   spec.sinks = 4;
   spec.local = 64;
   spec.indexer = "i.safetensors";
+  spec.adapter = "adapters/one";
   spec.dense_layers = {0, 1};
   spec.device = "cuda:1";
   spec.dtype = "bf16";
@@ -301,6 +302,7 @@ class TestProtocol : public QObject {
     earlier.erase("methods");  // an engine that did not tell: its mismatch must still be read
     QCOMPARE(initialize_result_from_json(earlier).mismatch, std::string("build both from one source"));
     QVERIFY(same(to_json(ModelInspectParams{"m"}), model_inspect_params_from_json));
+    QVERIFY(same(to_json(ModelInspectParams{"m", "a"}), model_inspect_params_from_json));
     QVERIFY(same(to_json(FilesListParams{"/x"}), files_list_params_from_json));
     QVERIFY(same(to_json(FilesListResult{"/x", "/", {{"a", true, 0}, {"b", false, 7}}, true}),
                  files_list_result_from_json));
@@ -314,6 +316,8 @@ class TestProtocol : public QObject {
     QVERIFY(same(to_json(RunStartResult{3, preflight}), run_start_result_from_json));
     record::RunMeta meta;
     meta.indexer_path = "i";
+    meta.adapter_name = "a";
+    meta.adapter_sha256 = meta.base_sha256 = "0f";
     QVERIFY(same(to_json(JobPrepared{3, meta, 12}), job_prepared_from_json));
     QVERIFY(same(to_json(JobProgress{3, {"load", 1, 2, 5, 10.5}, -1}), job_progress_from_json));
     QVERIFY(same(to_json(JobPartial{3, full_summary()}), job_partial_from_json));

@@ -122,6 +122,11 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
   });
   meta(QObject::tr("model"), [](const Meta& m) { return model_label(m); });
   meta(QObject::tr("model hash"), [](const Meta& m) { return text(m.model_sha256.substr(0, 12)); });
+  meta(QObject::tr("adapter"), [](const Meta& m) {
+    if (m.adapter_sha256.empty()) return QString();
+    return QStringLiteral("%1, %2").arg(text(m.adapter_name), text(m.adapter_sha256.substr(0, 12)));
+  });
+  meta(QObject::tr("hash of the base"), [](const Meta& m) { return text(m.base_sha256.substr(0, 12)); });
   meta(QObject::tr("device"), [](const Meta& m) { return text(m.device); });
   meta(QObject::tr("numbers"), [](const Meta& m) { return text(m.dtype); });
   add(QObject::tr("prompt tokens"), [](Side s) { return format_count(s.run->length()); });

@@ -20,6 +20,7 @@ namespace headroom::experiment {
 
 struct BenchSpec {
   std::string model = {};   ///< path or short name; else
+  std::optional<std::string> adapter = {};  ///< folder or file of a LoRA adapter to merge into the model
   std::string config = {};  ///< a name of bench_configs() or a file as config.json is, with random weights
   std::vector<std::int64_t> lengths = {};
   std::vector<std::string> methods = {};  ///< empty: dense and oracle, and indexer where a shipped one fits

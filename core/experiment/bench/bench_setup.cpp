@@ -9,6 +9,7 @@
 #include "base/paths.h"
 #include "checkpoint/config_json.h"
 #include "experiment/run/indexer_choice.h"
+#include "model/adapted_checkpoint.h"
 #include "model/random_checkpoint.h"
 #include "tasks/task.h"
 #include "tokenizer/tokenizer.h"
@@ -49,9 +50,10 @@ std::vector<std::string> bench_configs() {
 BenchModel open_bench_model(const BenchSpec& spec) {
   if (spec.model.empty() == spec.config.empty())
     throw usage_error("bench needs either a model or --config NAME --random-init");
+  if (spec.adapter && spec.model.empty()) throw usage_error("--adapter belongs to a model, not to --config");
   BenchModel model;
   if (!spec.model.empty()) {
-    model.checkpoint = checkpoint::open_checkpoint(resolve_model(spec.model));
+    model.checkpoint = model::open_model(spec.model, spec.adapter);
     model.config = model::read_model_config(*model.checkpoint);
     model::require_full_layer(model.config);
     return model;
@@ -106,7 +108,7 @@ std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& mode
         if (model.config.layer(layer).kind == model::LayerKind::full) full.push_back(static_cast<int>(layer));
       loaded = indexer::random_indexer(model.config.width, 128, full);
     }
-    if (!loaded) loaded = load_indexer_of(file, hash, spec.model);
+    if (!loaded) loaded = load_indexer_of(file, hash, words_of_model(spec.model, spec.adapter));
     return loaded;
   });
   std::erase_if(methods, [](const Method& method) { return method.is_dense(); });

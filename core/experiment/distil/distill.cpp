@@ -18,12 +18,13 @@
 
 #include "attention/registry.h"
 #include "base/output_file.h"
-#include "base/paths.h"
+#include "checkpoint/adapter.h"
 #include "checkpoint/safetensors_file.h"
 #include "experiment/distil/training_text.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/session.h"
 #include "indexer/training.h"
+#include "model/adapted_checkpoint.h"
 #include "model/decoder.h"
 #include "model/device.h"
 #include "protocol/json_fields.h"
@@ -78,7 +79,7 @@ class Distillation {
         state_(spec.out + ".state", OutputKind::file),
         choice_(open_device(spec.device)),
         device_(choice_.device),
-        checkpoint_(checkpoint::open_checkpoint(resolve_model(spec.model))),
+        checkpoint_(model::open_model(spec.model, spec.adapter, job)),
         tokenizer_(tokenizer::make_tokenizer(*checkpoint_, model::read_model_config(*checkpoint_).vocabulary)),
         text_(*tokenizer_, split_texts(read_inputs()), speaks_chatml(*checkpoint_)),
         dense_(attention::make_dense_policy()),
@@ -258,6 +259,7 @@ class Distillation {
     // Paths of the machine that trained do not belong into a file that is passed on.
     for (const char* field : {"out", "texts", "resume"}) recipe.erase(field);
     recipe["model"] = fs::path(spec_.model).filename().string();
+    if (const auto* adapter = checkpoint_->adapter()) recipe["adapter"] = adapter->name();
     result.metadata.recipe = dump_json(recipe);
     if (!figures_.together.layers.empty()) result.metadata.held_out = to_json(figures_).dump();
     std::vector<at::Tensor> kept;
@@ -352,6 +354,7 @@ void validate(const DistillSpec& spec) {
 
 json to_json(const DistillSpec& spec) {
   return {{"model", spec.model},
+          {"adapter", spec.adapter ? json(*spec.adapter) : json()},
           {"out", spec.out},
           {"texts", spec.texts},
           {"steps", spec.steps},
@@ -373,6 +376,7 @@ DistillSpec distill_spec_from_json(const json& object) {
   protocol::Fields fields(object, "distill", ErrorKind::usage);
   DistillSpec spec;
   spec.model = fields.string("model");
+  spec.adapter = fields.optional_string("adapter");
   spec.out = fields.string("out");
   if (fields.has("texts")) spec.texts = fields.strings("texts", 1000);
   spec.steps = fields.integer_or("steps", spec.steps, 1, 1'000'000);

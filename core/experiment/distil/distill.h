@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace headroom::experiment {
 
 struct DistillSpec {
   std::string model;               ///< path or short name
+  std::optional<std::string> adapter = {};  ///< folder or file of a LoRA adapter to merge into it
   std::string out;                 ///< FILE.safetensors; the training state lies beside it as FILE.safetensors.state
   std::vector<std::string> texts;  ///< files and folders; empty: needle prompts alone
   std::int64_t steps = 900;

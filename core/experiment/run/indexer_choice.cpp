@@ -5,6 +5,10 @@
 
 namespace headroom::experiment {
 
+std::string words_of_model(const std::string& model, const std::optional<std::string>& adapter) {
+  return adapter ? model + " --adapter " + *adapter : model;
+}
+
 std::optional<std::filesystem::path> find_indexer(const std::optional<std::string>& given,
                                                   const std::string& model_sha256) {
   if (given) return *given;

@@ -14,6 +14,9 @@
 
 namespace headroom::experiment {
 
+/// A model as a command line names it: "smollm2", "smollm2 --adapter DIR".
+std::string words_of_model(const std::string& model, const std::optional<std::string>& adapter);
+
 /// The file that was given, else a shipped indexer of the model with this hash; none where there is neither.
 std::optional<std::filesystem::path> find_indexer(const std::optional<std::string>& given,
                                                   const std::string& model_sha256);

@@ -153,7 +153,7 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   if (spec.seed != 0) request.seed = static_cast<std::int64_t>(spec.seed);
   const auto load = [&] {
     if (!set.indexer) {
-      set.indexer = load_indexer_of(file, model_sha256, spec.model);
+      set.indexer = load_indexer_of(file, model_sha256, words_of_model(spec.model, spec.adapter));
       set.indexer_path = *file;
     }
     return set.indexer;

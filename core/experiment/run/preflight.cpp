@@ -171,7 +171,8 @@ void add_memory(protocol::Preflight& result, const PreparedRun& run, std::int64_
   const auto estimate = estimate_of(run, run.length());
   const bool here = engine.weights && engine.weights->parts.front().device == device;
   // The same weights are used again; others give back their room before new ones are loaded.
-  const bool loaded = here && engine.weights->model == run.session->model() && engine.weights->dtype == run.dtype;
+  const bool loaded = here && engine.weights->model == run.session->model() &&
+                      engine.weights->adapter == run.session->adapter() && engine.weights->dtype == run.dtype;
   const auto weights = loaded && !engine.busy ? 0 : estimate.weights;  // the room of a busy engine counts as free below
   const auto given_back = here && !loaded ? engine.weights->bytes_on(device) : 0;
   const HostMemory there = host_memory(device);

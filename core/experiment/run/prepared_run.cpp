@@ -29,7 +29,8 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.dtype = resolve_dtype(spec.dtype, run.device.device);
   if (spec.out) run.out.emplace(*spec.out, OutputKind::file);
   if (spec.plan && *spec.plan != "none") run.plans = read_plan_file(*spec.plan, job);
-  run.session = sessions ? sessions(spec.model) : std::make_shared<Session>(spec.model);
+  run.session = sessions ? sessions(spec.model, spec.adapter)
+                         : std::make_shared<Session>(spec.model, spec.adapter, job);
   const std::string& hash = run.session->checkpoint().hash(job);
   if (run.plans) check_model(*run.plans, hash);
   run.methods = make_methods(spec, *run.session);

@@ -37,8 +37,9 @@ struct PreparedRun {
   std::int64_t full_layers() const;
 };
 
-/// Gives the session of a model: an engine hands out one that is open already. Empty: a new one.
-using SessionProvider = std::function<std::shared_ptr<Session>(const std::string& model)>;
+/// Gives the session of a model and its adapter: an engine hands out one that is open already. Empty: a new one.
+using SessionProvider =
+    std::function<std::shared_ptr<Session>(const std::string& model, const std::optional<std::string>& adapter)>;
 
 /// Device first, then model, prompt and methods; nothing is loaded onto the device yet. Throws usage, input and device
 /// errors: whatever can be refused is refused here. `auto_device`: what the specification's "auto" means to the engine

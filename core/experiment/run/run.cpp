@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/adapter.h"
 #include "experiment/passes/torch_errors.h"
 #include "experiment/run/new_meta.h"
 #include "experiment/run/method_run.h"
@@ -33,6 +34,11 @@ record::RunMeta make_meta(const PreparedRun& run) {
   const auto& model = run.session->checkpoint().path();
   meta.model_path = (model.has_filename() ? model : model.parent_path()).filename().string();
   meta.model_sha256 = run.session->checkpoint().hash();
+  if (const auto* adapter = run.session->checkpoint().adapter()) {
+    meta.adapter_name = adapter->name();
+    meta.adapter_sha256 = adapter->hash();
+    meta.base_sha256 = run.session->checkpoint().base_hash();
+  }
   meta.architecture = config.architecture;
   meta.device = model::description_of_all(run.device);
   meta.dtype = dtype_name(run.dtype);

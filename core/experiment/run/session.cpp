@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/session.h"
 
-#include "base/paths.h"
+#include "checkpoint/adapter.h"
+#include "model/adapted_checkpoint.h"
 
 namespace headroom::experiment {
 
@@ -13,10 +14,15 @@ Session::FileState Session::file_state(const std::filesystem::path& path) {
   return state;
 }
 
-Session::Session(const std::string& model) : model_(model) {
-  const auto path = resolve_model(model);
-  state_ = file_state(path);
-  checkpoint_ = checkpoint::open_checkpoint(path);
+std::vector<Session::FileState> Session::states() const {
+  std::vector<FileState> found = {file_state(checkpoint_->path())};
+  if (const auto* adapter = checkpoint_->adapter())
+    for (const auto& file : adapter->files()) found.push_back(file_state(file));
+  return found;
+}
+
+Session::Session(const std::string& model, const std::optional<std::string>& adapter, const JobContext& job)
+    : model_(model), adapter_(adapter), checkpoint_(model::open_model(model, adapter, job)), states_(states()) {
   config_ = model::read_model_config(*checkpoint_);
 }
 
@@ -40,7 +46,7 @@ const model::Decoder& Session::decoder(const model::DeviceParts& parts, c10::Sca
     say(std::nullopt);
     decoder_.reset();  // never two copies of the weights at once
     decoder_ = model::load_decoder(*checkpoint_, {parts, dtype}, job);
-    say(LoadedWeights{model_, parts, dtype, decoder_->part_bytes()});
+    say(LoadedWeights{model_, adapter_, parts, dtype, decoder_->part_bytes()});
   }
   return *decoder_;
 }
@@ -51,7 +57,7 @@ std::optional<LoadedWeights> Session::loaded() const {
 }
 
 bool Session::is_current() const {
-  return file_state(checkpoint_->path()) == state_;
+  return states() == states_;
 }
 
 c10::ScalarType resolve_dtype(const std::string& dtype, c10::Device device) {

@@ -22,7 +22,8 @@ namespace headroom::experiment {
 
 /// What a session holds on its devices.
 struct LoadedWeights {
-  std::string model;  ///< as Session::model()
+  std::string model;                   ///< as Session::model()
+  std::optional<std::string> adapter;  ///< as Session::adapter()
   model::DeviceParts parts;
   c10::ScalarType dtype = c10::ScalarType::Float;
   std::vector<std::int64_t> bytes;  ///< by part
@@ -33,11 +34,13 @@ struct LoadedWeights {
 /// Not safe for use from several threads at once, but for loaded().
 class Session {
  public:
-  /// `model` is a path or a fetched model's short name. Opens the file and reads its configuration; throws input
-  /// errors.
-  explicit Session(const std::string& model);
+  /// `model` is a path or a short name, `adapter` what --adapter says. Opens the files and reads the configuration;
+  /// throws input errors.
+  explicit Session(const std::string& model, const std::optional<std::string>& adapter = {},
+                   const JobContext& job = {});
 
   const std::string& model() const { return model_; }
+  const std::optional<std::string>& adapter() const { return adapter_; }
   const checkpoint::Checkpoint& checkpoint() const { return *checkpoint_; }
   const model::ModelConfig& config() const { return config_; }
   /// Made at the first call.
@@ -46,7 +49,7 @@ class Session {
   const model::Decoder& decoder(const model::DeviceParts& parts, c10::ScalarType dtype, const JobContext& job);
   /// None before the first call of decoder(), and while it loads.
   std::optional<LoadedWeights> loaded() const;
-  /// False where the file on disk has been replaced since it was opened.
+  /// False where a file on disk, the adapter's too, has been replaced since it was opened.
   bool is_current() const;
 
  private:
@@ -56,10 +59,13 @@ class Session {
     bool operator==(const FileState&) const = default;
   };
   static FileState file_state(const std::filesystem::path& path);
+  /// Of what was named: the model's file or folder, then the adapter's files.
+  std::vector<FileState> states() const;
 
   std::string model_;
-  FileState state_;
+  std::optional<std::string> adapter_;
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
+  std::vector<FileState> states_;
   model::ModelConfig config_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   std::unique_ptr<model::Decoder> decoder_;
