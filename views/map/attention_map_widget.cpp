@@ -2,16 +2,19 @@
 // Building, sources, style and notices of the map widget. Mouse and keys: attention_map_input.cpp.
 #include "views/map/attention_map_widget.h"
 
+#include <QFutureWatcher>
 #include <QHBoxLayout>
 #include <QLabel>
+#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 
 #include "views/common/colour_bar.h"
+#include "views/common/theme.h"
 #include "views/map/map_figure.h"
 #include "views/map/map_marginal.h"
+#include "views/map/map_scan.h"
 #include "views/map/minimap.h"
-#include "views/common/theme.h"
 
 namespace headroom::views {
 namespace {
@@ -99,7 +102,10 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   update_notice();
 }
 
-AttentionMapWidget::~AttentionMapWidget() = default;
+AttentionMapWidget::~AttentionMapWidget() {
+  fitting_.request_stop();
+  searching_.request_stop();
+}
 
 void AttentionMapWidget::build_plot() {
   plot_->plotLayout()->clear();
@@ -191,12 +197,12 @@ void AttentionMapWidget::set_source(const MapSource& source) {
   wanted_ = source;
   if (!source.record) {
     loading_ = false;
+    loader_.cancel();
     set_data(nullptr, secondary_);
     return;
   }
   loading_ = true;
-  load_map_data_async(source, this, [this, source](MapDataPtr data) {
-    if (!(source == wanted_)) return;  // something else was asked for meanwhile
+  loader_.load(source, [this](MapDataPtr data) {
     loading_ = false;
     set_data(std::move(data), secondary_);
   });
@@ -207,9 +213,7 @@ void AttentionMapWidget::set_second_source(const MapSource& source, MapLayout la
   layout_ = layout;
   if (second_wanted_ == source && secondary_) return set_data(primary_, secondary_);
   second_wanted_ = source;
-  load_map_data_async(source, this, [this, source](MapDataPtr data) {
-    if (source == second_wanted_) set_data(primary_, std::move(data));
-  });
+  second_loader_.load(source, [this](MapDataPtr data) { set_data(primary_, std::move(data)); });
 }
 
 void AttentionMapWidget::set_layout(MapLayout layout) {
@@ -219,11 +223,14 @@ void AttentionMapWidget::set_layout(MapLayout layout) {
 
 void AttentionMapWidget::clear_second_source() {
   second_wanted_ = {};
+  second_loader_.cancel();
   layout_ = MapLayout::single;
   set_data(primary_, nullptr);
 }
 
 void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
+  fitting_.request_stop();
+  searching_.request_stop();
   primary_ = std::move(primary);
   secondary_ = std::move(secondary);
   is_pictured_ = false;
@@ -305,24 +312,22 @@ void AttentionMapWidget::set_minimap_enabled(bool enabled) {
 
 void AttentionMapWidget::fit_colours() {
   if (!primary_ || map_->style().layout == MapLayout::difference) return;
-  const Viewport& view = selection_->state().viewport;
-  std::vector<double> values;
-  const double step_q = (view.query_end - view.query_begin) / 160, step_k = (view.key_end - view.key_begin) / 160;
-  const bool lift = map_->style().mode == MapMode::lift;
-  for (int i = 0; i < 160; ++i) {
-    for (int j = 0; j < 160; ++j) {
-      const MapPoint point{static_cast<std::int64_t>(view.query_begin + (i + 0.5) * step_q),
-                           static_cast<std::int64_t>(view.key_begin + (j + 0.5) * step_k)};
-      const CellValue cell = map_->value_at(primary_, point);
-      const double p = map_->style().show_mean ? cell.mean : cell.max;
-      if (cell.found && p > 1e-12) values.push_back(lift ? p * static_cast<double>(point.query + 1) : p);
-    }
-  }
-  if (values.size() < 16) return;
-  std::sort(values.begin(), values.end());
-  const double low = values[values.size() / 20];
-  const double high = std::max(values[values.size() - 1 - values.size() / 500], low * 10);
-  if (lift) {
+  const bool mean = map_->style().show_mean, lift = map_->style().mode == MapMode::lift;
+  fitting_.request_stop();
+  fitting_ = std::stop_source();
+  auto* watcher = new QFutureWatcher<std::optional<ValueRange>>(this);
+  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, stop = fitting_.get_token()] {
+    watcher->deleteLater();
+    if (const auto range = watcher->result(); range && !stop.stop_requested())
+      set_colour_range(range->low, range->high);
+  });
+  watcher->setFuture(
+      QtConcurrent::run([grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
+                         stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
+}
+
+void AttentionMapWidget::set_colour_range(double low, double high) {
+  if (map_->style().mode == MapMode::lift) {
     lift_min_ = low;
     lift_max_ = high;
     apply_style(map_->style());
@@ -340,6 +345,7 @@ void AttentionMapWidget::apply_ranges() {
 }
 
 void AttentionMapWidget::selection_changed(unsigned mask) {
+  if ((mask & (Selection::Queries | Selection::Keys)) && !is_where_search_began()) searching_.request_stop();
   if (mask & Selection::Colours) {
     apply_style(map_->style());
     update_minimap();
@@ -457,6 +463,13 @@ void AttentionMapWidget::exported() {
 
 QString AttentionMapWidget::csv() const {
   return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
+}
+
+std::function<QString(std::stop_token)> AttentionMapWidget::csv_work() const {
+  if (!primary_) return {};
+  return [data = primary_, view = selection_->state().viewport](std::stop_token stop) {
+    return map_csv(*data, view, stop);
+  };
 }
 
 QString AttentionMapWidget::title() const {
