@@ -172,7 +172,6 @@ void MainWindow::distill(const std::string& model) {
   QString folder = QString::fromStdString((cache_folder() / "indexers").string());
   if (engine_.remote() && !folders.empty()) folder = QString::fromStdString(folders.front());
   if (!engine_.remote()) QDir().mkpath(folder);
-  docks_[2]->show();
   jobs_.start_distillation(model, (folder + "/" + name).toStdString());
 }
 
@@ -203,7 +202,6 @@ void MainWindow::run_budget(int tokens) {
 }
 
 void MainWindow::start_run(const protocol::RunSpec& spec) {
-  docks_[2]->show();
   jobs_.start_run(spec);
 }
 
