@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // headroom serve: the engine for the window, framed JSON-RPC over the standard streams.
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -18,16 +17,15 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "model/device.h"
-#include "protocol/framing.h"
 #include "serve_channel.h"
 #include "serve_engine.h"
+#include "serve_host.h"
 
 namespace headroom::cli {
 namespace {
 
 constexpr int niceness = 5;  // the window stays smooth
 constexpr std::chrono::seconds patience{3};
-constexpr int poll_ms = 100;
 
 /// The descriptor that messages go to. From here on whatever a library prints lands on standard error.
 int take_over_output() {
@@ -44,23 +42,6 @@ std::vector<std::filesystem::path> default_folders() {
   return folders;
 }
 
-/// Reads until the end of input or a stop. Throws where the framing is broken: no later message could be trusted.
-void read_messages(ServeEngine& engine, const ServeChannel& channel, const std::stop_token& stop) {
-  protocol::MessageReader reader;
-  std::vector<char> buffer(1 << 16);
-  pollfd input = {STDIN_FILENO, POLLIN, 0};
-  while (!engine.finished() && !channel.broken() && !stop.stop_requested()) {
-    if (::poll(&input, 1, poll_ms) <= 0) continue;  // nothing there, or a signal came
-    const auto got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw input_error("standard input", "cannot be read", "messages",
-                               errno == EBADF ? "it is closed" : std::strerror(errno));
-    if (got == 0) return;
-    reader.feed({buffer.data(), static_cast<std::size_t>(got)});
-    while (const auto body = reader.next()) engine.handle(*body);
-  }
-}
-
 /// A job that does not stop must not keep a dead window's engine alive.
 void end_even_if_a_job_hangs() {
   std::thread([] {
@@ -70,8 +51,17 @@ void end_even_if_a_job_hangs() {
   }).detach();
 }
 
-int serve(const std::string& device_request, const std::vector<std::string>& folders) {
-  ServeChannel channel(take_over_output());
+int serve(const std::string& device_request, const std::vector<std::string>& folders, bool attach) {
+  const int output = take_over_output();
+  if (attach) {
+    // Another process holds the jobs: this one only carries its messages.
+    if (const int engine = find_kept_engine(); engine >= 0) {
+      forward_streams(engine, output);
+      ::close(output);
+      return 0;
+    }
+  }
+  ServeChannel channel(output);
   const StopOnInterrupt interrupt;
   if (::nice(niceness) == -1 && errno != 0) errno = 0;  // a nicety, not a need
   const auto device = model::open_device(device_request);
@@ -81,13 +71,18 @@ int serve(const std::string& device_request, const std::vector<std::string>& fol
   int status = 0;
   {
     ServeEngine engine(channel, device, ServedFolders(served));
+    ServeHost host(channel, engine, interrupt.token());
+    if (attach) {
+      engine.take_over(saved_jobs_file());
+      engine.keep(true);
+    }
     try {
-      read_messages(engine, channel, interrupt.token());
+      host.run();
       if (interrupt.token().stop_requested()) status = static_cast<int>(ErrorKind::cancelled);
     } catch (const Error& error) {
       auto info = protocol::error_info(error);
       info.code = static_cast<int>(protocol::RpcCode::parse_error);
-      channel.respond_error(std::nullopt, info);
+      channel.respond_error(channel.client(), std::nullopt, info);
       std::fprintf(stderr, "headroom: %s\n", error.what());
       status = static_cast<int>(error.kind());
     }
@@ -101,6 +96,7 @@ int serve(const std::string& device_request, const std::vector<std::string>& fol
 struct ServeOptions {
   std::string device = "auto";
   std::vector<std::string> folders;
+  bool attach = false;
 };
 
 }  // namespace
@@ -111,7 +107,11 @@ void add_serve(CLI::App& app, Action& chosen) {
   command->add_option("--device", options->device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all");
   command->add_option("--folder", options->folders, "folder that the window may browse; repeatable")
       ->allow_extra_args(false);
-  command->callback([options, &chosen] { chosen = [options] { return serve(options->device, options->folders); }; });
+  command->add_flag(
+      "--attach", options->attach,
+      "jobs outlive the connection; comes back to the engine that was left with jobs, where there is one");
+  command->callback(
+      [options, &chosen] { chosen = [options] { return serve(options->device, options->folders, options->attach); }; });
 }
 
 }  // namespace headroom::cli

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_engine.h"
 
+#include <random>
+
 #include "attention/registry.h"
 #include "base/named_model.h"
 #include "base/version.h"
@@ -51,6 +53,13 @@ std::string mismatch_text(const protocol::InitializeParams& params) {
                           : ": run scripts/run in an up-to-date copy on the window's machine.");
 }
 
+std::string new_session() {
+  std::random_device random;
+  std::string text;
+  for (int i = 0; i < 16; ++i) text += "0123456789abcdef"[random() % 16];
+  return text;
+}
+
 protocol::ErrorInfo rpc_error(protocol::RpcCode code, std::string message, std::string expected, std::string found) {
   return {static_cast<int>(code), std::move(message), "message", std::move(expected), std::move(found)};
 }
@@ -63,13 +72,20 @@ ServeEngine::ServeEngine(ServeChannel& channel, model::DeviceChoice device, Serv
       folders_(std::move(folders)),
       runs_(device_, tiles_, [this] { return jobs_.busy(); }),
       jobs_(channel) {
+  session_ = new_session();
   add_job_kind(runs_.kind());
   add_job_kind(make_distill_kind(device_));
 }
 
 ServeEngine::~ServeEngine() {
-  closing_.request_stop();
+  new_client();
   jobs_.stop_all();
+}
+
+void ServeEngine::new_client() {
+  const std::lock_guard lock(tiles_mutex_);
+  for (auto& [id, source] : tiles_asked_) source.request_stop();
+  tiles_asked_.clear();
 }
 
 void ServeEngine::add_job_kind(JobKind kind) {
@@ -80,12 +96,26 @@ void ServeEngine::add_job_kind(JobKind kind) {
 void ServeEngine::handle(const std::string& body) {
   auto message = protocol::read_envelope(body);
   if (auto* error = std::get_if<protocol::EnvelopeError>(&message)) {
-    channel_.respond_error(error->id, error->error);
+    channel_.respond_error(channel_.client(), error->id, error->error);
     return;
   }
   auto& envelope = std::get<protocol::Envelope>(message);
   // Notifications and answers to questions that were never asked need no reply.
   if (auto* request = std::get_if<protocol::Request>(&envelope)) handle_request(std::move(*request));
+  if (const auto* told = std::get_if<protocol::Notification>(&envelope);
+      told && told->method == protocol::method::request_cancel)
+    cancel_request(told->params);
+}
+
+void ServeEngine::cancel_request(const json& params) {
+  const auto id = params.find("id");
+  if (id == params.end()) return;
+  const std::lock_guard lock(tiles_mutex_);
+  // The answer still comes, as an error that nobody waits for: every request gets one.
+  const auto found = id->is_number_integer() ? tiles_asked_.find(id->get<std::int64_t>())
+                     : id->is_string()       ? tiles_asked_.find(id->get<std::string>())
+                                             : tiles_asked_.end();
+  if (found != tiles_asked_.end()) found->second.request_stop();
 }
 
 void ServeEngine::handle_request(protocol::Request request) {
@@ -97,11 +127,11 @@ void ServeEngine::handle_request(protocol::Request request) {
   }
   if (name == method::shutdown) {
     finished_ = true;
-    channel_.respond(request.id, json::object());
+    channel_.respond(channel_.client(), request.id, json::object());
     return;
   }
   if (!initialized_) {
-    channel_.respond_error(request.id,
+    channel_.respond_error(channel_.client(), request.id,
                            rpc_error(protocol::RpcCode::invalid_request,
                                      mismatch_.empty() ? "initialize comes first" : mismatch_, "initialize", name));
     return;
@@ -131,22 +161,33 @@ void ServeEngine::handle_request(protocol::Request request) {
       return protocol::to_json(folders_.chunk(protocol::record_chunk_params_from_json(params)));
     });
   } else if (name == method::tile) {
-    answer(&tile_maker_, std::move(request), [this](const json& params) {
-      return protocol::to_json(tiles_.tile(protocol::tile_params_from_json(params), closing_.get_token()));
+    answer_tile(std::move(request));
+  } else if (name == method::session_keep) {
+    answer(nullptr, std::move(request), [this](const json& params) {
+      keep(protocol::session_keep_params_from_json(params).keep);
+      return json::object();
+    });
+  } else if (name == method::jobs_list) {
+    answer(nullptr, std::move(request), [this](const json&) { return protocol::to_json(jobs_.log().list()); });
+  } else if (name == method::jobs_forget) {
+    answer(nullptr, std::move(request), [this](const json& params) {
+      forget_jobs(params);
+      return json::object();
     });
   } else {
-    channel_.respond_error(request.id,
+    channel_.respond_error(channel_.client(), request.id,
                            rpc_error(protocol::RpcCode::method_not_found, "this engine does not know the request",
                                      "a request of protocol " + std::to_string(protocol::protocol_version), name));
   }
 }
 
 void ServeEngine::answer(TaskThread* thread, protocol::Request request, Answer answer) {
-  auto work = [this, request = std::move(request), answer = std::move(answer)] {
+  auto work = [this, client = channel_.client(), request = std::move(request), answer = std::move(answer)] {
+    if (client != channel_.client()) return;
     try {
-      channel_.respond(request.id, answer(request.params));
+      channel_.respond(client, request.id, answer(request.params));
     } catch (...) {
-      channel_.respond_error(request.id, describe_exception(std::current_exception()));
+      channel_.respond_error(client, request.id, describe_exception(std::current_exception()));
     }
   };
   if (thread)
@@ -155,18 +196,54 @@ void ServeEngine::answer(TaskThread* thread, protocol::Request request, Answer a
     work();
 }
 
+void ServeEngine::answer_tile(protocol::Request request) {
+  const auto id = request.id;
+  std::stop_token stop;
+  {
+    const std::lock_guard lock(tiles_mutex_);
+    stop = (tiles_asked_[id] = std::stop_source()).get_token();
+  }
+  answer(&tile_maker_, std::move(request), [this, id, stop](const json& params) {
+    struct Done {
+      ServeEngine& engine;
+      const protocol::RequestId& id;
+      const std::stop_token& stop;
+      ~Done() {
+        const std::lock_guard lock(engine.tiles_mutex_);
+        const auto found = engine.tiles_asked_.find(id);
+        // Another window may have asked with the same number.
+        if (found != engine.tiles_asked_.end() && found->second.get_token() == stop) engine.tiles_asked_.erase(found);
+      }
+    } const done{*this, id, stop};
+    if (stop.stop_requested()) throw cancelled_error();
+    return protocol::to_json(tiles_.tile(protocol::tile_params_from_json(params), stop));
+  });
+}
+
 void ServeEngine::start_job(protocol::Request request, const JobKind& kind) {
-  inspector_.post([this, request = std::move(request), &kind] {
+  inspector_.post([this, client = channel_.client(), request = std::move(request), &kind] {
     try {
       auto plan = kind.plan(request.params);
-      const auto job = jobs_.reserve();
+      if (client != channel_.client()) return;  // nobody would know of it
+      const auto job = jobs_.reserve(kind.start_method, request.params);
       plan.answer["job"] = job;
-      channel_.respond(request.id, plan.answer);
+      channel_.respond(client, request.id, plan.answer);
       jobs_.start(job, std::move(plan));
     } catch (...) {
-      channel_.respond_error(request.id, describe_exception(std::current_exception()));
+      channel_.respond_error(client, request.id, describe_exception(std::current_exception()));
     }
   });
+}
+
+void ServeEngine::keep(bool on) {
+  if (!keeper_) throw device_error("this engine cannot keep its jobs");
+  keeper_(on);
+  keeps_jobs_ = on;
+}
+
+void ServeEngine::forget_jobs(const json& params) {
+  protocol::Fields fields(params, protocol::method::jobs_forget);
+  jobs_.log().forget(fields.integers("jobs", protocol::max_listed_jobs, 1, std::int64_t{1} << 52));
 }
 
 nlohmann::json ServeEngine::initialize(const json& params) {
@@ -177,6 +254,8 @@ nlohmann::json ServeEngine::initialize(const json& params) {
   result.models = known_models();
   for (const auto& folder : folders_.folders()) result.folders.push_back(folder.string());
   result.device_note = device_.note;
+  result.keeps_jobs = keeps_jobs_;
+  result.session = session_;
   for (const attention::PolicyEntry& entry : attention::policies()) {
     const attention::PolicyTraits& traits = entry.traits;
     result.methods.push_back({std::string(traits.name), std::string(traits.title), std::string(traits.definition),

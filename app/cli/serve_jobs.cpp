@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_jobs.h"
 
+#include <algorithm>
+
 #include "protocol/messages.h"
 
 namespace headroom::cli {
@@ -12,15 +14,24 @@ constexpr std::chrono::milliseconds progress_interval{50};
 
 ProgressSink JobReporter::progress_sink() {
   return [this](const Progress& progress) {
+    protocol::JobProgress message{job_, progress, progress.eta_s};
     {
       const std::lock_guard lock(mutex_);
       const auto now = std::chrono::steady_clock::now();
       if (now - last_ < progress_interval) return;
       last_ = now;
+      // One bar for all phases: the time that has passed against the time that the whole takes.
+      const double passed = std::chrono::duration<double>(now - begin_).count();
+      if (progress.eta_s >= 0 && passed > 0) reached_ = std::max(reached_, passed / (passed + progress.eta_s));
+      message.fraction = reached_;
     }
-    channel_.notify(protocol::method::job_progress,
-                    protocol::to_json(protocol::JobProgress{job_, progress, progress.eta_s}));
+    notify(protocol::method::job_progress, protocol::to_json(message));
   };
+}
+
+void JobReporter::notify(const char* method, nlohmann::json params) {
+  log_.message(job_, method, params);
+  channel_.notify(method, std::move(params));
 }
 
 void JobReporter::notice(const std::string& text) {
@@ -31,9 +42,15 @@ JobQueue::~JobQueue() {
   stop_all();
 }
 
-std::int64_t JobQueue::reserve() {
+void JobQueue::take_over(const std::filesystem::path& saved) {
+  const std::lock_guard lock(mutex_);
+  last_ = log_.load(saved, last_ + 1) - 1;
+}
+
+std::int64_t JobQueue::reserve(std::string method, nlohmann::json params) {
   const std::lock_guard lock(mutex_);
   jobs_.try_emplace(++last_);
+  log_.begin(last_, std::move(method), std::move(params));
   return last_;
 }
 
@@ -41,22 +58,31 @@ void JobQueue::start(std::int64_t job, JobPlan plan) {
   std::stop_token stop;
   {
     const std::lock_guard lock(mutex_);
-    stop = jobs_.at(job).get_token();
+    const auto found = jobs_.find(job);
+    if (found == jobs_.end()) return;  // cancelled meanwhile
+    stop = found->second.stop.get_token();
   }
   thread_.post([this, job, plan = std::move(plan), stop] { work(job, plan, stop); });
 }
 
 bool JobQueue::cancel(std::int64_t job) {
-  const std::lock_guard lock(mutex_);
-  const auto found = jobs_.find(job);
-  if (found == jobs_.end()) return false;
-  found->second.request_stop();
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = jobs_.find(job);
+    if (found == jobs_.end()) return false;
+    found->second.stop.request_stop();
+    if (found->second.at_work) return true;
+    jobs_.erase(found);
+  }
+  auto message = protocol::to_json(protocol::JobCancelled{job, {}});
+  log_.ended(job, protocol::method::job_cancelled, message);
+  channel_.notify(protocol::method::job_cancelled, std::move(message));
   return true;
 }
 
 void JobQueue::stop_all() {
   const std::lock_guard lock(mutex_);
-  for (auto& [job, source] : jobs_) source.request_stop();
+  for (auto& [number, job] : jobs_) job.stop.request_stop();
 }
 
 bool JobQueue::busy() {
@@ -65,7 +91,14 @@ bool JobQueue::busy() {
 }
 
 void JobQueue::work(std::int64_t job, const JobPlan& plan, const std::stop_token& stop) {
-  JobReporter reporter(channel_, job);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = jobs_.find(job);
+    if (found == jobs_.end()) return;  // cancelled while it waited, and told so
+    found->second.at_work = true;
+  }
+  log_.at_work(job);
+  JobReporter reporter(channel_, log_, job);
   nlohmann::json message;
   const char* method = protocol::method::job_done;
   try {
@@ -83,6 +116,7 @@ void JobQueue::work(std::int64_t job, const JobPlan& plan, const std::stop_token
       message = protocol::to_json(protocol::JobFailed{job, std::move(error)});
     }
   }
+  log_.ended(job, method, message);
   {
     const std::lock_guard lock(mutex_);
     jobs_.erase(job);

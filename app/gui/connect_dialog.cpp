@@ -23,8 +23,8 @@ QString quoted(const QStringList& words) {
 
 }  // namespace
 
-ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, QWidget* parent)
-    : QDialog(parent), engine_(engine), settings_(settings) {
+ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, std::function<int()> lost, QWidget* parent)
+    : QDialog(parent), engine_(engine), settings_(settings), lost_(std::move(lost)) {
   setWindowTitle(tr("Connect to engine"));
   setObjectName("connect_dialog");
   auto* layout = new QVBoxLayout(this);
@@ -117,6 +117,14 @@ void ConnectDialog::tell(const QString& line) {
 
 void ConnectDialog::connect_now() {
   const EngineSettings settings = chosen();
+  if (const int jobs = lost_ ? lost_() : 0; jobs > 0 && !std::exchange(warned_, true)) {
+    steps_->clear();
+    tell(jobs == 1 ? tr("A job is at work; connecting ends it.")
+                   : tr("%1 jobs are not done; connecting ends them.").arg(jobs));
+    return connect_->setText(tr("Connect all the same"));
+  }
+  warned_ = false;
+  connect_->setText(tr("Connect"));
   settings_.set_engine(settings);
   steps_->clear();
   engine_.start(engine_command(settings));

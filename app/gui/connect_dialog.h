@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QDialog>
+#include <functional>
 
 #include "gui/engine_client.h"
 
@@ -18,7 +19,8 @@ namespace headroom::gui {
 class ConnectDialog : public QDialog {
   Q_OBJECT
  public:
-  ConnectDialog(EngineClient& engine, SettingsStore& settings, QWidget* parent);
+  /// `lost`: how many jobs end where another engine is connected; the first click then says so, the second one does it.
+  ConnectDialog(EngineClient& engine, SettingsStore& settings, std::function<int()> lost, QWidget* parent);
   EngineSettings chosen() const;
 
  private:
@@ -28,6 +30,8 @@ class ConnectDialog : public QDialog {
 
   EngineClient& engine_;
   SettingsStore& settings_;
+  std::function<int()> lost_;
+  bool warned_ = false;
   QRadioButton *local_, *remote_;
   QLineEdit *program_, *host_, *path_, *options_;
   QLabel* command_;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "base/utf8.h"
+#include "gui/askpass.h"
 
 namespace headroom::gui {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 constexpr int slice_ms = 6;  // of the event loop's time for the engine's messages at a stretch
 constexpr qsizetype error_output_kept = 16384;
 constexpr std::size_t max_waiting = 4096;
-constexpr int stop_patience_ms = 2000;
+constexpr int stop_patience_ms = 4000;    // the engine itself gives a job that does not stop three seconds
 constexpr int hello_patience_ms = 60000;  // a cold disk, a pass phrase
 
 /// One word of a POSIX shell's command line, whatever is in it. csh and fish read it the same way.
@@ -29,8 +30,8 @@ QString shell_word(QString text) {
 /// What ssh has the login shell of the other machine run. That shell may be fish or csh, so it is given three plain words,
 /// and sh does the rest: the path as it stands, but for a tilde, which means the home folder there.
 QString remote_command(const QString& path) {
-  return "exec sh -c " + shell_word("p=$0; case $p in \"~/\"*) p=$HOME/${p#??};; esac; exec \"$p\" serve") + ' ' +
-         shell_word(path.isEmpty() ? "headroom" : path);
+  return "exec sh -c " + shell_word("p=$0; case $p in \"~/\"*) p=$HOME/${p#??};; esac; exec \"$p\" serve --attach") +
+         ' ' + shell_word(path.isEmpty() ? "headroom" : path);
 }
 
 /// The last line that says something.
@@ -38,11 +39,23 @@ QString last_line(const QString& text) {
   return text.section('\n', -1, -1, QString::SectionSkipEmpty).simplified();
 }
 
+constexpr const char* works_on = "works_on";  // property of a local engine that goes on with its jobs
+
+/// A child that goes on without us: QProcess would kill it where it is destroyed, so this one never is.
+void leave_behind(QProcess* process) {
+  static auto* const left = new QList<QProcess*>;
+  process->disconnect();
+  process->waitForBytesWritten(500);
+  process->closeWriteChannel();
+  left->append(process);
+}
+
 /// Lets a child that must go away do so behind our back: closes its input, kills it where it lingers.
 void retire(QProcess* process) {
   if (!process) return;
   process->disconnect();
   process->setParent(nullptr);
+  if (process->state() != QProcess::NotRunning && process->property(works_on).toBool()) return leave_behind(process);
   if (process->state() == QProcess::NotRunning) {
     process->deleteLater();
     return;
@@ -58,9 +71,15 @@ void retire(QProcess* process) {
 
 }  // namespace
 
-EngineCommand engine_command(const EngineSettings& settings, const QString& program_override) {
+EngineCommand engine_command(const EngineSettings& settings, const QString& program_override, bool come_back) {
   EngineCommand command;
-  if (!program_override.isEmpty()) return {program_override, {"serve"}, false};
+  const QStringList serve = come_back ? QStringList{"serve", "--attach"} : QStringList{"serve"};
+  command.attach = come_back;
+  if (!program_override.isEmpty()) {
+    command.program = program_override;
+    command.arguments = serve;
+    return command;
+  }
   if (settings.remote && !settings.host.isEmpty()) {
     command.program = "ssh";
     command.remote = true;
@@ -69,11 +88,13 @@ EngineCommand engine_command(const EngineSettings& settings, const QString& prog
     command.arguments << "-T"
                       << "--" << settings.host << remote_command(settings.remote_path);
     command.host = settings.host;
+    command.askpass = QString::fromStdString((executable_folder() / "headroom-gui").string());
+    command.attach = true;
     return command;
   }
   command.program = settings.program.isEmpty() ? QString::fromStdString((executable_folder() / "headroom").string())
                                                : settings.program;
-  command.arguments = QStringList{"serve"};
+  command.arguments = serve;
   return command;
 }
 
@@ -86,11 +107,16 @@ EngineClient::EngineClient(QObject* parent) : QObject(parent), process_(nullptr,
 EngineClient::~EngineClient() {
   waiting_.clear();
   if (!process_) return;
-  // The window is closing: give the engine a moment to end by itself, then insist.
+  // The window is closing: the engine ends with its input, in order and with nothing left half written. Only one that
+  // does not is killed. What carries the bytes to a far engine has nothing to tidy up.
   QProcess* process = process_.release();
+  if (process->property(works_on).toBool()) {
+    leave_behind(process);
+    return;
+  }
   process->disconnect();
   process->closeWriteChannel();
-  if (!process->waitForFinished(300)) {
+  if (!process->waitForFinished(command_.remote ? 300 : stop_patience_ms)) {
     process->kill();
     process->waitForFinished(1000);
   }
@@ -107,6 +133,7 @@ void EngineClient::start(const EngineCommand& command) {
   stop();
   command_ = command;
   hello_ = {};
+  keeps_jobs_ = false;
   error_output_.clear();
   reader_ = std::make_unique<protocol::MessageReader>(protocol::Preamble::skipped);
   if (!command.remote && !QFileInfo(command.program).isExecutable()) {
@@ -130,14 +157,25 @@ void EngineClient::start(const EngineCommand& command) {
   emit step(command.remote ? tr("Reaching %1…").arg(command.host)
                            : tr("Starting the engine…"));
   expiry_.start();
+  if (command.remote) process->setProcessEnvironment(askpass_environment(command.askpass));
   process->start(command.program, command.arguments);
   say_hello();
 }
 
 void EngineClient::stop() {
-  drop_process();
-  fail_waiting(tr("The engine was stopped"));
+  const QString why = tr("The engine was stopped");
+  drop_process({why, {}, {}, {}});
+  fail_waiting(why);
   set_state(State::stopped);
+}
+
+void EngineClient::end() {
+  if (process_ && keeps_jobs_) {
+    request(protocol::method::shutdown, nlohmann::json::object(), {});
+    process_->setProperty(works_on, false);
+    keeps_jobs_ = false;
+  }
+  stop();
 }
 
 void EngineClient::kill(const QString& reason) {
@@ -147,18 +185,31 @@ void EngineClient::kill(const QString& reason) {
   give_up({reason, command_.program, {}, last_words()});
 }
 
-void EngineClient::drop_process() {
+void EngineClient::drop_process(const Problem& why) {
   expiry_.stop();
   reader_.reset();
+  const bool had_one = process_ != nullptr;
   process_.reset();
+  if (had_one) emit gone(why);
+}
+
+void EngineClient::keep_jobs(Answer answer) {
+  request(protocol::method::session_keep, protocol::to_json(protocol::SessionKeepParams{true}),
+          [this, answer = std::move(answer)](const nlohmann::json& result, const protocol::ErrorInfo* error) {
+            if (!error) {
+              keeps_jobs_ = true;
+              if (process_ && !command_.remote) process_->setProperty(works_on, true);
+            }
+            if (answer) answer(result, error);
+          });
 }
 
 void EngineClient::give_up(const Problem& problem) {
   if (process_ && process_->state() != QProcess::NotRunning) {
     process_->disconnect(this);
-    process_->kill();
+    if (!process_->property(works_on).toBool()) process_->kill();
   }
-  drop_process();
+  drop_process(problem);
   fail_waiting(problem.message);
   set_state(State::stopped);
   emit died(problem);
@@ -186,6 +237,10 @@ void EngineClient::ended(int code, QProcess::ExitStatus status) {
     message = tr("ssh did not reach the engine on %1%2").arg(command_.host, because);
   else if (command_.remote && status == QProcess::NormalExit && (code == 126 || code == 127))
     message = tr("%1 cannot run the engine%2").arg(command_.host, because);
+  else if (command_.attach && state_ == State::starting && status == QProcess::NormalExit && code == 2 &&
+           words.contains(QLatin1String("--attach")))
+    message = tr("The engine is older than this window: run scripts/run --engine-only in an up-to-date copy on %1")
+                  .arg(command_.remote ? command_.host : tr("this machine"));
   else
     message = tr("The engine stopped (%1)%2")
                   .arg(status == QProcess::CrashExit ? tr("it was killed or crashed") : tr("exit code %1").arg(code),
@@ -215,10 +270,11 @@ QString EngineClient::last_words() const {
   return errors.isEmpty() ? noise : noise + '\n' + errors;
 }
 
-void EngineClient::request(const char* method, nlohmann::json params, Answer answer, int timeout_ms) {
-  const auto refuse = [&](const QString& why) {
+std::int64_t EngineClient::request(const char* method, nlohmann::json params, Answer answer, int timeout_ms) {
+  const auto refuse = [&](const QString& why) -> std::int64_t {
     const protocol::ErrorInfo error{static_cast<int>(ErrorKind::device), why.toStdString(), {}, {}, {}};
     if (answer) answer({}, &error);
+    return 0;
   };
   if (!process_ || (state_ != State::ready && std::string_view(method) != protocol::method::initialize)) {
     return refuse(tr("The engine is not running"));
@@ -232,6 +288,14 @@ void EngineClient::request(const char* method, nlohmann::json params, Answer ans
     return refuse(QString::fromStdString(error.message()));
   }
   waiting_[id] = {std::move(answer), timeout_ms > 0 ? clock_.elapsed() + timeout_ms : 0};
+  process_->write(framed.data(), static_cast<qint64>(framed.size()));
+  return id;
+}
+
+void EngineClient::cancel(std::int64_t request) {
+  if (waiting_.erase(request) == 0 || !process_) return;
+  const std::string framed = protocol::frame_message(
+      protocol::write_envelope(protocol::Notification{protocol::method::request_cancel, {{"id", request}}}));
   process_->write(framed.data(), static_cast<qint64>(framed.size()));
 }
 
@@ -300,6 +364,10 @@ void EngineClient::handle(const std::string& body) {
     waiting_.erase(found);
     if (answer) answer(response->result, response->error ? &*response->error : nullptr);
   } else if (const auto* notification = std::get_if<protocol::Notification>(&envelope)) {
+    if (notification->method == protocol::method::session_taken) {
+      // Leave quietly: its input must not end for the window that has it now.
+      return give_up({tr("Another window has taken over this engine"), command_.program, {}, {}});
+    }
     emit notified(QString::fromStdString(notification->method), notification->params);
   }
 }
@@ -337,11 +405,28 @@ void EngineClient::greeted(const nlohmann::json& result, const protocol::ErrorIn
              tr("protocol %1, record schema %2").arg(hello_.protocol).arg(hello_.record_schema)});
     return;
   }
+  keeps_jobs_ = hello_.keeps_jobs;
+  if (keeps_jobs_ && !command_.remote) process_->setProperty(works_on, true);
   if (const QString noise = preamble(); !noise.isEmpty())
     emit step(tr("Before the engine's first message came, and was skipped:\n%1").arg(noise));
   set_state(State::ready);
+  tell_what_there_is();
   emit step(tr("Ready: engine %1, %2").arg(QString::fromStdString(hello_.engine_version), summary()));
   if (!hello_.device_note.empty()) emit step(QString::fromStdString(hello_.device_note));
+}
+
+void EngineClient::tell_what_there_is() {
+  if (command_.remote) emit step(tr("Reached %1").arg(command_.host));
+  emit step(tr("Engine %1, protocol %2, record schema %3")
+                .arg(QString::fromStdString(hello_.engine_version))
+                .arg(hello_.protocol)
+                .arg(hello_.record_schema));
+  const auto gb = [](std::int64_t bytes) { return QLocale::c().toString(static_cast<double>(bytes) / 1e9, 'f', 1); };
+  for (const auto& device : hello_.devices)
+    emit step(tr("%1: %2, %3 of %4 GB free")
+                  .arg(QString::fromStdString(device.id), QString::fromStdString(device.name), gb(device.free_bytes),
+                       gb(device.total_bytes)));
+  if (keeps_jobs_) emit step(tr("Jobs go on there when the connection ends"));
 }
 
 QString EngineClient::summary() const {

@@ -24,11 +24,15 @@ struct EngineCommand {
   QStringList arguments;
   bool remote = false;
   QString host = {};  ///< where it is remote
+  QString askpass = {};  ///< remote: the program through which ssh asks for a pass phrase or about a host key
+  bool attach = false;   ///< it may be an engine that was left with jobs, and its jobs outlive this connection
   bool operator==(const EngineCommand&) const = default;
 };
 
 /// What `settings` (and `program_override`, from --engine) mean. The local default is `headroom` beside this program.
-EngineCommand engine_command(const EngineSettings& settings, const QString& program_override = {});
+/// `come_back`: a local engine was left with jobs; remote ones always are come back to where there is one.
+EngineCommand engine_command(const EngineSettings& settings, const QString& program_override = {},
+                             bool come_back = false);
 
 class EngineClient : public QObject {
   Q_OBJECT
@@ -43,6 +47,8 @@ class EngineClient : public QObject {
   void start(const EngineCommand& command);
   /// Ends it: end of input first, a kill where that is not heard in two seconds. Does not count as dying.
   void stop();
+  /// As stop(), and its jobs end with it even where they would have gone on.
+  void end();
   /// Ends it at once; reported through died() with `reason`.
   void kill(const QString& reason);
 
@@ -52,17 +58,26 @@ class EngineClient : public QObject {
   qint64 process_id() const { return process_ ? process_->processId() : 0; }
   /// The answer to `initialize`; meaningful while ready.
   const protocol::InitializeResult& hello() const { return hello_; }
+  /// What runs there goes on when this connection ends; stays as it was until the next start().
+  bool keeps_jobs() const { return keeps_jobs_; }
+  /// Asks for that; `answer` is told with an error where it cannot be had.
+  void keep_jobs(Answer answer);
   /// "CPU, 2 cores", "NVIDIA H100, 79 GB free", "engine not running".
   QString summary() const;
 
-  /// `timeout_ms` 0: waits as long as the engine lives.
-  void request(const char* method, nlohmann::json params, Answer answer, int timeout_ms = 30000);
+  /// `timeout_ms` 0: waits as long as the engine lives. Returns a number for cancel(), 0 where it was refused.
+  std::int64_t request(const char* method, nlohmann::json params, Answer answer, int timeout_ms = 30000);
+  /// The answer is no longer wanted and is not called any more; the engine is told, so that it need not work for it.
+  void cancel(std::int64_t request);
 
  signals:
   void state_changed();
   /// In words, what is being done to reach the engine.
   void step(const QString& text);
   void notified(const QString& method, const nlohmann::json& params);
+  /// The engine that there was is no longer ours, whoever wanted that: numbers of its jobs mean nothing from now on.
+  /// Comes before died() and before what was asked is answered with an error.
+  void gone(const headroom::gui::Problem& why);
   /// It stopped without being asked to, or could not be started, or does not fit this window.
   void died(const headroom::gui::Problem& problem);
 
@@ -78,9 +93,11 @@ class EngineClient : public QObject {
   void handle(const std::string& body);
   void say_hello();
   void greeted(const nlohmann::json& result, const protocol::ErrorInfo* error);
+  /// The steps of a connection that stands: version, devices, memory.
+  void tell_what_there_is();
   void expire();
   void give_up(const Problem& problem);
-  void drop_process();
+  void drop_process(const Problem& why);
   void fail_waiting(const QString& message);
   void ended(int code, QProcess::ExitStatus status);
   /// What it said on standard error, and on standard output where its first message never came.
@@ -98,7 +115,7 @@ class EngineClient : public QObject {
   QByteArray error_output_;  ///< the last of its standard error
   QElapsedTimer clock_;
   QTimer expiry_;
-  bool working_off_ = false;
+  bool working_off_ = false, keeps_jobs_ = false;
 };
 
 }  // namespace headroom::gui

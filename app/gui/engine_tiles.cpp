@@ -28,7 +28,7 @@ bool EngineTiles::can_provide(const views::MapId& map) const {
 quint64 EngineTiles::request(const views::MapId& map, record::TileAddress address,
                              std::function<void(std::shared_ptr<const record::Tile>, const QString&)> done) {
   const quint64 number = next_++;
-  wanted_.insert(number);
+  wanted_.insert(number, 0);
   protocol::TileParams params;
   params.run_id = map.run_id.toStdString();
   params.method = map.method.toStdString();
@@ -47,13 +47,18 @@ quint64 EngineTiles::request(const views::MapId& map, record::TileAddress addres
   };
   // Queued, so that an engine that refuses at once does not answer inside this call.
   QMetaObject::invokeMethod(
-      this, [this, params, answer] { engine_.request(protocol::method::tile, protocol::to_json(params), answer); },
+      this,
+      [this, number, params, answer] {
+        if (!wanted_.contains(number)) return;  // scrolled past before it was sent
+        const std::int64_t sent = engine_.request(protocol::method::tile, protocol::to_json(params), answer);
+        if (const auto entry = wanted_.find(number); entry != wanted_.end()) entry.value() = sent;
+      },
       Qt::QueuedConnection);
   return number;
 }
 
 void EngineTiles::cancel(quint64 request) {
-  wanted_.remove(request);
+  if (const std::int64_t sent = wanted_.take(request); sent != 0) engine_.cancel(sent);
 }
 
 }  // namespace headroom::gui

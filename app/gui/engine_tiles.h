@@ -2,8 +2,8 @@
 // Map tiles from the engine, for layers of its last run that the record does not hold.
 #pragma once
 
+#include <QHash>
 #include <QObject>
-#include <QSet>
 
 #include "gui/engine_client.h"
 #include "views/map/tile_provider.h"
@@ -23,7 +23,7 @@ class EngineTiles : public QObject, public views::TileProvider {
  private:
   EngineClient& engine_;
   QString run_id_;  ///< of the run whose streams the engine still has
-  QSet<quint64> wanted_;
+  QHash<quint64, std::int64_t> wanted_;  ///< our number: the engine client's; 0 where it has not been sent yet
   quint64 next_ = 1;
 };
 

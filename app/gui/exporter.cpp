@@ -11,6 +11,7 @@
 #include <QPdfWriter>
 #include <QSvgGenerator>
 #include <QThread>
+#include <QtConcurrent>
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -121,6 +122,20 @@ bool write_png(QIODevice& device, views::Exportable& page, const views::Selectio
   return QImageWriter(&device, "png").write(image);
 }
 
+/// The event loop runs while rows are computed in the background.
+QByteArray numbers_of(const views::Exportable& page, const std::function<bool()>& given_up) {
+  const auto work = page.csv_work();
+  if (!work) return page.csv().toUtf8();
+  std::stop_source stop;
+  const auto running = QtConcurrent::run([work, token = stop.get_token()] { return work(token).toUtf8(); });
+  while (!running.isFinished()) {
+    if (given_up && given_up()) stop.request_stop();
+    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
+    QThread::msleep(2);
+  }
+  return running.result();
+}
+
 }  // namespace
 
 std::optional<FigureFormat> figure_format(const QString& file) {
@@ -212,9 +227,10 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
       good = write_svg(bytes, page, selection, options);
       break;
     case FigureFormat::csv:
-      good = bytes.write(page.csv().toUtf8()) >= 0;
+      good = bytes.write(numbers_of(page, given_up)) >= 0;
   }
   page.exported();
+  if (given_up && given_up()) return QObject::tr("Stopped.");
   if (!good) return QObject::tr("%1 cannot be drawn.").arg(shown_path(file));
   if (bytes.data().isEmpty()) return QObject::tr("This view has no numbers to write.");
   std::vector<std::filesystem::path> inputs;

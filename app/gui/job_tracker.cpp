@@ -2,6 +2,7 @@
 #include "gui/job_tracker.h"
 
 #include <QFileInfo>
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -15,8 +16,13 @@ namespace {
 constexpr std::size_t max_early = 64;
 constexpr int max_notices = 20;
 
+/// Nothing more is said of it.
 bool is_over(const views::JobInfo& info) {
-  return info.state != views::JobInfo::State::running && info.state != views::JobInfo::State::cancelling;
+  using State = views::JobInfo::State;
+  return info.state == State::done || info.state == State::failed || info.state == State::cancelled;
+}
+bool is_running(const views::JobInfo& info) {
+  return !is_over(info) && info.state != views::JobInfo::State::away;
 }
 
 Problem to_problem(const protocol::ErrorInfo& error) {
@@ -32,22 +38,40 @@ std::optional<double> finite(double value) {
 
 QString describe(const protocol::RunSpec& spec) {
   const QString model = QFileInfo(QString::fromStdString(spec.model)).completeBaseName();
+  QStringList parts;
   if (spec.task) {
-    return QObject::tr("Run: %1, %2, %3 tokens")
-        .arg(model, QString::fromStdString(*spec.task), views::number_locale().toString(qlonglong(spec.length)));
+    parts << QObject::tr("Run: %1, %2, %3 tokens")
+                 .arg(model, QString::fromStdString(*spec.task),
+                      views::number_locale().toString(qlonglong(spec.length)));
+  } else if (spec.prompt_file) {
+    parts << QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
+  } else if (spec.prompts) {
+    parts << QObject::tr("Run: %1, %2, prompt %3")
+                 .arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName())
+                 .arg(spec.index);
+  } else {
+    parts << QObject::tr("Run: %1, typed prompt").arg(model);
   }
-  if (spec.prompt_file)
-    return QObject::tr("Run: %1, %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompt_file)).fileName());
-  if (spec.prompts)
-    return QObject::tr("Run: %1, %2, prompt %3")
-        .arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName())
-        .arg(spec.index);
-  return QObject::tr("Run: %1, typed prompt").arg(model);
+  QStringList methods, budgets, blocks;
+  for (const std::string& method : spec.methods) methods << QString::fromStdString(method);
+  for (const Budget& budget : spec.budgets) {
+    const QString text = QString::fromStdString(to_string(budget));
+    budgets << (budget.kind == BudgetKind::tokens ? QObject::tr("%1 keys").arg(text) : text);
+  }
+  for (const std::int64_t rows : spec.granularities)
+    if (rows != 1) blocks << QString::number(rows);
+  parts << (methods.isEmpty() ? QObject::tr("usual methods") : methods.join(", "));
+  if (methods != QStringList{"dense"} && !budgets.isEmpty()) parts << budgets.join(", ");
+  if (!blocks.isEmpty()) parts << QObject::tr("shared by %1 queries").arg(blocks.join(", "));
+  return parts.join(QStringLiteral(" · ")).left(300);
 }
 
 JobTracker::JobTracker(EngineClient& engine, QObject* parent) : QObject(parent), engine_(engine) {
   connect(&engine_, &EngineClient::notified, this, &JobTracker::hear);
-  connect(&engine_, &EngineClient::died, this, &JobTracker::engine_gone);
+  connect(&engine_, &EngineClient::gone, this, &JobTracker::engine_gone);
+  connect(&engine_, &EngineClient::state_changed, this, [this] {
+    if (engine_.state() == EngineClient::State::ready) look_for_jobs();
+  });
 }
 
 JobTracker::~JobTracker() = default;
@@ -59,6 +83,7 @@ QString JobTracker::start(const QString& title, const std::optional<protocol::Ru
   job.spec = spec;
   job.info.id = id;
   job.info.title = title;
+  job.params = params;
   emit changed(job.info);
   engine_.request(
       method, std::move(params),
@@ -80,7 +105,7 @@ QString JobTracker::start_distillation(const std::string& model, const std::stri
 
 void JobTracker::started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error) {
   Job& job = jobs_.at(id);
-  if (is_over(job.info)) return;
+  if (is_over(job.info) && (error || !job.cancel_wanted)) return;
   if (error) return fail(job, to_problem(*error));
   try {
     protocol::Fields fields(result, "job");
@@ -88,6 +113,8 @@ void JobTracker::started(const QString& id, const nlohmann::json& result, const 
   } catch (const Error& bad) {
     return fail(job, {tr("The engine's answer is unreadable"), QString::fromStdString(bad.detail().place), {}, {}});
   }
+  job.session = QString::fromStdString(engine_.hello().session);
+  job.host = engine_.command().host;
   if (job.cancel_wanted) send_cancel(job);
   const std::deque<Early> early = std::exchange(early_, {});
   for (const Early& message : early) hear(message.method, message.params);
@@ -95,7 +122,7 @@ void JobTracker::started(const QString& id, const nlohmann::json& result, const 
 
 JobTracker::Job* JobTracker::find_engine_job(std::int64_t engine_id) {
   for (auto& [id, job] : jobs_) {
-    if (job.engine_id == engine_id && !is_over(job.info)) return &job;
+    if (job.engine_id == engine_id && is_running(job.info)) return &job;
   }
   return nullptr;
 }
@@ -107,13 +134,23 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
   if (!params.is_object() || number == params.end() || !number->is_number_integer()) return;
   Job* job = find_engine_job(number->get<std::int64_t>());
   if (!job) {
+    // What was given up here before the engine had taken it ends there now: no window need be told of it again.
+    for (const auto& [id, other] : jobs_)
+      if (is_over(other.info) && other.engine_id == number->get<std::int64_t>() && method == m::job_cancelled)
+        forget(other);
     for (const auto& [id, other] : jobs_) {
-      if (other.engine_id || is_over(other.info)) continue;
+      if (other.engine_id || !is_running(other.info)) continue;
       if (early_.size() < max_early) early_.push_back({method, params});
       break;
     }
     return;
   }
+  take(*job, method, params);
+}
+
+void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& params) {
+  namespace m = protocol::method;
+  Job* const job = &taken;
   try {
     if (method == m::job_progress) {
       const protocol::JobProgress progress = protocol::job_progress_from_json(params);
@@ -123,6 +160,8 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       job->info.total = progress.progress.total;
       job->info.tokens_per_s = progress.progress.tokens_per_s;
       job->info.eta_s = progress.eta_s >= 0 ? std::optional(progress.eta_s) : std::nullopt;
+      // Engines say so themselves; a bar that goes back would say that work was lost.
+      if (progress.fraction >= 0) job->info.fraction = std::max(job->info.fraction.value_or(0), progress.fraction);
     } else if (method == m::job_notice) {
       const QString text = QString::fromStdString(protocol::job_notice_from_json(params).text).left(1000);
       if (job->info.notices.size() < max_notices && !job->info.notices.contains(text)) job->info.notices << text;
@@ -134,7 +173,10 @@ void JobTracker::hear(const QString& method, const nlohmann::json& params) {
       if (summary.ttft.repeats > 0) partial.ttft_ms = finite(summary.ttft.median);
       partial.captured_mass = finite(summary.captured_mass_mean);
       partial.kl_to_dense = summary.answer_kl();
-      job->info.partial.append(partial);
+      // What is heard again when a job is taken up stands there already.
+      const auto& known = job->info.partial;
+      if (std::none_of(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; }))
+        job->info.partial.append(partial);
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);
       if (job->spec) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
@@ -161,15 +203,26 @@ void JobTracker::cancel(const QString& id) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end() || found->second.info.state != views::JobInfo::State::running) return;
   Job& job = found->second;
-  job.info.state = views::JobInfo::State::cancelling;
   job.cancel_wanted = true;
+  // The engine has not taken it yet: it is told when its number is known, and need not be waited for.
+  if (!job.engine_id) return end(job, {}, views::JobInfo::State::cancelled);
+  job.info.state = views::JobInfo::State::cancelling;
   emit changed(job.info);
-  if (job.engine_id) send_cancel(job);
+  send_cancel(job);
   QTimer::singleShot(patience_ms, this, [this, id] {
     Job& late = jobs_.at(id);
-    if (late.info.state != views::JobInfo::State::cancelling) return;
+    // Ending the engine ends what it works on: no help for a job that waits behind that.
+    if (late.info.state != views::JobInfo::State::cancelling || !at_work(late)) return;
     late.info.offer_kill = true;
     emit changed(late.info);
+  });
+}
+
+bool JobTracker::at_work(const Job& job) const {
+  if (!job.info.phase.isEmpty()) return true;  // it has reported progress
+  return std::none_of(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+    const Job& other = entry.second;
+    return is_running(other.info) && other.engine_id && job.engine_id && *other.engine_id < *job.engine_id;
   });
 }
 
@@ -182,27 +235,53 @@ void JobTracker::cancel_current() {
   if (!first.isEmpty()) cancel(first);
 }
 
-void JobTracker::send_cancel(Job& job) {
-  engine_.request(protocol::method::job_cancel, protocol::to_json(protocol::JobCancelParams{*job.engine_id}), {}, 5000);
+void JobTracker::cancel_all() {
+  QStringList ids;
+  for (const auto& [id, job] : jobs_) ids << id;
+  for (const QString& id : ids) cancel(id);
 }
 
-void JobTracker::engine_gone(const Problem& problem) {
+void JobTracker::send_cancel(Job& job) {
+  const QString id = job.info.id;
+  engine_.request(
+      protocol::method::job_cancel, protocol::to_json(protocol::JobCancelParams{*job.engine_id}),
+      [this, id](const nlohmann::json& result, const protocol::ErrorInfo* error) {
+        if (error) return;
+        try {
+          if (protocol::job_cancel_result_from_json(result).known) return;
+        } catch (const Error&) {
+          return;
+        }
+        // It has ended already: how is on its way, or was said before we listened.
+        QTimer::singleShot(patience_ms / 2, this, [this, id] {
+          Job& late = jobs_.at(id);
+          if (late.info.state == views::JobInfo::State::cancelling) end(late, {}, views::JobInfo::State::cancelled);
+        });
+      },
+      5000);
+}
+
+void JobTracker::engine_gone(const Problem& why) {
   std::vector<QString> ids;
   for (const auto& [id, job] : jobs_) {
-    if (!is_over(job.info)) ids.push_back(id);
+    if (is_running(job.info)) ids.push_back(id);
   }
   for (const QString& id : ids) {
     Job& job = jobs_.at(id);
-    job.info.state = views::JobInfo::State::failed;
-    job.info.message = problem.message;
+    // What the engine had not taken is lost in any case.
+    const bool goes_on = engine_.keeps_jobs() && job.engine_id && !job.cancel_wanted;
+    job.info.state = goes_on ? views::JobInfo::State::away : views::JobInfo::State::failed;
+    job.info.message = goes_on && !job.host.isEmpty() ? tr("%1, on %2").arg(why.message, job.host) : why.message;
     emit changed(job.info);  // the engine's own banner says why, one is enough
   }
   early_.clear();
 }
 
 void JobTracker::fail(Job& job, const Problem& problem) {
+  if (is_over(job.info)) return;
   job.info.state = views::JobInfo::State::failed;
   job.info.message = problem.message;
+  forget(job);
   const std::optional<protocol::RunSpec> spec = job.spec;
   const QString id = job.info.id;
   emit changed(job.info);
@@ -225,21 +304,44 @@ void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State st
   });
   connect(download, &RecordDownload::finished, this,
           [this, id, state](const QString& local) { end(jobs_.at(id), local, state); });
-  connect(download, &RecordDownload::failed, this, [this, id](const Problem& problem) { fail(jobs_.at(id), problem); });
+  connect(download, &RecordDownload::failed, this, [this, id](const Problem& problem) {
+    // Where the connection went, the transfer goes on where it was when there is one again.
+    if (jobs_.at(id).info.state != views::JobInfo::State::away) fail(jobs_.at(id), problem);
+  });
   download->start();
+}
+
+void JobTracker::forget(const Job& job) {
+  if (!job.engine_id || engine_.state() != EngineClient::State::ready || engine_.hello().session.empty() ||
+      QString::fromStdString(engine_.hello().session) != job.session)
+    return;
+  engine_.request(protocol::method::jobs_forget, {{"jobs", {*job.engine_id}}}, {});
 }
 
 void JobTracker::end(Job& job, const QString& path, views::JobInfo::State state) {
   if (is_over(job.info)) return;
   job.info.state = state;
   job.info.message = path;
+  forget(job);
   const QString id = job.info.id;
   emit changed(job.info);
   emit finished(id, path);
 }
 
 bool JobTracker::anything_running() const {
-  return std::any_of(jobs_.begin(), jobs_.end(), [](const auto& entry) { return !is_over(entry.second.info); });
+  return count_running() > 0;
+}
+
+int JobTracker::count_running() const {
+  return static_cast<int>(
+      std::count_if(jobs_.begin(), jobs_.end(), [](const auto& entry) { return is_running(entry.second.info); }));
+}
+
+QString JobTracker::running_title() const {
+  const Job* first = nullptr;
+  for (const auto& [id, job] : jobs_)
+    if (is_running(job.info) && (!first || id.toInt() < first->info.id.toInt())) first = &job;
+  return first ? first->info.title : QString();
 }
 
 }  // namespace headroom::gui

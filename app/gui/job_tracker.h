@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The engine's jobs as the window sees them: numbers them, drops late results, offers to kill what does not stop,
-// brings a remote engine's record here.
+// brings a remote engine's record here, and takes up again what went on while no window was connected.
 #pragma once
 
 #include <QObject>
@@ -33,7 +33,12 @@ class JobTracker : public QObject {
   void cancel(const QString& id);
   /// The job at work; nothing where there is none, or it is stopping already.
   void cancel_current();
+  void cancel_all();
+  /// At work or waiting for it in the engine that is connected.
   bool anything_running() const;
+  /// How many of those there are, and the one at work in words ("Run: …"); empty where there is none.
+  int count_running() const;
+  QString running_title() const;
 
  signals:
   void changed(const headroom::views::JobInfo& job);
@@ -50,6 +55,8 @@ class JobTracker : public QObject {
     std::optional<protocol::RunSpec> spec;  ///< none: a distillation
     std::optional<std::int64_t> engine_id;  ///< once the engine has taken it
     bool cancel_wanted = false;
+    nlohmann::json params;  ///< of the request that started it
+    QString session, host;  ///< of the engine that took it
   };
   struct Early {  ///< a message of a job whose number has not reached us yet
     QString method;
@@ -60,8 +67,17 @@ class JobTracker : public QObject {
                 nlohmann::json params);
   void started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error);
   void hear(const QString& method, const nlohmann::json& params);
-  void engine_gone(const Problem& problem);
+  void take(Job& job, const QString& method, const nlohmann::json& params);
+  void engine_gone(const Problem& why);
+  void look_for_jobs();
+  void take_up(const protocol::JobsListResult& list);
+  void take_up(const protocol::ListedJob& listed);
+  Job* find_away(const protocol::ListedJob& listed);
   void send_cancel(Job& job);
+  /// Whether the engine works on this one, as far as can be known: it takes them in the order of their numbers.
+  bool at_work(const Job& job) const;
+  /// The window knows how it ended: the engine need not tell it to the next one.
+  void forget(const Job& job);
   void fail(Job& job, const Problem& problem);
   void deliver(Job& job, const QString& path, views::JobInfo::State state);
   void end(Job& job, const QString& path, views::JobInfo::State state);
@@ -73,7 +89,7 @@ class JobTracker : public QObject {
   int next_number_ = 1;
 };
 
-/// One line for the Jobs dock: model and prompt.
+/// One line for the Jobs dock: model, prompt, methods and budgets, so that two runs of one prompt are told apart.
 QString describe(const protocol::RunSpec& spec);
 
 }  // namespace headroom::gui

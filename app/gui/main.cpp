@@ -10,9 +10,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "gui/askpass.h"
 #include "gui/file_names.h"
 #include "gui/icons.h"
 #include "gui/main_window.h"
+#include "gui/measure_driver.h"
 #include "gui/render_driver.h"
 #include "gui/window_style.h"
 #include "views/common/format.h"
@@ -50,6 +52,12 @@ int main(int argc, char** argv) {
   using headroom::gui::CommandLine;
   QStringList arguments;
   for (int i = 1; i < argc; ++i) arguments << headroom::gui::name_from_bytes(argv[i]);
+  if (headroom::gui::is_askpass()) {
+    qInstallMessageHandler(starting);
+    QApplication application(argc, argv);
+    qInstallMessageHandler(nullptr);
+    return headroom::gui::run_askpass(arguments.join(' '));
+  }
   const CommandLine line = headroom::gui::read_command_line(arguments);
   if (!line.problem.isEmpty()) {
     std::fprintf(stderr, "headroom-gui: %s\n%s\n", qUtf8Printable(line.problem),
@@ -87,6 +95,7 @@ int main(int argc, char** argv) {
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);
   if (line.mode == CommandLine::Mode::export_view) return headroom::gui::export_view(line);
+  if (line.mode == CommandLine::Mode::measure) return headroom::gui::measure_window(line);
 
   headroom::gui::SettingsStore settings;
   if (line.theme) settings.set_theme(*line.theme);

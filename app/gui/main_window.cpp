@@ -232,9 +232,10 @@ void MainWindow::connect_actions() {
   on(a.reset_layout, [this] { layout_.reset(); });
   on(a.connect_engine, [this] {
     options_.engine.clear();  // what is chosen here takes the place of --engine
-    open_dialog(new ConnectDialog(engine_, settings_, this));
+    open_dialog(new ConnectDialog(
+        engine_, settings_, [this] { return engine_.keeps_jobs() ? 0 : jobs_.count_running(); }, this));
   });
-  on(a.restart_engine, [this] { start_engine(); });
+  on(a.restart_engine, [this] { restart_engine(); });
   on(a.palette, [this] { show_palette(this, all_actions()); });
   on(a.keys, [this] { show_keys(this, all_actions()); });
   on(a.hints, [this] {
@@ -260,10 +261,16 @@ QVector<QAction*> MainWindow::all_actions() const {
 void MainWindow::connect_engine() {
   connect(&engine_, &EngineClient::state_changed, this, &MainWindow::refresh_chip);
   connect(&engine_, &EngineClient::died, this, &MainWindow::engine_died);
-  connect(&jobs_, &JobTracker::changed, this, [this](const views::JobInfo& job) {
-    jobs_view_->show_job(job);
-    if (!presenting_ && job.state == views::JobInfo::State::running) docks_[2]->show();
+  connect(&engine_, &EngineClient::state_changed, this, [this] {
+    // Whatever becomes of this window, the next one comes back to what was left.
+    if (engine_.state() == EngineClient::State::ready && !engine_.remote() && !options_.quiet)
+      settings_.set_engine_left(engine_.keeps_jobs());
   });
+  connect(&jobs_, &JobTracker::changed, this, &MainWindow::job_changed);
+  jobs_dock_timer_.setSingleShot(true);
+  connect(&jobs_dock_timer_, &QTimer::timeout, this, &MainWindow::put_jobs_dock_away);
+  // Whoever opens or closes the dock has decided.
+  connect(docks_[2]->toggleViewAction(), &QAction::triggered, this, [this] { jobs_dock_opened_ = false; });
   connect(&jobs_, &JobTracker::finished, this, [this](const QString&, const QString& path) {
     if (path.isEmpty()) return;
     finished_runs_.insert(path);
@@ -290,7 +297,9 @@ void MainWindow::showEvent(QShowEvent* event) {
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
+  if (!may_close()) return event->ignore();
   if (presenting_) set_presenting(false);
+  if (jobs_dock_opened_) docks_[2]->hide();  // it would stand open next time with nothing in it
   if (!options_.quiet) layout_.save();
   settings_.sync();
   QMainWindow::closeEvent(event);
@@ -329,11 +338,6 @@ void MainWindow::dropEvent(QDropEvent* event) {
     // Not inside the drop: a dialog here would hold up the program that one drags from.
     QTimer::singleShot(0, this, [this, path = url.toLocalFile()] { open_path(path); });
   }
-}
-
-void MainWindow::start_engine() {
-  banners_->remove("engine");
-  engine_.start(engine_command(settings_.engine(), options_.engine));
 }
 
 void MainWindow::show_page(int index) {
@@ -417,6 +421,7 @@ void MainWindow::set_presenting(bool on) {
     for (QDockWidget* dock : docks_) dock->hide();
   } else {
     restoreState(state_before_presenting_, LayoutStore::layout_version);
+    if (jobs_dock_opened_ && !jobs_.anything_running()) jobs_dock_timer_.start(0);
   }
   setWindowState(windowState().setFlag(Qt::WindowFullScreen, on));
   actions_->present->setChecked(on);

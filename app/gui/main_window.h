@@ -4,6 +4,7 @@
 
 #include <QMainWindow>
 #include <QSet>
+#include <QTimer>
 #include <memory>
 
 #include "gui/engine_client.h"
@@ -59,6 +60,8 @@ class MainWindow : public QMainWindow {
   void open_path(const QString& path);
   void open_record(const QString& path);
   void start_engine();
+  /// Ends the one that there is. Where that would lose jobs, a banner asks first.
+  void restart_engine();
   void set_presenting(bool on);
   bool presenting() const { return presenting_; }
   void set_text_scale(int percent);
@@ -76,6 +79,16 @@ class MainWindow : public QMainWindow {
   void build_status_bar();
   void connect_actions();
   void connect_engine();
+  void job_changed(const views::JobInfo& job);
+  void show_jobs_dock(const QString& job);
+  void put_jobs_dock_away();
+  /// Whether the window may close now; else a question stands on the screen, or the window closes later by itself.
+  bool may_close();
+  void ask_before_closing();
+  void close_when_done();
+  void close_and_keep_jobs();
+  void stop_and_close();
+  void close_now();
   void open_first_record();
   void record_opened(const QString& path, const views::RecordPtr& record, int layer);
   /// A run of ours is done: said, and shown when one asks; what is looked at stays.
@@ -123,6 +136,10 @@ class MainWindow : public QMainWindow {
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   bool presenting_ = false;
   bool shown_once_ = false;
+  enum class Closing { no, when_done, stopping, now } closing_ = Closing::no;
+  QSet<QString> jobs_shown_;       ///< for which the dock has opened itself, once each
+  bool jobs_dock_opened_ = false;  ///< by itself: then it also goes by itself
+  QTimer jobs_dock_timer_;
   QByteArray state_before_presenting_;
 };
 

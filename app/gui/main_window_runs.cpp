@@ -192,7 +192,6 @@ void MainWindow::distill(const std::string& model, const std::optional<std::stri
   QString folder = QString::fromStdString((cache_folder() / "indexers").string());
   if (engine_.remote() && !folders.empty()) folder = QString::fromStdString(folders.front());
   if (!engine_.remote()) QDir().mkpath(folder);
-  docks_[2]->show();
   jobs_.start_distillation(model, (folder + "/" + name).toStdString(), adapter);
 }
 
@@ -223,7 +222,6 @@ void MainWindow::run_budget(int tokens) {
 }
 
 void MainWindow::start_run(const protocol::RunSpec& spec) {
-  docks_[2]->show();
   jobs_.start_run(spec);
 }
 

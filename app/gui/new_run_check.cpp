@@ -97,8 +97,7 @@ void NewRunDialog::engine_changed() {
 }
 
 void NewRunDialog::prepare_remote() {
-  // Paths mean the engine's disk there: no local pickers, and the record is written where it may be fetched from.
-  for (QWidget* picker : local_pickers_) picker->hide();
+  // Paths mean the engine's disk there; the record is written where it may be fetched from.
   const auto& folders = engine_.hello().folders;
   if (!folders.empty())
     out_->setText(QString::fromStdString(folders.front()) + "/headroom-" + QFileInfo(new_record_path()).fileName());

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "gui/engine_client.h"
+#include "gui/remote_browser.h"
 #include "gui/settings_store.h"
 
 namespace headroom::gui {
@@ -109,16 +110,18 @@ QWidget* NewRunDialog::build_model() {
   model_facts_->setObjectName("model_facts");
   form->addWidget(model_facts_, 2, 0, 1, 3);
   form->setColumnStretch(0, 1);
-  local_pickers_ << file << folder << adapter_folder;
+  file->setObjectName("model_file");
   connect(file, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose_file(tr("Open model"), tr("Models (*.gguf);;All files (*)")); !path.isEmpty())
+    if (const QString path = choose_there(tr("Open model"), tr("Models (*.gguf);;All files (*)"), {"gguf"});
+        !path.isEmpty())
       model_->setEditText(path);
   });
   connect(folder, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose_file(tr("Open model folder"), {}, true); !path.isEmpty()) model_->setEditText(path);
+    if (const QString path = choose_there(tr("Open model folder"), {}, {}, true); !path.isEmpty())
+      model_->setEditText(path);
   });
   connect(adapter_folder, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose_file(tr("Open adapter's folder"), {}, true); !path.isEmpty())
+    if (const QString path = choose_there(tr("Open adapter's folder"), {}, {}, true); !path.isEmpty())
       adapter_->setText(path);
   });
   connect(model_, &QComboBox::editTextChanged, this, &NewRunDialog::model_edited);
@@ -215,10 +218,10 @@ QWidget* NewRunDialog::build_methods() {
   row_layout->addWidget(indexer_, 1);
   row_layout->addWidget(browse);
   form->addRow(tr("Indexer"), row);
-  local_pickers_ << browse;
   connect(indexer_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   const auto choose_indexer = [this] {
-    if (const QString path = choose_file(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)"));
+    if (const QString path =
+            choose_there(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)"), {"safetensors"});
         !path.isEmpty())
       indexer_->setText(path);
   };
@@ -237,7 +240,6 @@ QWidget* NewRunDialog::build_methods() {
   auto* open = new QPushButton(tr("Open…"), indexer_help_);
   auto* without = new QPushButton(tr("Go on without"), indexer_help_);
   without->setObjectName("go_on_without_indexer");
-  local_pickers_ << open;
   help->addWidget(label, 1);
   help->addWidget(distill);
   help->addWidget(open);
@@ -320,6 +322,14 @@ QWidget* NewRunDialog::build_check() {
   layout->addWidget(needs_);
   layout->addWidget(tail_, 1);
   return box;
+}
+
+QString NewRunDialog::choose_there(const QString& title, const QString& filter, const QStringList& suffixes,
+                                   bool folder) {
+  if (!engine_.remote()) return choose_file(title, filter, folder);
+  RemoteBrowser browser(engine_, title, folder ? RemoteBrowser::Wanted::folder : RemoteBrowser::Wanted::file, suffixes,
+                        this);
+  return browser.exec() == QDialog::Accepted ? browser.chosen() : QString();
 }
 
 QString NewRunDialog::choose_file(const QString& title, const QString& filter, bool folder) {

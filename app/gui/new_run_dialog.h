@@ -83,6 +83,8 @@ class NewRunDialog : public QDialog {
   void show_error(const protocol::ErrorInfo& error);
   void show_message(const QString& text, bool good);
   QString choose_file(const QString& title, const QString& filter, bool folder = false);
+  /// The same where the engine runs: on its own disk where that is another machine.
+  QString choose_there(const QString& title, const QString& filter, const QStringList& suffixes, bool folder = false);
 
   EngineClient& engine_;
   SettingsStore& settings_;
@@ -112,7 +114,6 @@ class NewRunDialog : public QDialog {
   QWidget* indexer_help_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;
   QPushButton* start_ = nullptr;
-  QVector<QWidget*> local_pickers_;  ///< make no sense for an engine on another machine
 };
 
 /// Opens the dialog; `start` is called with the spec where the reader starts the run.

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gui/record_download.h"
 
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <QCryptographicHash>
+#include <QDateTime>
 #include <QDir>
 #include <QFile>
 #include <QFileInfo>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/paths.h"
@@ -15,6 +23,7 @@ namespace {
 // Small enough that decoding one is not felt in the window.
 constexpr std::int64_t piece_bytes = 1 << 20;
 constexpr std::int64_t max_record_bytes = std::int64_t{64} << 30;
+constexpr int days_kept = 14;  // of a transfer that was not finished
 
 }  // namespace
 
@@ -36,11 +45,55 @@ RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path,
   local_path_ = folder() + "/" + name + "-" + QString::fromLatin1(tag) + ".h5";
 }
 
+bool RecordDownload::open_partial() {
+  // What nobody came back for goes after a while.
+  const QDateTime old = QDateTime::currentDateTime().addDays(-days_kept);
+  for (const QFileInfo& file : QDir(folder()).entryInfoList({"*.partial", "*.partial-of"}, QDir::Files))
+    if (file.lastModified() < old) QFile::remove(file.filePath());
+  auto file = std::make_unique<QFile>(local_path_ + ".partial");
+  if (!file->open(QIODevice::ReadWrite)) {
+    throw Error(ErrorKind::device, "cannot be written",
+                {QFile::encodeName(file->fileName()).toStdString(), {}, file->errorString().toStdString()});
+  }
+  if (::flock(file->handle(), LOCK_EX | LOCK_NB) != 0) return false;
+  QFile of(local_path_ + ".partial-of");
+  if (of.open(QIODevice::ReadOnly)) version_ = of.read(256).toStdString();
+  if (version_.empty()) file->resize(0);
+  file->seek(file->size());
+  partial_ = std::move(file);
+  return true;
+}
+
+qint64 RecordDownload::bytes_here() const {
+  return partial_ ? partial_->pos() : part_->bytes();
+}
+
+void RecordDownload::write(const std::vector<std::uint8_t>& data) {
+  if (!partial_) return part_->write(data);
+  const auto size = static_cast<qint64>(data.size());
+  if (partial_->write(reinterpret_cast<const char*>(data.data()), size) != size || !partial_->flush())
+    throw Error(ErrorKind::device, "cannot be written whole",
+                {QFile::encodeName(partial_->fileName()).toStdString(), {}, partial_->errorString().toStdString()});
+}
+
+QString RecordDownload::commit() {
+  if (!partial_) return QFile::decodeName(part_->commit().c_str());
+  const QByteArray from = QFile::encodeName(partial_->fileName()), to = QFile::encodeName(local_path_);
+  ::fsync(partial_->handle());
+  if (std::rename(from.constData(), to.constData()) != 0)
+    throw Error(ErrorKind::device, "cannot be put in its place", {to.toStdString(), {}, std::strerror(errno)});
+  QFile::remove(local_path_ + ".partial-of");
+  partial_.reset();
+  return local_path_;
+}
+
 void RecordDownload::start() {
   QDir().mkpath(folder());
   try {
-    place_.emplace(QFile::encodeName(local_path_).toStdString(), OutputKind::file);
-    part_.emplace(*place_);
+    if (!open_partial()) {
+      place_.emplace(QFile::encodeName(local_path_).toStdString(), OutputKind::file);
+      part_.emplace(*place_);
+    }
   } catch (const Error& error) {
     return give_up(tr("The record's copy cannot be written"), QString::fromUtf8(error.what()));
   }
@@ -50,7 +103,7 @@ void RecordDownload::start() {
 void RecordDownload::ask() {
   protocol::RecordChunkParams params;
   params.path = remote_path_.toStdString();
-  params.offset = part_->bytes();
+  params.offset = bytes_here();
   params.bytes = piece_bytes;
   engine_.request(
       protocol::method::record_chunk, protocol::to_json(params),
@@ -60,7 +113,16 @@ void RecordDownload::ask() {
 }
 
 void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInfo* error) {
-  if (error) return give_up(tr("The record could not be transferred"), QString::fromStdString(error->line()));
+  const bool first = !std::exchange(asked_, true);
+  if (error) {
+    // The far file may have been replaced by a shorter one: then it is fetched from its beginning.
+    if (first && partial_ && partial_->pos() > 0 && error->code == static_cast<int>(ErrorKind::input)) {
+      begin_anew({});
+      return ask();
+    }
+    const bool lost = error->code == static_cast<int>(ErrorKind::device);
+    return give_up(tr("The record could not be transferred"), QString::fromStdString(error->line()), lost);
+  }
   protocol::RecordChunkResult chunk;
   try {
     chunk = protocol::record_chunk_result_from_json(result);
@@ -68,18 +130,22 @@ void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInf
     return give_up(tr("The record could not be transferred"), QString::fromUtf8(bad.what()));
   }
   if (chunk.total_bytes > max_record_bytes) return give_up(tr("The record is too large to transfer"));
-  if (!version_.empty() && chunk.version != version_) return give_up(tr("The record changed while it was transferred"));
-  version_ = chunk.version;
+  if (chunk.version != version_) {
+    const bool had_begun = bytes_here() > 0;
+    if (!first) return give_up(tr("The record changed while it was transferred"));
+    begin_anew(chunk.version);
+    if (had_begun) return ask();
+  }
   const auto bytes = static_cast<qint64>(chunk.data.size());
-  if (chunk.offset != part_->bytes() || chunk.offset + bytes > chunk.total_bytes ||
+  if (chunk.offset != bytes_here() || chunk.offset + bytes > chunk.total_bytes ||
       (bytes == 0 && chunk.offset < chunk.total_bytes)) {
     return give_up(tr("The record's pieces do not fit together"));
   }
   try {
-    part_->write(chunk.data);
-    emit progressed(part_->bytes(), chunk.total_bytes);
-    if (part_->bytes() < chunk.total_bytes) return ask();
-    local_path_ = QFile::decodeName(part_->commit().c_str());
+    write(chunk.data);
+    emit progressed(bytes_here(), chunk.total_bytes);
+    if (bytes_here() < chunk.total_bytes) return ask();
+    local_path_ = commit();
   } catch (const Error& full) {
     return give_up(tr("The record's copy cannot be written"), QString::fromUtf8(full.what()));
   }
@@ -87,8 +153,25 @@ void RecordDownload::take(const nlohmann::json& result, const protocol::ErrorInf
   deleteLater();
 }
 
-void RecordDownload::give_up(const QString& message, const QString& found) {
+void RecordDownload::begin_anew(const std::string& version) {
+  version_ = version;
+  if (!partial_) return;
+  partial_->resize(0);
+  partial_->seek(0);
+  QFile of(local_path_ + ".partial-of");
+  if (version.empty())
+    of.remove();
+  else if (of.open(QIODevice::WriteOnly | QIODevice::Truncate))
+    of.write(version.data(), static_cast<qint64>(version.size()));
+}
+
+void RecordDownload::give_up(const QString& message, const QString& found, bool keep) {
   part_.reset();
+  if (partial_ && (!keep || partial_->size() == 0)) {
+    partial_->remove();
+    QFile::remove(local_path_ + ".partial-of");
+  }
+  partial_.reset();
   emit failed({message, remote_path_, {}, found});
   deleteLater();
 }

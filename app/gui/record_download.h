@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brings a remote engine's record here, piece by piece, under a temporary name until it is whole.
+// Brings a remote engine's record here, piece by piece, under a temporary name until it is whole. What came before the
+// connection was lost stays, and the next transfer of the same file goes on behind it.
 #pragma once
 
+#include <QFile>
 #include <QObject>
 #include <QPointer>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -29,13 +32,22 @@ class RecordDownload : public QObject {
  private:
   void ask();
   void take(const nlohmann::json& result, const protocol::ErrorInfo* error);
-  void give_up(const QString& message, const QString& found = {});
+  void give_up(const QString& message, const QString& found = {}, bool keep = false);
+  /// Drops what is here; the far file is another one than that was of.
+  void begin_anew(const std::string& version);
+  /// Opens what an earlier transfer left, or a new file. False where another transfer is at work on it.
+  bool open_partial();
+  qint64 bytes_here() const;
+  void write(const std::vector<std::uint8_t>& data);
+  QString commit();
 
   EngineClient& engine_;
   QString remote_path_, local_path_;
-  std::optional<OutputPlace> place_;
+  std::unique_ptr<QFile> partial_;    ///< kept where the connection is lost
+  std::optional<OutputPlace> place_;  ///< where another transfer has that: a file that is not
   std::optional<OutputFile> part_;
-  std::string version_;
+  std::string version_;  ///< of the far file; that of partial_ until the first piece has come
+  bool asked_ = false;
 };
 
 }  // namespace headroom::gui

@@ -23,6 +23,7 @@ Outcome open_file(const std::filesystem::path& path) {
   try {
     Opened opened{record::RunRecord::open(path), {}};
     opened.layer = views::retrieval_layer(*opened.record);
+    opened.record = views::with_small_parts(opened.record, opened.layer);
     return opened;
   } catch (const Error& error) {
     const ErrorDetail& detail = error.detail();

@@ -140,6 +140,7 @@ void choose(views::Selection& selection, const CommandLine& line) {
 QString usage() {
   return "headroom-gui [RUN.h5 …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
+         "headroom-gui --measure RUN.h5 [--size 1600x1000]\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
          "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
          "FILE.png|pdf|svg|csv";
@@ -172,6 +173,9 @@ CommandLine read_command_line(const QStringList& arguments) {
       line.output = value();
     } else if (argument == "--export") {
       line.mode = CommandLine::Mode::export_view;
+      line.records << value();
+    } else if (argument == "--measure") {
+      line.mode = CommandLine::Mode::measure;
       line.records << value();
     } else if (argument == "--view") {
       line.view = value();

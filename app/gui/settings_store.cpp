@@ -105,6 +105,13 @@ void SettingsStore::set_engine(const EngineSettings& engine) {
   settings_.setValue("engine/options", engine.options);
 }
 
+bool SettingsStore::engine_left() const {
+  return settings_.value("engine/left_with_jobs", false).toBool();
+}
+void SettingsStore::set_engine_left(bool left) {
+  settings_.setValue("engine/left_with_jobs", left);
+}
+
 bool SettingsStore::dismissed(const QString& notice) const {
   return settings_.value("dismissed/" + notice).toBool();
 }

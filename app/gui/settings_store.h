@@ -46,6 +46,9 @@ class SettingsStore {
   void set_last_record(const QString& path);
   EngineSettings engine() const;
   void set_engine(const EngineSettings& engine);
+  /// A local engine was left with jobs: the next window comes back to it.
+  bool engine_left() const;
+  void set_engine_left(bool left);
   bool dismissed(const QString& notice) const;
   void dismiss(const QString& notice);
   void restore_notices();

@@ -83,6 +83,8 @@ json to_json(const InitializeResult& result) {
           {"folders", result.folders},
           {"device_note", result.device_note},
           {"methods", methods},
+          {"keeps_jobs", result.keeps_jobs},
+          {"session", result.session},
           {"mismatch", result.mismatch}};
 }
 InitializeResult initialize_result_from_json(const json& value) {
@@ -103,6 +105,8 @@ InitializeResult initialize_result_from_json(const json& value) {
   }
   if (fields.has("folders")) result.folders = fields.strings("folders", 256);
   result.device_note = fields.string_or("device_note", {});
+  result.keeps_jobs = fields.boolean_or("keeps_jobs", false);
+  result.session = fields.string_or("session", {}, 64);
   if (fields.has("methods")) {  // engines of record schema 1 have none, and a mismatch to tell
     for (const auto& entry : fields.array("methods", 256)) {
       Fields known(entry, "initialize.methods");
@@ -236,6 +240,7 @@ json to_json(const JobProgress& message) {
   json value = {{"job", message.job},      {"phase", progress.phase}, {"done", progress.done},
                 {"total", progress.total}, {"layer", progress.layer}, {"tokens_per_s", progress.tokens_per_s}};
   value["eta_s"] = message.eta_s >= 0 ? json(message.eta_s) : json(nullptr);
+  value["fraction"] = message.fraction >= 0 ? json(message.fraction) : json(nullptr);
   return value;
 }
 JobProgress job_progress_from_json(const json& value) {
@@ -248,6 +253,7 @@ JobProgress job_progress_from_json(const json& value) {
   message.progress.layer = static_cast<int>(fields.integer_or("layer", -1, -1, 4095));
   message.progress.tokens_per_s = fields.number_or("tokens_per_s", 0, 0, 1e15);
   message.eta_s = fields.number_or("eta_s", -1, 0, 1e12);
+  message.fraction = fields.number_or("fraction", -1, 0, 1);
   return message;
 }
 
@@ -301,6 +307,48 @@ json to_json(const JobCancelResult& result) {
 JobCancelResult job_cancel_result_from_json(const json& value) {
   Fields fields(value, method::job_cancel);
   return {job_of(fields), fields.boolean("known")};
+}
+
+json to_json(const SessionKeepParams& params) {
+  return {{"keep", params.keep}};
+}
+SessionKeepParams session_keep_params_from_json(const json& value) {
+  Fields fields(value, method::session_keep);
+  return {fields.boolean("keep")};
+}
+
+json to_json(const JobsListResult& result) {
+  auto jobs = json::array();
+  for (const auto& job : result.jobs) {
+    auto messages = json::array();
+    for (const auto& [name, params] : job.messages) messages.push_back({{"method", name}, {"params", params}});
+    jobs.push_back({{"job", job.job},
+                    {"method", job.method},
+                    {"params", job.params},
+                    {"state", job.state},
+                    {"messages", std::move(messages)}});
+  }
+  return {{"jobs", std::move(jobs)}};
+}
+JobsListResult jobs_list_result_from_json(const json& value) {
+  Fields fields(value, method::jobs_list);
+  JobsListResult result;
+  for (const auto& item : fields.array("jobs", max_listed_jobs)) {
+    Fields entry(item, "jobs/list.jobs");
+    ListedJob job;
+    job.job = job_of(entry);
+    job.method = entry.string("method", 128);
+    job.params = entry.object("params");
+    job.state = entry.string("state", 16);
+    if (job.state != "waiting" && job.state != "running" && job.state != "ended")
+      entry.fail("state", "waiting, running or ended", job.state);
+    for (const auto& told : entry.array("messages", max_entries)) {
+      Fields message(told, "jobs/list.messages");
+      job.messages.emplace_back(message.string("method", 128), message.object("params"));
+    }
+    result.jobs.push_back(std::move(job));
+  }
+  return result;
 }
 
 json to_json(const RecordChunkParams& params) {

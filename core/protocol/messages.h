@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/progress.h"
@@ -19,6 +20,7 @@ namespace headroom::protocol {
 
 inline constexpr int protocol_version = 1;
 inline constexpr std::int64_t max_chunk_bytes = 4 << 20;
+inline constexpr std::size_t max_listed_jobs = 256;
 
 namespace method {
 inline constexpr const char* initialize = "initialize";        // →
@@ -37,6 +39,12 @@ inline constexpr const char* job_cancelled = "job/cancelled";  // ←
 inline constexpr const char* job_cancel = "job/cancel";        // →
 inline constexpr const char* record_chunk = "record/chunk";    // →
 inline constexpr const char* tile = "tile";                    // →
+inline constexpr const char* request_cancel =
+    "request/cancel";  // → notification: {"id"}; the answer is not wanted any more
+inline constexpr const char* session_keep = "session/keep";    // → jobs go on after the end of input, or no longer
+inline constexpr const char* session_taken = "session/taken";  // ← another window has this engine now; the last message
+inline constexpr const char* jobs_list = "jobs/list";          // → jobs of this engine with what was said of them
+inline constexpr const char* jobs_forget = "jobs/forget";  // → {"jobs": [number]}: ended ones that a window knows of
 inline constexpr const char* shutdown = "shutdown";            // → answered, then the engine ends as at end of input
 }  // namespace method
 
@@ -80,6 +88,8 @@ struct InitializeResult {
   std::string device_note;           ///< why "auto" means the CPU here; empty where it does not, or was asked for
   std::vector<MethodInfo> methods;   ///< in the order that people should see
   std::vector<TaskChoice> tasks;     ///< likewise; engines of earlier versions tell none
+  bool keeps_jobs = false;           ///< its jobs outlive this connection (serve --attach, session/keep)
+  std::string session;               ///< of this engine process; job numbers of two sessions have nothing in common
 };
 
 struct ModelInspectParams {
@@ -137,7 +147,8 @@ struct JobNotice {
 struct JobProgress {
   std::int64_t job = 0;
   Progress progress;
-  double eta_s = -1;  ///< -1 = not known
+  double eta_s = -1;     ///< -1 = not known
+  double fraction = -1;  ///< of the whole job, over all its phases; never falls; -1 = not known
 };
 struct JobPartial {
   std::int64_t job = 0;
@@ -162,6 +173,22 @@ struct JobCancelParams {
 struct JobCancelResult {
   std::int64_t job = 0;
   bool known = false;  ///< false: no such job, or it has ended already
+};
+
+struct SessionKeepParams {
+  bool keep = true;
+};
+/// A job as an engine remembers it for a window that comes back.
+struct ListedJob {
+  std::int64_t job = 0;
+  std::string method;                                            ///< that started it, e.g. "run/start"
+  nlohmann::json params = nlohmann::json::object();              ///< of that request
+  std::string state;                                             ///< "waiting", "running", "ended"
+  std::vector<std::pair<std::string, nlohmann::json>> messages;  ///< method and parameters, oldest first; the last
+                                                                 ///< progress only
+};
+struct JobsListResult {
+  std::vector<ListedJob> jobs;
 };
 
 /// Resumable transfer: ask for the next offset until it equals total_bytes. `version` changes when the file does.
@@ -206,6 +233,8 @@ nlohmann::json to_json(const JobFailed&);          JobFailed job_failed_from_jso
 nlohmann::json to_json(const JobCancelled&);       JobCancelled job_cancelled_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobCancelParams&);    JobCancelParams job_cancel_params_from_json(const nlohmann::json&);
 nlohmann::json to_json(const JobCancelResult&);    JobCancelResult job_cancel_result_from_json(const nlohmann::json&);
+nlohmann::json to_json(const SessionKeepParams&);  SessionKeepParams session_keep_params_from_json(const nlohmann::json&);
+nlohmann::json to_json(const JobsListResult&);     JobsListResult jobs_list_result_from_json(const nlohmann::json&);
 nlohmann::json to_json(const RecordChunkParams&);  RecordChunkParams record_chunk_params_from_json(const nlohmann::json&);
 nlohmann::json to_json(const RecordChunkResult&);  RecordChunkResult record_chunk_result_from_json(const nlohmann::json&);
 nlohmann::json to_json(const TileParams&);         TileParams tile_params_from_json(const nlohmann::json&);

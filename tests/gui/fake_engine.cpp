@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // An engine for tests. HEADROOM_FAKE: normal, slow (many steps), crash (dies in mid-run), garbage (unframed bytes in
-// mid-run), noise_first (a login shell's greeting, then as normal), noise_only (that, and the end), noise_endless, silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer.
-// HEADROOM_FAKE_RECORD: the file that a run "records", and whose pieces record/chunk gives. HEADROOM_FAKE_PIECES, from
-// the second one on: changed (another version), shifted, empty (though not at the end), refused, dies, endless (a total
-// that no record has).
+// mid-run), noise_first (a login shell's greeting, then as normal), noise_only (that, and the end), noise_endless,
+// silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer. HEADROOM_FAKE_RECORD: the file
+// that a run "records", and whose pieces record/chunk gives. HEADROOM_FAKE_PIECES, from the second one on: changed
+// (another version), shifted, empty (though not at the end), refused, dies, endless (a total that no record has).
+// HEADROOM_FAKE_TILES: a number of tile requests that are refused before the first good answer, or "never": tiles are
+// not answered. HEADROOM_FAKE_LOG: a file that gets a line for each cancelled request.
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -42,6 +46,7 @@ void notify(const char* method, nlohmann::json params) {
 }
 
 struct Job {
+  std::int64_t number = 1;
   std::string out;
   int step = 0, steps = 8;
   bool cancelled = false, distills = false;
@@ -80,10 +85,15 @@ nlohmann::json piece_of_record(const RecordChunkParams& params) {
 /// One step of the running job; false when it has ended.
 bool work(Job& job) {
   if (job.cancelled && mode() != "stubborn") {
-    notify(method::job_cancelled, to_json(JobCancelled{1, keep_record(job.out)}));
+    notify(method::job_cancelled, to_json(JobCancelled{job.number, keep_record(job.out)}));
     return false;
   }
-  JobProgress progress{1, {"dense timed 1/1", job.step, job.steps, job.step % 30, 1500}, 2.5};
+  // Two phases, each with a bar of its own; one for the whole.
+  const bool second = job.step * 2 >= job.steps;
+  const Progress now{second ? "oracle recorded" : "dense timed 1/1", job.step * 2 % job.steps, job.steps, job.step % 30,
+                     1500};
+  JobProgress progress{job.number, now, 2.5};
+  progress.fraction = static_cast<double>(job.step) / job.steps;
   notify(method::job_progress, to_json(progress));
   if (job.step == 3) {
     if (mode() == "crash") std::raise(SIGKILL);
@@ -92,16 +102,36 @@ bool work(Job& job) {
     summary.id = summary.name = "dense";
     summary.role = MethodRole::dense;
     summary.ttft = {120, 118, 125, 3};
-    notify(method::job_partial, to_json(JobPartial{1, summary}));
+    notify(method::job_partial, to_json(JobPartial{job.number, summary}));
   }
   if (++job.step < job.steps) return true;
   nlohmann::json result = nlohmann::json::object();
   if (job.distills) result["indexer"] = job.out;
-  notify(method::job_done, to_json(JobDone{1, job.distills ? std::string() : keep_record(job.out), result}));
+  notify(method::job_done, to_json(JobDone{job.number, job.distills ? std::string() : keep_record(job.out), result}));
   return false;
 }
 
-nlohmann::json answer(const std::string& name, const nlohmann::json& params, std::optional<Job>& job) {
+/// A tile, or an error as often as HEADROOM_FAKE_TILES says.
+nlohmann::json answer_tile(const TileParams& params) {
+  static int refused = 0;
+  const char* text = std::getenv("HEADROOM_FAKE_TILES");
+  if (text && refused < std::atoi(text)) {
+    ++refused;
+    throw device_error("the tile cannot be made now");
+  }
+  TileResult result;
+  result.tile.address = params.address;
+  result.tile.rows = result.tile.columns = 1;
+  result.tile.max = result.tile.mean = {0.5f};
+  return to_json(result);
+}
+
+void log_line(const std::string& line) {
+  if (const char* file = std::getenv("HEADROOM_FAKE_LOG")) std::ofstream(file, std::ios::app) << line << std::endl;
+}
+
+nlohmann::json answer(const std::string& name, const nlohmann::json& params, std::deque<Job>& jobs) {
+  static std::int64_t last_number = 0;
   if (name == method::initialize) {
     InitializeResult hello;
     hello.engine_version = "0.0-fake";
@@ -139,22 +169,49 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
   preflight.prompt_tail = "<|im_start|>assistant\nThe magic number is";
   if (name == method::run_preflight) return to_json(preflight);
   if (name == method::run_start) {
-    job.emplace();
-    job->out = run_start_params_from_json(params).spec.out.value_or("");
-    if (mode() == "slow" || mode() == "stubborn") job->steps = 100000;
-    if (mode() == "flood") job->steps = 60000;
-    return to_json(RunStartResult{1, preflight});
+    Job& job = jobs.emplace_back();
+    job.number = ++last_number;
+    job.out = run_start_params_from_json(params).spec.out.value_or("");
+    if (mode() == "slow" || mode() == "stubborn") job.steps = 100000;
+    if (mode() == "flood") job.steps = 60000;
+    return to_json(RunStartResult{job.number, preflight});
   }
   if (name == method::distill_start) {
-    job.emplace();
-    job->distills = true;
-    job->out = params.at("spec").at("out").get<std::string>();
-    return {{"job", 1}};
+    Job& job = jobs.emplace_back();
+    job.number = ++last_number;
+    job.distills = true;
+    job.out = params.at("spec").at("out").get<std::string>();
+    return {{"job", job.number}};
   }
+  if (name == method::files_list) {
+    const auto asked = files_list_params_from_json(params).path;
+    FilesListResult list;
+    list.path = asked;
+    if (asked.empty()) {
+      list.entries = {{"/far/home", true, 0}, {"/far/data", true, 0}};
+    } else if (asked == "/far/home") {
+      list.entries = {{"models", true, 0}, {"notes.txt", false, 12}};
+    } else if (asked == "/far/home/models") {
+      list.parent = "/far/home";
+      list.entries = {{"b.gguf", false, 4'000'000'000}, {"readme.md", false, 9}};
+      list.truncated = true;
+    } else {
+      throw input_error(asked, "cannot be listed");
+    }
+    return to_json(list);
+  }
+  if (name == method::tile) return answer_tile(tile_params_from_json(params));
   if (name == method::record_chunk) return piece_of_record(record_chunk_params_from_json(params));
   if (name == method::job_cancel) {
-    if (job) job->cancelled = true;
-    return to_json(JobCancelResult{1, job.has_value()});
+    const std::int64_t number = job_cancel_params_from_json(params).job;
+    const auto found = std::find_if(jobs.begin(), jobs.end(), [&](const Job& job) { return job.number == number; });
+    if (found != jobs.end()) found->cancelled = true;
+    const bool waits = found != jobs.end() && found != jobs.begin();
+    if (waits && mode() != "stubborn") {  // needs nothing of the one at work
+      jobs.erase(found);
+      notify(method::job_cancelled, to_json(JobCancelled{number, {}}));
+    }
+    return to_json(JobCancelResult{number, waits || found != jobs.end()});
   }
   throw usage_error("unknown method " + name);
 }
@@ -171,10 +228,10 @@ int main() {
   }
   while (mode() == "noise_endless") write_all(std::string(1000, 'z') + "\n");
   MessageReader reader;
-  std::optional<Job> job;
+  std::deque<Job> jobs;
   char buffer[65536];
   for (;;) {
-    const int wait = !job ? 1000 : mode() == "flood" ? 0 : 20;
+    const int wait = jobs.empty() ? 1000 : mode() == "flood" ? 0 : 20;
     pollfd input{0, POLLIN, 0};
     if (::poll(&input, 1, wait) > 0) {
       const ssize_t got = ::read(0, buffer, sizeof buffer);
@@ -184,18 +241,22 @@ int main() {
         if (mode() == "silent") continue;
         auto read = read_envelope(*body);
         auto* envelope = std::get_if<Envelope>(&read);
+        if (auto* told = envelope ? std::get_if<Notification>(envelope) : nullptr)
+          log_line(told->method + " " + told->params.dump());
         auto* request = envelope ? std::get_if<Request>(envelope) : nullptr;
         if (!request) continue;
+        const char* tiles = std::getenv("HEADROOM_FAKE_TILES");
+        if (request->method == method::tile && tiles && std::string_view(tiles) == "never") continue;
         Response response{request->id, {}, {}};
         try {
-          response.result = answer(request->method, request->params, job);
+          response.result = answer(request->method, request->params, jobs);
         } catch (const Error& error) {
           response.error = error_info(error);
         }
         write_all(frame_message(write_envelope(response)));
       }
-    } else if (job && !work(*job)) {
-      job.reset();
+    } else if (!jobs.empty() && !work(jobs.front())) {
+      jobs.pop_front();
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <QtTest>
 
 #include "gui/engine_client.h"
+#include "gui/engine_tiles.h"
 #include "gui/job_tracker.h"
 
 using namespace headroom;
@@ -217,7 +218,7 @@ class TestEngineClient : public QObject {
       login.setProcessEnvironment(environment);
       login.start(shell, {"-c", command.arguments.last()});
       QVERIFY(login.waitForFinished(10000));
-      QVERIFY2(login.readAllStandardOutput() == "ran:serve\n", name + login.readAllStandardError());
+      QVERIFY2(login.readAllStandardOutput() == "ran:serve --attach\n", name + login.readAllStandardError());
     }
     QVERIFY(shells > 0);
   }
@@ -256,6 +257,113 @@ class TestEngineClient : public QObject {
     w.jobs.start_run(spec());
     QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 30000);
     QVERIFY2(worst < 400, qPrintable(QString("an event waited %1 ms").arg(worst)));
+  }
+
+  // Job numbers begin anew with each engine: what the new one says of its job 1 is nothing to the old one's card.
+  void a_restart_ends_the_old_job_and_keeps_the_new_one_apart() {
+    Watch w;
+    w.start("slow");
+    QMap<QString, views::JobInfo> cards;
+    connect(&w.jobs, &JobTracker::changed, &w.jobs, [&](const views::JobInfo& job) { cards[job.id] = job; });
+    const QString first = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(cards[first].done > 1, 10000);
+    w.start("slow");
+    QCOMPARE(cards[first].state, State::failed);
+    QVERIFY(!w.jobs.anything_running());
+    QVERIFY(w.deaths.isEmpty() && w.failures.isEmpty());  // asked for: no banner
+    const qint64 done = cards[first].done;
+    const QString second = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(cards[second].done > 1, 10000);
+    QCOMPARE(cards[first].done, done);
+    QCOMPARE(cards[first].state, State::failed);
+    QCOMPARE(cards[second].state, State::running);
+  }
+
+  void a_waiting_job_is_cancelled_without_the_one_at_work() {
+    Watch w;
+    w.start("slow");
+    QMap<QString, views::JobInfo> cards;
+    connect(&w.jobs, &JobTracker::changed, &w.jobs, [&](const views::JobInfo& job) { cards[job.id] = job; });
+    const QString first = w.jobs.start_run(spec()), second = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(cards[first].done > 1, 10000);
+    w.jobs.cancel(second);
+    QTRY_COMPARE_WITH_TIMEOUT(cards[second].state, State::cancelled, 1000);
+    QCOMPARE(cards[first].state, State::running);
+    // One that the engine has not even answered for needs no engine to be cancelled.
+    const QString third = w.jobs.start_run(spec());
+    w.jobs.cancel(third);
+    QCOMPARE(cards[third].state, State::cancelled);
+    const qint64 done = cards[first].done;
+    QTRY_VERIFY_WITH_TIMEOUT(cards[first].done > done + 2, 10000);
+    QCOMPARE(cards[third].state, State::cancelled);
+    QCOMPARE(w.jobs.count_running(), 1);
+  }
+
+  void ending_the_engine_is_not_offered_for_a_job_that_waits() {
+    Watch w;
+    w.start("stubborn");
+    QMap<QString, views::JobInfo> cards;
+    connect(&w.jobs, &JobTracker::changed, &w.jobs, [&](const views::JobInfo& job) { cards[job.id] = job; });
+    const QString first = w.jobs.start_run(spec()), second = w.jobs.start_run(spec());
+    QTRY_VERIFY_WITH_TIMEOUT(cards[first].done > 1, 10000);
+    w.jobs.cancel(second);
+    QTest::qWait(JobTracker::patience_ms + 300);
+    QCOMPARE(cards[second].state, State::cancelling);
+    QVERIFY(!cards[second].offer_kill);
+  }
+
+  void one_bar_over_all_phases() {
+    Watch w;
+    QList<double> bar;
+    connect(&w.jobs, &JobTracker::changed, &w.jobs, [&](const views::JobInfo& job) {
+      if (job.fraction) bar << *job.fraction;
+    });
+    w.start("normal");
+    w.jobs.start_run(spec());
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 10000);
+    QVERIFY(bar.size() > 5);
+    QVERIFY(std::is_sorted(bar.begin(), bar.end()));
+    QVERIFY(bar.last() > 0.8);
+  }
+
+  void titles_tell_two_runs_of_one_prompt_apart() {
+    protocol::RunSpec one = spec(), other = spec();
+    one.methods = {"dense", "oracle"};
+    other.methods = {"dense", "sink_window"};
+    other.budgets = {{BudgetKind::tokens, 256}, {BudgetKind::fraction, 0.1}};
+    QVERIFY(describe(one) != describe(other));
+    QVERIFY2(describe(other).contains("sink_window") && describe(other).contains("256 keys") &&
+                 describe(other).contains("10%"),
+             qPrintable(describe(other)));
+  }
+
+  void a_tile_that_is_scrolled_past_is_taken_out_of_the_engine_s_queue() {
+    const QString log = dir_.filePath("log.txt");
+    qputenv("HEADROOM_FAKE_LOG", log.toUtf8());
+    qputenv("HEADROOM_FAKE_TILES", "never");
+    Watch w;
+    EngineTiles tiles(w.engine);
+    w.start("normal");
+    int answers = 0;
+    const auto ask = [&](std::int64_t row) {
+      return tiles.request({"run", "dense", 0, {}}, {0, row, 0}, [&](const auto&, const QString&) { ++answers; });
+    };
+    const quint64 first = ask(0);
+    const quint64 unsent = ask(1);
+    tiles.cancel(unsent);  // before the event loop has sent it
+    QTest::qWait(50);
+    tiles.cancel(first);
+    const auto lines = [&] {
+      QFile file(log);
+      return file.open(QIODevice::ReadOnly) ? QString::fromUtf8(file.readAll()).split('\n', Qt::SkipEmptyParts)
+                                            : QStringList();
+    };
+    QTRY_COMPARE_WITH_TIMEOUT(lines().size(), 1, 5000);
+    QVERIFY2(lines()[0].startsWith("request/cancel {\"id\":"), qPrintable(lines()[0]));
+    w.engine.stop();
+    QCOMPARE(answers, 0);
+    qunsetenv("HEADROOM_FAKE_LOG");
+    qunsetenv("HEADROOM_FAKE_TILES");
   }
 
   void answers_after_a_restart_are_dropped() {

@@ -4,6 +4,7 @@
 #include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QtTest>
+#include <limits>
 
 #include "gui/engine_client.h"
 #include "gui/record_download.h"
@@ -29,7 +30,7 @@ class TestRecordDownload : public QObject {
     QPointer<RecordDownload> download;
     QString arrived;
     QList<Problem> problems;
-    qint64 most = 0;
+    qint64 most = 0, least = std::numeric_limits<qint64>::max();
 
     explicit Transfer(const QString& remote) {
       engine.start({HEADROOM_BINARY_DIR "/tests/fake_engine", {"serve"}, false});
@@ -37,8 +38,10 @@ class TestRecordDownload : public QObject {
       download = new RecordDownload(engine, remote, nullptr);
       connect(download, &RecordDownload::finished, download, [this](const QString& path) { arrived = path; });
       connect(download, &RecordDownload::failed, download, [this](const Problem& problem) { problems << problem; });
-      connect(download, &RecordDownload::progressed, download,
-              [this](qint64 done, qint64) { most = std::max(most, done); });
+      connect(download, &RecordDownload::progressed, download, [this](qint64 done, qint64) {
+        most = std::max(most, done);
+        least = std::min(least, done);
+      });
       download->start();
     }
     /// Ended, and the download has taken itself away.
@@ -98,7 +101,6 @@ class TestRecordDownload : public QObject {
     QTest::newRow("shifted") << "do not fit together";
     QTest::newRow("empty") << "do not fit together";
     QTest::newRow("refused") << "could not be transferred";
-    QTest::newRow("dies") << "could not be transferred";
     QTest::newRow("endless") << "too large";
   }
   void what_does_not_fit_leaves_nothing() {
@@ -110,6 +112,37 @@ class TestRecordDownload : public QObject {
     QCOMPARE(transfer.problems.size(), 1);
     QVERIFY2(transfer.problems[0].message.contains(words), qPrintable(transfer.problems[0].message));
     QVERIFY2(kept().isEmpty(), qPrintable(kept().join(' ')));
+  }
+
+  void a_lost_connection_loses_nothing_that_had_come() {
+    qputenv("HEADROOM_FAKE_PIECES", "dies");
+    Transfer cut("/far/run.h5");
+    QVERIFY(cut.ended());
+    QCOMPARE(cut.problems.size(), 1);
+    QVERIFY(cut.most > 0 && cut.most < record_.size());
+    qunsetenv("HEADROOM_FAKE_PIECES");
+    Transfer again("/far/run.h5");
+    QVERIFY(again.ended());
+    QVERIFY2(again.problems.isEmpty(), qPrintable(again.problems.value(0).message));
+    QVERIFY2(again.least > cut.most, "it began again from nothing");
+    QVERIFY(bytes_of(again.arrived) == record_);
+    QCOMPARE(kept(), QStringList{QFileInfo(again.arrived).fileName()});
+  }
+
+  void what_is_here_of_another_version_is_dropped() {
+    qputenv("HEADROOM_FAKE_PIECES", "dies");
+    Transfer cut("/far/run.h5");
+    QVERIFY(cut.ended());
+    qunsetenv("HEADROOM_FAKE_PIECES");
+    const QStringList files = kept().filter(".partial-of");
+    QCOMPARE(files.size(), 1);
+    QFile of(RecordDownload::folder() + "/" + files[0]);
+    QVERIFY(of.open(QIODevice::WriteOnly | QIODevice::Truncate) && of.write("an older one") > 0);
+    of.close();
+    Transfer again("/far/run.h5");
+    QVERIFY(again.ended());
+    QVERIFY(bytes_of(again.arrived) == record_);
+    QCOMPARE(kept(), QStringList{QFileInfo(again.arrived).fileName()});
   }
 
   void two_of_one_record_do_not_mix() {

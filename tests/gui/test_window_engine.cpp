@@ -12,6 +12,7 @@
 #include <csignal>
 
 #include "gui/actions.h"
+#include "gui/close_question.h"
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
@@ -147,6 +148,83 @@ class TestWindowEngine : public QObject {
     QCOMPARE(b.window.selection().record(), record);
     QTRY_VERIFY(show_finished(b));
     QCOMPARE(b.window.selection().record()->path().filename().string(), std::string("second.h5"));
+  }
+
+  // The job goes on while no window is there, and stands in the Jobs dock when one comes back: still at work, or done.
+  void a_job_kept_in_the_background_is_there_on_return_data() {
+    QTest::addColumn<bool>("done_meanwhile");
+    QTest::newRow("still at work") << false;
+    QTest::newRow("done meanwhile") << true;
+  }
+  void a_job_kept_in_the_background_is_there_on_return() {
+    QFETCH(bool, done_meanwhile);
+    const QString settings = dir_.filePath(QString("return%1.ini").arg(done_meanwhile));
+    const QString out = QString("kept%1.h5").arg(done_meanwhile);
+    qint64 engine = 0;
+    {
+      Bench b(settings, shown_);
+      QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);
+      engine = b.window.engine().process_id();
+      auto asked = spec(out, 250);
+      asked.repeats = done_meanwhile ? 2 : 40;
+      b.window.jobs().start_run(asked);
+      QTRY_VERIFY_WITH_TIMEOUT(!b.last.phase.isEmpty(), 20000);
+      QVERIFY(!b.window.close());
+      auto* question = b.window.findChild<CloseQuestion*>();
+      QVERIFY(question);
+      question->findChild<QPushButton*>("close_background")->click();
+      QTRY_VERIFY_WITH_TIMEOUT(!b.window.isVisible(), 5000);
+    }
+    const QString record = dir_.filePath(out);
+    if (done_meanwhile) {
+      QTRY_VERIFY_WITH_TIMEOUT(QFile::exists(record), 30000);
+      // Nothing is left to do: it does not stay for ever.
+      QTRY_VERIFY_WITH_TIMEOUT(!QFile::exists(QString("/proc/%1/exe").arg(engine)) ||
+                                   QFile::symLinkTarget(QString("/proc/%1/exe").arg(engine)).isEmpty(),
+                               10000);
+    } else {
+      QVERIFY(!QFile::exists(record));
+    }
+    Bench b(settings, shown_);
+    QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);
+    QTRY_VERIFY_WITH_TIMEOUT(b.last.title.contains("tiny"), 10000);
+    if (!done_meanwhile) {
+      QTRY_VERIFY_WITH_TIMEOUT(b.window.jobs().anything_running(), 5000);
+      b.window.jobs().cancel_all();
+      QTRY_COMPARE_WITH_TIMEOUT(b.last.state, State::cancelled, 10000);
+    } else {
+      QTRY_COMPARE_WITH_TIMEOUT(b.last.state, State::done, 10000);
+      QCOMPARE(b.last.message, record);
+    }
+    QVERIFY(QDir(dir_.path()).entryList({"*.part"}).isEmpty());
+  }
+
+  void stopping_on_the_way_out_leaves_nothing_half_written() {
+    Bench b(dir_.filePath("stop.ini"), shown_);
+    QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);
+    auto asked = spec("stopped.h5", 250);
+    asked.repeats = 200;
+    b.window.jobs().start_run(asked);
+    QTRY_VERIFY_WITH_TIMEOUT(!b.last.phase.isEmpty(), 20000);
+    QTRY_VERIFY_WITH_TIMEOUT(!QDir(dir_.path()).entryList({"*.part"}, QDir::Files | QDir::Hidden).isEmpty(), 10000);
+    QVERIFY(!b.window.close());
+    b.window.findChild<CloseQuestion*>()->findChild<QPushButton*>("close_stop")->click();
+    QTRY_VERIFY_WITH_TIMEOUT(!b.window.isVisible(), 6000);
+    QCOMPARE(b.last.state, State::cancelled);
+    QVERIFY(QDir(dir_.path()).entryList({"*.part"}, QDir::Files | QDir::Hidden).isEmpty());
+  }
+
+  // Whoever ends the window without a word (a crash of the session, a logout) leaves nothing half written either.
+  void a_window_that_is_gone_ends_its_engine_in_order() {
+    {
+      Bench b(dir_.filePath("gone.ini"), shown_);
+      QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);
+      auto asked = spec("gone.h5", 250);
+      asked.repeats = 200;
+      b.window.jobs().start_run(asked);
+      QTRY_VERIFY_WITH_TIMEOUT(!QDir(dir_.path()).entryList({"*.part"}, QDir::Files | QDir::Hidden).isEmpty(), 20000);
+    }
+    QVERIFY(QDir(dir_.path()).entryList({"*.part"}, QDir::Files | QDir::Hidden).isEmpty());
   }
 };
 

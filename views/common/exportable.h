@@ -4,6 +4,8 @@
 
 #include <QRectF>
 #include <QString>
+#include <functional>
+#include <stop_token>
 
 class QPainter;
 
@@ -36,6 +38,9 @@ class Exportable {
   virtual void exported() {}
   /// The numbers of the visible region with a header line, RFC 4180; empty where there is nothing.
   virtual QString csv() const = 0;
+  /// csv() as work for another thread, which holds all that it needs; a stop request ends it with nothing. Null where
+  /// csv() itself takes no time.
+  virtual std::function<QString(std::stop_token)> csv_work() const { return {}; }
   /// For file names and captions.
   virtual QString title() const = 0;
   /// What the colours of its map stand for, "lift over uniform, 0.1 to 1000"; empty where it has no map.

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <QString>
+#include <memory>
+#include <optional>
 
 #include "record/opening.h"
 
@@ -11,5 +13,10 @@ namespace headroom::views {
 using record::opening_layer;
 using record::retrieval_layer;
 QString opening_method_id(const record::RunRecord& record);
+/// The record with all its small parts read (statistics, curves, the thumbnail that colours are chosen by), which stay
+/// in memory as long as this pointer does: what pages ask of them on the window's thread touches no disk. What is
+/// damaged is left out; whoever shows it says so.
+std::shared_ptr<const record::RunRecord> with_small_parts(std::shared_ptr<const record::RunRecord> record,
+                                                          std::optional<int> layer);
 
 }  // namespace headroom::views

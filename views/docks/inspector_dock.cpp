@@ -391,12 +391,14 @@ void InspectorDock::request_keys() {
   keys_title_->setText(tr("Query %1 “%2”: keys by probability, %3")
                            .arg(number_locale().toString(qlonglong(query)), visible_token(record->tokens(), query),
                                 head_text(state.head)));
+  // One at a time: rows that were passed by meanwhile are never read.
+  if (pending_ > 0) return;
   ++pending_;
   auto* watcher = new QFutureWatcher<KeyTable>(this);
   connect(watcher, &QFutureWatcher<KeyTable>::finished, this, [this, watcher, generation, record] {
     watcher->deleteLater();
     --pending_;
-    if (generation != generation_) return;
+    if (generation != generation_) return request_keys();
     const KeyTable table = watcher->result();
     for (const QString& note : {table.note, table.support_note})
       if (!note.isEmpty()) keys_title_->setText(keys_title_->text() + "\n" + note);

@@ -33,13 +33,15 @@ QString progress_line(const JobInfo& job) {
       return QObject::tr("Cancelled. %1").arg(job.message);
     case JobInfo::State::cancelling:
       return QObject::tr("Cancelling…");
+    case JobInfo::State::away:
+      return QObject::tr("Goes on without this window: %1").arg(job.message);
     case JobInfo::State::running:
       break;
   }
   QStringList parts{job.phase.isEmpty() ? QObject::tr("Waiting for the engine") : job.phase};
   if (job.layer >= 0) parts << QObject::tr("layer %1").arg(job.layer);
   if (job.tokens_per_s > 0) parts << QObject::tr("%1 tokens/s").arg(number_locale().toString(job.tokens_per_s, 'f', 0));
-  if (job.eta_s) parts << QObject::tr("%1 left").arg(duration(*job.eta_s));
+  if (job.eta_s) parts << QObject::tr("about %1 left").arg(duration(*job.eta_s));
   return parts.join(" · ");
 }
 
@@ -59,13 +61,16 @@ class JobCard : public QWidget {
     bold.setBold(true);
     title_->setFont(bold);
     title_->setTextFormat(Qt::PlainText);
+    title_->setObjectName("job_title");
     line_ = new QLabel(this);
+    line_->setObjectName("job_line");
     line_->setTextFormat(Qt::PlainText);
     line_->setWordWrap(true);
     line_->setTextInteractionFlags(Qt::TextSelectableByMouse);
     bar_ = new QProgressBar(this);
     bar_->setMaximumWidth(220);
     bar_->setTextVisible(true);
+    bar_->setObjectName("job_bar");
     cancel_ = new QPushButton(QObject::tr("Cancel"), this);
     cancel_->setObjectName("job_cancel");
     kill_ = new QPushButton(QObject::tr("Stop the engine"), this);
@@ -101,9 +106,11 @@ class JobCard : public QWidget {
     title_->setText(job.title);
     line_->setText((QStringList(progress_line(job)) + job.notices).join('\n'));
     bar_->setVisible(running_);
-    bar_->setRange(0, job.total > 0 ? 1000 : 0);
-    if (job.total > 0)
-      bar_->setValue(static_cast<int>(1000.0 * static_cast<double>(job.done) / static_cast<double>(job.total)));
+    // One bar for all phases; what says nothing of the whole shows its phase alone.
+    double part = job.fraction.value_or(-1);
+    if (!job.fraction && job.total > 0) part = static_cast<double>(job.done) / static_cast<double>(job.total);
+    bar_->setRange(0, part >= 0 ? 1000 : 0);
+    if (part >= 0) bar_->setValue(static_cast<int>(1000.0 * std::clamp(part, 0.0, 1.0)));
     cancel_->setVisible(job.state == JobInfo::State::running);
     kill_->setVisible(job.state == JobInfo::State::cancelling && job.offer_kill);
     open_->setVisible(job.state == JobInfo::State::done && !job.message.isEmpty());
@@ -186,6 +193,10 @@ void JobsDock::show_job(const JobInfo& job) {
   }
   (*found)->update_from(job);
   empty_->setVisible(cards_.isEmpty());
+}
+
+bool JobsDock::anything_running() const {
+  return std::any_of(cards_.begin(), cards_.end(), [](const JobCard* card) { return card->running(); });
 }
 
 void JobsDock::remove_finished() {

@@ -24,13 +24,15 @@ struct PartialResult {
 };
 
 struct JobInfo {
-  enum class State { running, cancelling, done, failed, cancelled };
+  /// away: the connection is gone and the engine goes on with it; a window that comes back takes it up again.
+  enum class State { running, cancelling, away, done, failed, cancelled };
   QString id;     ///< the engine's
-  QString title;  ///< "Run: smollm2, niah_single_1, 4,096 tokens"
+  QString title;  ///< "Run: smollm2, niah_single_1, 4,096 tokens · dense, oracle · 512"
   State state = State::running;
   QString phase;
   int layer = -1;
   qint64 done = 0, total = 0;  ///< units of the phase; total 0 = unknown
+  std::optional<double> fraction;  ///< of the whole job, over all phases
   double tokens_per_s = 0;
   std::optional<double> eta_s;
   QString message;      ///< the error, or the record's path
@@ -49,6 +51,7 @@ class JobsDock : public QWidget {
   /// Adds the job or updates the one with that id.
   void show_job(const JobInfo& job);
   int count() const { return static_cast<int>(cards_.size()); }
+  bool anything_running() const;
 
  signals:
   void cancel_requested(const QString& id);

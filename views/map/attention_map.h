@@ -27,6 +27,8 @@ class AttentionMap : public QCPAbstractPlottable {
   /// The image as last drawn: its level, and whether it is complete.
   const Composition& composition() const { return drawn_; }
   CellValue value_at(const MapDataPtr& data, MapPoint point) { return composer_.value_at(data, drawn_.level, point); }
+  /// What the picture of the first map was drawn from.
+  std::vector<GridPtr> visible_grids() { return composer_.grids_in(picture_.primary, drawn_.level, picture_.view); }
   /// Vertical positions against the image. QCustomPlot's own mapping of a reversed axis lies one pixel above it.
   double query_at(double y) const;
   /// Composes `view` at another resolution (export, minimap) with what is cached; what is missing is asked for in the

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Mouse and keys of the map widget: pan, zoom, select, step, pin.
+#include <QFutureWatcher>
 #include <QKeyEvent>
 #include <QMouseEvent>
 #include <QWheelEvent>
+#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "views/map/attention_map_widget.h"
+#include "views/map/map_scan.h"
 
 namespace headroom::views {
 namespace {
 
 constexpr double smallest_view = 8;     // tokens
+constexpr std::size_t near_bytes = 256 << 10;  // of bitmaps: what can be looked through between two frames
 constexpr std::int64_t snap_cell = 32;  // largest cell in which a click looks for the strongest pair
 
 }  // namespace
@@ -296,30 +301,32 @@ void AttentionMapWidget::step_selected_key(int direction) {
 }
 
 void AttentionMapWidget::next_missed() {
+  searching_.request_stop();
   if (!primary_ || !primary_->has_overlay()) return;
   const ViewState& state = selection_->state();
   const bool chosen = state.query_end > state.query_begin;
-  std::int64_t query =
-      chosen ? state.query_begin : static_cast<std::int64_t>(std::max(0.0, state.viewport.query_begin));
-  std::int64_t key = chosen && !state.keys.empty() ? *state.keys.begin() : -1;
-  // Those that the map and the text mark: with less mass than the threshold there is nothing to see.
-  const auto weighs = [&](std::int64_t missed) {
-    return !primary_->stream || query < primary_->stream->query_begin ||
-           static_cast<double>(record::probability(*primary_->stream, primary_->source.head, query, missed)) >=
-               selection_->state().display.missed_from;
-  };
-  for (; query < primary_->length; ++query, key = -1) {
-    const auto target = primary_->target->row(query), support = primary_->support->row(query);
-    for (++key; key <= query; ++key) {
-      const auto byte = static_cast<std::size_t>(key >> 3);
-      const auto bits = static_cast<std::uint8_t>(target[byte] & ~support[byte]);
-      if (!bits) {
-        key |= 7;  // none among these eight
-        continue;
-      }
-      if (bits >> (key & 7) & 1 && weighs(key)) return show_pair({query, key});
-    }
-  }
+  MapPoint from{chosen ? state.query_begin : static_cast<std::int64_t>(std::max(0.0, state.viewport.query_begin)),
+                chosen && !state.keys.empty() ? *state.keys.begin() : -1};
+  const MissedSearch near = find_missed(*primary_, from, state.display.missed_from, near_bytes);
+  if (near.found.query >= 0) return show_pair(near.found);
+  if (near.finished) return;
+  searching_ = std::stop_source();
+  search_query_ = state.query_begin;
+  search_keys_ = state.keys;
+  auto* watcher = new QFutureWatcher<MissedSearch>(this);
+  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, stop = searching_.get_token()] {
+    watcher->deleteLater();
+    const MapPoint found = watcher->result().found;
+    if (found.query >= 0 && !stop.stop_requested() && is_where_search_began()) show_pair(found);
+  });
+  watcher->setFuture(QtConcurrent::run([data = primary_, next = near.next, least = state.display.missed_from,
+                                        stop = searching_.get_token()] {
+    return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+  }));
+}
+
+bool AttentionMapWidget::is_where_search_began() const {
+  return selection_->state().query_begin == search_query_ && selection_->state().keys == search_keys_;
 }
 
 void AttentionMapWidget::toggle_pin() {

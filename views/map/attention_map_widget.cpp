@@ -2,17 +2,20 @@
 // Building, sources, style and notices of the map widget. Mouse and keys: attention_map_input.cpp.
 #include "views/map/attention_map_widget.h"
 
+#include <QFutureWatcher>
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QTimer>
+#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 
 #include "views/common/colour_bar.h"
+#include "views/common/theme.h"
 #include "views/map/map_figure.h"
 #include "views/map/map_marginal.h"
+#include "views/map/map_scan.h"
 #include "views/map/minimap.h"
-#include "views/common/theme.h"
 
 namespace headroom::views {
 namespace {
@@ -109,7 +112,10 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   update_notice();
 }
 
-AttentionMapWidget::~AttentionMapWidget() = default;
+AttentionMapWidget::~AttentionMapWidget() {
+  fitting_.request_stop();
+  searching_.request_stop();
+}
 
 void AttentionMapWidget::build_plot() {
   plot_->plotLayout()->clear();
@@ -205,14 +211,14 @@ void AttentionMapWidget::set_source(const MapSource& source) {
   wanted_ = source;
   if (!source.record) {
     loading_ = false;
+    loader_.cancel();
     set_data(nullptr, secondary_);
     return;
   }
   loading_ = true;
   // Another record's map must not stand under this one's name, however short.
   if (primary_ && primary_->source.record != source.record) set_data(nullptr, nullptr);
-  load_map_data_async(source, this, [this, source](MapDataPtr data) {
-    if (!(source == wanted_)) return;  // something else was asked for meanwhile
+  loader_.load(source, [this](MapDataPtr data) {
     loading_ = false;
     set_data(std::move(data), secondary_);
   });
@@ -223,9 +229,7 @@ void AttentionMapWidget::set_second_source(const MapSource& source, MapLayout la
   layout_ = layout;
   if (second_wanted_ == source && secondary_) return set_data(primary_, secondary_);
   second_wanted_ = source;
-  load_map_data_async(source, this, [this, source](MapDataPtr data) {
-    if (source == second_wanted_) set_data(primary_, std::move(data));
-  });
+  second_loader_.load(source, [this](MapDataPtr data) { set_data(primary_, std::move(data)); });
 }
 
 void AttentionMapWidget::set_layout(MapLayout layout) {
@@ -235,11 +239,14 @@ void AttentionMapWidget::set_layout(MapLayout layout) {
 
 void AttentionMapWidget::clear_second_source() {
   second_wanted_ = {};
+  second_loader_.cancel();
   layout_ = MapLayout::single;
   set_data(primary_, nullptr);
 }
 
 void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
+  fitting_.request_stop();
+  searching_.request_stop();
   primary_ = std::move(primary);
   secondary_ = std::move(secondary);
   is_pictured_ = false;
@@ -334,23 +341,22 @@ void AttentionMapWidget::set_minimap_enabled(bool enabled) {
 
 void AttentionMapWidget::fit_colours() {
   if (!primary_ || map_->style().layout == MapLayout::difference) return;
-  const Viewport& view = selection_->state().viewport;
-  std::vector<double> values;
-  const double step_q = (view.query_end - view.query_begin) / 160, step_k = (view.key_end - view.key_begin) / 160;
+  const bool mean = map_->style().show_mean, lift = map_->style().mode == MapMode::lift;
+  fitting_.request_stop();
+  fitting_ = std::stop_source();
+  auto* watcher = new QFutureWatcher<std::optional<ValueRange>>(this);
+  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, stop = fitting_.get_token()] {
+    watcher->deleteLater();
+    if (const auto range = watcher->result(); range && !stop.stop_requested())
+      set_colour_range(range->low, range->high);
+  });
+  watcher->setFuture(
+      QtConcurrent::run([grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
+                         stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
+}
+
+void AttentionMapWidget::set_colour_range(double low, double high) {
   const bool lift = map_->style().mode == MapMode::lift;
-  for (int i = 0; i < 160; ++i) {
-    for (int j = 0; j < 160; ++j) {
-      const MapPoint point{static_cast<std::int64_t>(view.query_begin + (i + 0.5) * step_q),
-                           static_cast<std::int64_t>(view.key_begin + (j + 0.5) * step_k)};
-      const CellValue cell = map_->value_at(primary_, point);
-      const double p = map_->style().show_mean ? cell.mean : cell.max;
-      if (cell.found && p > 1e-12) values.push_back(lift ? p * static_cast<double>(point.query + 1) : p);
-    }
-  }
-  if (values.size() < 16) return;
-  std::sort(values.begin(), values.end());
-  const double low = values[values.size() / 20];
-  const double high = std::max(values[values.size() - 1 - values.size() / 500], low * 10);
   selection_->change([=](ViewState& state) {
     (lift ? state.display.lift_min : state.colour_min) = low;
     (lift ? state.display.lift_max : state.colour_max) = high;
@@ -366,6 +372,7 @@ void AttentionMapWidget::apply_ranges() {
 }
 
 void AttentionMapWidget::selection_changed(unsigned mask) {
+  if ((mask & (Selection::Queries | Selection::Keys)) && !is_where_search_began()) searching_.request_stop();
   if (mask & (Selection::Colours | Selection::Display)) {
     const MapStyle before = map_->style();
     apply_style(before);

@@ -55,6 +55,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void fit_view();  ///< the whole context
 
   TileCache* cache() const { return cache_; }
+  /// There is a picture of some map on the screen, if a coarse one.
+  bool is_drawn() const { return primary_ && !map_->stale() && !map_->composition().image.isNull(); }
   /// Everything that was asked for is drawn.
   bool settled() const;  ///< what is visible is drawn as sharp as it gets
   QCustomPlot* plot() const { return plot_; }
@@ -76,6 +78,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
 
   void step_cursor(int rows, int keys);   ///< in visible cells
   void step_selected_key(int direction);  ///< to the previous or next key in the support of the row
+  /// What is near is there at once, what is far is searched for in the background; another call or any other change of
+  /// what is selected ends that.
   void next_missed();
   void toggle_pin();
   void show_pair(MapPoint point);  ///< selects it and moves the view there where needed
@@ -86,6 +90,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   QString problem() const override;
   void exported() override;
   QString csv() const override;
+  std::function<QString(std::stop_token)> csv_work() const override;
   QString title() const override;
   QString scale_text() const override;
 
@@ -118,6 +123,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void stop_hovering();
   void follow_pointer();  ///< what lies under the mouse may have changed
   MapPoint strongest_in_cell(MapPoint point) const;
+  void set_colour_range(double low, double high);
+  bool is_where_search_began() const;
   void mouse_press(QMouseEvent* event);
   void mouse_move(QMouseEvent* event);
   void mouse_release(QMouseEvent* event);
@@ -135,6 +142,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   Minimap* minimap_;
   QLabel *notice_, *stale_;
   MapSource wanted_, second_wanted_;
+  MapLoader loader_, second_loader_;
   MapDataPtr primary_, secondary_;
   MapLayout layout_ = MapLayout::single;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
@@ -143,6 +151,9 @@ class AttentionMapWidget : public QWidget, public Exportable {
   QString refusal_;  ///< why the second map is not shown
   std::optional<QPointF> pointer_;  ///< where the mouse is, over the plot
   bool stepping_ = false;           ///< keys have chosen the pair since the mouse last moved
+  std::stop_source fitting_, searching_;
+  std::int64_t search_query_ = -1;
+  std::set<std::int64_t> search_keys_;
   // Drag state.
   bool pressed_ = false, dragging_ = false, selecting_rows_ = false;
   QPointF press_position_;

@@ -106,6 +106,13 @@ QString AttentionMapWidget::csv() const {
   return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
 }
 
+std::function<QString(std::stop_token)> AttentionMapWidget::csv_work() const {
+  if (!primary_) return {};
+  return [data = primary_, view = selection_->state().viewport](std::stop_token stop) {
+    return map_csv(*data, view, stop);
+  };
+}
+
 QString AttentionMapWidget::title() const {
   if (!primary_) return tr("Attention");
   const auto& source = primary_->source;

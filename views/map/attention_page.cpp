@@ -128,9 +128,9 @@ void AttentionPage::update_source() {
 
 void AttentionPage::map_data_changed() {
   const MapDataPtr& shown = map_->data();
-  const double missed = shown ? missed_mass_share(shown->source) : 0;
+  const double missed = shown ? shown->missed_mass : 0;
   controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted, missed < 0 || missed >= least_missed,
-                           shown ? shown->overlay_note() : QString(), shown ? sink_and_local_mass(shown->source) : -1);
+                           shown ? shown->overlay_note() : QString(), shown ? shown->sink_and_local : -1);
   map_->set_overlay(controls_->overlay());
   prompt_->set_data(shown);
 }
@@ -231,6 +231,9 @@ void AttentionPage::exported() {
 
 QString AttentionPage::csv() const {
   return map_->csv();
+}
+std::function<QString(std::stop_token)> AttentionPage::csv_work() const {
+  return map_->csv_work();
 }
 QString AttentionPage::title() const {
   return map_->title();

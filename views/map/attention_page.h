@@ -41,6 +41,7 @@ class AttentionPage : public QWidget, public Exportable {
   QString problem() const override;
   void exported() override;
   QString csv() const override;
+  std::function<QString(std::stop_token)> csv_work() const override;
   QString title() const override;
   QString scale_text() const override;
 

@@ -40,11 +40,12 @@ int level_for(const Viewport& view, QSize size, std::int64_t length) {
 void MapComposer::clear() {
   table_.clear();
   thumbnails_.clear();
-  differences_.clear();
 }
 
 GridPtr MapComposer::thumbnail_of(const MapDataPtr& data) {
   if (!data || !data->thumbnail) return nullptr;
+  // Maps that are no longer shown take theirs along.
+  std::erase_if(thumbnails_, [](const auto& known) { return known.second.first.expired(); });
   auto& entry = thumbnails_[data.get()];
   if (entry.first.lock() != data) entry = {data, make_grid(*data->thumbnail, data->length)};
   return entry.second;
@@ -85,27 +86,12 @@ MapComposer::Grids MapComposer::best(const MapPicture& picture, const MapDataPtr
   return grids;
 }
 
-const std::vector<std::uint16_t>& MapComposer::difference_codes(const GridPtr& a, const GridPtr& b, bool mean) {
-  if (mean != differences_of_mean_ || differences_.size() > 256) differences_.clear();
-  differences_of_mean_ = mean;
-  auto& entry = differences_[{a.get(), b.get()}];
-  if (entry.second.empty()) {
-    const auto& from = mean ? a->mean : a->max;
-    const auto& to = mean ? b->mean : b->max;
-    entry.first = {a, b};
-    entry.second.resize(from.size());
-    if (from.size() == to.size())
-      std::transform(from.begin(), from.end(), to.begin(), entry.second.begin(), difference_code);
-  }
-  return entry.second;
-}
-
 void MapComposer::paint(Composition& result, const MapPicture& picture, const Segment& segment, const Grids& grids) {
   const CellGrid& grid = *grids.first;
   const MapStyle& style = picture.style;
   const bool lift = style.mode == MapMode::lift && !grids.second;
-  const auto& codes = grids.second ? difference_codes(grids.first, grids.second, style.show_mean)
-                                   : (style.show_mean ? grid.mean_code : grid.max_code);
+  const auto difference = grids.second ? cache_->difference(grids.first, grids.second, style.show_mean) : nullptr;
+  const auto& codes = difference ? *difference : (style.show_mean ? grid.mean_code : grid.max_code);
   const auto& row_token = segment.mirrored ? *segment.x_token : *segment.y_token;
   const auto& key_token = segment.mirrored ? *segment.y_token : *segment.x_token;
   const int row0 = segment.mirrored ? segment.x0 : segment.y0, row1 = segment.mirrored ? segment.x1 : segment.y1;
@@ -222,6 +208,25 @@ Composition MapComposer::compose(const MapPicture& picture) {
   }
   if (style.overlay.any() || (style.mask_unattended && style.layout != MapLayout::difference))
     compose_overlay(result, picture, *cache_);
+  return result;
+}
+
+std::vector<GridPtr> MapComposer::grids_in(const MapDataPtr& data, int level, const Viewport& view) {
+  std::vector<GridPtr> result;
+  if (!data || data->length <= 0) return result;
+  Composition ignored;
+  MapPicture picture;
+  picture.primary = data;
+  const std::int64_t side = record::tile_size << level;
+  const auto tile_of = [&](double token) {
+    return static_cast<std::int64_t>(std::clamp(token, 0.0, static_cast<double>(data->length - 1))) / side;
+  };
+  for (std::int64_t row = tile_of(view.query_begin); row <= tile_of(view.query_end); ++row) {
+    for (std::int64_t column = tile_of(view.key_begin); column <= std::min(row, tile_of(view.key_end)); ++column) {
+      const GridPtr grid = best(picture, data, {level, row, column}, ignored).first;
+      if (grid && std::find(result.begin(), result.end(), grid) == result.end()) result.push_back(grid);
+    }
+  }
   return result;
 }
 

@@ -66,6 +66,8 @@ class MapComposer {
   Composition compose(const MapPicture& picture);
   /// What compose() would show at this pair.
   CellValue value_at(const MapDataPtr& data, int level, MapPoint point);
+  /// The grids of `data` that a picture of `view` at `level` is drawn from, as far as they are there.
+  std::vector<GridPtr> grids_in(const MapDataPtr& data, int level, const Viewport& view);
   void clear();  ///< forgets tables and thumbnails (theme or data changed)
 
  private:
@@ -76,14 +78,10 @@ class MapComposer {
   struct Segment;
   GridPtr thumbnail_of(const MapDataPtr& data);
   Grids best(const MapPicture& picture, const MapDataPtr& data, record::TileAddress address, Composition& result);
-  const std::vector<std::uint16_t>& difference_codes(const GridPtr& a, const GridPtr& b, bool mean);
   void paint(Composition& result, const MapPicture& picture, const Segment& segment, const Grids& grids);
 
   TileCache* cache_;
   std::map<const MapData*, std::pair<std::weak_ptr<const MapData>, GridPtr>> thumbnails_;
-  std::map<std::pair<const CellGrid*, const CellGrid*>, std::pair<std::vector<GridPtr>, std::vector<std::uint16_t>>>
-      differences_;
-  bool differences_of_mean_ = false;
   std::vector<QRgb> table_;
   MapStyle table_style_;
 };

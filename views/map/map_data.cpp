@@ -9,6 +9,7 @@
 #include <exception>
 #include <initializer_list>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "views/common/format.h"
@@ -47,7 +48,12 @@ std::shared_ptr<const record::Thumbnail> group_thumbnail(const record::RunRecord
   return result->max.empty() ? nullptr : result;
 }
 
-void load(MapData& data) {
+struct GivenUp {};
+
+void load(MapData& data, const std::stop_token& stop) {
+  const auto go_on = [&] {
+    if (stop.stop_requested()) throw GivenUp();
+  };
   const MapSource& source = data.source;
   const record::RunRecord& record = *source.record;
   const std::string method = source.method.toStdString();
@@ -61,6 +67,9 @@ void load(MapData& data) {
   data.layer_kind = QString::fromStdString(layer.kind);
   data.dense = summary->is_dense();
   const auto available = record.availability(method, source.layer);
+  data.sink_and_local = sink_and_local_mass(source);
+  data.missed_mass = missed_mass_share(source);
+  go_on();
   if (available.thumbnails) {
     const auto heads = head_indices(layer, source.head);
     if (heads.size() == 1)
@@ -68,6 +77,7 @@ void load(MapData& data) {
     else
       data.thumbnail = group_thumbnail(record, source, heads);
   }
+  go_on();
   std::vector<std::vector<float>> received;
   for (const int head : head_indices(layer, source.head))
     received.push_back(record.mass_received(method, source.layer, head));
@@ -77,13 +87,18 @@ void load(MapData& data) {
     data.selection_frequency = record.selection_frequency(method, source.layer, *data.support_group);
   if (available.supports && data.support_group) {
     const int group = *data.support_group;
+    go_on();
     data.support = record.supports(method, source.layer, record::SupportKind::support, group);
+    go_on();
     data.target = record.supports(method, source.layer, record::SupportKind::target, group);
+    go_on();
     data.wasted = record.supports(method, source.layer, record::SupportKind::wasted, group);
     for (auto* bitmap : {&data.support, &data.target, &data.wasted})
       if (*bitmap && (*bitmap)->length() != data.length) bitmap->reset();
   }
+  go_on();
   if (available.stream) data.stream = record.layer_stream(method, source.layer);
+  go_on();
 }
 
 }  // namespace
@@ -100,12 +115,14 @@ bool MapData::missed(std::int64_t query, std::int64_t key) const {
   return has_overlay() && query < length && key <= query && target->test(query, key) && !support->test(query, key);
 }
 
-MapDataPtr load_map_data(const MapSource& source) {
+MapDataPtr load_map_data(const MapSource& source, std::stop_token stop) {
   auto data = std::make_shared<MapData>();
   data->source = source;
   if (!source.record) return data;
   try {
-    load(*data);
+    load(*data, stop);
+  } catch (const GivenUp&) {
+    return nullptr;
   } catch (const Error& error) {
     data->problem = QString::fromStdString(error.what());
   } catch (const std::exception& error) {
@@ -114,13 +131,41 @@ MapDataPtr load_map_data(const MapSource& source) {
   return data;
 }
 
-void load_map_data_async(const MapSource& source, QObject* receiver, std::function<void(MapDataPtr)> done) {
-  auto* watcher = new QFutureWatcher<MapDataPtr>(receiver);
-  QObject::connect(watcher, &QFutureWatcherBase::finished, receiver, [watcher, done = std::move(done)] {
+MapLoader::~MapLoader() {
+  stop_.request_stop();
+}
+
+void MapLoader::load(const MapSource& source, Done done) {
+  cancel();
+  wanted_ = {source, std::move(done)};
+  if (!running_) begin();
+}
+
+void MapLoader::cancel() {
+  wanted_.reset();
+  done_ = nullptr;
+  stop_.request_stop();
+}
+
+void MapLoader::begin() {
+  const Wanted wanted = std::move(*wanted_);
+  wanted_.reset();
+  done_ = wanted.done;
+  stop_ = std::stop_source();
+  running_ = true;
+  ++begun_;
+  auto* watcher = new QFutureWatcher<MapDataPtr>(this);
+  connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher] {
     watcher->deleteLater();
-    done(watcher->result());
+    running_ = false;
+    const Done done = std::exchange(done_, nullptr);
+    const MapDataPtr data = watcher->result();
+    finished_ += data != nullptr;
+    if (wanted_) begin();
+    if (done && data) done(data);
   });
-  watcher->setFuture(QtConcurrent::run([source] { return load_map_data(source); }));
+  watcher->setFuture(
+      QtConcurrent::run([source = wanted.source, stop = stop_.get_token()] { return load_map_data(source, stop); }));
 }
 
 std::vector<int> head_indices(const record::LayerMeta& layer, record::HeadSelector head) {

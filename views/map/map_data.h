@@ -3,17 +3,17 @@
 // the background, then shared by map, overlay, marginals, read-out and text.
 #pragma once
 
+#include <QObject>
 #include <QString>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "base/support_bitmap.h"
 #include "record/opening.h"
 #include "views/common/selection.h"
-
-class QObject;
 
 namespace headroom::views {
 
@@ -37,6 +37,7 @@ struct MapData {
   bool dense = false;                                            ///< the method attends to every key
   std::vector<float> mass_received;                              ///< [L] or empty
   std::vector<float> selection_frequency;                        ///< [L] or empty
+  double sink_and_local = -1, missed_mass = -1;                  ///< sink_and_local_mass(), missed_mass_share()
   QString problem;                                               ///< why reading failed; empty where it did not
 
   bool has_overlay() const { return support && target; }
@@ -47,10 +48,36 @@ struct MapData {
 };
 using MapDataPtr = std::shared_ptr<const MapData>;
 
-/// Reads what the record holds. Never throws: failures are in `problem`.
-MapDataPtr load_map_data(const MapSource& source);
-/// The same on a background thread; `done` runs on `receiver`'s thread unless that is gone.
-void load_map_data_async(const MapSource& source, QObject* receiver, std::function<void(MapDataPtr)> done);
+/// Reads what the record holds. Never throws: failures are in `problem`. Null where a stop was requested in the middle.
+MapDataPtr load_map_data(const MapSource& source, std::stop_token stop = {});
+
+/// The same on a background thread, one after the other: what is asked for last is what is read, and whatever was asked
+/// for before is given up, half read or not begun.
+class MapLoader : public QObject {
+  Q_OBJECT
+ public:
+  using Done = std::function<void(MapDataPtr)>;
+  explicit MapLoader(QObject* parent = nullptr) : QObject(parent) {}
+  ~MapLoader() override;
+  /// `done` runs on this thread, later, unless another load() or cancel() comes before.
+  void load(const MapSource& source, Done done);
+  void cancel();
+  /// How many loads were begun and how many were read to their end since the beginning.
+  int begun() const { return begun_; }
+  int finished() const { return finished_; }
+
+ private:
+  void begin();
+  struct Wanted {
+    MapSource source;
+    Done done;
+  };
+  std::optional<Wanted> wanted_;  ///< the newest that has not begun
+  Done done_;                     ///< of the one at work; null: given up
+  std::stop_source stop_;
+  bool running_ = false;
+  int begun_ = 0, finished_ = 0;
+};
 
 /// Positions of a layer's thumbnails and marginals of `head`: one head, the Hq of the mean, or the query heads of a
 /// group.

@@ -180,7 +180,7 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   return shown;
 }
 
-QString map_csv(const MapData& data, const Viewport& view) {
+QString map_csv(const MapData& data, const Viewport& view, const std::stop_token& stop) {
   if (data.length <= 0) return {};
   const auto clip = [&](double value) {
     return std::clamp<std::int64_t>(static_cast<std::int64_t>(value), 0, data.length);
@@ -191,6 +191,7 @@ QString map_csv(const MapData& data, const Viewport& view) {
   if (data.stream && causal_pairs(q0, q1, k0, k1) <= 200000) {
     out += QStringLiteral("query,key,p,selected,missed,query_token,key_token\r\n");
     for (std::int64_t query = std::max(q0, data.stream->query_begin); query < q1; ++query) {
+      if (stop.stop_requested()) return {};
       const auto row = record::probability_row(*data.stream, data.source.head, query);
       for (std::int64_t key = k0; key < std::min(k1, static_cast<std::int64_t>(row.size())); ++key)
         out +=
@@ -208,7 +209,8 @@ QString map_csv(const MapData& data, const Viewport& view) {
   // Too much for single pairs: the cells of a level that gives about 300 rows, or the thumbnail's.
   GridPtr grid = data.thumbnail ? make_grid(*data.thumbnail, data.length) : nullptr;
   if (data.stream && !TileCache::too_costly(data, {record::num_levels(data.length) - 1, 0, 0}))
-    grid = make_grid(record::compute_tile(*data.stream, data.source.head, {record::num_levels(data.length) - 1, 0, 0}));
+    grid = make_grid(
+        record::compute_tile(*data.stream, data.source.head, {record::num_levels(data.length) - 1, 0, 0}, stop));
   if (!grid) return {};
   out += QStringLiteral("query_begin,query_end,key_begin,key_end,max_p,mean_p\r\n");
   for (std::int64_t row = 0; row < grid->rows; ++row) {

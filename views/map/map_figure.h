@@ -27,6 +27,6 @@ int map_text_size(double width);
 
 /// One line per causal pair of the view, or per cell where that would be more than 200,000 lines: query, key, p (or max
 /// and mean), selected, missed and both tokens.
-QString map_csv(const MapData& data, const Viewport& view);
+QString map_csv(const MapData& data, const Viewport& view, const std::stop_token& stop = {});
 
 }  // namespace headroom::views

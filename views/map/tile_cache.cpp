@@ -15,6 +15,8 @@ namespace {
 
 // Multiply-adds that one tile may cost. About two seconds on one core; beyond that the record's thumbnail serves.
 constexpr double max_tile_work = 2e10;
+constexpr qint64 first_pause_ms = 1000, longest_pause_ms = 60000;  // before a provider is asked again
+constexpr int timer_slack_ms = 20;  // one that is early finds nothing that may be asked for
 
 void add_codes(CellGrid& grid) {
   grid.max_code.resize(grid.max.size());
@@ -131,19 +133,31 @@ GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
 TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), max_bytes_(max_bytes) {
   pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
   pool_.setThreadPriority(QThread::LowPriority);
+  clock_.start();
+  retry_.setSingleShot(true);
+  retry_.setTimerType(Qt::PreciseTimer);
+  connect(&retry_, &QTimer::timeout, this, [this] {
+    pump();
+    const qint64 now = clock_.elapsed();
+    qint64 next = -1;
+    for (const Failure& failure : failed_)
+      if (failure.by_provider && failure.again_at > now && (next < 0 || failure.again_at < next))
+        next = failure.again_at;
+    if (next >= 0) retry_.start(static_cast<int>(next - now) + timer_slack_ms);
+  });
 }
 
 TileCache::~TileCache() {
   for (const auto& job : running_) {
     job->stop.request_stop();
-    if (job->by_provider && provider_) provider_->cancel(job->provider_request);
+    if (job->by_provider && provider()) provider_->cancel(job->provider_request);
   }
   pool_.clear();
   pool_.waitForDone();
 }
 
 void TileCache::set_provider(TileProvider* provider) {
-  if (provider_) {
+  if (this->provider()) {
     for (auto it = running_.begin(); it != running_.end();) {
       if (it.value()->by_provider) {
         provider_->cancel(it.value()->provider_request);
@@ -154,12 +168,13 @@ void TileCache::set_provider(TileProvider* provider) {
     }
   }
   provider_ = provider;
+  provider_alive_ = provider ? provider->alive() : std::weak_ptr<const void>();
   failed_.clear();
 }
 
 bool TileCache::can_provide(const MapData& data) const {
   if (data.stream) return true;
-  if (!provider_ || !data.source.record) return false;
+  if (!provider() || !data.source.record) return false;
   return provider_->can_provide({QString::fromStdString(data.source.record->meta().run_id), data.source.method,
                                  data.source.layer, data.source.head});
 }
@@ -233,14 +248,57 @@ void TileCache::hold(bool held) {
 }
 
 QString TileCache::failure(const Request& request) const {
-  return failed_.value(key_of(*request.data, request.address, request.overlay));
+  const QString key = key_of(*request.data, request.address, request.overlay);
+  return running_.contains(key) ? QString() : failed_.value(key).reason;
 }
 
 QString TileCache::failure_of(const MapData& data) const {
   for (auto it = failed_.constBegin(); it != failed_.constEnd(); ++it)
     for (const bool overlay : {false, true})
-      if (it.key().startsWith(map_key(data, overlay))) return it.value();
+      if (it.key().startsWith(map_key(data, overlay)) && !running_.contains(it.key())) return it.value().reason;
   return {};
+}
+
+bool TileCache::may_ask(const QString& key) const {
+  const auto failure = failed_.constFind(key);
+  return failure == failed_.constEnd() || (failure->by_provider && failure->again_at <= clock_.elapsed());
+}
+
+void TileCache::remember_failure(const QString& key, const QString& reason, bool by_provider) {
+  Failure& failure = failed_[key];
+  failure.tries += failure.reason.isEmpty() ? 0 : 1;
+  failure.reason = reason.isEmpty() ? tr("the tile could not be made") : reason;
+  failure.by_provider = by_provider;
+  if (!by_provider) return;
+  const qint64 pause = std::min(longest_pause_ms, first_pause_ms << std::min(failure.tries - 1, 10));
+  failure.again_at = clock_.elapsed() + pause;
+  if (!retry_.isActive() || retry_.remainingTime() > pause) retry_.start(static_cast<int>(pause) + timer_slack_ms);
+}
+
+std::shared_ptr<const std::vector<std::uint16_t>> TileCache::difference(const GridPtr& from, const GridPtr& to,
+                                                                        bool mean) {
+  const QString key = QStringLiteral("-|%1|%2|%3")
+                          .arg(reinterpret_cast<quintptr>(from.get()))
+                          .arg(reinterpret_cast<quintptr>(to.get()))
+                          .arg(mean);
+  if (const Entry* entry = touch(key)) {
+    if (entry->from.lock() == from && entry->to.lock() == to) return entry->codes;
+    bytes_ -= entries_.front().bytes;  // touch() has put it there
+    index_.remove(key);
+    entries_.pop_front();
+  }
+  const auto& a = mean ? from->mean : from->max;
+  const auto& b = mean ? to->mean : to->max;
+  auto codes = std::make_shared<std::vector<std::uint16_t>>(a.size());
+  if (a.size() == b.size()) std::transform(a.begin(), a.end(), b.begin(), codes->begin(), difference_code);
+  Entry entry;
+  entry.key = key;
+  entry.codes = codes;
+  entry.from = from;
+  entry.to = to;
+  entry.bytes = codes->size() * sizeof(std::uint16_t);
+  insert(std::move(entry));
+  return codes;
 }
 
 bool TileCache::busy() const {
@@ -248,6 +306,18 @@ bool TileCache::busy() const {
 }
 
 void TileCache::want(const void* client, std::vector<Request> requests) {
+  // Back in view: a reader who returns to a tile means it to be there.
+  if (!failed_.isEmpty()) {
+    QSet<QString> before;
+    for (const Request& request : wanted_.value(client))
+      before.insert(key_of(*request.data, request.address, request.overlay));
+    for (const Request& request : requests) {
+      const QString key = key_of(*request.data, request.address, request.overlay);
+      if (const auto failure = failed_.find(key);
+          failure != failed_.end() && failure->by_provider && !before.contains(key))
+        failure->again_at = 0;
+    }
+  }
   if (requests.empty())
     wanted_.remove(client);
   else
@@ -261,7 +331,7 @@ void TileCache::pump() {
   for (const auto& requests : wanted_) {
     for (const Request& request : requests) {
       const QString key = key_of(*request.data, request.address, request.overlay);
-      if (keys.contains(key) || failed_.contains(key)) continue;
+      if (keys.contains(key) || !(may_ask(key) || running_.contains(key))) continue;
       keys.insert(key);
       if (!index_.contains(key) && !running_.contains(key)) queue.emplace_back(key, request);
     }
@@ -273,7 +343,7 @@ void TileCache::pump() {
     }
     it.value()->stop.request_stop();
     if (it.value()->by_provider) {
-      provider_->cancel(it.value()->provider_request);
+      if (provider()) provider_->cancel(it.value()->provider_request);
       it = running_.erase(it);
     } else {
       ++it;  // leaves the list when its thread has seen the stop
@@ -304,7 +374,8 @@ void TileCache::start(const Request& request, const QString& key) {
     complete = children[static_cast<std::size_t>(part)] != nullptr;
   }
   pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
-    Entry entry{key, nullptr, nullptr, 0, {}};
+    Entry entry;
+    entry.key = key;
     try {
       if (complete)
         entry.grid = from_children(children, address, data->length, data->stream->query_begin);
@@ -324,7 +395,8 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   pool_.start([this, key, job, data = request.data, address = request.address] {
-    Entry entry{key, nullptr, nullptr, 0, {}};
+    Entry entry;
+    entry.key = key;
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {
         const SupportBitmap none(data->wasted ? 0 : data->length);
@@ -356,7 +428,10 @@ void TileCache::ask_provider(const Request& request, const QString& key) {
   const MapId id{QString::fromStdString(source.record->meta().run_id), source.method, source.layer, source.head};
   job->provider_request = provider_->request(
       id, request.address, [this, key](std::shared_ptr<const record::Tile> tile, const QString& reason) {
-        Entry entry{key, tile ? make_grid(*tile) : nullptr, nullptr, 0, reason};
+        Entry entry;
+        entry.key = key;
+        entry.grid = tile ? make_grid(*tile) : nullptr;
+        entry.problem = reason;
         if (entry.grid)
           entry.bytes = size_of(*entry.grid);
         else if (!reason.isEmpty())
@@ -371,11 +446,11 @@ void TileCache::finished(const QString& key, Entry entry) {
     // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
     for (auto& requests : wanted_)
       std::erase_if(requests, [&](const Request& r) { return key_of(*r.data, r.address, r.overlay) == key; });
+    failed_.remove(key);
     if (!index_.contains(key)) insert(std::move(entry));
     emit ready();
   } else if (job && !job->stop.stop_requested()) {
-    // Asking again would fail again.
-    failed_.insert(key, entry.problem.isEmpty() ? tr("the tile could not be made") : entry.problem);
+    remember_failure(key, entry.problem, job->by_provider);
   }
   pump();
   if (!busy()) emit idle();

@@ -3,11 +3,13 @@
 // used first out. Requests that nobody wants any more are dropped, running ones stopped.
 #pragma once
 
+#include <QElapsedTimer>
 #include <QHash>
 #include <QObject>
 #include <QSet>
 #include <QString>
 #include <QThreadPool>
+#include <QTimer>
 #include <list>
 #include <memory>
 #include <stop_token>
@@ -47,13 +49,18 @@ class TileCache : public QObject {
   explicit TileCache(std::size_t max_bytes = std::size_t{192} << 20, QObject* parent = nullptr);
   ~TileCache() override;
 
-  void set_provider(TileProvider* provider);  ///< null: none
+  /// Null: none. It may go before this cache does.
+  void set_provider(TileProvider* provider);
   bool can_provide(const MapData& data) const;
 
   /// Null where it is not there (yet). Marks it as used.
   GridPtr find(const MapData& data, record::TileAddress address);
   std::shared_ptr<const record::OverlayTile> find_overlay(const MapData& data, record::TileAddress address);
-  /// Replaces what `client` waits for, most urgent first.
+  /// The codes of `to` minus `from` (difference_code) for each cell: made at once, kept with the tiles and within the
+  /// same number of bytes.
+  std::shared_ptr<const std::vector<std::uint16_t>> difference(const GridPtr& from, const GridPtr& to, bool mean);
+  /// Replaces what `client` waits for, most urgent first. A tile that a provider could not give is asked for again when
+  /// it comes back into view, and while it is in view after a pause that grows.
   void want(const void* client, std::vector<Request> requests);
   /// Whether anything is queued or running.
   bool busy() const;
@@ -77,6 +84,8 @@ class TileCache : public QObject {
     QString key;
     GridPtr grid;
     std::shared_ptr<const record::OverlayTile> overlay;
+    std::shared_ptr<const std::vector<std::uint16_t>> codes;  ///< of a difference
+    std::weak_ptr<const CellGrid> from, to;                   ///< what it is of: addresses are used again
     std::size_t bytes = 0;
     QString problem;  ///< why there is nothing
   };
@@ -84,6 +93,12 @@ class TileCache : public QObject {
     std::stop_source stop;
     quint64 provider_request = 0;
     bool by_provider = false;
+  };
+  struct Failure {
+    QString reason;
+    bool by_provider = false;  ///< asking again may help; what we compute ourselves would fail again
+    int tries = 1;
+    qint64 again_at = 0;  ///< of clock_, ms
   };
   /// The part of a key that all tiles or all overlay tiles of a map share.
   static QString map_key(const MapData& data, bool overlay);
@@ -96,14 +111,20 @@ class TileCache : public QObject {
   void start_overlay(const Request& request, const QString& key);
   void ask_provider(const Request& request, const QString& key);
   void finished(const QString& key, Entry entry);
+  TileProvider* provider() const { return provider_alive_.expired() ? nullptr : provider_; }
+  bool may_ask(const QString& key) const;
+  void remember_failure(const QString& key, const QString& reason, bool by_provider);
 
   std::size_t max_bytes_, bytes_ = 0;
   TileProvider* provider_ = nullptr;
+  std::weak_ptr<const void> provider_alive_;
   std::list<Entry> entries_;  ///< most recently used first
   QHash<QString, std::list<Entry>::iterator> index_;
   QHash<const void*, std::vector<Request>> wanted_;
   QHash<QString, std::shared_ptr<Running>> running_;
-  QHash<QString, QString> failed_;  ///< with the reason
+  QHash<QString, Failure> failed_;
+  QElapsedTimer clock_;
+  QTimer retry_;  ///< until the next failed tile may be asked for again
   bool held_ = false;
   QThreadPool pool_;
 };

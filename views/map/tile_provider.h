@@ -22,6 +22,8 @@ struct MapId {
 class TileProvider {
  public:
   virtual ~TileProvider() = default;
+  /// Expires with this object: what holds a provider asks here before it calls, since either may go first.
+  std::weak_ptr<const void> alive() const { return life_; }
   /// Whether `request` can be answered now (the run's model is loaded and its prompt prefilled).
   virtual bool can_provide(const MapId& map) const = 0;
   /// Asks for a tile; called on the GUI thread. `done` is called on the GUI thread, later, at most once, with null
@@ -30,6 +32,9 @@ class TileProvider {
                           std::function<void(std::shared_ptr<const record::Tile>, const QString& reason)> done) = 0;
   /// The answer is no longer wanted; `done` is not called after this.
   virtual void cancel(quint64 request) = 0;
+
+ private:
+  std::shared_ptr<const void> life_ = std::make_shared<char>();
 };
 
 }  // namespace headroom::views

@@ -221,7 +221,8 @@ class Distillation {
       std::snprintf(phase, sizeof phase, " · held-out recall %.3f", figures_.together.mean.budgets.front().recall);
       text += phase;
     }
-    job.report({text, step_, spec_.steps, -1, static_cast<double>(spec_.length) / took.count()});
+    job.report({text, step_, spec_.steps, -1, static_cast<double>(spec_.length) / took.count(),
+                took.count() * static_cast<double>(spec_.steps - step_)});
   }
 
   DistillFigures evaluate(const JobContext& job) const {

@@ -25,7 +25,9 @@ double ProgressPlan::eta(double fraction) const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   // A pass under way tells its own speed once a tenth of it is done; before that the last one's stands in.
   const double pass = fraction > 0.1 ? elapsed / fraction : last_pass_s_;
-  if (pass <= 0 || !counted_) return -1;
+  // A phase that is no pass over the prompt takes little beside those that are still to come.
+  if (!counted_) return last_pass_s_ > 0 && passes_left_ > 0 ? last_pass_s_ * static_cast<double>(passes_left_) : -1;
+  if (pass <= 0) return -1;
   return pass * (static_cast<double>(passes_left_) - fraction);
 }
 
@@ -47,6 +49,8 @@ void ProgressPlan::report(const std::string& phase, std::int64_t done, std::int6
   progress.phase = phase;
   progress.done = done;
   progress.total = total;
+  counted_ = false;
+  progress.eta_s = eta(0);
   job_.report(progress);
 }
 

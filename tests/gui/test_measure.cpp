@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// `headroom-gui --measure`: every interaction is driven and told, and none of them keeps this thread at work for longer
+// than a reader would notice. Processor time is what is held against that: other programs do not lengthen it.
+#include <QProcess>
+#include <QRegularExpression>
+#include <QTemporaryDir>
+#include <QtTest>
+
+#include "gui/loop_watch.h"
+#include "support/synthetic_record.h"
+
+using namespace headroom;
+
+class TestMeasure : public QObject {
+  Q_OBJECT
+
+  struct Row {
+    int times = 0;
+    double median = 0, p95 = 0, most = 0, stall = 0, own = 0;
+  };
+  QTemporaryDir folder_;
+
+  static QMap<QString, Row> rows(const QString& text) {
+    static const QRegularExpression line(
+        R"(^(\S.*?)\s{2,}(\d+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s)");
+    QMap<QString, Row> found;
+    for (const QString& each : text.split('\n')) {
+      const auto match = line.match(each);
+      if (!match.hasMatch()) continue;
+      found[match.captured(1)] = {match.captured(2).toInt(),    match.captured(3).toDouble(),
+                                  match.captured(4).toDouble(), match.captured(5).toDouble(),
+                                  match.captured(6).toDouble(), match.captured(7).toDouble()};
+    }
+    return found;
+  }
+
+ private slots:
+  void a_busy_event_loop_is_seen() {
+    gui::LoopWatch watch;
+    QTest::qWait(30);
+    watch.reset();
+    QTimer::singleShot(0, this, [] { QTest::qSleep(80); });
+    QTest::qWait(200);
+    QVERIFY2(watch.worst_ms() >= 70, qPrintable(QString::number(watch.worst_ms())));
+    QVERIFY2(watch.worst_own_ms() < 60, qPrintable(QString::number(watch.worst_own_ms())));  // asleep, not at work
+  }
+
+  void every_interaction_is_driven_and_short() {
+    const QString record = folder_.filePath("run.h5");
+    test::SyntheticOptions options;
+    options.tokens = 1500;
+    options.layers = 3;
+    test::write_synthetic_record(record.toStdString(), options);
+    QProcess process;
+    process.start(HEADROOM_BINARY_DIR "/headroom-gui", {"--measure", record, "--size", "1280x800"});
+    QVERIFY(process.waitForFinished(200000));
+    const QString out = QString::fromUtf8(process.readAllStandardOutput());
+    QVERIFY2(process.exitCode() == 0, process.readAllStandardError().constData());
+    qInfo("%s", qPrintable(out));
+    const auto found = rows(out);
+    for (const char* name :
+         {"first paint", "open, to the first map", "pan", "zoom", "recolour", "hover", "step a cell",
+          "layer step, held down", "head step", "find missed", "fit colours", "select a pair", "budget drag",
+          "page switch", "export, PNG", "export, PDF", "export, CSV"}) {
+      QVERIFY2(found.contains(name), name);
+      QVERIFY2(found[name].times > 0, name);
+      if (!QByteArray(name).startsWith("export") && !QByteArray(name).startsWith("page"))
+        QVERIFY2(found[name].own <= 50, qPrintable(QString("%1: %2 ms").arg(name).arg(found[name].own)));
+    }
+    QVERIFY(out.contains("memory of the window") && out.contains("longest stall of the event loop"));
+  }
+
+  void a_record_that_cannot_be_opened_is_said() {
+    QProcess process;
+    process.start(HEADROOM_BINARY_DIR "/headroom-gui", {"--measure", folder_.filePath("none.h5")});
+    QVERIFY(process.waitForFinished(60000));
+    QCOMPARE(process.exitCode(), 3);
+    QVERIFY(process.readAllStandardError().contains("none.h5"));
+  }
+};
+
+QTEST_MAIN(TestMeasure)
+#include "test_measure.moc"

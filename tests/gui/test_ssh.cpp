@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The far engine for real: ssh to a daemon of this test on loopback, with keys of its own. Host key and pass phrase are
+// asked for, noisy and odd login shells survived, and a cut link loses neither job nor transfer.
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <QTemporaryDir>
+#include <QtTest>
+#include <csignal>
+
+#include "gui/engine_client.h"
+#include "gui/job_tracker.h"
+#include "gui/record_download.h"
+#include "support/tiny_model.h"
+
+using namespace headroom;
+using namespace headroom::gui;
+
+class TestSsh : public QObject {
+  Q_OBJECT
+  using State = views::JobInfo::State;
+  QTemporaryDir dir_;
+  QProcess sshd_;
+  int port_ = 0;
+  QString why_not_;
+
+  QString path(const QString& name) const { return dir_.filePath(name); }
+  static int free_port() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    const bool good = ::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                      ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+    ::close(socket);
+    return good ? ntohs(address.sin_port) : 0;
+  }
+  static bool run(const QString& program, const QStringList& arguments) {
+    QProcess process;
+    process.start(program, arguments);
+    return process.waitForFinished(20000) && process.exitStatus() == QProcess::NormalExit && process.exitCode() == 0;
+  }
+  void write(const QString& name, const QByteArray& text, bool program = false) const {
+    QFile file(path(name));
+    QVERIFY(file.open(QIODevice::WriteOnly | QIODevice::Truncate));
+    file.write(text);
+    file.close();
+    file.setPermissions(QFile::ReadOwner | QFile::WriteOwner | (program ? QFile::ExeOwner : QFile::Permission()));
+  }
+  QByteArray read(const QString& name) const {
+    QFile file(path(name));
+    return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
+  }
+
+  /// `shell`: what stands for the login shell, given the command in SSH_ORIGINAL_COMMAND; empty: this user's own.
+  void start_sshd(const QString& shell = {}) {
+    stop_sshd();
+    QString config = QString(
+                         "Port %1\nListenAddress 127.0.0.1\nHostKey %2\nAuthorizedKeysFile %3\nStrictModes no\n"
+                         "UsePAM no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+                         "PermitRootLogin prohibit-password\nSetEnv XDG_CACHE_HOME=%4\n")
+                         .arg(port_)
+                         .arg(path("host_key"), path("authorized"), path("far_cache"));
+    if (!shell.isEmpty()) config += "ForceCommand " + shell + "\n";
+    write("sshd_config", config.toUtf8());
+    sshd_.setProcessChannelMode(QProcess::MergedChannels);
+    sshd_.start("/usr/sbin/sshd", {"-D", "-e", "-f", path("sshd_config")});
+    sshd_.waitForStarted();
+    QElapsedTimer clock;
+    clock.start();
+    QByteArray said;
+    while (clock.elapsed() < 5000 && !said.contains("listening")) {
+      sshd_.waitForReadyRead(100);
+      said += sshd_.readAll();
+      if (sshd_.state() == QProcess::NotRunning) break;
+    }
+    if (!said.contains("listening")) why_not_ = "sshd does not start: " + QString::fromUtf8(said).simplified();
+  }
+  void stop_sshd() {
+    if (sshd_.state() == QProcess::NotRunning) return;
+    sshd_.terminate();
+    sshd_.waitForFinished(5000);
+  }
+
+  /// What the reader would type: written by a program of the test, which also notes what was asked.
+  void answer_with(const QByteArray& pass_phrase) const {
+    write("askpass",
+          "#!/bin/sh\necho \"$1\" >> '" + path("asked").toUtf8() + "'\ncase $1 in *yes/no*) echo yes;; *) echo '" +
+              pass_phrase + "';; esac\n",
+          true);
+    QFile::remove(path("asked"));
+  }
+
+  EngineCommand far(const QString& key = "key") const {
+    EngineSettings settings;
+    settings.remote = true;
+    settings.host = "127.0.0.1";
+    settings.remote_path = HEADROOM_BINARY_DIR "/headroom";
+    settings.options = QStringList{"-F", "none",
+                                   "-p", QString::number(port_),
+                                   "-i", path(key),
+                                   "-o", "IdentitiesOnly=yes",
+                                   "-o", "UserKnownHostsFile=" + path("known"),
+                                   "-o", "IdentityAgent=none"};
+    EngineCommand command = engine_command(settings);
+    command.askpass = path("askpass");
+    return command;
+  }
+
+  struct Window {
+    EngineClient engine;
+    JobTracker jobs{engine};
+    views::JobInfo last;
+    QList<Problem> deaths;
+    QStringList steps, finished;
+    Window() {
+      connect(&jobs, &JobTracker::changed, &jobs, [this](const views::JobInfo& job) { last = job; });
+      connect(&jobs, &JobTracker::finished, &jobs, [this](const QString&, const QString& file) { finished << file; });
+      connect(&engine, &EngineClient::died, &jobs, [this](const Problem& problem) { deaths << problem; });
+      connect(&engine, &EngineClient::step, &jobs, [this](const QString& step) { steps << step; });
+    }
+    bool reach(const EngineCommand& command) {
+      engine.start(command);
+      return QTest::qWaitFor([this] { return engine.state() != EngineClient::State::starting; }, 30000) &&
+             engine.state() == EngineClient::State::ready;
+    }
+    QString words() const { return deaths.isEmpty() ? steps.join('\n') : deaths.last().details(); }
+  };
+
+  protocol::RunSpec spec(const QString& out, int repeats, int words) const {
+    protocol::RunSpec s;
+    s.model = path("tiny.gguf").toStdString();
+    s.prompt = QString("seven ").repeated(words).toStdString();
+    s.methods = {"dense", "oracle"};
+    s.budgets = {{BudgetKind::tokens, 16}};
+    s.repeats = repeats;
+    s.max_new_tokens = 2;
+    s.out = path(out).toStdString();
+    return s;
+  }
+
+ private slots:
+  void initTestCase() {
+    qputenv("XDG_CACHE_HOME", path("near_cache").toUtf8());
+    if (!QFile::exists("/usr/sbin/sshd")) QSKIP("no /usr/sbin/sshd: install openssh-server to try the far engine");
+    if (QStandardPaths::findExecutable("ssh").isEmpty()) QSKIP("no ssh");
+    // A daemon of root wants this folder; the service makes it where it runs.
+    if (::geteuid() == 0 && !QDir().mkpath("/run/sshd")) QSKIP("/run/sshd cannot be made");
+    port_ = free_port();
+    QVERIFY(port_ > 0);
+    QVERIFY(run("ssh-keygen", {"-q", "-t", "ed25519", "-N", "", "-f", path("host_key")}));
+    QVERIFY(run("ssh-keygen", {"-q", "-t", "ed25519", "-N", "", "-f", path("key")}));
+    QVERIFY(run("ssh-keygen", {"-q", "-t", "ed25519", "-N", "open sesame", "-f", path("locked_key")}));
+    write("authorized", read("key.pub") + read("locked_key.pub"));
+    answer_with("wrong");
+    test::write_tiny_model(path("tiny.gguf").toStdString());
+    start_sshd();
+    if (!why_not_.isEmpty()) QSKIP(qPrintable(why_not_));
+  }
+  void cleanupTestCase() { stop_sshd(); }
+
+  void an_unknown_host_key_is_asked_about_and_remembered() {
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    QVERIFY2(read("asked").contains("authenticity of host"), read("asked").constData());
+    QVERIFY(read("known").contains("ssh-ed25519"));
+    const QString steps = w.steps.join('\n');
+    for (const char* part :
+         {"Reaching 127.0.0.1", "Reached 127.0.0.1", "Engine ", "GB free", "Jobs go on there", "Ready"})
+      QVERIFY2(steps.contains(part), qPrintable(steps));
+    QVERIFY(w.engine.keeps_jobs());
+    QFile::remove(path("asked"));
+    Window again;
+    QVERIFY2(again.reach(far()), qPrintable(again.words()));
+    QVERIFY2(read("asked").isEmpty(), read("asked").constData());  // nothing is asked twice
+  }
+
+  void a_pass_phrase_is_asked_for() {
+    answer_with("open sesame");
+    Window w;
+    QVERIFY2(w.reach(far("locked_key")), qPrintable(w.words()));
+    QVERIFY2(read("asked").contains("passphrase"), read("asked").constData());
+    answer_with("wrong");
+    Window refused;
+    QVERIFY(!refused.reach(far("locked_key")));
+    QCOMPARE(refused.deaths.size(), 1);
+    QVERIFY2(refused.deaths[0].message.contains("ssh did not reach the engine on 127.0.0.1") &&
+                 refused.deaths[0].message.contains("Permission denied"),
+             qPrintable(refused.words()));
+  }
+
+  void login_shells_survive_data() {
+    QTest::addColumn<QString>("program");
+    QTest::addColumn<QString>("shell");
+    QTest::addColumn<QString>("noise");
+    QTest::newRow("bash") << "bash"
+                          << "exec bash -c \"$SSH_ORIGINAL_COMMAND\""
+                          << "";
+    QTest::newRow("fish") << "fish"
+                          << "exec fish -c \"$SSH_ORIGINAL_COMMAND\""
+                          << "";
+    QTest::newRow("noisy bash") << "bash"
+                                << "echo 'Welcome to loopback'; echo; exec bash -c \"$SSH_ORIGINAL_COMMAND\""
+                                << "Welcome to loopback";
+  }
+  void login_shells_survive() {
+    QFETCH(QString, program);
+    QFETCH(QString, shell);
+    QFETCH(QString, noise);
+    if (QStandardPaths::findExecutable(program).isEmpty()) QSKIP(qPrintable("no " + program));
+    start_sshd(shell);
+    QVERIFY2(why_not_.isEmpty(), qPrintable(why_not_));
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    if (!noise.isEmpty()) QVERIFY2(w.steps.join('\n').contains(noise), qPrintable(w.steps.join('\n')));
+    start_sshd();
+  }
+
+  void a_program_that_is_not_there_is_said() {
+    EngineCommand command = far();
+    command.arguments.last().replace(HEADROOM_BINARY_DIR "/headroom", "/no/such/headroom");
+    Window w;
+    QVERIFY(!w.reach(command));
+    QVERIFY2(w.deaths[0].message.contains("127.0.0.1 cannot run the engine"), qPrintable(w.words()));
+  }
+
+  void a_link_cut_in_mid_job_loses_nothing() {
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    w.jobs.start_run(spec("cut.h5", 60, 250));
+    QTRY_VERIFY_WITH_TIMEOUT(!w.last.phase.isEmpty() && w.last.done > 0, 30000);
+    QCOMPARE(::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL), 0);
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::away, 10000);
+    QVERIFY(!w.jobs.anything_running());
+    QCOMPARE(w.deaths.size(), 1);
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::running, 10000);
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
+    QCOMPARE(w.finished.size(), 1);
+    QVERIFY(QFileInfo(w.finished[0]).size() > 10000);
+    QVERIFY(w.finished[0].startsWith(path("near_cache")));
+  }
+
+  void a_link_cut_in_mid_transfer_goes_on_where_it_was() {
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    w.jobs.start_run(spec("large.h5", 1, 2200));
+    bool cut = false;
+    qint64 after = -1, before = 0;
+    connect(&w.jobs, &JobTracker::changed, this, [&](const views::JobInfo& job) {
+      if (!job.phase.startsWith("Transferring") || job.done <= 0 || job.total <= 0) return;
+      if (!cut) {
+        cut = true;
+        before = job.done;
+        ::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL);
+      } else if (after < 0 && job.state == State::running && job.done > 0 && w.deaths.size() == 1) {
+        after = job.done;
+      }
+    });
+    QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 90000);
+    QVERIFY(cut);
+    QCOMPARE(w.last.state, State::away);
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
+    QCOMPARE(w.finished.size(), 1);
+    QVERIFY2(after > before, qPrintable(QString("%1 after %2").arg(after).arg(before)));
+    QFile far_file(path("large.h5")), near_file(w.finished[0]);
+    QVERIFY(far_file.open(QIODevice::ReadOnly) && near_file.open(QIODevice::ReadOnly));
+    QVERIFY(far_file.readAll() == near_file.readAll());
+    QVERIFY(QDir(RecordDownload::folder()).entryList({"*.partial*"}).isEmpty());
+  }
+};
+
+QTEST_GUILESS_MAIN(TestSsh)
+#include "test_ssh.moc"
