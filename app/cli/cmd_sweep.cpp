@@ -22,7 +22,7 @@ namespace {
 struct SweepOptions {
   experiment::SweepSpec spec;
   std::vector<std::string> budgets, template_arguments;
-  std::string prompts, haystack, system, indexer, shard;
+  std::string adapter, prompts, haystack, system, indexer, shard;
   double margin = 1;
   bool json = false;
 };
@@ -45,6 +45,7 @@ experiment::SweepSpec make_sweep_spec(const CLI::App& command, const SweepOption
   const auto given = [&](const char* name, const std::string& value, std::optional<std::string>& field) {
     if (command.count(name) > 0) field = value;
   };
+  given("--adapter", options.adapter, spec.adapter);
   given("--prompts", options.prompts, spec.prompts);
   given("--haystack", options.haystack, spec.haystack);
   given("--system", options.system, spec.system_file);
@@ -150,6 +151,7 @@ void add_sweep(CLI::App& app, Action& chosen) {
   auto* command =
       app.add_subcommand("sweep", "Score many samples under dense and sparse attention: budget against quality");
   command->add_option("model", spec.model, "Path of a model, or a fetched one's short name")->required();
+  command->add_option("--adapter", options->adapter, adapter_help);
   command->add_option("--tasks", spec.tasks, "Generated tasks: " + task_list())->delimiter(',');
   command->add_option("--haystack", options->haystack, "A text or a folder of texts in place of the tasks' essays");
   command->add_option("--lengths", spec.lengths, "Tokens of prompt and answer, with --tasks")->delimiter(',');

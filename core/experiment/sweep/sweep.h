@@ -27,6 +27,7 @@ namespace headroom::experiment {
 
 struct SweepSpec {
   std::string model;                    ///< path or short name
+  std::optional<std::string> adapter;   ///< folder or file of a LoRA adapter to merge into it
   std::vector<std::string> tasks;       ///< of task_names(); with lengths. Or
   std::vector<std::int64_t> lengths;    ///< tokens of prompt and answer
   std::optional<std::string> prompts;   ///< a file or folder of the user's own (tasks/prompt_file.h)

@@ -250,7 +250,7 @@ PreparedSweep prepare_sweep(const SweepSpec& spec, const JobContext& job) {
   if (spec.haystack && spec.prompts)
     throw sweep_usage("--haystack", "own prompts have none", "--haystack with --tasks alone", "both");
   if (spec.prompts) sweep.prompts = tasks::read_prompts(*spec.prompts, {}, job);
-  sweep.session = std::make_shared<Session>(spec.model);
+  sweep.session = std::make_shared<Session>(spec.model, spec.adapter, job);
   sweep.methods = make_methods(method_spec(spec), *sweep.session);
   sweep.backends = attention::make_backends(sweep.device.device, sweep.dtype, full_head_dims(sweep.config()),
                                             has_sinks(sweep.config()));
