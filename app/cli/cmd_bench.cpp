@@ -100,7 +100,7 @@ void add_bench(CLI::App& app, Action& chosen) {
                       "A Python with llama-cpp-python: the same ids in llama.cpp, up to the model's context");
   command->add_option("--llama-cpp-repeats", spec.llama_cpp_repeats, "Timed passes of llama.cpp")
       ->capture_default_str();
-  command->add_option("--device", spec.device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all")->capture_default_str();
+  command->add_option("--device", spec.device, device_help)->capture_default_str();
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32")->capture_default_str();
   command->add_option("--repeats", spec.repeats, "Timed passes of each method")->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object");

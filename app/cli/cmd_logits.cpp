@@ -112,7 +112,7 @@ void add_logits(CLI::App& app, Action& chosen) {
   command->add_option("--ids", options->ids, "JSON file: an array of token ids")->required();
   command->add_option("--out", options->out, "Safetensors file to write: logits [tokens, vocabulary] f32")->required();
   command->add_option("--dtype", options->dtype, "auto, bf16 or f32")->capture_default_str();
-  command->add_option("--device", options->device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all")->capture_default_str();
+  command->add_option("--device", options->device, device_help)->capture_default_str();
   command->callback([options, &chosen] { chosen = [options] { return run_logits(*options); }; });
 }
 

@@ -26,7 +26,8 @@ namespace {
 struct RunOptions {
   protocol::RunSpec spec;
   std::vector<std::string> budgets, template_arguments;
-  std::string adapter, prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries, record_limit;
+  std::string adapter, prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries;
+  std::string record_limit;
   bool json = false;
 };
 
@@ -161,7 +162,7 @@ void add_run(CLI::App& app, Action& chosen) {
   command->add_option("--local", spec.local, "last positions that are always in the support");
   command->add_option("--indexer", options->indexer, "indexer to use (safetensors)");
   command->add_option("--dense-layers", spec.dense_layers, "layers that stay dense")->delimiter(',');
-  command->add_option("--device", spec.device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all");
+  command->add_option("--device", spec.device, device_help);
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32");
   command->add_option("--repeats", spec.repeats, "timed passes a method");
   command->add_option("--max-new-tokens", spec.max_new_tokens,

@@ -17,6 +17,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "model/device.h"
+#include "options.h"
 #include "serve_channel.h"
 #include "serve_engine.h"
 #include "serve_host.h"
@@ -104,7 +105,7 @@ struct ServeOptions {
 void add_serve(CLI::App& app, Action& chosen) {
   const auto options = std::make_shared<ServeOptions>();
   auto* command = app.add_subcommand("serve", "The engine for the window: JSON-RPC over the standard streams");
-  command->add_option("--device", options->device, "auto, cpu, cuda[:i], or several GPUs for a large model: cuda:i,cuda:j or cuda:all");
+  command->add_option("--device", options->device, device_help);
   command->add_option("--folder", options->folders, "folder that the window may browse; repeatable")
       ->allow_extra_args(false);
   command->add_flag(

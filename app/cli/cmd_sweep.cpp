@@ -182,7 +182,7 @@ void add_sweep(CLI::App& app, Action& chosen) {
       ->allow_extra_args(false);
   command->add_option("--indexer", options->indexer, "Indexer to use (safetensors)");
   command->add_option("--dense-layers", spec.dense_layers, "Layers that stay dense")->delimiter(',');
-  command->add_option("--device", spec.device, "auto, cpu or cuda[:i]")->capture_default_str();
+  command->add_option("--device", spec.device, device_help)->capture_default_str();
   command->add_option("--dtype", spec.dtype, "auto, bf16 or f32")->capture_default_str();
   command->add_option("--shard", options->shard, "i/n: the samples of the i-th of n parts; headroom merge joins them");
   command->add_flag("--resume", spec.resume, "Go on with the store beside --out where there is one");
