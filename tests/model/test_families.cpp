@@ -95,7 +95,7 @@ class TestFamilies : public QObject {
     options.extra_capacity = 2;
     auto from_split = split->prefill(one.ids, options), from_whole = whole->prefill(one.ids, options);
     QVERIFY(from_split.last_logits.equal(from_whole.last_logits));
-    const std::array<std::int32_t, 2> more = {one.ids[0], one.ids[1]};
+    const std::array<std::int32_t, 2> more = {one.ids.front(), one.ids.back()};
     QVERIFY(split->decode(from_split.state, more).equal(whole->decode(from_whole.state, more)));
   }
 
