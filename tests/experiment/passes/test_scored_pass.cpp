@@ -23,7 +23,7 @@ class TestScoredPass : public QObject {
   std::vector<std::int32_t> ids_;
   std::vector<std::shared_ptr<const attention::Backend>> backends_;
 
-  const model::Decoder& decoder() const { return session_->decoder(c10::Device(c10::DeviceType::CPU), at::kFloat, {}); }
+  const model::Decoder& decoder() const { return session_->decoder(model::on_one_device(at::kCPU), at::kFloat, {}); }
   ScoredAnswer score(const attention::Policy& policy, const ScoredAnswer* dense, std::int64_t tokens = 6) const {
     model::PrefillOptions pass;
     pass.policy = &policy;

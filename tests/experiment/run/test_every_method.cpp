@@ -65,7 +65,7 @@ class TestEveryMethod : public QObject {
 
   void so_does_an_indexer_and_a_share_of_everything() {
     const auto session = std::make_shared<Session>(path("tiny.gguf"));
-    const auto& decoder = session->decoder(c10::Device(c10::DeviceType::CPU), at::kFloat, {});
+    const auto& decoder = session->decoder(model::on_one_device(at::kCPU), at::kFloat, {});
     const auto backends =
         attention::make_backends(c10::Device(c10::DeviceType::CPU), at::kFloat, full_head_dims(session->config()));
     std::vector<std::int32_t> ids;
