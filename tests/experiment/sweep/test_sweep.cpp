@@ -100,7 +100,7 @@ class TestSweep : public QObject {
     QCOMPARE(outcome.record.meta.methods[row.method].name, "oracle");
     auto prepared = prepare_sweep(spec("reference.h5"));
     const auto prompt = sweep_prompt(prepared, row.sample);
-    const auto& decoder = prepared.session->decoder(prepared.device.device, prepared.dtype, {});
+    const auto& decoder = prepared.session->decoder(model::on_one_device(at::kCPU), prepared.dtype, {});
     const auto& ids = prompt.table.ids;
     model::PrefillOptions pass;
     pass.backend = pass.dense_backend = prepared.backends.front().get();
