@@ -207,7 +207,7 @@ class TestCliModel : public QObject {
   }
 
   void commands_that_are_none() {
-    for (const char* name : {"sweep", "merge", "nonsense"}) {
+    for (const char* name : {"swep", "fuse", "nonsense"}) {
       const Answer answer = headroom({name, "a.h5", "--out", "b.h5"});
       QCOMPARE(answer.code, 2);
       QVERIFY2(answer.err.contains(name) && answer.err.count('\n') == 1 && answer.err.size() < 100, answer.err);

@@ -111,7 +111,7 @@ class TestRunCommand : public QObject {
                method["machine_load"]["threads"] == value["threads"]));
       QVERIFY(method["ttft_ms"]["q1"] <= method["ttft_ms"]["median"] &&
               method["ttft_ms"]["median"] <= method["ttft_ms"]["q3"]);
-      QCOMPARE(method["stages_ms"].size(), std::size_t{8});
+      QCOMPARE(method["stages_ms"].size(), std::size_t{9});
       QVERIFY(method["stages_ms"]["attention"] > 0);
       QVERIFY(method["captured_mass"]["min"] <= method["captured_mass"]["mean"]);
       QCOMPARE(method["captured_mass"]["per_layer"].size(), std::size_t{3});

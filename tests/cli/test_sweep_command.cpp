@@ -155,7 +155,7 @@ class TestSweepCommand : public headroom::test::CommandFixture {
     const QString python = QStandardPaths::findExecutable("python3");
     QProcess process;
     process.start(python, {"-c", "import h5py"});
-    if (test::wait_for(process).code != 0) QSKIP("no h5py here");
+    if (headroom::test::wait_for(process).code != 0) QSKIP("no h5py here");
     process.start(python, {"-c",
                            "import h5py, json, sys\n"
                            "f = h5py.File(sys.argv[1])\n"
@@ -165,7 +165,7 @@ class TestSweepCommand : public headroom::test::CommandFixture {
                            "assert ends[-1] == len(text)\n"
                            "assert f['rows/output_l2'].shape == (31, 2)\n",
                            path("whole.h5")});
-    const Finished checked = test::wait_for(process);
+    const Finished checked = headroom::test::wait_for(process);
     QVERIFY2(checked.code == 0, checked.errors.constData());
   }
 };

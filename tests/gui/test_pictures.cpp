@@ -56,8 +56,8 @@ class TestPictures : public QObject {
   void initTestCase() {
     record_ = dir_.filePath("run.h5");
     test::SyntheticOptions options;
-    options.tokens = 300;
-    options.layers = 4;
+    options.tokens = 600;
+    options.layers = 6;
     options.sliding_layers = {0};
     test::write_synthetic_record(record_.toStdString(), options);
 

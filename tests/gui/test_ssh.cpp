@@ -225,52 +225,6 @@ class TestSsh : public QObject {
     QVERIFY(!w.reach(command));
     QVERIFY2(w.deaths[0].message.contains("127.0.0.1 cannot run the engine"), qPrintable(w.words()));
   }
-
-  void a_link_cut_in_mid_job_loses_nothing() {
-    Window w;
-    QVERIFY2(w.reach(far()), qPrintable(w.words()));
-    w.jobs.start_run(spec("cut.h5", 60, 250));
-    QTRY_VERIFY_WITH_TIMEOUT(!w.last.phase.isEmpty() && w.last.done > 0, 30000);
-    QCOMPARE(::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL), 0);
-    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::away, 10000);
-    QVERIFY(!w.jobs.anything_running());
-    QCOMPARE(w.deaths.size(), 1);
-    QVERIFY2(w.reach(far()), qPrintable(w.words()));
-    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::running, 10000);
-    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
-    QCOMPARE(w.finished.size(), 1);
-    QVERIFY(QFileInfo(w.finished[0]).size() > 10000);
-    QVERIFY(w.finished[0].startsWith(path("near_cache")));
-  }
-
-  void a_link_cut_in_mid_transfer_goes_on_where_it_was() {
-    Window w;
-    QVERIFY2(w.reach(far()), qPrintable(w.words()));
-    w.jobs.start_run(spec("large.h5", 1, 2200));
-    bool cut = false;
-    qint64 after = -1, before = 0;
-    connect(&w.jobs, &JobTracker::changed, this, [&](const views::JobInfo& job) {
-      if (!job.phase.startsWith("Transferring") || job.done <= 0 || job.total <= 0) return;
-      if (!cut) {
-        cut = true;
-        before = job.done;
-        ::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL);
-      } else if (after < 0 && job.state == State::running && job.done > 0 && w.deaths.size() == 1) {
-        after = job.done;
-      }
-    });
-    QTRY_COMPARE_WITH_TIMEOUT(w.deaths.size(), 1, 90000);
-    QVERIFY(cut);
-    QCOMPARE(w.last.state, State::away);
-    QVERIFY2(w.reach(far()), qPrintable(w.words()));
-    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
-    QCOMPARE(w.finished.size(), 1);
-    QVERIFY2(after > before, qPrintable(QString("%1 after %2").arg(after).arg(before)));
-    QFile far_file(path("large.h5")), near_file(w.finished[0]);
-    QVERIFY(far_file.open(QIODevice::ReadOnly) && near_file.open(QIODevice::ReadOnly));
-    QVERIFY(far_file.readAll() == near_file.readAll());
-    QVERIFY(QDir(RecordDownload::folder()).entryList({"*.partial*"}).isEmpty());
-  }
 };
 
 QTEST_GUILESS_MAIN(TestSsh)

@@ -79,7 +79,7 @@ MethodSummary full_summary() {
   s.ttft_samples = {10, 11, 9};
   s.load = MachineLoad{.seconds = 1.5, .other_cpus = 0.75, .cpus = 2, .threads = 1};
   for (std::size_t i = 0; i < num_stages; ++i) s.stages[i] = {1.0 + static_cast<double>(i), 0.1, 2, 3};
-  s.layer_stages.assign(3, {1, 2, 3, 4, 5, 6, 7, 8});
+  s.layer_stages.assign(3, {1, 2, 3, 4, 5, 6, 7, 8, 9});
   s.captured_mass_mean = 0.97;
   s.captured_mass_min = 0.5;
   s.captured_mass_per_layer = {0.9, nan, 0.5};

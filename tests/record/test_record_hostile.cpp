@@ -153,7 +153,7 @@ std::vector<Case> cases() {
       {"variable-length text", [](hid_t f) { put_variable_text(f, "/meta/json"); }, "/meta/json: dataset is missing"},
       {"not JSON", [](hid_t f) { put_text(f, "/meta/json", "{\"a\": "); }, "not valid JSON"},
       {"deep JSON", [deep](hid_t f) { put_text(f, "/meta/json", deep); }, "JSON"},
-      {"another schema", [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 3", "\"schema_version\": 9"); },
+      {"another schema", [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 4", "\"schema_version\": 9"); },
        "another version"},
       {"heads without end",
        [](hid_t f) { replace(f, "/meta/json", "\"num_q_heads\": 4", "\"num_q_heads\": 9223372036854775807"); },
@@ -180,8 +180,8 @@ std::vector<Case> cases() {
       {"a layer of no known size", [](hid_t f) { replace_layers(f, "[{\"kind\": \"full\"}]"); }, "num_q_heads"},
       {"a number past 64 bits", [](hid_t f) { replace(f, "/meta/json", "\"head_dim\": 8", "\"head_dim\": 1e400"); },
        "JSON"},
-      {"schema 1 in words of schema 3",
-       [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 3", "\"schema_version\": 1"); }, "model_name"},
+      {"schema 1 in words of schema 4",
+       [](hid_t f) { replace(f, "/meta/json", "\"schema_version\": 4", "\"schema_version\": 1"); }, "model_name"},
       {"heads that do not divide",
        [](hid_t f) { replace(f, "/meta/json", "\"num_kv_heads\": 2", "\"num_kv_heads\": 3"); }, "num_kv_heads"},
       {"a method outside", [](hid_t f) { replace(f, "/meta/json", "\"dense\"", "\"../meta\""); }, "methods"},
@@ -197,7 +197,7 @@ std::vector<Case> cases() {
        [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"role\": \"dense\"", "\"role\": \"king\""); },
        "dense, reference or deployable"},
       {"a look beyond the last",
-       [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"look\": 0", "\"look\": 12"); }, "look"},
+       [](hid_t f) { replace(f, "/methods/dense/summary_json", "\"look\": 0", "\"look\": 18"); }, "look"},
       {"another scope than its supports'",
        [](hid_t f) {
          replace(f, "/methods/oracle-k8-g1/summary_json", "\"scope\": \"layer\"", "\"scope\": \"kv_head\"");

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "attention/registry.h"
-#include "base/error.h"
 #include "base/utf8.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/passes/timed_pass.h"
@@ -55,9 +54,7 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   const c10::InferenceMode guard;
   MethodData data;
   record::MethodSummary& summary = data.summary;
-  auto timed = timed_.extract(method.id);
-  if (timed.empty()) throw Error(ErrorKind::internal, "method " + method.id + " was not timed");
-  summary = std::move(timed.mapped());
+  summary = describe(method, *run_.backends.front(), run_.length());
   if (method.policy->traits().needs_index && run_.length() > run_.methods.indexer->metadata.trained_length) {
     const auto trained = std::to_string(run_.methods.indexer->metadata.trained_length);
     summary.label +=
@@ -65,6 +62,8 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   }
   model::release_unused_memory();
   provide_dense_stream(method, run_.prompt.table.ids);
+  time_passes(method, summary, job);
+  model::release_unused_memory();
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " recorded", true);
   pass.extra_capacity = new_tokens();
@@ -121,88 +120,58 @@ record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobCont
   return automatic_plan(*costs_, method, run_.length(), set.dense_layers, run_.config(), context);
 }
 
-MethodRunner::Lane MethodRunner::method_lane(const Method& method, record::MethodSummary& summary,
-                                             const JobContext& job) {
-  auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
-  if (plan.dense_backend.empty()) plan.dense_backend = run_.backends.front()->id();
-  summary.plan = plan_text(plan, method.is_dense(), run_.methods.dense_layers);
-  Lane lane;
-  lane.phase = method.id;
-  lane.pass = options(method);
-  lane.pass.dense_layers = dense_layers_of(plan);
-  if (const auto fastest = attention::find_backend(run_.backends, plan.dense_backend)) {
-    lane.pass.dense_backend = fastest.get();
-    if (method.is_dense()) {  // what everything is compared with is the fastest dense there is
-      lane.pass.backend = fastest.get();
-      summary.backend = fastest->dense_label();
-    }
+std::vector<TimedPass> MethodRunner::timed(const model::PrefillOptions& options, const std::string& phase,
+                                           const JobContext& job) {
+  const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
+  const std::string of = "/" + std::to_string(run_.spec.repeats);
+  std::vector<TimedPass> passes;
+  for (int repeat = 0; repeat < run_.spec.repeats; ++repeat) {
+    job.check();
+    auto pass = options;
+    pass.job = progress_.begin(phase + " timed " + std::to_string(repeat + 1) + of, true);
+    passes.push_back(timed_pass(decoder_, run_.prompt.table.ids, pass, *timer));
+    progress_.end();
   }
-  return lane;
+  return passes;
 }
 
-void MethodRunner::add_baselines(std::vector<Lane>& lanes, std::size_t method, const record::MethodSummary& summary) {
+void MethodRunner::time_baselines(record::MethodSummary& summary, const JobContext& job) {
   for (const std::string& wanted : run_.spec.baselines) {
     const auto backend = attention::find_backend(run_.backends, wanted);
     if (!backend || backend->dense_label() == summary.backend) continue;  // timed already
-    Lane lane{method, wanted, "dense by " + wanted, {}, {}};
-    lane.pass.policy = dense_policy_.get();
-    lane.pass.backend = lane.pass.dense_backend = backend.get();
-    lanes.push_back(std::move(lane));
+    model::PrefillOptions pass;
+    pass.policy = dense_policy_.get();
+    pass.backend = pass.dense_backend = backend.get();
+    record::MethodSummary timed_alone;
+    summarise(timed(pass, "dense by " + wanted, job), timed_alone);
+    summary.baselines.push_back({wanted, timed_alone.ttft, timed_alone.load});
   }
 }
 
-void MethodRunner::warm_up(const Lane& lane) {
+void MethodRunner::time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job) {
   const std::span<const std::int32_t> ids = run_.prompt.table.ids;
+  auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
+  if (plan.dense_backend.empty()) plan.dense_backend = run_.backends.front()->id();
+  summary.plan = plan_text(plan, method.is_dense(), run_.methods.dense_layers);
+  const auto machine = MachineLock::wait(job);
+  auto pass = options(method);
+  pass.dense_layers = dense_layers_of(plan);
+  if (const auto fastest = attention::find_backend(run_.backends, plan.dense_backend)) {
+    pass.dense_backend = fastest.get();
+    if (method.is_dense()) {  // what everything is compared with is the fastest dense there is
+      pass.backend = fastest.get();
+      summary.backend = fastest->dense_label();
+    }
+  }
   // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
   const auto tokens =
       decoder_.device().is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();
-  auto pass = lane.pass;
-  pass.job = progress_.begin(lane.phase + " warm-up", false);
-  decoder_.prefill(ids.first(tokens), pass);
+  auto warm_up = pass;
+  warm_up.job = progress_.begin(method.id + " warm-up", false);
+  decoder_.prefill(ids.first(tokens), warm_up);
   progress_.end();
-}
-
-void MethodRunner::time_all(const std::vector<Method>& methods, const JobContext& job) {
-  const c10::InferenceMode guard;
-  std::vector<record::MethodSummary> summaries;
-  std::vector<Lane> lanes;
-  for (const Method& method : methods) {
-    provide_dense_stream(method, run_.prompt.table.ids);
-    summaries.push_back(describe(method, *run_.backends.front(), run_.length()));
-    lanes.push_back(method_lane(method, summaries.back(), job));
-    lanes.back().method = summaries.size() - 1;
-    if (method.is_dense()) add_baselines(lanes, summaries.size() - 1, summaries.back());
-  }
-  model::release_unused_memory();
-  {
-    const auto machine = MachineLock::wait(job);
-    for (const Lane& lane : lanes) warm_up(lane);
-    const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
-    const std::string of = "/" + std::to_string(run_.spec.repeats);
-    for (int repeat = 0; repeat < run_.spec.repeats; ++repeat) {
-      for (Lane& lane : lanes) {
-        job.check();
-        auto pass = lane.pass;
-        pass.job = progress_.begin(lane.phase + " timed " + std::to_string(repeat + 1) + of, true);
-        lane.passes.push_back(timed_pass(decoder_, run_.prompt.table.ids, pass, *timer));
-        progress_.end();
-      }
-    }
-  }
-  for (const Lane& lane : lanes) {
-    record::MethodSummary& summary = summaries[lane.method];
-    if (lane.baseline.empty()) {
-      summarise(lane.passes, summary);
-      continue;
-    }
-    record::MethodSummary alone;
-    summarise(lane.passes, alone);
-    summary.baselines.push_back({lane.baseline, alone.ttft, alone.load});
-  }
-  for (record::MethodSummary& summary : summaries) {
-    const std::string id = summary.id;
-    timed_.insert_or_assign(id, std::move(summary));
-  }
+  summarise(timed(pass, method.id, job), summary);
+  if (method.is_dense()) time_baselines(summary, job);
 }
 
 void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job) {

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The methods of a run: first the timed passes of all, taken in turn with nothing recorded; then for each method one
-// recorded pass and the answer.
+// One method's part of a run: timed passes with nothing recorded, then one recorded pass, then the answer.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "experiment/passes/recorded_pass.h"
@@ -34,26 +31,14 @@ class MethodRunner {
   /// them in the context.
   static std::vector<std::int32_t> reference_ids(const PreparedRun& run);
 
-  /// Times the methods in turn (dense, A, B, dense, …): what changes in the machine meanwhile meets them all, and the
-  /// passes of one round can be compared. Once, before run().
-  void time_all(const std::vector<Method>& methods, const JobContext& job);
-  /// `method` is one of those that were timed. The first call with a dense method makes the reference that later ones
-  /// are compared with.
+  /// The first call with a dense method makes the reference that later ones are compared with.
   MethodData run(const Method& method, const JobContext& job);
 
  private:
-  /// What is timed: a method, or dense once more through another backend.
-  struct Lane {
-    std::size_t method = 0;  ///< of summaries
-    std::string baseline;    ///< backend; empty: the method itself
-    std::string phase;
-    model::PrefillOptions pass;
-    std::vector<TimedPass> passes;
-  };
   record::TimingPlan timing_plan(const Method& method, const JobContext& job);
-  Lane method_lane(const Method& method, record::MethodSummary& summary, const JobContext& job);
-  void add_baselines(std::vector<Lane>& lanes, std::size_t method, const record::MethodSummary& summary);
-  void warm_up(const Lane& lane);
+  void time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job);
+  void time_baselines(record::MethodSummary& summary, const JobContext& job);
+  std::vector<TimedPass> timed(const model::PrefillOptions& options, const std::string& phase, const JobContext& job);
   void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;
@@ -67,7 +52,6 @@ class MethodRunner {
   CostModel::Notice notice_;
   RecordedPass recorded_;
   std::unique_ptr<attention::Policy> dense_policy_;
-  std::map<std::string, record::MethodSummary> timed_;  ///< by id, until run() takes it
   std::optional<CostModel> costs_;           ///< made when a plan is first wanted
   std::optional<ScoredAnswer> dense_answer_;  ///< what others are scored against; none until dense has run
 };

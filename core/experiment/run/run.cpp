@@ -57,7 +57,6 @@ record::RunMeta make_meta(const PreparedRun& run) {
   meta.chat = run.prompt.chat;
   meta.warnings = run.prompt.warnings;
   meta.warmups = MethodRunner::warmups;
-  meta.timed_in_turn = true;
   return meta;
 }
 
@@ -116,7 +115,6 @@ class Run {
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
     MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
-    runner.time_all(prepared_.methods.methods, job_);
     for (const auto& method : prepared_.methods.methods) {
       const auto data = runner.run(method, job_);
       // Told first: where the record cannot take it, its figures are not lost.

@@ -356,30 +356,6 @@ class TestRun : public QObject {
     QVERIFY_EXCEPTION_THROWN(run(spec, {}), Error);
   }
 
-  void methods_are_timed_in_turn() {
-    auto spec = spec_;
-    spec.out = path("turns.h5");
-    spec.repeats = 3;
-    std::vector<std::string> passes;
-    const auto note = [&](const Progress& progress) {
-      const auto at = progress.phase.find(" timed ");
-      if (at == std::string::npos || (!passes.empty() && passes.back() == progress.phase)) return;
-      passes.push_back(progress.phase);
-    };
-    run(spec, {{}, note});
-    const std::vector<std::string> expected = {"dense timed 1/3", "oracle-k24-g1 timed 1/3",
-                                               "dense timed 2/3", "oracle-k24-g1 timed 2/3",
-                                               "dense timed 3/3", "oracle-k24-g1 timed 3/3"};
-    QCOMPARE(passes, expected);
-    const auto opened = record::RunRecord::open(*spec.out);
-    QVERIFY(opened->meta().timed_in_turn);
-    for (const auto& method : opened->methods()) {
-      QCOMPARE(method.ttft_samples.size(), std::size_t{3});
-      QCOMPARE(method.ttft.repeats, 3);
-      QVERIFY(method.timing_plan && !method.backend.empty());
-    }
-  }
-
   void cancelled_after_a_method_keeps_it() {
     auto spec = spec_;
     spec.out = path("cancelled.h5");

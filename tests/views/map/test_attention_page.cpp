@@ -182,9 +182,13 @@ class TestAttentionPage : public QObject {
 
   void the_text_marks_selected_and_missed_keys() {
     Opened opened(record_);
-    opened.selection.change([](ViewState& s) { s.method = QStringLiteral("indexer-k64-g1"); });
+    opened.selection.change([](ViewState& s) {
+      s.method = QStringLiteral("indexer-k64-g1");
+      s.display.missed_from = 0;  // whatever they weigh
+    });
     opened.settle();
     opened.press(Qt::Key_M);
+    QTRY_COMPARE(opened.selection.state().keys.size(), std::size_t{1});
     const std::int64_t key = *opened.selection.state().keys.begin();
     QTRY_VERIFY(opened.page.prompt()->text()->is_missed(key));
     QVERIFY(!opened.page.prompt()->text()->is_missed(opened.selection.state().query_begin));
