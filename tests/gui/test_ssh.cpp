@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The far engine for real: ssh to a daemon of this test on loopback, with keys of its own. Host key and pass phrase are
-// asked for, noisy and odd login shells survived, and a cut link loses neither job nor transfer.
+// asked for, noisy and odd login shells survived.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
