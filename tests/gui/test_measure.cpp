@@ -70,8 +70,6 @@ class TestMeasure : public QObject {
             "layer step, held down", "head step", "find missed", "fit colours", "select a pair", "budget drag",
             "page switch", "export, PNG", "export, PDF", "export, CSV"}) {
         QVERIFY2(found.contains(name), name);
-        // Where nothing that was missed weighs enough there is nothing to find.
-        if (QByteArray(name) == "find missed" && found[name].times == 0) continue;
         QVERIFY2(found[name].times > 0, name);
         if (QByteArray(name).startsWith("export") || QByteArray(name).startsWith("page")) continue;
         const double least = own.contains(name) ? std::min(own[name], found[name].own) : found[name].own;

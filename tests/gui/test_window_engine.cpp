@@ -135,6 +135,9 @@ class TestWindowEngine : public QObject {
     QVERIFY(b.window.banners().contains("engine"));
     QCOMPARE(b.window.selection().record(), record);
     QVERIFY(!QFile::exists(dir_.filePath("never.h5")));
+    // Nobody can tidy up behind SIGKILL: where it came late, a part is there, and no other test is to find it.
+    for (const QString& part : QDir(dir_.path()).entryList({"never.h5.*.part"}, QDir::Files | QDir::Hidden))
+      QVERIFY(QFile::remove(dir_.filePath(part)));
     b.window.banners()
         .findChild<QWidget*>("banner:engine")
         ->findChild<QPushButton*>("banner_button")  // Restart
@@ -157,7 +160,6 @@ class TestWindowEngine : public QObject {
     QTest::newRow("done meanwhile") << true;
   }
   void a_job_kept_in_the_background_is_there_on_return() {
-    QSKIP("leaves a .part on a loaded machine at times; the reason is not found yet");
     QFETCH(bool, done_meanwhile);
     const QString settings = dir_.filePath(QString("return%1.ini").arg(done_meanwhile));
     const QString out = QString("kept%1.h5").arg(done_meanwhile);
@@ -201,7 +203,6 @@ class TestWindowEngine : public QObject {
   }
 
   void stopping_on_the_way_out_leaves_nothing_half_written() {
-    QSKIP("leaves a .part on a loaded machine at times; the reason is not found yet");
     Bench b(dir_.filePath("stop.ini"), shown_);
     QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);
     auto asked = spec("stopped.h5", 250);
@@ -218,7 +219,6 @@ class TestWindowEngine : public QObject {
 
   // Whoever ends the window without a word (a crash of the session, a logout) leaves nothing half written either.
   void a_window_that_is_gone_ends_its_engine_in_order() {
-    QSKIP("leaves a .part on a loaded machine at times; the reason is not found yet");
     {
       Bench b(dir_.filePath("gone.ini"), shown_);
       QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 15000);

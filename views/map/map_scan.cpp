@@ -8,6 +8,8 @@ namespace headroom::views {
 namespace {
 
 constexpr int samples_a_side = 160;
+/// What it takes to find one probability, as if it were bytes of bitmaps.
+constexpr std::size_t bytes_a_probability = 4096;
 
 /// The value of the finest of `grids` that holds the pair; NaN where none does.
 double value_in(const std::vector<GridPtr>& grids, MapPoint point, bool mean) {
@@ -51,11 +53,12 @@ std::optional<ValueRange> fitting_range(const std::vector<GridPtr>& grids, const
 MissedSearch find_missed(const MapData& data, MapPoint from, double least, std::size_t max_bytes,
                          const std::stop_token& stop) {
   MissedSearch result;
-  const auto weighs = [&](std::int64_t query, std::int64_t key) {
-    return !data.stream || query < data.stream->query_begin ||
-           static_cast<double>(record::probability(*data.stream, data.source.head, query, key)) >= least;
-  };
   std::size_t bytes = 0;
+  const auto weighs = [&](std::int64_t query, std::int64_t key) {
+    if (!data.stream || query < data.stream->query_begin) return true;
+    bytes += bytes_a_probability;
+    return static_cast<double>(record::probability(*data.stream, data.source.head, query, key)) >= least;
+  };
   std::int64_t key = from.key;
   for (std::int64_t query = std::max<std::int64_t>(0, from.query); query < data.length; ++query, key = -1) {
     const auto target = data.target->row(query), support = data.support->row(query);

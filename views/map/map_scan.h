@@ -25,7 +25,8 @@ struct MissedSearch {
   bool finished = false;  ///< to the last row
 };
 /// The first missed pair after `from` in reading order whose probability, where it is known, is at least `least`: those
-/// that map and text mark. Looks through about `max_bytes` of bitmaps.
+/// that map and text mark. Looks through about `max_bytes` of bitmaps, a probability counting as much as some kilobytes
+/// of them.
 MissedSearch find_missed(const MapData& data, MapPoint from, double least, std::size_t max_bytes,
                          const std::stop_token& stop = {});
 

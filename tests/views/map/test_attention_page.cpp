@@ -159,10 +159,10 @@ class TestAttentionPage : public QObject {
     opened.press(Qt::Key_Comma);
     QVERIFY(*state.keys.begin() < next && data->support->test(300, *state.keys.begin()));
     opened.press(Qt::Key_M);
-    QVERIFY(data->missed(state.query_begin, *state.keys.begin()));
+    QTRY_VERIFY(data->missed(state.query_begin, *state.keys.begin()));
     const MapPoint first{state.query_begin, *state.keys.begin()};
     opened.press(Qt::Key_M);
-    QVERIFY((MapPoint{state.query_begin, *state.keys.begin()}) != first);
+    QTRY_VERIFY((MapPoint{state.query_begin, *state.keys.begin()}) != first);
     QVERIFY(data->missed(state.query_begin, *state.keys.begin()));
     opened.press(Qt::Key_P);
     QCOMPARE(state.pins.size(), std::size_t{1});
