@@ -39,7 +39,7 @@ class MethodRunner {
   void time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job);
   void time_baselines(record::MethodSummary& summary, const JobContext& job);
   std::vector<TimedPass> timed(const model::PrefillOptions& options, const std::string& phase, const JobContext& job);
-  void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
+  void score(model::PrefillResult& result, MethodData& data, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;
   void provide_dense_stream(const Method& method, std::span<const std::int32_t> ids);
