@@ -118,11 +118,11 @@ class TestMissedKeys : public QObject {
     MissedTally tally(tokens);
     for (int layer = 0; layer < 2; ++layer)
       QVERIFY(tally.add(layer, m.stream(layer).get(), {}, *m.rows(SupportKind::support, layer),
-                        *m.rows(SupportKind::target, layer), tokens - 1, tokens));
-    QCOMPARE(tally.rows(), std::int64_t{2});
+                        *m.rows(SupportKind::target, layer), tokens - 50, tokens));
+    QCOMPARE(tally.rows(), std::int64_t{100});
     bool both = false;
     for (const MissedKey& key : tally.keys()) {
-      QVERIFY(key.layers >= 1 && key.layers <= 2 && key.rows == key.layers);
+      QVERIFY(key.layers >= 1 && key.layers <= 2 && key.rows >= key.layers);
       both |= key.layers == 2;
     }
     QVERIFY(both);

@@ -70,7 +70,9 @@ bool shows_tokens(const QCPAxis* axis) {
 
 void fit_map_axes(QCPAxis* keys, QCPAxis* queries, QSize plot, const QFont& font, const RecordPtr& record) {
   const QFontMetricsF metrics(font);
-  const QString last = grouped(std::llround(std::max(keys->range().upper, queries->range().upper)));
+  // Of the longest number that there is, wherever one looks.
+  const QString last =
+      grouped(record ? record->length() : std::llround(std::max(keys->range().upper, queries->range().upper)));
   const double digits = metrics.horizontalAdvance(last);
   const double label = digits + metrics.averageCharWidth() * token_label_characters;
   const double slanted = label * std::sin(-key_label_slant * M_PI / 180) + metrics.height() * 0.6;

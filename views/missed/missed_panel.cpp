@@ -71,6 +71,9 @@ MissedPanel::MissedPanel(Selection* selection, QWidget* parent)
   connect(&patience_, &QTimer::timeout, this, [this] {
     progress_->setVisible(running_);
     cancel_->setVisible(running_);
+    // What stands below is still the last list.
+    if (running_ && selection_->state().display.missed_question != MissedQuestion::why)
+      headline_->setText(tr("Going through the rows …"));
   });
   connect(question_, &QComboBox::activated, this, [this](int index) {
     selection_->change([index](ViewState& s) { s.display.missed_question = static_cast<MissedQuestion>(index); });
@@ -347,8 +350,12 @@ void MissedPanel::show_result() {
     int column = missed_->index_of(sorted_by_);
     if (column < 0) column = missed_->index_of(MissedModel::Column::mass);
     const bool as_made = missed_->column(column) == MissedModel::Column::mass && order_ == Qt::DescendingOrder;
-    const QSignalBlocker block(as_made ? table_->horizontalHeader() : nullptr);  // nothing to sort
-    table_->horizontalHeader()->setSortIndicator(column, order_);
+    const Qt::SortOrder order = order_;
+    {
+      const QSignalBlocker block(table_->horizontalHeader());
+      table_->horizontalHeader()->setSortIndicator(column, order);
+    }
+    if (!as_made) missed_->sort(column, order);  // as one has chosen, for another list too
     if (const int row = missed_->row_of_key(selection_->state().keys.empty() ? -1 : *selection_->state().keys.begin());
         row >= 0 && table_->selectionModel())
       table_->selectionModel()->setCurrentIndex(missed_->index(row, 0),

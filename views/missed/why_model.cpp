@@ -18,6 +18,11 @@ QString choice_text(const record::TokenChoice& choice) {
   return QStringLiteral("“%1”").arg(text);
 }
 
+QString probability_text(double p) {
+  if (p < 0.01 || p >= 1) return format_number(p);
+  return QString::number(p, 'f', p < 0.99 ? 2 : p < 0.9999 ? 4 : 6);
+}
+
 QString difference_text(const record::AnswerPosition& at, const QString& method, bool html) {
   const record::TokenChoice *dense = at.by_dense(), *other = at.by_method();
   if (!dense || !other) return {};
@@ -28,10 +33,10 @@ QString difference_text(const record::AnswerPosition& at, const QString& method,
   const QString where = format_count(at.position + 1);
   if (dense->id == other->id)
     return QObject::tr("At answer token %1 dense (%2) and %3 (%4) both say %5")
-        .arg(where, format_number(dense->dense), name, format_number(other->method), token(*dense));
+        .arg(where, probability_text(dense->dense), name, probability_text(other->method), token(*dense));
   return QObject::tr("At answer token %1 dense says %2 (%3), %4 says %5 (%6; dense gave it %7)")
-      .arg(where, token(*dense), format_number(dense->dense), name, token(*other), format_number(other->method),
-           format_number(other->dense));
+      .arg(where, token(*dense), probability_text(dense->dense), name, token(*other), probability_text(other->method),
+           probability_text(other->dense));
 }
 
 const record::AnswerPosition* first_difference(const record::MethodSummary& method) {
@@ -59,7 +64,7 @@ QVariant WhyModel::data(const QModelIndex& index, int role) const {
   const double p = side == 0 ? choice.dense : choice.method;
   switch (role) {
     case Qt::DisplayRole:
-      return side < 0 ? choice_text(choice) : format_number(p);
+      return side < 0 ? choice_text(choice) : probability_text(p);
     case Qt::TextAlignmentRole:
       return int(Qt::AlignVCenter | (side < 0 ? Qt::AlignLeft : Qt::AlignRight));
     case Qt::FontRole:

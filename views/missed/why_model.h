@@ -33,6 +33,8 @@ class WhyModel : public QAbstractTableModel {
 
 /// A candidate's text in quotes, white space made visible: “·Paris”.
 QString choice_text(const record::TokenChoice& choice);
+/// "0.81", "0.0031", "0.9987": never a false 1 or 0.
+QString probability_text(double p);
 /// "At answer token 3 dense says “·Paris” (0.81), this method “·Lyon” (0.44; dense gave it 0.07)"; empty without
 /// candidates. `html`: the two tokens bold.
 QString difference_text(const record::AnswerPosition& at, const QString& method, bool html = false);
