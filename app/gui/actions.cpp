@@ -59,6 +59,15 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
     pages.append(action);
   }
   docks_end_ = view_menu_->addSeparator();
+  missed_keys = make(view_menu_, {}, tr("&Missed keys, by mass"), QKeySequence("Ctrl+M"),
+                     tr("Which keys the rows missed, ranked by their mass"));
+  readers = make(view_menu_, {}, tr("&Who reads this token?"), QKeySequence("Ctrl+L"),
+                 tr("Ranks the queries that read the selected key"));
+  why_changed = make(view_menu_, {}, tr("Wh&y did the answer change?"), QKeySequence("Ctrl+Shift+Y"),
+                     tr("The first token that differs, and the rows that produced it"));
+  record_exactly = make(view_menu_, {}, tr("&Record this layer exactly"), {},
+                        tr("Runs the prompt again and keeps the shown layer's q and k"));
+  view_menu_->addSeparator();
   dark = make(view_menu_, "theme", tr("&Dark theme"), QKeySequence("Ctrl+T"), tr("Switches between light and dark"));
   dark->setCheckable(true);
   text_larger = make(view_menu_, {}, tr("&Larger text"), QKeySequence("Ctrl++"), tr("Larger text, up to 200 %"));

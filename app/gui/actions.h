@@ -25,6 +25,7 @@ class Actions : public QObject {
   QAction *dark, *text_larger, *text_smaller, *text_normal, *present, *reset_layout;
   QAction *connect_engine, *restart_engine;
   QAction *palette, *keys, *hints, *about;
+  QAction *missed_keys, *readers, *why_changed, *record_exactly;  ///< the researcher's questions
   QMenu* recent = nullptr;  ///< filled by the window
 
   /// Adds the docks' own show/hide actions to the View menu.

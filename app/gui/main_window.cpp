@@ -68,7 +68,14 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   setCentralWidget(centre);
 
   pages_ = make_pages(&selection_, stack_,
-                      {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_});
+                      {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_,
+                       [this](const QString& method) {
+                         selection_.change([&](views::ViewState& state) {
+                           state.method = method;
+                           state.display.answer_position = -1;
+                         });
+                         ask_missed(views::MissedQuestion::why);
+                       }});
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
     stack_->addWidget(page.widget);
@@ -97,6 +104,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   build_docks();
   build_status_bar();
   connect_actions();
+  connect_researcher();
   connect_engine();
   connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
   connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
@@ -150,6 +158,7 @@ void MainWindow::build_docks() {
   setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
   resizeDocks({left, right}, {215, 300}, Qt::Horizontal);
   resizeDocks({bottom}, {170}, Qt::Vertical);
+  build_missed_dock();
   bottom->hide();  // appears with the first job
 }
 
@@ -271,8 +280,11 @@ void MainWindow::connect_engine() {
   connect(&jobs_dock_timer_, &QTimer::timeout, this, &MainWindow::put_jobs_dock_away);
   // Whoever opens or closes the dock has decided.
   connect(docks_[2]->toggleViewAction(), &QAction::triggered, this, [this] { jobs_dock_opened_ = false; });
-  connect(&jobs_, &JobTracker::finished, this, [this](const QString&, const QString& path) {
+  connect(&jobs_, &JobTracker::finished, this, [this](const QString& job, const QString& path) {
+    auto exact = exact_layers_.take(job);
+    if (exact) exact_offer_changed();
     if (path.isEmpty()) return;
+    if (exact) exact_runs_[path] = std::move(*exact);
     finished_runs_.insert(path);
     open_record(path);
   });
@@ -356,7 +368,8 @@ void MainWindow::follow_selection(unsigned mask) {
   a.undo->setEnabled(selection_.can_undo());
   a.redo->setEnabled(selection_.can_redo());
   const views::RecordPtr record = selection_.record();
-  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token})
+  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token, a.missed_keys, a.readers,
+                          a.why_changed})
     action->setEnabled(record != nullptr);
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {

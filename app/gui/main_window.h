@@ -5,10 +5,12 @@
 #include <QMainWindow>
 #include <QSet>
 #include <QTimer>
+#include <map>
 #include <memory>
 
 #include "gui/engine_client.h"
 #include "gui/engine_tiles.h"
+#include "gui/exact_layers.h"
 #include "gui/job_tracker.h"
 #include "gui/layout_store.h"
 #include "gui/pages.h"
@@ -24,6 +26,7 @@ class QToolButton;
 namespace headroom::views {
 class BannerBar;
 class JobsDock;
+class MissedPanel;
 class RunsDock;
 }  // namespace headroom::views
 
@@ -60,6 +63,12 @@ class MainWindow : public QMainWindow {
   void open_path(const QString& path);
   void open_record(const QString& path);
   void start_engine();
+  /// Shows the dock of missed keys with one of its questions.
+  void ask_missed(views::MissedQuestion question);
+  views::MissedPanel& missed_panel() { return *missed_; }
+  /// Runs the shown record's job again so that `layer` is kept whole, if the engine can; else the New run dialog says
+  /// what is needed.
+  void record_layer_exactly(int layer);
   /// Ends the one that there is. Where that would lose jobs, a banner asks first.
   void restart_engine();
   void set_presenting(bool on);
@@ -77,6 +86,10 @@ class MainWindow : public QMainWindow {
  private:
   void build_docks();
   void build_status_bar();
+  void build_missed_dock();
+  void connect_researcher();  ///< main_window_researcher.cpp
+  void exact_offer_changed();
+  void exact_run_done(const views::RecordPtr& record, const ExactLayers::Wanted& wanted);
   void connect_actions();
   void connect_engine();
   void job_changed(const views::JobInfo& job);
@@ -127,6 +140,9 @@ class MainWindow : public QMainWindow {
   HintBar* hints_ = nullptr;
   views::RunsDock* runs_ = nullptr;
   views::JobsDock* jobs_view_ = nullptr;
+  views::MissedPanel* missed_ = nullptr;
+  QDockWidget* missed_dock_ = nullptr;
+  ExactLayers exact_layers_;
   QVector<QDockWidget*> docks_;
   QToolBar* toolbar_ = nullptr;
   QToolButton* chip_ = nullptr;
@@ -134,6 +150,7 @@ class MainWindow : public QMainWindow {
   QLabel* summary_ = nullptr;
   qreal base_point_size_ = 10;
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
+  std::map<QString, ExactLayers::Wanted> exact_runs_;  ///< … of "record this layer exactly", by their record's path
   bool presenting_ = false;
   bool shown_once_ = false;
   enum class Closing { no, when_done, stopping, now } closing_ = Closing::no;

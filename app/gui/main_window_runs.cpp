@@ -86,6 +86,11 @@ void MainWindow::record_opened(const QString& path, const views::RecordPtr& reco
 void MainWindow::announce_run(const QString& path, const views::RecordPtr& record, int layer) {
   selection_.add_record(record);
   settings_.add_recent_file(path);
+  if (const auto exact = exact_runs_.find(path); exact != exact_runs_.end()) {
+    exact_run_done(record, exact->second);
+    exact_runs_.erase(exact);
+    return;
+  }
   views::Banner banner;
   banner.key = "run:" + path;
   const QString name = shown_path(name_from_path(record->path().filename()));

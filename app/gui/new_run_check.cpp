@@ -214,6 +214,9 @@ void NewRunDialog::show_preflight(const protocol::Preflight& p) {
     for (const std::string& id : p.methods) ids << QString::fromStdString(id);
     text += "\n" + tr("Runs %1.").arg(ids.join(", "));
   }
+  // "exact maps of 4 of 30 layers": what comes of the field, before it is paid for.
+  if (const QString keeps = QString::fromStdString(p.keeps); keeps.contains(QLatin1String("exact maps")))
+    text += "\n" + tr("The record keeps %1.").arg(keeps.mid(keeps.indexOf(QLatin1String("exact maps"))));
   needs_->setText(text);
   needs_->setToolTip(p.keeps.empty() ? QString() : tr("The record keeps: %1").arg(QString::fromStdString(p.keeps)));
   fit_height(*needs_);

@@ -291,6 +291,7 @@ QWidget* NewRunDialog::build_machine() {
   counts_row->addWidget(max_new_tokens_, 1);
   form->addRow(tr("Repeats"), counts);
   form->addRow(tr("Record"), out_);
+  form->addRow(tr("Exact maps"), build_exact_maps(box));
   for (QComboBox* combo : {device_, dtype_})
     connect(combo, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
   for (QSpinBox* number : {repeats_, max_new_tokens_})

@@ -82,6 +82,10 @@ class NewRunDialog : public QDialog {
   void show_preflight(const protocol::Preflight& preflight);
   void show_error(const protocol::ErrorInfo& error);
   void show_message(const QString& text, bool good);
+  QWidget* build_exact_maps(QWidget* parent);
+  void fill_exact_maps(const protocol::RunSpec& spec);
+  /// Throws usage errors.
+  void read_exact_maps(protocol::RunSpec& spec) const;
   QString choose_file(const QString& title, const QString& filter, bool folder = false);
   /// The same where the engine runs: on its own disk where that is another machine.
   QString choose_there(const QString& title, const QString& filter, const QStringList& suffixes, bool folder = false);
@@ -110,6 +114,8 @@ class NewRunDialog : public QDialog {
   QComboBox *device_ = nullptr, *dtype_ = nullptr;
   QSpinBox *repeats_ = nullptr, *max_new_tokens_ = nullptr;
   QLineEdit* out_ = nullptr;
+  QLineEdit* keep_layers_ = nullptr;  ///< exact maps: "suggested", "all" or layer numbers
+  QSpinBox* record_limit_ = nullptr;  ///< MiB
   QLabel *message_ = nullptr, *needs_ = nullptr;
   QWidget* indexer_help_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;

@@ -115,6 +115,7 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   repeats_->setValue(spec.repeats);
   max_new_tokens_->setValue(static_cast<int>(spec.max_new_tokens.value_or(-1)));
   out_->setText(QString::fromStdString(spec.out.value_or("")));
+  fill_exact_maps(spec);
 }
 
 void NewRunDialog::list_tasks() {
@@ -223,6 +224,7 @@ protocol::RunSpec NewRunDialog::spec() const {
   if (max_new_tokens_->value() >= 0) spec.max_new_tokens = max_new_tokens_->value();
   if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());
   spec.out = out_->text().trimmed().toStdString();
+  read_exact_maps(spec);
   protocol::validate(spec);
   return spec;
 }

@@ -61,6 +61,9 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
         });
         if (go) go(page_index(pages, "attention"));
       });
+  QObject::connect(overview, &views::OverviewPage::why_asked, parent, [why = wanted.why](const QString& method) {
+    if (why) why(method);
+  });
   attention->set_tile_provider(wanted.tiles);
   compare->set_tile_provider(wanted.tiles);
   return pages;

@@ -28,6 +28,7 @@ struct PageRequests {
   std::function<void(int tokens)> run_budget;  ///< the Budget page asks for a run
   std::function<void(int index)> show_page;    ///< a link leads to another page
   views::TileProvider* tiles = nullptr;        ///< of maps that a record does not hold
+  std::function<void(const QString& method)> why = {};  ///< an answer card asks why its answer changed
 };
 
 QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const PageRequests& wanted);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "record/run_record.h"
+#include "record/tiles.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {

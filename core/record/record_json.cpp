@@ -69,6 +69,25 @@ MachineLoad load_from_json(const json& object, const std::string& place) {
   return load;
 }
 
+constexpr std::size_t max_candidates = 64;
+constexpr std::size_t max_positions = 1 << 12;
+
+AnswerPosition answer_position_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  AnswerPosition at;
+  at.position = fields.integer("position", 0, most_whole);
+  for (const auto& item : fields.array("candidates", max_candidates)) {
+    Fields one(item, place + ".candidates");
+    TokenChoice choice;
+    choice.id = static_cast<std::int32_t>(one.integer("id", 0, std::numeric_limits<std::int32_t>::max()));
+    choice.text = one.string("text", 1024);
+    choice.dense = one.number("dense", 0, 1.0001);
+    choice.method = one.number("method", 0, 1.0001);
+    at.candidates.push_back(std::move(choice));
+  }
+  return at;
+}
+
 ForcedComparison forced_from_json(const json& object, const std::string& place) {
   Fields fields(object, place);
   ForcedComparison forced;
@@ -78,6 +97,12 @@ ForcedComparison forced_from_json(const json& object, const std::string& place) 
   forced.top1_flips = fields.integer("top1_flips", 0, forced.positions);
   if (fields.has("first_divergence"))
     forced.first_divergence = fields.integer("first_divergence", 0, std::max<std::int64_t>(forced.positions - 1, 0));
+  if (fields.has("first_difference")) {
+    forced.first_difference =
+        answer_position_from_json(fields.object("first_difference"), place + ".first_difference");
+    if (forced.first_difference->position != forced.first_divergence)
+      fields.fail("first_difference", "at first_divergence", std::to_string(forced.first_difference->position));
+  }
   return forced;
 }
 
@@ -225,12 +250,36 @@ json layer_runs_json(const TimingPlan& plan) {
   return layers;
 }
 
+json to_json(const AnswerPosition& at) {
+  json candidates = json::array();
+  for (const TokenChoice& choice : at.candidates)
+    candidates.push_back({{"id", choice.id},
+                          {"text", choice.text},
+                          {"dense", json_number(choice.dense)},
+                          {"method", json_number(choice.method)}});
+  return {{"position", at.position}, {"candidates", candidates}};
+}
+
+std::vector<AnswerPosition> answer_positions_from_json(const json& list, const std::string& place) {
+  if (!list.is_array() || list.size() > max_positions)
+    throw input_error(place, "not a list of positions", "at most " + std::to_string(max_positions),
+                      headroom::describe(list));
+  std::vector<AnswerPosition> positions;
+  for (const auto& item : list) {
+    positions.push_back(answer_position_from_json(item, place + "[" + std::to_string(positions.size()) + "]"));
+    if (positions.size() > 1 && positions[positions.size() - 2].position >= positions.back().position)
+      throw input_error(place, "positions are not in ascending order");
+  }
+  return positions;
+}
+
 json to_json(const ForcedComparison& forced) {
   return {{"positions", forced.positions},
           {"kl_mean", json_number(forced.kl_mean)},
           {"kl_p95", json_number(forced.kl_p95)},
           {"top1_flips", forced.top1_flips},
-          {"first_divergence", forced.first_divergence ? json(*forced.first_divergence) : json(nullptr)}};
+          {"first_divergence", forced.first_divergence ? json(*forced.first_divergence) : json(nullptr)},
+          {"first_difference", forced.first_difference ? to_json(*forced.first_difference) : json(nullptr)}};
 }
 
 json to_json(const ReferenceAnswer& reference) {

@@ -30,7 +30,11 @@ nlohmann::json to_json(const Quartiles& quartiles);
 nlohmann::json to_json(const std::optional<MachineLoad>& load);
 /// The field "machine_load"; none where it is not there or null.
 std::optional<MachineLoad> load_of(Fields& fields, const std::string& place);
-/// {positions, kl_mean, kl_p95, top1_flips, first_divergence}
+/// {position, candidates: [{id, text, dense, method}]}
+nlohmann::json to_json(const AnswerPosition& position);
+/// A list of those in ascending order.
+std::vector<AnswerPosition> answer_positions_from_json(const nlohmann::json& list, const std::string& place);
+/// {positions, kl_mean, kl_p95, top1_flips, first_divergence, first_difference}
 nlohmann::json to_json(const ForcedComparison& forced);
 /// {source, times, machine, dtype, threads, dense_backend, density, layers: [{run, dense_ms, sparse_ms}]}
 nlohmann::json to_json(const TimingPlan& plan);

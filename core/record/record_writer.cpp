@@ -143,6 +143,14 @@ void RecordWriter::write_summary(const MethodSummary& s) {
   }
 }
 
+void RecordWriter::write_answer_choices(std::string_view method, const std::vector<AnswerPosition>& positions) {
+  hdf5::Library library;
+  impl_->check_method(method);
+  nlohmann::json list = nlohmann::json::array();
+  for (const AnswerPosition& position : positions) list.push_back(to_json(position));
+  impl_->write_json(layout::method(method, "choices_json"), list);
+}
+
 void RecordWriter::write_head_statistics(std::string_view method, const HeadStatistics& statistics) {
   hdf5::Library library;
   Impl& w = *impl_;

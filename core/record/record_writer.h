@@ -27,6 +27,8 @@ class RecordWriter {
   /// Adds a method or replaces its summary; comes before anything else of that method. Methods keep the order of their
   /// first mention.
   void write_summary(const MethodSummary& summary);
+  /// Ascending positions of dense's answer.
+  void write_answer_choices(std::string_view method, const std::vector<AnswerPosition>& positions);
   void write_head_statistics(std::string_view method, const HeadStatistics& statistics);
   void write_mass_curves(std::string_view method, const MassCurves& curves);
   void write_thumbnails(std::string_view method, int layer,

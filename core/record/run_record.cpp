@@ -138,6 +138,7 @@ struct RunRecord::Impl {
   std::vector<MethodSummary> methods;
   WeakCache<HeadStatistics> statistics;
   WeakCache<MassCurves> curves;
+  WeakCache<std::vector<AnswerPosition>> choices;
   WeakCache<LayerStream> streams;
   WeakCache<Thumbnail> thumbnails;
   WeakCache<SupportBitmap> supports;
@@ -230,6 +231,16 @@ std::shared_ptr<const MassCurves> RunRecord::mass_curves(std::string_view method
         r.file.read_all<float>(layout::method(method, "mass_curves/values"),
                                {result->layers, result->heads, 3, static_cast<std::int64_t>(result->budgets.size())});
     return result;
+  });
+}
+
+std::shared_ptr<const std::vector<AnswerPosition>> RunRecord::answer_choices(std::string_view method) const {
+  return impl_->choices.get(std::string(method), [&]() -> std::shared_ptr<const std::vector<AnswerPosition>> {
+    const Impl& r = *impl_;
+    if (!r.has(method, "choices_json")) return nullptr;
+    const std::string path = layout::method(method, "choices_json"), place = r.place(path);
+    const nlohmann::json list = parse_json(r.file.read_text(path, layout::max_json_bytes), place, max_depth);
+    return std::make_shared<std::vector<AnswerPosition>>(answer_positions_from_json(list, place));
   });
 }
 

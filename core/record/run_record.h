@@ -34,6 +34,9 @@ class RunRecord {
   // (support_group in tiles.h).
   std::shared_ptr<const HeadStatistics> head_statistics(std::string_view method) const;
   std::shared_ptr<const MassCurves> mass_curves(std::string_view method) const;
+  /// What dense and the method would say along dense's answer, ascending; null where the record does not hold it (dense
+  /// itself, and records of earlier versions).
+  std::shared_ptr<const std::vector<AnswerPosition>> answer_choices(std::string_view method) const;
   LayerAvailability availability(std::string_view method, int layer) const;
   /// nullptr where the record does not hold it.
   std::shared_ptr<const LayerStream> layer_stream(std::string_view method, int layer) const;

@@ -121,6 +121,38 @@ struct TimedBaseline {
   std::optional<MachineLoad> load = {};  ///< as MethodSummary::load
 };
 
+/// A token that might have come next, and how likely each of the two found it.
+struct TokenChoice {
+  std::int32_t id = 0;
+  std::string text;      ///< its bytes as UTF-8; a part of a character is U+FFFD
+  double dense = 0;      ///< probability by dense
+  double method = 0;     ///< … by the method
+  bool operator==(const TokenChoice&) const = default;
+};
+
+/// What dense and a method would say at one position of dense's greedy answer, which both were fed up to there.
+struct AnswerPosition {
+  std::int64_t position = 0;            ///< 0: the answer's first token
+  std::vector<TokenChoice> candidates;  ///< the likeliest tokens of either, dense's likeliest first
+
+  /// The likeliest by dense, by the method; null where there is none.
+  const TokenChoice* by_dense() const { return likeliest(&TokenChoice::dense); }
+  const TokenChoice* by_method() const { return likeliest(&TokenChoice::method); }
+  bool operator==(const AnswerPosition&) const = default;
+
+ private:
+  const TokenChoice* likeliest(double TokenChoice::* by) const {
+    const auto at = std::max_element(candidates.begin(), candidates.end(),
+                                     [by](const TokenChoice& a, const TokenChoice& b) { return a.*by < b.*by; });
+    return at == candidates.end() ? nullptr : &*at;
+  }
+};
+
+/// How many of the likeliest tokens of either are kept, and of how many positions of an answer; the first position at
+/// which the two differ is kept in any case.
+inline constexpr int kept_candidates = 10;
+inline constexpr std::int64_t kept_answer_positions = 64;
+
 /// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the prompt's
 /// last, the others follow the answer's tokens.
 struct ForcedComparison {
@@ -128,6 +160,8 @@ struct ForcedComparison {
   double kl_mean = 0, kl_p95 = 0;                ///< KL(dense || method), nats
   std::int64_t top1_flips = 0;                   ///< positions whose likeliest token is another
   std::optional<std::int64_t> first_divergence;  ///< the first of them
+  /// The candidates there; none in records of earlier versions.
+  std::optional<AnswerPosition> first_difference = {};
 };
 
 /// A task's reference answer, teacher-forced inside the sparse pass: prompt and answer are prefilled as one, so that the

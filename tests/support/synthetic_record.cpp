@@ -299,12 +299,26 @@ MethodSummary timed_summary(const SyntheticOptions& o, const std::string& method
   return s;
 }
 
+/// Four tokens, of which the third differs.
+std::vector<AnswerPosition> answer_choices() {
+  std::vector<AnswerPosition> positions;
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const bool differs = i == 2;
+    positions.push_back({i,
+                         {{501, " Paris", 0.81, differs ? 0.07 : 0.78},
+                          {502, " Lyon", 0.07, differs ? 0.44 : 0.09},
+                          {503, "\n", 0.02, 0.21},
+                          {504, " the", 0.01, 0.03}}});
+  }
+  return positions;
+}
+
 RunMeta make_meta(const SyntheticOptions& o) {
   RunMeta m;
   m.run_id = "5e7aced0c0de0001";
   m.created = "2026-01-02T03:04:05Z";
   m.program_version = "0.1.0";
-  m.spec_json = R"({"model": "synthetic", "task": "niah_single_1"})";
+  m.spec_json = o.spec_json.empty() ? R"({"model": "synthetic", "task": "niah_single_1"})" : o.spec_json;
   m.model_name = "Synthetic 12M";
   m.model_path = "synthetic.gguf";
   m.model_sha256 = std::string(64, 'a');
@@ -402,7 +416,13 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
         summary.top1_agrees = true;
       }
     }
+    const bool changes = o.choices && !summary.is_dense() && summary.name != "oracle";
+    if (changes) {
+      summary.forced = ForcedComparison{4, 0.3, 0.9, 1, 2, answer_choices()[2]};
+      summary.answer_ids = {500, 501, 777, 4};
+    }
     writer.write_summary(summary);
+    if (changes) writer.write_answer_choices(method, answer_choices());
     writer.write_head_statistics(method, statistics);
     writer.write_mass_curves(method, curves);
   }

@@ -27,6 +27,9 @@ struct SyntheticOptions {
   std::int64_t query_begin = 0;                        ///< first query row kept in streams
   std::uint64_t seed = 1;
   bool complete = true;
+  /// Sparse methods but the oracle have candidates of an answer of four tokens that changes at its third.
+  bool choices = false;
+  std::string spec_json = {};  ///< the job; empty: one that cannot be run
   bool float16 = true;  ///< q and k values that float16 holds exactly
 };
 

@@ -46,6 +46,11 @@ void ColourBar::set_caption(const QString& caption) {
   update();
 }
 
+void ColourBar::set_ranks(bool ranks) {
+  ranks_ = ranks;
+  update();
+}
+
 QSize ColourBar::sizeHint() const {
   return {22 + fontMetrics().horizontalAdvance(QStringLiteral("−1e-6 ")) + 22, 160};
 }
@@ -58,7 +63,7 @@ QRectF ColourBar::bar() const {
 void ColourBar::paintEvent(QPaintEvent*) {
   QPainter painter(this);
   const QRectF area = bar();
-  draw_colour_bar(painter, area, minimum_, maximum_, symmetric_);
+  draw_colour_bar(painter, area, minimum_, maximum_, symmetric_, ranks_);
   painter.setPen(Theme::instance().muted_text());
   painter.save();
   painter.translate(width() - 4, area.center().y());
@@ -73,7 +78,8 @@ void ColourBar::paintEvent(QPaintEvent*) {
   }
 }
 
-void draw_colour_bar(QPainter& painter, const QRectF& bar, double minimum, double maximum, bool symmetric) {
+void draw_colour_bar(QPainter& painter, const QRectF& bar, double minimum, double maximum, bool symmetric,
+                     bool ranks) {
   const Theme& theme = Theme::instance();
   painter.save();
   const auto& stops = symmetric ? blue_red() : cividis();
@@ -97,7 +103,7 @@ void draw_colour_bar(QPainter& painter, const QRectF& bar, double minimum, doubl
   for (int exponent = static_cast<int>(std::floor(high + 1e-9)); exponent >= low - 1e-9; exponent -= step) {
     const double part = (exponent - low) / span;
     if (!symmetric) {
-      label(bar.bottom() - part * bar.height(), decade_label(exponent));
+      label(bar.bottom() - part * bar.height(), decade_label(ranks ? -exponent : exponent));
     } else if (part > 0.25) {
       label(bar.center().y() - part * half, QStringLiteral("+") + decade_label(exponent));
       label(bar.center().y() + part * half, QStringLiteral("−") + decade_label(exponent));

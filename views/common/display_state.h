@@ -12,7 +12,8 @@ namespace headroom::views {
 
 enum class MapMode {
   probability,  ///< p, logarithmic
-  lift          ///< p times the number of visible keys: 1 = as if spread evenly
+  lift,         ///< p times the number of visible keys: 1 = as if spread evenly
+  rank          ///< place of the key in its row by p: 1 = the most; zoomed out, the best place in the cell
 };
 
 struct OverlayFlags {
@@ -23,6 +24,10 @@ struct OverlayFlags {
 
 enum class BudgetUnit { tokens, percent, mass };
 enum class CompareMode { side_by_side, difference, diagonal_split, flicker };
+
+/// What the list of missed keys answers, and for which rows.
+enum class MissedQuestion { missed, readers, why };
+enum class MissedScope { rows, layer, answer };
 
 /// One side of the Compare page. Without a run it follows the shown record and the Selection's method or baseline.
 struct SideChoice {
@@ -60,6 +65,11 @@ struct DisplayState {
   SideChoice baseline, candidate;
   int compare_quantity = 0;
   bool differences_only = false;
+  // Missed keys and readers
+  MissedQuestion missed_question = MissedQuestion::missed;  ///< what the list beside the Inspector answers
+  MissedScope missed_scope = MissedScope::rows;             ///< whose missed keys it adds up
+  double rank_to = 1000;                                    ///< ranks from here on have the darkest colour
+  int answer_position = -1;                                 ///< token of the answer under "why"; -1: the first that differs
 
   bool operator==(const DisplayState&) const = default;
 };

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "views/common/format.h"
+#include "views/common/pair_link.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
@@ -256,10 +257,14 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   splitter->setStretchFactor(1, 2);
 
   fit_width();
-  connect(keys_, &QTableWidget::cellClicked, this, [this](int row, int) {
+  const auto look = [this](int row, int) {
     const std::int64_t key = keys_->item(row, 0)->data(Qt::UserRole).toLongLong();
-    selection_->change([key](ViewState& s) { s.keys = {key}; });
-  });
+    // The rows stay as they are chosen; map and text move to the key.
+    look_at_pair(*selection_, {selection_->state().query_end - 1, key}, {}, true, QStringLiteral("inspector key"));
+    emit place_chosen();
+  };
+  connect(keys_, &QTableWidget::cellClicked, this, look);
+  connect(keys_, &QTableWidget::cellActivated, this, look);
   connect(selection_, &Selection::changed, this, &InspectorDock::follow);
   connect(&Theme::instance(), &Theme::changed, this, [this] { follow(Selection::Runs); });
   follow(Selection::Everything);

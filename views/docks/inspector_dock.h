@@ -21,6 +21,10 @@ class InspectorDock : public QWidget {
   explicit InspectorDock(Selection* selection, QWidget* parent = nullptr);
   bool settled() const { return pending_ == 0; }
 
+ signals:
+  /// A key was chosen: map and text have moved there.
+  void place_chosen();
+
  protected:
   void showEvent(QShowEvent* event) override;
   void changeEvent(QEvent* event) override;

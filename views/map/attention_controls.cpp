@@ -100,7 +100,14 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   method_->setAccessibleName(tr("Method whose map is shown"));
   method_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   layer_->setAccessibleName(tr("Layer"));
-  layer_->setToolTip(tr("●: kept exactly · ◐: thumbnail only · ○: not in the record. Shift+[ and Shift+] step."));
+  const QString kept_tip =
+      tr("●: the record holds q and k, so every pair is exact · ◐: it holds the largest value and the mean of blocks · ○: "
+         "it holds no map · –: no full attention. Shift+[ and Shift+] step.");
+  layer_->setToolTip(kept_tip);
+  layer_legend_ = new QLabel;
+  layer_legend_->setToolTip(kept_tip);
+  layer_legend_->setAccessibleName(tr("What the marks of layers mean"));
+  layer_legend_->setObjectName("layer_legend");
   layer_->setMaxVisibleItems(24);
   layer_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   head_->setAccessibleName(tr("Heads"));
@@ -111,6 +118,11 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   mode_->addItem(tr("probability (log)"), static_cast<int>(MapMode::probability));
   mode_->addItem(tr("lift over uniform"), static_cast<int>(MapMode::lift));
   mode_->setItemData(1, tr("p times the number of visible keys: 1 = as if spread evenly"), Qt::ToolTipRole);
+  mode_->addItem(tr("rank in row"), static_cast<int>(MapMode::rank));
+  mode_->setItemData(2,
+                     tr("The key's place in its row by p: 1 has the most. Zoomed out, the best place in the cell. For "
+                        "layers that are kept exactly"),
+                     Qt::ToolTipRole);
   cell_->setAccessibleName(tr("Zoomed out, a cell shows"));
   cell_->addItem(tr("max"));
   cell_->addItem(tr("mean"));
@@ -153,8 +165,10 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   hide_row->setSpacing(5);
   hide_row->addWidget(hide_);
   hide_row->addWidget(hidden_mass_);
+  auto* layer_box = labelled(tr("Layer"), layer_);
+  layer_box->layout()->addWidget(layer_legend_);
   for (QWidget* item :
-       {labelled(tr("Method"), method_), labelled(tr("Layer"), layer_), labelled(tr("Heads"), head_),
+       {labelled(tr("Method"), method_), layer_box, labelled(tr("Heads"), head_),
         labelled(tr("Colour"), mode_), labelled(tr("Cell"), cell_), labelled(tr("Overlay"), overlay), hide,
         static_cast<QWidget*>(minimap_), static_cast<QWidget*>(fit_), static_cast<QWidget*>(fit_colours_)})
     flow->addWidget(item);
@@ -228,6 +242,7 @@ void AttentionControls::apply_theme() {
   QPalette muted = palette();
   muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
   hidden_mass_->setPalette(muted);
+  layer_legend_->setPalette(muted);
   missed_from_text_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("≥ 0.0005")));
 }
 
@@ -291,8 +306,10 @@ void AttentionControls::fill_heads() {
 void AttentionControls::fill_layers() {
   const QSignalBlocker block(layer_);
   layer_->clear();
+  layer_legend_->clear();
   const RecordPtr record = selection_->record();
   if (!record) return;
+  bool any[3] = {};  // exact, blocks, nothing
   const std::string id = selection_->state().method.toStdString();
   const auto* method = record->find_method(id);
   for (int layer = 0; layer < record->meta().num_layers(); ++layer) {
@@ -302,6 +319,7 @@ void AttentionControls::fill_layers() {
       continue;
     }
     const auto available = record->availability(id, layer);
+    any[available.stream ? 0 : available.thumbnails ? 1 : 2] = true;
     QString text = QStringLiteral("%1  %2")
                        .arg(available.stream       ? QStringLiteral("●")
                             : available.thumbnails ? QStringLiteral("◐")
@@ -312,6 +330,11 @@ void AttentionControls::fill_layers() {
       text += tr(" · captures %1 %").arg(100 * method->captured_mass_per_layer[index], 0, 'f', 1);
     layer_->addItem(text, layer);
   }
+  QStringList legend;
+  if (any[0]) legend << tr("● exact");
+  if (any[1]) legend << tr("◐ blocks");
+  if (any[2]) legend << tr("○ none");
+  layer_legend_->setText(legend.join(QStringLiteral("  ")));
 }
 
 void AttentionControls::show_state() {

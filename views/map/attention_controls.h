@@ -52,7 +52,7 @@ class AttentionControls : public QWidget {
   QLabel* missed_from_text_;
   bool missed_matters_ = false;
   QCheckBox *hide_, *minimap_;
-  QLabel* hidden_mass_;
+  QLabel *hidden_mass_, *layer_legend_;
   QToolButton *fit_, *fit_colours_;
   RecordPtr filled_;
   QString filled_method_;

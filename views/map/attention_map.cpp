@@ -2,11 +2,17 @@
 // Drawing of the map and its marks.
 #include "views/map/attention_map.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "views/common/theme.h"
 
 namespace headroom::views {
+
+namespace {
+constexpr int tick_room = 7;  // outside the map, for marks of what was found
+}  // namespace
+
 
 AttentionMap::AttentionMap(QCPAxis* key_axis, QCPAxis* query_axis, TileCache* cache)
     : QCPAbstractPlottable(key_axis, query_axis), cache_(cache), composer_(cache) {
@@ -130,8 +136,45 @@ MapMarks::MapMarks(QCPAxis* key_axis, QCPAxis* query_axis, const Selection* sele
   setSelectable(QCP::stNone);
 }
 
+QRect MapMarks::clipRect() const {
+  return mKeyAxis ? mKeyAxis->axisRect()->rect().adjusted(-tick_room, -tick_room, tick_room, tick_room) : QRect();
+}
+
+void MapMarks::draw_found(QCPPainter* painter, const QRectF& area) {
+  const Theme& theme = Theme::instance();
+  const Viewport view{mValueAxis->range().lower, mValueAxis->range().upper, mKeyAxis->range().lower,
+                      mKeyAxis->range().upper};
+  painter->setPen(Qt::NoPen);
+  // One tick a pixel at most, however many there are.
+  const auto ticks = [&](double begin, double end, auto&& place) {
+    double last = -1e9;
+    const auto from = std::lower_bound(found_.begin(), found_.end(), static_cast<std::int64_t>(std::floor(begin)));
+    for (auto at = from; at != found_.end() && static_cast<double>(*at) < end; ++at) {
+      const double middle = static_cast<double>(*at) + 0.5;
+      if (middle < begin || middle > end) continue;
+      last = place(middle, last, *at == current_found_);
+    }
+  };
+  ticks(view.key_begin, view.key_end, [&](double token, double last, bool current) {
+    const double x = mKeyAxis->coordToPixel(token);
+    if (x - last < 1 && !current) return last;
+    painter->setBrush(current ? theme.accent() : theme.warning());
+    painter->drawRect(QRectF(x - (current ? 2 : 1), area.top() - tick_room + 1, current ? 4 : 2, tick_room - 2));
+    return x;
+  });
+  ticks(view.query_begin, view.query_end, [&](double token, double last, bool current) {
+    const double y = y_of_query(*mValueAxis, token);
+    if (y - last < 1 && !current) return last;
+    painter->setBrush(current ? theme.accent() : theme.warning());
+    painter->drawRect(QRectF(area.right() + 1, y - (current ? 2 : 1), tick_room - 2, current ? 4 : 2));
+    return y;
+  });
+  painter->setBrush(Qt::NoBrush);
+}
+
 void MapMarks::draw(QCPPainter* painter) {
   const QRectF area = mKeyAxis->axisRect()->rect();
+  draw_found(painter, area);
   const Theme& theme = Theme::instance();
   const ViewState& state = selection_->state();
   const auto x_of = [&](double key) { return mKeyAxis->coordToPixel(key); };
@@ -152,12 +195,14 @@ void MapMarks::draw(QCPPainter* painter) {
   if (state.query_end > state.query_begin) {
     const double top = y_of(static_cast<double>(state.query_begin)),
                  bottom = y_of(static_cast<double>(state.query_end));
+    const auto row_line = [&](double y) {
+      if (y >= area.top() && y <= area.bottom()) line({area.left(), y}, {area.right(), y}, selected);
+    };
     if (bottom - top < 4) {
-      const double middle = (top + bottom) / 2;
-      line({area.left(), middle}, {area.right(), middle}, selected);
+      row_line((top + bottom) / 2);
     } else {
-      line({area.left(), top}, {area.right(), top}, selected);
-      line({area.left(), bottom}, {area.right(), bottom}, selected);
+      row_line(top);
+      row_line(bottom);
     }
     // A marker on the left edge, visible when the row itself is a hair line.
     QPolygonF marker;
@@ -175,8 +220,8 @@ void MapMarks::draw(QCPPainter* painter) {
     if (right - left < 4) {
       line({(left + right) / 2, area.top()}, {(left + right) / 2, area.bottom()}, selected);
     } else {
-      line({left, area.top()}, {left, area.bottom()}, selected);
-      line({right, area.top()}, {right, area.bottom()}, selected);
+      if (left >= area.left()) line({left, area.top()}, {left, area.bottom()}, selected);
+      if (right <= area.right()) line({right, area.top()}, {right, area.bottom()}, selected);
     }
   }
   const MapPoint hover = selection_->hover();
@@ -184,11 +229,13 @@ void MapMarks::draw(QCPPainter* painter) {
     const std::int64_t across = mirrored_hover_ ? hover.query : hover.key,
                        down = mirrored_hover_ ? hover.key : hover.query;
     painter->setPen(QPen(QColor(255, 255, 255, 150), 1, Qt::DotLine));
-    if (across >= 0) {
+    const auto inside = [](double at, double begin, double end) { return at >= begin && at <= end; };
+    if (across >= 0 &&
+        inside(x_of(static_cast<double>(across) + 0.5), area.left(), area.right())) {
       const double x = x_of(static_cast<double>(across) + 0.5);
       painter->drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()));
     }
-    if (down >= 0) {
+    if (down >= 0 && inside(y_of(static_cast<double>(down) + 0.5), area.top(), area.bottom())) {
       const double y = y_of(static_cast<double>(down) + 0.5);
       painter->drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
     }

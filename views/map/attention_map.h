@@ -62,6 +62,11 @@ class MapMarks : public QCPAbstractPlottable {
  public:
   MapMarks(QCPAxis* key_axis, QCPAxis* query_axis, const Selection* selection);
   void set_mirrored_hover(bool mirrored) { mirrored_hover_ = mirrored; }
+  /// Tokens, ascending, that get a tick beside their row and their column.
+  void set_found(std::vector<std::int64_t> tokens, std::int64_t current) {
+    found_ = std::move(tokens);
+    current_found_ = current;
+  }
 
   double selectTest(const QPointF&, bool, QVariant* = nullptr) const override { return -1; }
   QCPRange getKeyRange(bool& found, QCP::SignDomain = QCP::sdBoth) const override { return found = false, QCPRange(); }
@@ -72,9 +77,13 @@ class MapMarks : public QCPAbstractPlottable {
  protected:
   void draw(QCPPainter* painter) override;
   void drawLegendIcon(QCPPainter*, const QRectF&) const override {}
+  QRect clipRect() const override;  ///< with the ticks outside
 
  private:
+  void draw_found(QCPPainter* painter, const QRectF& area);
   const Selection* selection_;
+  std::vector<std::int64_t> found_;
+  std::int64_t current_found_ = -1;
   bool mirrored_hover_ = false;
 };
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "views/common/pair_link.h"
 #include "views/map/attention_map_widget.h"
 #include "views/map/map_scan.h"
 
@@ -258,15 +259,7 @@ void AttentionMapWidget::show_pair(MapPoint point) {
         state.query_end = point.query + 1;
         state.keys.clear();
         if (point.key >= 0) state.keys.insert(point.key);
-        const double length = static_cast<double>(primary_->length);
-        const auto reveal = [length](double& begin, double& end, double at) {
-          const double span = end - begin;
-          if (at >= begin && at + 1 <= end) return;
-          begin = std::clamp(at + 0.5 - span / 2, 0.0, std::max(0.0, length - span));
-          end = begin + span;
-        };
-        reveal(state.viewport.query_begin, state.viewport.query_end, static_cast<double>(point.query));
-        if (point.key >= 0) reveal(state.viewport.key_begin, state.viewport.key_end, static_cast<double>(point.key));
+        reveal_pair(state, point, primary_->length);
       },
       QStringLiteral("step"));
 }

@@ -12,6 +12,7 @@
 
 #include "views/common/colour_bar.h"
 #include "views/common/theme.h"
+#include "views/map/map_axis.h"
 #include "views/map/map_figure.h"
 #include "views/map/map_marginal.h"
 #include "views/map/map_scan.h"
@@ -21,22 +22,6 @@ namespace headroom::views {
 namespace {
 
 constexpr int strip_height = 44, strip_label = 17;
-
-/// Whole positions only, with grouped digits, no more of them than there is room for.
-class PositionTicker : public QCPAxisTicker {
- public:
-  void set_room(int labels) { setTickCount(std::clamp(labels, 1, 6)); }
-
- protected:
-  double getTickStep(const QCPRange& range) override {
-    const double least = range.size() / tickCount(), power = std::pow(10.0, std::floor(std::log10(least)));
-    for (const double step : {1.0, 2.0, 5.0})
-      if (step * power >= least) return std::max(1.0, step * power);
-    return std::max(1.0, 10 * power);
-  }
-  int getSubTickCount(double step) override { return step < 5 ? 0 : QCPAxisTicker::getSubTickCount(step); }
-  QString getTickLabel(double tick, const QLocale&, QChar, int) override { return grouped(std::llround(tick)); }
-};
 
 }  // namespace
 
@@ -91,9 +76,13 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   });
   connect(&Theme::instance(), &Theme::changed, this, &AttentionMapWidget::apply_theme);
   connect(colour_bar_, &ColourBar::range_dragged, this, [this](double low, double high) {
-    const bool lift = map_->style().mode == MapMode::lift;
+    const bool lift = map_->style().mode == MapMode::lift, ranks = shows_ranks();
     selection_->change(
         [=](ViewState& state) {
+          if (ranks) {  // the best place stays at the top
+            state.display.rank_to = std::clamp(1 / low, 10.0, 1e6);
+            return;
+          }
           (lift ? state.display.lift_min : state.colour_min) = low;
           (lift ? state.display.lift_max : state.colour_max) = high;
         },
@@ -105,6 +94,7 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
     selection_->change([&](ViewState& state) {
       state.colour_min = standard.colour_min, state.colour_max = standard.colour_max;
       state.display.lift_min = standard.display.lift_min, state.display.lift_max = standard.display.lift_max;
+      state.display.rank_to = standard.display.rank_to;
     });
   });
   apply_theme();
@@ -144,11 +134,7 @@ void AttentionMapWidget::build_plot() {
   queries->setRangeReversed(true);
   keys->setLabel(tr("key position"));
   queries->setLabel(tr("query position"));
-  for (auto* axis : {keys, queries}) {
-    axis->setTicker(QSharedPointer<QCPAxisTicker>(new PositionTicker));
-    axis->grid()->setVisible(false);
-    axis->setLabelPadding(3);
-  }
+  build_map_axes(keys, queries);
   for (auto* axis : {marginal_rect_->axis(QCPAxis::atBottom), marginal_rect_->axis(QCPAxis::atLeft)}) {
     axis->setTicks(false);
     axis->setTickLabels(false);
@@ -192,13 +178,7 @@ void AttentionMapWidget::apply_theme() {
 }
 
 void AttentionMapWidget::fit_ticks() {
-  const QFontMetrics metrics(font());
-  const auto room = [&](const QCPAxis* axis, int length, int label) {
-    static_cast<PositionTicker*>(axis->ticker().data())->set_room(length / std::max(1, label));
-  };
-  const int label = metrics.horizontalAdvance(grouped(std::llround(map_->keyAxis()->range().upper)));
-  room(map_->keyAxis(), plot_->width() - 2 * label, label + 2 * metrics.averageCharWidth() + 8);
-  room(map_->valueAxis(), plot_->height(), 4 * metrics.height());
+  fit_map_axes(map_->keyAxis(), map_->valueAxis(), plot_->size(), font(), primary_ ? primary_->source.record : nullptr);
 }
 
 void AttentionMapWidget::changeEvent(QEvent* event) {
@@ -249,6 +229,7 @@ void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
   searching_.request_stop();
   primary_ = std::move(primary);
   secondary_ = std::move(secondary);
+  ranks_ = ranked(primary_);
   is_pictured_ = false;
   refusal_.clear();
   if (primary_ && secondary_) {
@@ -260,6 +241,7 @@ void AttentionMapWidget::set_data(MapDataPtr primary, MapDataPtr secondary) {
   }
   const MapDataPtr second = refusal_.isEmpty() ? secondary_ : nullptr;
   map_->set_data(primary_, second);
+  drawn_ranks_ = false;
   marginal_->set_data(primary_);
   apply_style(map_->style());
   apply_ranges();
@@ -274,12 +256,20 @@ void AttentionMapWidget::apply_style(MapStyle style) {
   style.layout = second ? layout_ : MapLayout::single;
   const bool lift = style.mode == MapMode::lift && style.layout != MapLayout::difference;
   const ViewState& state = selection_->state();
-  style.colour_min = lift ? state.display.lift_min : state.colour_min;
-  style.colour_max = lift ? state.display.lift_max : state.colour_max;
+  const bool ranks = style.mode == MapMode::rank && style.layout == MapLayout::single && ranks_;
+  if (ranks != drawn_ranks_) {
+    drawn_ranks_ = ranks;
+    map_->set_data(ranks ? ranks_ : primary_, second ? secondary_ : nullptr);
+  }
+  style.colour_min = ranks ? 1 / state.display.rank_to : lift ? state.display.lift_min : state.colour_min;
+  style.colour_max = ranks ? 1 : lift ? state.display.lift_max : state.colour_max;
+  style.ranks = ranks;
   map_->set_style(style);
   colour_bar_->set_symmetric(style.layout == MapLayout::difference);
+  colour_bar_->set_ranks(ranks);
   colour_bar_->set_range(style.colour_min, style.colour_max);
   colour_bar_->set_caption(style.layout == MapLayout::difference ? tr("difference of p")
+                           : ranks                               ? tr("rank of p in its row")
                            : lift                                ? tr("p × visible keys")
                                                                  : tr("probability p"));
   plot_->replot(QCustomPlot::rpQueuedReplot);
@@ -290,6 +280,11 @@ void AttentionMapWidget::set_mode(MapMode mode) {
   style.mode = mode;
   apply_style(style);
   update_minimap();
+}
+
+void AttentionMapWidget::set_find_marks(std::vector<std::int64_t> tokens, std::int64_t current) {
+  marks_->set_found(std::move(tokens), current);
+  marks_layer_->replot();
 }
 
 void AttentionMapWidget::set_show_mean(bool mean) {
@@ -340,7 +335,7 @@ void AttentionMapWidget::set_minimap_enabled(bool enabled) {
 }
 
 void AttentionMapWidget::fit_colours() {
-  if (!primary_ || map_->style().layout == MapLayout::difference) return;
+  if (!primary_ || map_->style().layout == MapLayout::difference || shows_ranks()) return;
   const bool mean = map_->style().show_mean, lift = map_->style().mode == MapMode::lift;
   fitting_.request_stop();
   fitting_ = std::stop_source();

@@ -67,8 +67,12 @@ class AttentionMapWidget : public QWidget, public Exportable {
   /// The pair under a position of the plot, keys <= query; {-1, -1} outside.
   MapPoint pair_at(QPointF position, bool* mirrored = nullptr) const;
   CellValue value_at(MapPoint point, bool second = false) {
-    return map_->value_at(second ? secondary_ : primary_, point);
+    return map_->value_at(second ? secondary_ : drawn_ranks_ ? ranks_ : primary_, point);
   }
+  /// Colours are ranks: cells hold 1 / rank. Not where q and k are not known, or two maps are combined.
+  bool shows_ranks() const { return drawn_ranks_; }
+  /// Ticks at the edges beside these rows and columns: what was found in the text. `current` stands out; -1: none.
+  void set_find_marks(std::vector<std::int64_t> tokens, std::int64_t current);
   bool hover_is_mirrored() const { return hover_mirrored_; }
   /// The pair that keys act on and the read-out describes: the one under the mouse, but while stepping by keys, or
   /// without a mouse, the selected one. A part that is not chosen, or chosen more than once, is -1.
@@ -144,6 +148,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   MapSource wanted_, second_wanted_;
   MapLoader loader_, second_loader_;
   MapDataPtr primary_, secondary_;
+  MapDataPtr ranks_;          ///< of the first; null where they cannot be known
+  bool drawn_ranks_ = false;  ///< what is drawn is ranks_
   MapLayout layout_ = MapLayout::single;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
   Composition pictured_;      ///< of the last render(), without its image

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the map widget says of itself: why there is no map, what a pixel is, and its figure.
 #include <algorithm>
+#include <cmath>
 
 #include "views/common/page_base.h"
 #include "views/map/attention_map_widget.h"
@@ -45,7 +46,7 @@ QString AttentionMapWidget::stale_note() const {
 QString AttentionMapWidget::badge(const Composition& shown) const {
   if (!primary_ || !notice().isEmpty()) return {};
   if (const QString stale = stale_note(); !stale.isEmpty()) return stale;
-  const QString what = map_->style().show_mean ? tr("mean") : tr("max");
+  const QString what = shows_ranks() ? tr("best rank") : map_->style().show_mean ? tr("mean") : tr("max");
   const auto cells = [&](std::int64_t side) {
     return side == 1 ? tr("one pair per cell") : tr("%1 of %2×%2 pairs per cell").arg(what, grouped(side));
   };
@@ -61,6 +62,12 @@ QString AttentionMapWidget::badge(const Composition& shown) const {
     if (shown.coarse || !shown.missing.empty()) parts.first() += tr(" · refining …");
   }
   const MapStyle& style = map_->style();
+  if (shows_ranks() && shown.blank)
+    parts << tr("ranks need whole rows: zoom in to have them");
+  else if (shows_ranks())
+    parts << tr("rank of p among the keys that the query sees");
+  else if (style.mode == MapMode::rank && style.layout == MapLayout::single)
+    parts << tr("probability is shown: ranks need this layer's q and k");
   if (style.mask_unattended && style.layout != MapLayout::difference && primary_->has_overlay())
     parts << (shown.level == 0 ? tr("grey: not attended to") : tr("grey: nothing in the cell was attended to"));
   if (const QString note = primary_->overlay_note(); !note.isEmpty()) parts << note;
@@ -72,6 +79,7 @@ QString AttentionMapWidget::scale_text() const {
   const MapStyle& style = map_->style();
   const QString low = QString::number(style.colour_min, 'g', 3), high = QString::number(style.colour_max, 'g', 3);
   const QString range = tr("%1 to %2").arg(low, high);
+  if (style.ranks) return tr("rank of p in its row, 1 to %1").arg(grouped(std::llround(1 / style.colour_min)));
   if (style.layout == MapLayout::difference) return tr("difference of p, ± %1").arg(range);
   return style.mode == MapMode::lift ? tr("lift over uniform, %1").arg(range) : tr("p, %1").arg(range);
 }

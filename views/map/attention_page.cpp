@@ -3,8 +3,11 @@
 #include "views/map/attention_page.h"
 
 #include <QGuiApplication>
+#include <QHBoxLayout>
 #include <QKeyEvent>
+#include <QLabel>
 #include <QPainter>
+#include <QPushButton>
 #include <QShortcut>
 #include <QSplitter>
 #include <QVBoxLayout>
@@ -34,13 +37,32 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
       map_(new AttentionMapWidget(selection)),
       readout_(new MapReadout(map_, selection)),
       prompt_(new PromptPanel(selection)),
-      splitter_(new QSplitter(Qt::Horizontal)) {
+      splitter_(new QSplitter(Qt::Horizontal)),
+      exact_bar_(new QWidget),
+      exact_text_(new QLabel),
+      hint_(new QLabel),
+      exact_button_(new QPushButton(tr("Record this layer exactly"))) {
   auto* map_side = new QWidget;
   auto* map_column = new QVBoxLayout(map_side);
   map_column->setContentsMargins(0, 0, 0, 0);
   map_column->setSpacing(0);
+  auto* exact_row = new QHBoxLayout(exact_bar_);
+  exact_row->setContentsMargins(8, 3, 8, 3);
+  exact_row->addWidget(exact_text_, 1);
+  exact_row->addWidget(exact_button_);
+  exact_bar_->setObjectName("exact_bar");
+  exact_bar_->setAutoFillBackground(true);
+  exact_bar_->hide();
+  exact_text_->setWordWrap(true);
+  exact_button_->setObjectName("record_exactly");
+  hint_->setContentsMargins(8, 0, 8, 3);
+  hint_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
+  hint_->setAccessibleName(tr("How to choose rows and keys"));
+  hint_->setObjectName("map_hint");
+  map_column->addWidget(exact_bar_);
   map_column->addWidget(map_, 1);
   map_column->addWidget(readout_);
+  map_column->addWidget(hint_);
   splitter_->addWidget(map_side);
   splitter_->addWidget(prompt_);
   splitter_->setChildrenCollapsible(false);
@@ -74,6 +96,12 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
       selection_->end_merge();
     }
   });
+  connect(prompt_, &PromptPanel::found, map_, &AttentionMapWidget::set_find_marks);
+  connect(exact_button_, &QPushButton::clicked, this, [this] {
+    if (map_->data()) emit exact_layer_asked(map_->data()->source.layer);
+  });
+  connect(&Theme::instance(), &Theme::changed, this, &AttentionPage::show_hint);
+  show_hint();
   connect(selection_, &Selection::changed, this, &AttentionPage::selection_changed);
   const auto shortcut = [this](const QKeySequence& keys, auto action) {
     auto* result = new QShortcut(keys, this);
@@ -133,11 +161,61 @@ void AttentionPage::map_data_changed() {
                            shown ? shown->overlay_note() : QString(), shown ? shown->sink_and_local : -1);
   map_->set_overlay(controls_->overlay());
   prompt_->set_data(shown);
+  refresh_exact_offer();
+}
+
+void AttentionPage::set_exact_offer(std::function<ExactOffer(const RecordPtr&, int)> offer) {
+  offer_ = std::move(offer);
+  refresh_exact_offer();
+}
+
+void AttentionPage::refresh_exact_offer() {
+  const MapDataPtr& shown = map_->data();
+  const bool coarse = shown && shown->source.record && !shown->stream && shown->problem.isEmpty() &&
+                      shown->layer_kind == QStringLiteral("full");
+  const ExactOffer before = offered_;
+  offered_ = coarse && offer_ ? offer_(shown->source.record, shown->source.layer) : ExactOffer::none;
+  exact_bar_->setVisible(coarse);
+  if (coarse) {
+    const QString layer = QString::number(shown->source.layer);
+    exact_text_->setText(shown->thumbnail ? tr("◐ Layer %1: largest value and mean of blocks. What each key was given is not in "
+                                               "this record.")
+                                                .arg(layer)
+                                          : tr("○ Layer %1: its map is not in this record.").arg(layer));
+    exact_button_->setVisible(offered_ != ExactOffer::none);
+    exact_button_->setEnabled(offered_ == ExactOffer::possible);
+    exact_button_->setText(offered_ == ExactOffer::recording ? tr("Recording layer %1 …").arg(layer)
+                                                             : tr("Record this layer exactly"));
+    exact_button_->setToolTip(tr("Runs the prompt again with the same model and keeps this layer's q and k: a record of its "
+                                 "own, once the engine is done"));
+  }
+  if (before != offered_) emit exact_offer_changed();
+}
+
+void AttentionPage::show_hint() {
+  hint_->setText(tr("Click: pair · Shift+drag or Shift+click: rows · Ctrl+click: one key more · drag: pan · wheel: zoom · "
+                    "M: next missed · P: pin"));
+  hint_->setToolTip(tr("In the text: click chooses the query, Ctrl+click adds a key, Shift+click extends the rows"));
+  QPalette muted = palette();
+  muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
+  hint_->setPalette(muted);
+  QFont small = font();
+  small.setPointSizeF(std::max(7.0, font().pointSizeF() * 0.85));
+  hint_->setFont(small);
+  QPalette said = exact_bar_->palette();
+  said.setColor(QPalette::Window, Theme::instance().info_background());
+  said.setColor(QPalette::WindowText, Theme::instance().text());
+  exact_bar_->setPalette(said);
 }
 
 void AttentionPage::showEvent(QShowEvent* event) {
   QWidget::showEvent(event);
   if (source_stale_) update_source();
+}
+
+void AttentionPage::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange && hint_) show_hint();
 }
 
 void AttentionPage::resizeEvent(QResizeEvent* event) {

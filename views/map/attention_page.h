@@ -3,10 +3,13 @@
 #pragma once
 
 #include <QWidget>
+#include <functional>
 
 #include "views/common/exportable.h"
 #include "views/common/selection.h"
 
+class QLabel;
+class QPushButton;
 class QSplitter;
 
 namespace headroom::views {
@@ -31,6 +34,12 @@ class AttentionPage : public QWidget, public Exportable {
   MapReadout* readout() const { return readout_; }
   AttentionControls* controls() const { return controls_; }
 
+  /// Whether the shown layer, where the record does not hold it exactly, could be recorded so.
+  enum class ExactOffer { none, possible, recording };
+  void set_exact_offer(std::function<ExactOffer(const RecordPtr& record, int layer)> offer);
+  void refresh_exact_offer();  ///< the answer may be another one now
+  bool exact_offer_stands() const { return offered_ == ExactOffer::possible; }
+
   bool settled() const;  ///< map, overlay and text are drawn
   void focus_find();   ///< Ctrl+F
   void focus_go_to();  ///< Ctrl+G
@@ -45,16 +54,22 @@ class AttentionPage : public QWidget, public Exportable {
   QString title() const override;
   QString scale_text() const override;
 
+ signals:
+  void exact_layer_asked(int layer);
+  void exact_offer_changed();
+
  protected:
   void keyPressEvent(QKeyEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
   void showEvent(QShowEvent* event) override;
+  void changeEvent(QEvent* event) override;
 
  private:
   void selection_changed(unsigned mask);
   void update_source();
   void map_data_changed();
   void show_display();
+  void show_hint();
 
   Selection* selection_;
   AttentionControls* controls_;
@@ -62,6 +77,11 @@ class AttentionPage : public QWidget, public Exportable {
   MapReadout* readout_;
   PromptPanel* prompt_;
   QSplitter* splitter_;
+  QWidget* exact_bar_;
+  QLabel *exact_text_, *hint_;
+  QPushButton* exact_button_;
+  std::function<ExactOffer(const RecordPtr&, int)> offer_;
+  ExactOffer offered_ = ExactOffer::none;
   bool with_text_ = false;    ///< of the last render()
   bool source_stale_ = true;  ///< hidden pages load nothing
 };

@@ -28,6 +28,7 @@ struct MapStyle {
   OverlayFlags overlay;
   double missed_from = usual_missed_from;  ///< missed mass of a cell from which it is orange
   double colour_min = 1e-6, colour_max = 1;
+  bool ranks = false;  ///< the cells hold 1 / rank
   bool operator==(const MapStyle&) const = default;
 };
 

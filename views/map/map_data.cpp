@@ -103,6 +103,14 @@ void load(MapData& data, const std::stop_token& stop) {
 
 }  // namespace
 
+MapDataPtr ranked(const MapDataPtr& data) {
+  if (!data || !data->stream) return nullptr;
+  auto ranks = std::make_shared<MapData>(*data);
+  ranks->ranks = true;
+  ranks->thumbnail.reset();  // of probabilities
+  return ranks;
+}
+
 QString MapData::overlay_note() const {
   return support_group || dense ? QString() : QObject::tr("supports differ by head: choose a head");
 }

@@ -39,6 +39,7 @@ struct MapData {
   std::vector<float> selection_frequency;                        ///< [L] or empty
   double sink_and_local = -1, missed_mass = -1;                  ///< sink_and_local_mass(), missed_mass_share()
   QString problem;                                               ///< why reading failed; empty where it did not
+  bool ranks = false;  ///< tiles are of the keys' ranks in their rows (record/rank_tile.h): ranked() made it so
 
   bool has_overlay() const { return support && target; }
   /// Why there is no overlay though the record holds supports; empty where there is no such reason.
@@ -47,6 +48,9 @@ struct MapData {
   bool selected(std::int64_t query, std::int64_t key) const;
 };
 using MapDataPtr = std::shared_ptr<const MapData>;
+
+/// The same map with ranks in place of probabilities; null where its q and k are not known, which ranks are made from.
+MapDataPtr ranked(const MapDataPtr& data);
 
 /// Reads what the record holds. Never throws: failures are in `problem`. Null where a stop was requested in the middle.
 MapDataPtr load_map_data(const MapSource& source, std::stop_token stop = {});

@@ -167,7 +167,8 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
 
   const MapStyle& style = figure.map->style();
   draw_colour_bar(painter, QRectF(area.right() + 8 * scale, area.top(), 12 * scale, area.height()), style.colour_min,
-                  style.colour_max, style.layout == MapLayout::difference);
+                  style.colour_max, style.layout == MapLayout::difference,
+                  style.ranks);
   painter.setPen(theme.muted_text());
   draw_at_bottom(painter, caption_room, caption_of(figure, shown));
   painter.setClipRect(area, Qt::IntersectClip);

@@ -123,9 +123,7 @@ void MapReadout::set_caption(const QString& id, const QString& text) {
 }
 
 void MapReadout::refresh() {
-  QString badge = map_->badge();
-  if (!badge.isEmpty() && selection_->state().query_end <= selection_->state().query_begin)
-    badge += tr("   ·   click a row to see its keys in the text, drag to pan, wheel to zoom");
+  const QString badge = map_->badge();
   badge_->setText(badge);
   badge_->setToolTip(badge);
   const bool mirrored = map_->hover_is_mirrored() && selection_->hover().query >= 0;
@@ -160,8 +158,16 @@ void MapReadout::refresh() {
     set(QStringLiteral("p"), short_number(static_cast<double>(
                                  record::probability(*shown->stream, shown->source.head, point.query, point.key))));
   else
-    set(QStringLiteral("p"), cell.found && cell.cell == 1 ? short_number(static_cast<double>(cell.max)) : nothing);
-  set(QStringLiteral("cell"), cell.found ? QStringLiteral("%1 · %2").arg(short_number(static_cast<double>(cell.max)),
+    set(QStringLiteral("p"), cell.found && cell.cell == 1 && !map_->shows_ranks() ? short_number(static_cast<double>(cell.max)) : nothing);
+  const bool ranks = map_->shows_ranks();
+  set_caption(QStringLiteral("cell"), ranks ? tr("best rank in cell") : tr("cell max · mean"));
+  if (ranks)
+    set(QStringLiteral("cell"), cell.found && cell.max > 0
+                                    ? tr("%1 of %2 keys").arg(grouped(std::llround(1 / static_cast<double>(cell.max))),
+                                                              grouped(point.query + 1))
+                                    : nothing);
+  else
+    set(QStringLiteral("cell"), cell.found ? QStringLiteral("%1 · %2").arg(short_number(static_cast<double>(cell.max)),
                                                                          short_number(static_cast<double>(cell.mean)))
                                          : nothing);
   QString support = nothing;

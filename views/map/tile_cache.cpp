@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "record/rank_tile.h"
 #include "views/map/map_colours.h"
 
 namespace headroom::views {
@@ -187,7 +188,7 @@ QString TileCache::map_key(const MapData& data, bool overlay) {
       .arg(reinterpret_cast<quintptr>(owner))
       .arg(source.method)
       .arg(source.layer)
-      .arg(overlay)
+      .arg(overlay ? 1 : data.ranks ? 2 : 0)
       .arg(static_cast<int>(source.head.kind))  // of overlays too: the mass that is missed is the shown heads'
       .arg(source.head.index);
 }
@@ -198,6 +199,7 @@ QString TileCache::key_of(const MapData& data, record::TileAddress address, bool
 
 bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
   if (!data.stream) return false;
+  if (data.ranks) return record::rank_tile_work(*data.stream, data.source.head, address) > max_tile_work;
   const std::int64_t side = side_of(address), length = data.length;
   const std::int64_t pairs =
       causal_pairs(std::max(address.row * side, data.stream->query_begin), std::min((address.row + 1) * side, length),
@@ -364,7 +366,7 @@ void TileCache::start(const Request& request, const QString& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   Children children;
-  bool complete = request.address.level > 0;
+  bool complete = request.address.level > 0 && !request.data->ranks;
   for (int part = 0; part < 4 && complete; ++part) {
     const record::TileAddress child{request.address.level - 1, request.address.row * 2 + part / 2,
                                     request.address.column * 2 + part % 2};
@@ -377,7 +379,10 @@ void TileCache::start(const Request& request, const QString& key) {
     Entry entry;
     entry.key = key;
     try {
-      if (complete)
+      if (data->ranks)
+        entry.grid =
+            make_grid(record::compute_rank_tile(*data->stream, data->source.head, address, job->stop.get_token()));
+      else if (complete)
         entry.grid = from_children(children, address, data->length, data->stream->query_begin);
       else
         entry.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));

@@ -6,6 +6,7 @@
 #include <QPainter>
 #include <QRegularExpression>
 #include <QStringList>
+#include <QTextDocumentFragment>
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "views/common/format.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
+#include "views/missed/why_model.h"
 
 namespace headroom::views {
 namespace {
@@ -156,6 +158,20 @@ QString AnswerCards::status_text(const AnswerEntry& entry) const {
   return parts.join(QStringLiteral(" · "));
 }
 
+QString AnswerCards::why_html(const AnswerEntry& entry) const {
+  if (!why_ || !entry.comparable || !entry.run.isEmpty() || entry.method->is_dense()) return {};
+  const record::AnswerPosition* at = first_difference(*entry.method);
+  const bool differs = at || (entry.method != entries_.front().method && !entry.method->answer_ids.empty() &&
+                              first_divergence(*entry.method, *entries_.front().method) >= 0);
+  if (!differs) return {};
+  const QString link = tr("<a href=\"why\">Why?</a>");
+  return at ? difference_text(*at, tr("this method"), true) + QStringLiteral(". ") + link : link;
+}
+
+QString AnswerCards::why_text(std::size_t index) const {
+  return index < entries_.size() ? QTextDocumentFragment::fromHtml(why_html(entries_[index])).toPlainText() : QString();
+}
+
 void AnswerCards::rebuild() {
   while (QLayoutItem* item = row_->takeAt(0)) {
     delete item->widget();
@@ -176,6 +192,17 @@ void AnswerCards::rebuild() {
     column->addWidget(answer);
     column->addStretch(1);
     column->addWidget(make_note(status_text(entry), card));
+    if (const QString why = why_html(entry); !why.isEmpty()) {
+      auto* label = new QLabel(why, card);
+      label->setWordWrap(true);
+      label->setTextFormat(Qt::RichText);
+      label->setTextInteractionFlags(Qt::TextBrowserInteraction);
+      label->setObjectName("why_" + QString::fromStdString(entry.method->id));
+      label->setAccessibleName(tr("Where the answer of %1 changes").arg(this->label(entry)));
+      connect(label, &QLabel::linkActivated, this,
+              [this, id = QString::fromStdString(entry.method->id)] { emit why_asked(id); });
+      column->addWidget(label);
+    }
     row_->addWidget(card, 1);
   }
   if (!reference_.isEmpty() && !entries_.empty()) {

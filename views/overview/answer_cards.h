@@ -41,8 +41,17 @@ class AnswerCards : public QWidget {
   void set_on_panel(bool on_panel);
   /// The same as a table for figures.
   QString html() const;
+  /// Where answers differ from the baseline's, cards say at which token and with what probabilities, and offer to go on.
+  void set_why(bool offered) { why_ = offered; }
+  /// The sentence of the `index`-th entry, plain; empty where there is none.
+  QString why_text(std::size_t index) const;
+
+ signals:
+  /// "Why?" was asked of a method of the shown record.
+  void why_asked(const QString& method);
 
  private:
+  QString why_html(const AnswerEntry& entry) const;
   QString answer_html(const AnswerEntry& entry) const;
   QString label(const AnswerEntry& entry) const;
   QString status_text(const AnswerEntry& entry) const;
@@ -50,7 +59,7 @@ class AnswerCards : public QWidget {
   std::vector<AnswerEntry> entries_;
   QString reference_;
   QBoxLayout* row_;
-  bool on_panel_ = false;
+  bool on_panel_ = false, why_ = false;
 };
 
 }  // namespace headroom::views

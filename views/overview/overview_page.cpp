@@ -86,6 +86,8 @@ void OverviewPage::build() {
   answers_heading_->setWordWrap(true);
   column->addWidget(answers_heading_);
   answers_ = new AnswerCards(content);
+  answers_->set_why(true);
+  connect(answers_, &AnswerCards::why_asked, this, &OverviewPage::why_asked);
   column->addWidget(answers_);
   column->addSpacing(8);
 

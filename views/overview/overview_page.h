@@ -45,6 +45,8 @@ class OverviewPage : public PageBase, public Exportable {
   void link_activated(const QString& link);
   /// Enter or a double click; head = Hq for the head mean.
   void open_head(int layer, int head);
+  /// Why the answer of this method differs from dense's (an answer card's link).
+  void why_asked(const QString& method);
 
  protected:
   void refresh(unsigned mask) override;

@@ -238,8 +238,14 @@ void PromptPanel::search() {
   count_->setText(!problem.isEmpty() ? problem : needle.isEmpty() ? QString() : tr("none"));
   previous_->setEnabled(!matches_.empty());
   next_->setEnabled(!matches_.empty());
+  found_.clear();
+  for (const auto& match : matches_) {
+    const std::int64_t token = text_->index().token_at(match.first);
+    if (token >= 0 && (found_.empty() || found_.back() < token)) found_.push_back(token);
+  }
   if (matches_.empty()) {
     text_->set_matches({}, -1);
+    tell_found(-1);
     return;
   }
   // The first match at or behind what is visible now.
@@ -255,7 +261,13 @@ void PromptPanel::go_to_match(int index) {
   count_->setText(QStringLiteral("%1/%2%3").arg(grouped(match_ + 1), grouped(count),
                                                 matches_.size() == max_matches ? QStringLiteral("+") : QString()));
   text_->set_matches(matches_, match_);
-  text_->reveal(text_->index().token_at(matches_[static_cast<std::size_t>(match_)].first));
+  const std::int64_t token = text_->index().token_at(matches_[static_cast<std::size_t>(match_)].first);
+  text_->reveal(token);
+  tell_found(token);
+}
+
+void PromptPanel::tell_found(std::int64_t current) {
+  emit found(found_, current);
 }
 
 QString PromptPanel::problem() const {

@@ -46,6 +46,8 @@ class PromptPanel : public QWidget, public Exportable {
  signals:
   /// A token was chosen (click, or "go to token").
   void token_chosen(qint64 token, Qt::KeyboardModifiers modifiers);
+  /// Tokens in which a match of the find field begins, ascending and each once; the one of the current match, or -1.
+  void found(const std::vector<std::int64_t>& tokens, std::int64_t current);
 
  private:
   void selection_changed(unsigned mask);
@@ -54,6 +56,7 @@ class PromptPanel : public QWidget, public Exportable {
   void show_legend();
   void search();
   void go_to_match(int index);
+  void tell_found(std::int64_t current);
 
   Selection* selection_;
   MapDataPtr data_;
@@ -67,6 +70,7 @@ class PromptPanel : public QWidget, public Exportable {
   QLabel *count_, *caption_, *legend_;
   QSpinBox* go_to_;
   std::vector<std::pair<int, int>> matches_;
+  std::vector<std::int64_t> found_;  ///< tokens in which they begin
   int match_ = -1;
   bool own_click_ = false;
 };

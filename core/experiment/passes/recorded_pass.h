@@ -19,6 +19,7 @@ struct MethodData {
   record::MethodSummary summary;
   record::HeadStatistics statistics;
   record::MassCurves curves;
+  std::vector<record::AnswerPosition> choices;          ///< beside dense along its answer; empty for dense
   std::vector<std::vector<float>> mass_received;        ///< [layers] of [Hq + 1, L]; empty for layers that are not full
   std::vector<std::vector<float>> selection_frequency;  ///< [layers] of [head groups, L]; empty for dense
 };

@@ -6,10 +6,13 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/quantile.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/topk.h>
 
 #include <algorithm>
+#include <set>
 
 namespace headroom::experiment {
 namespace {
@@ -33,19 +36,43 @@ double kl_divergence(const at::Tensor& p_logits, const at::Tensor& q_logits) {
   return kl < 0 ? 0 : kl;  // by rounding
 }
 
+/// The likeliest tokens of two rows of logits, those of dense first.
+std::vector<record::TokenChoice> candidates_of(const at::Tensor& dense_logits, const at::Tensor& method_logits) {
+  const at::Tensor dense = at::softmax(dense_logits.to(at::kDouble), 0).contiguous();
+  const at::Tensor method = at::softmax(method_logits.to(at::kDouble), 0).contiguous();
+  const double *p = dense.const_data_ptr<double>(), *q = method.const_data_ptr<double>();
+  const std::int64_t count = std::min<std::int64_t>(record::kept_candidates, dense.size(0));
+  std::set<std::int64_t> ids;
+  for (const at::Tensor& of : {dense, method}) {
+    const at::Tensor best = std::get<1>(at::topk(of, count)).contiguous();
+    ids.insert(best.const_data_ptr<std::int64_t>(), best.const_data_ptr<std::int64_t>() + count);
+  }
+  std::vector<record::TokenChoice> choices;
+  for (const std::int64_t id : ids) choices.push_back({static_cast<std::int32_t>(id), {}, p[id], q[id]});
+  std::stable_sort(choices.begin(), choices.end(), [](const auto& a, const auto& b) { return a.dense > b.dense; });
+  return choices;
+}
+
 /// A method's predictions beside dense's, position after position.
 class Comparison {
  public:
+  explicit Comparison(std::int64_t keep_choices) : keep_choices_(keep_choices) {}
   /// Rows of logits, on the host.
   void add(const at::Tensor& dense, const at::Tensor& method) {
     for (std::int64_t row = 0; row < method.size(0); ++row) {
-      if (best_token(dense[row]) != best_token(method[row])) {
-        if (score_.top1_flips++ == 0) score_.first_divergence = std::ssize(kl_);
+      const std::int64_t position = std::ssize(kl_);
+      const bool differs = best_token(dense[row]) != best_token(method[row]);
+      const bool first = differs && score_.top1_flips++ == 0;
+      if (first) score_.first_divergence = position;
+      if (keep_choices_ > 0 && (first || position < keep_choices_)) {
+        choices_.push_back({position, candidates_of(dense[row], method[row])});
+        if (first) score_.first_difference = choices_.back();
       }
       kl_.push_back(kl_divergence(dense[row], method[row]));
     }
   }
   double first_kl() const { return kl_.front(); }
+  std::vector<record::AnswerPosition> choices() { return std::move(choices_); }
   record::ForcedComparison result() {
     const at::Tensor kl = at::tensor(kl_, at::kDouble);
     score_.positions = kl.size(0);
@@ -55,14 +82,16 @@ class Comparison {
   }
 
  private:
+  std::int64_t keep_choices_;
   record::ForcedComparison score_;
   std::vector<double> kl_;
+  std::vector<record::AnswerPosition> choices_;
 };
 
 /// The method's predictions along dense's answer: the prompt's last, then behind each token that is fed.
 Comparison compare(const model::Decoder& decoder, const model::PrefillResult& result, const ScoreOptions& options,
                    const ScoredAnswer& dense) {
-  Comparison comparison;
+  Comparison comparison(options.keep_choices);
   comparison.add(dense.logits, on_host(result.last_logits).unsqueeze(0));
   // The last token that dense answered is not fed: nothing was predicted after it.
   const std::int64_t fed = dense.logits.size(0) - 1;
@@ -85,6 +114,7 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
   if (dense) {
     Comparison comparison = compare(decoder, result, options, *dense);
     answer.forced = comparison.result();
+    answer.choices = comparison.choices();
     answer.kl_to_dense = comparison.first_kl();
     answer.top1_agrees = answer.forced->first_divergence != 0;
   }

@@ -20,6 +20,8 @@ struct ScoreOptions {
   std::vector<std::int32_t> ends;    ///< tokens that end it
   JobContext job;
   std::function<void(std::int64_t done)> progress;  ///< tokens answered so far; may be empty
+  /// Of how many positions the likeliest tokens are kept, besides the first that differs; 0: none at all.
+  std::int64_t keep_choices = 0;
 };
 
 struct ScoredAnswer {
@@ -29,6 +31,7 @@ struct ScoredAnswer {
   std::optional<double> kl_to_dense;  ///< KL(dense || method) at the prompt's last position, nats
   std::optional<bool> top1_agrees;
   std::optional<record::ForcedComparison> forced;
+  std::vector<record::AnswerPosition> choices;  ///< ids and probabilities, without texts
   /// fp32 [1 + answered tokens, vocabulary] on the CPU: what this method predicts before each token of its answer. Kept
   /// for dense alone, which others are compared with.
   at::Tensor logits;

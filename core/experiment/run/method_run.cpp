@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "attention/registry.h"
+#include "base/error.h"
 #include "base/utf8.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/passes/timed_pass.h"
@@ -15,6 +16,17 @@ namespace headroom::experiment {
 namespace {
 
 constexpr std::int64_t cpu_warmup_tokens = 256;
+
+/// The texts of candidates; those that a padded vocabulary has no text for stay empty.
+void name_tokens(const tokenizer::Tokenizer& tokenizer, record::AnswerPosition& position) {
+  for (record::TokenChoice& choice : position.candidates) {
+    try {
+      choice.text = replace_invalid_utf8(tokenizer.piece(choice.id)).substr(0, 1000);
+    } catch (const Error&) {
+      choice.text.clear();
+    }
+  }
+}
 
 }  // namespace
 
@@ -75,7 +87,7 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   progress_.end();
   model::release_unused_memory();
   plan.density = method.is_dense() ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
-  score(result, summary, job);
+  score(result, data, job);
   result = {};  // its state is not needed any more, and another follows
   score_reference_answer(method, summary, job);
   return data;
@@ -206,12 +218,14 @@ void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes, std::vector<r
   }
 }
 
-void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job) {
+void MethodRunner::score(model::PrefillResult& result, MethodData& data, const JobContext& job) {
+  record::MethodSummary& summary = data.summary;
   const auto& tokenizer = run_.session->tokenizer();
   ScoreOptions wanted;
   wanted.max_new_tokens = new_tokens();
   wanted.ends = tokenizer.end_tokens();
   wanted.job = job;
+  wanted.keep_choices = record::kept_answer_positions;
   wanted.progress = [&](std::int64_t done) { progress_.report(summary.id + " answer", done, wanted.max_new_tokens); };
   ScoredAnswer scored = score_prefill(decoder_, result, wanted, dense_answer_ ? &*dense_answer_ : nullptr);
   summary.answer_ids = scored.ids;
@@ -219,6 +233,12 @@ void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& su
   summary.kl_to_dense = scored.kl_to_dense;
   summary.top1_agrees = scored.top1_agrees;
   summary.forced = scored.forced;
+  data.choices = std::move(scored.choices);
+  for (record::AnswerPosition& position : data.choices) {
+    name_tokens(tokenizer, position);
+    if (summary.forced->first_difference && summary.forced->first_difference->position == position.position)
+      summary.forced->first_difference = position;
+  }
   // A character may be cut off in the middle where the answer stops.
   summary.answer = replace_invalid_utf8(tokenizer.decode(summary.answer_ids));
   if (run_.prompt.sample && !run_.prompt.sample->references.empty() && run_.prompt.max_new_tokens > 0)

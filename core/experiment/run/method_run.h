@@ -55,7 +55,7 @@ class MethodRunner {
                           const std::vector<record::MethodSummary>& summaries) const;
   void warm_up(const Lane& lane);
   static void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries);
-  void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
+  void score(model::PrefillResult& result, MethodData& data, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;
   void provide_dense_stream(const Method& method, std::span<const std::int32_t> ids);

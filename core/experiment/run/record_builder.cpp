@@ -31,6 +31,7 @@ void RecordBuilder::add(const MethodData& method) {
   writer_.write_summary(method.summary);
   writer_.write_head_statistics(id, method.statistics);
   writer_.write_mass_curves(id, method.curves);
+  if (!method.choices.empty()) writer_.write_answer_choices(id, method.choices);
   for (std::size_t layer = 0; layer < method.mass_received.size(); ++layer) {
     const auto number = static_cast<int>(layer);
     if (!method.mass_received[layer].empty())
