@@ -18,6 +18,7 @@
 #include "model_info.h"
 #include "options.h"
 #include "protocol/summary_json.h"
+#include "record/parts.h"
 #include "record/run_record.h"
 #include "record/sweep/sweep_file.h"
 #include "record/sweep/sweep_summary.h"
@@ -202,6 +203,12 @@ Json record_json(const record::RunRecord& run) {
   json["kind"] = "record";
   json["bytes"] = fs::file_size(run.path(), failed);
   json["kept"] = kept_json(run);
+  json["parts"] = Json::array();
+  for (const record::RecordPart& part : run.parts())
+    json["parts"].push_back({{"kind", part.kind},
+                             {"method", part.method.empty() ? Json() : Json(part.method)},
+                             {"layer", part.layer < 0 ? Json() : Json(part.layer)},
+                             {"bytes", part.bytes}});
   return json;
 }
 
@@ -255,6 +262,12 @@ void print_record(const record::RunRecord& run) {
       std::snprintf(captured, sizeof captured, "%.3f", method.captured_mass_mean);
     print_answer("%-24s %8.3f %12.1f %10s %8s %8zu  %s\n", method.id.c_str(), method.density, method.ttft.median,
                  captured, recall.c_str(), kept[method.id]["streams"].size(), answer.c_str());
+  }
+  print_answer("\nwhat takes the space\n");
+  for (const record::KindSize& size : record::sizes_by_kind(run.parts())) {
+    const std::string advice = record::kind_advice(size.kind);
+    print_answer("%-24s %12s  %s\n", record::kind_title(size.kind).c_str(), megabytes(static_cast<std::uint64_t>(size.bytes)).c_str(),
+                 advice.empty() ? "" : ("smaller with " + advice).c_str());
   }
   print_answer("\nhow the timed passes ran\n");
   for (const record::MethodSummary& method : run.methods()) {

@@ -122,6 +122,7 @@ class Driver : public QObject {
     series("pan", 60, {8.0, 16.0}, [&](int i) { key(map_, i % 20 < 10 ? Qt::Key_D : Qt::Key_A); });
     look(0, length);
     series("zoom", 60, {8.0, 16.0}, [&](int i) { wheel(i < 30 ? 120 : -120); });
+    tiles(length, look);
     look(0, length);
     series("recolour", 30, {{}, 16.0},
            [&](int i) { selection.change([&](views::ViewState& state) { state.colour_min = 1e-7 * (1 + i); }); });
@@ -159,6 +160,46 @@ class Driver : public QObject {
     export_as("export, PDF", FigureFormat::pdf, "figure.pdf");
     look(length / 2, std::min(400.0, length / 2));
     export_as("export, CSV", FigureFormat::csv, "numbers.csv");
+  }
+
+  /// Tiles of places where nobody was: those of single pairs are computed from q and k, those of larger cells come from
+  /// the record where it holds them. All that is in sight is waited for; the first frame is looked at for holes.
+  void tiles(double length, const std::function<void(double, double)>& look) {
+    views::TileCache* cache = map_->cache();
+    const double pixels = area().width();
+    int holes = 0, frames = 0;
+    const auto visit = [&](double cell) {
+      const double span = std::min(length, pixels * cell * 0.9);
+      for (int place = 1; place < 8; ++place) {
+        changed_ = painted_ = false;
+        wants_change_ = true;
+        window_->selection().change([&](views::ViewState& state) {
+          const double from = (length - span) * place / 8;
+          state.viewport = {from, from + span, from / 2, from / 2 + span};
+        });
+        QElapsedTimer waiting;
+        waiting.start();
+        while (!painted_ && waiting.elapsed() < 250) QApplication::processEvents(QEventLoop::AllEvents);
+        holes += map_->is_blank();
+        ++frames;
+        settle();
+      }
+    };
+    settle();
+    watch_.reset();
+    cache->forget_taken();
+    visit(1);
+    print("a tile of single pairs", cache->taken().computed, watch_.worst_ms(), watch_.worst_own_ms(), {20.0, {}});
+    watch_.reset();
+    cache->forget_taken();
+    for (const double cell : {16.0, 64.0, 4.0}) visit(cell);
+    if (!cache->taken().stored.empty())
+      print("a tile from the record", cache->taken().stored, watch_.worst_ms(), watch_.worst_own_ms(), {30.0, {}});
+    if (!cache->taken().computed.empty())
+      print("a tile of more, computed", cache->taken().computed, watch_.worst_ms(), watch_.worst_own_ms(), {});
+    std::printf("%-28s %d of %d first frames had a place without a picture   hoped for: 0\n", "coarse picture at once",
+                holes, frames);
+    look(0, length);
   }
 
   /// `act` is done `times` times, each as soon as the frame of the one before is drawn; then all is waited for.

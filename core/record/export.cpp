@@ -326,22 +326,26 @@ void text(const RunRecord& record, const Selection& selection, const ExportReque
 void attention(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {
   const MethodSummary& method = selection.method();
   const int layer = selection.layer();
-  const auto stream = record.layer_stream(method.id, layer);
-  if (!stream)
-    throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",
-                      "method " + method.id + ", layer " + std::to_string(layer));
   const TileAddress address = request.tile.value_or(TileAddress{num_levels(record.length()) - 1, 0, 0});
   const HeadSelector head = request.head.value_or(HeadSelector{});
-  const Tile tile = compute_tile(*stream, head, address);
+  const auto stored = record.stored_tile(method.id, layer, head, address);
+  const auto stream = stored ? nullptr : record.layer_stream(method.id, layer);
+  if (!stored && !stream)
+    throw input_error(record.path().string(), "the record does not hold this map", "a layer whose q and k were kept",
+                      "method " + method.id + ", layer " + std::to_string(layer));
+  const Tile tile = stored ? *stored : compute_tile(*stream, head, address);
   if (tile.max.empty()) throw usage_error("that tile lies outside the map");
   OverlayTile overlay;
   const auto group = support_group(method, record.meta().layer(layer), head);
   if (group) {
-    const auto support = record.supports(method.id, layer, SupportKind::support, *group);
-    const auto target = record.supports(method.id, layer, SupportKind::target, *group);
-    const auto wasted = record.supports(method.id, layer, SupportKind::wasted, *group);
-    if (support && target) overlay = compute_overlay(*support, *target, wasted ? *wasted : SupportBitmap(), address,
-                                stream->query_begin);
+    const auto counted = stored ? record.stored_overlay(method.id, layer, *group, head, address) : std::nullopt;
+    const auto support = counted ? nullptr : record.supports(method.id, layer, SupportKind::support, *group);
+    const auto target = counted ? nullptr : record.supports(method.id, layer, SupportKind::target, *group);
+    const auto wasted = counted ? nullptr : record.supports(method.id, layer, SupportKind::wasted, *group);
+    if (counted)
+      overlay = *counted;
+    else if (support && target)
+      overlay = compute_overlay(*support, *target, wasted.get(), address, stream ? stream->query_begin : 0);
   } else {
     table.facts.emplace_back("supports", "differ by head: choose a head");
   }

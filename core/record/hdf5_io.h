@@ -68,6 +68,17 @@ void write(hid_t file, const std::string& path, const Extent& extent, std::span<
 /// The same from one piece for each index of the first dimension, in order.
 void write_parts(hid_t file, const std::string& path, Element element, const Extent& extent,
                  std::span<const void* const> parts, const std::string& place);
+/// A group or dataset that may be there: what was written of it is lost.
+void remove(hid_t file, const std::string& path);
+/// A dataset in chunks of that size, to be filled by write_box(): every chunk has to be.
+void create(hid_t file, const std::string& path, Element element, const Extent& extent, const Extent& chunk,
+            const std::string& place);
+/// Writes the box [at, at + size) of a dataset that there is.
+void write_box(hid_t file, const std::string& path, Element element, const Extent& at, const Extent& size,
+               const void* data, const std::string& place);
+/// The same as write() in chunks of that size.
+void write_chunked(hid_t file, const std::string& path, Element element, const Extent& extent, const Extent& chunk,
+                   const void* data, const std::string& place);
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place);
 void write_attribute(hid_t file, const std::string& path, const char* name, std::int64_t value,
                      const std::string& place);

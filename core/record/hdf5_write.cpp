@@ -54,7 +54,7 @@ void remove_link(hid_t file, const std::string& path) {
 
 /// A new dataset in the place of an older one, nothing written yet.
 Handle create_dataset(hid_t file, const std::string& path, Element element, const Extent& extent,
-                      const std::string& place) {
+                      const std::string& place, const Extent& chunk_size = {}) {
   const std::size_t slash = path.rfind('/');
   if (slash != 0) make_group(file, path.substr(0, slash), place);
   remove_link(file, path);
@@ -63,7 +63,8 @@ Handle create_dataset(hid_t file, const std::string& path, Element element, cons
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation.get(), 0);  // the same run gives the same bytes
   if (std::find(extent.begin(), extent.end(), 0) == extent.end()) {
-    const std::vector<hsize_t> chunk = chunk_of(extent);
+    const std::vector<hsize_t> chunk = chunk_size.empty() ? chunk_of(extent)
+                                                          : std::vector<hsize_t>(chunk_size.begin(), chunk_size.end());
     H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
     if (size_of(element) > 1) H5Pset_shuffle(creation.get());
     H5Pset_deflate(creation.get(), 1);
@@ -129,6 +130,36 @@ void write_parts(hid_t file, const std::string& path, Element element, const Ext
     ++begin[0];
   }
   close_dataset(dataset, file, place, path);
+}
+
+void create(hid_t file, const std::string& path, Element element, const Extent& extent, const Extent& chunk,
+            const std::string& place) {
+  Handle dataset = create_dataset(file, path, element, extent, place, chunk);
+  close_dataset(dataset, file, place, path);
+}
+
+void write_box(hid_t file, const std::string& path, Element element, const Extent& at, const Extent& size,
+               const void* data, const std::string& place) {
+  Handle dataset(H5Dopen2(file, path.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!dataset) fail(file, place, path);
+  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  const std::vector<hsize_t> begin(at.begin(), at.end()), count(size.begin(), size.end());
+  const Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
+  if (H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, begin.data(), nullptr, count.data(), nullptr) < 0 ||
+      H5Dwrite(dataset.get(), type_of(element).get(), memory.get(), space.get(), H5P_DEFAULT, data) < 0)
+    fail(file, place, path);
+  close_dataset(dataset, file, place, path);
+}
+
+void write_chunked(hid_t file, const std::string& path, Element element, const Extent& extent, const Extent& chunk,
+                   const void* data, const std::string& place) {
+  create(file, path, element, extent, chunk, place);
+  if (std::find(extent.begin(), extent.end(), 0) == extent.end())
+    write_box(file, path, element, Extent(extent.size(), 0), extent, data, place);
+}
+
+void remove(hid_t file, const std::string& path) {
+  remove_link(file, path);
 }
 
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place) {

@@ -28,6 +28,22 @@ bool inflate_exactly(std::span<const std::uint8_t> from, std::span<std::uint8_t>
 
 void unshuffle(std::span<const std::uint8_t> from, std::size_t element, std::uint8_t* to) {
   const std::size_t count = from.size() / element;
+  const std::uint8_t* part = from.data();
+  if (element == 2) {
+    for (std::size_t i = 0; i < count; ++i) {
+      to[2 * i] = part[i];
+      to[2 * i + 1] = part[count + i];
+    }
+    return;
+  }
+  if (element == 4) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t value = part[i] | part[count + i] << 8 | part[2 * count + i] << 16 |
+                                  static_cast<std::uint32_t>(part[3 * count + i]) << 24;
+      std::memcpy(to + 4 * i, &value, 4);
+    }
+    return;
+  }
   for (std::size_t byte = 0; byte < element; ++byte)
     for (std::size_t i = 0; i < count; ++i) to[i * element + byte] = from[byte * count + i];
 }
@@ -84,47 +100,72 @@ const StoredDataset& RecordFile::find(const std::string& path, std::span<const E
 
 void RecordFile::read(const StoredDataset& dataset, const std::string& path, std::int64_t first_index,
                       void* out) const {
-  if (dataset.elements() == 0) return;
-  const std::string place = place_ + ":" + path;
-  const std::size_t rank = dataset.extent.size(), element = size_of(dataset.element);
-  Extent box_at(rank, 0), box_size = dataset.extent;
-  if (first_index >= 0) {
+  Extent at(dataset.extent.size(), 0), size = dataset.extent;
+  if (first_index >= 0 && dataset.elements() > 0) {
     if (first_index >= dataset.extent[0]) throw Error(ErrorKind::internal, "index out of range in " + path);
-    box_at[0] = first_index;
-    box_size[0] = 1;
+    at[0] = first_index;
+    size[0] = 1;
   }
+  read_box(dataset, path, at, size, out);
+}
+
+void RecordFile::read_box(const StoredDataset& dataset, const std::string& path, const Extent& box_at,
+                          const Extent& box_size, void* out) const {
+  const std::size_t rank = dataset.extent.size(), element = size_of(dataset.element);
+  if (std::find(box_size.begin(), box_size.end(), 0) != box_size.end()) return;
   std::size_t chunk_bytes = element;
-  for (const auto n : dataset.chunk) chunk_bytes *= static_cast<std::size_t>(n);
-  std::vector<std::uint8_t> stored, inflated(chunk_bytes), plain(chunk_bytes);
-  Extent at(rank, 0);
-  for (const StoredChunk& chunk : dataset.chunks) {
-    if (at[0] <= box_at[0] + box_size[0] - 1 && at[0] + dataset.chunk[0] > box_at[0]) {
-      stored.resize(chunk.size);
-      file_.read(chunk.offset, stored, place);
-      std::span<const std::uint8_t> content = stored;
-      const auto applied = [&](int filter) { return filter >= 0 && (chunk.skipped >> filter & 1) == 0; };
-      // The seal has checked these bytes, so the fletcher32 that other readers use is only taken off.
-      if (applied(dataset.fletcher)) content = content.first(content.size() - std::min<std::size_t>(content.size(), 4));
-      if (applied(dataset.deflate)) {
-        if (!inflate_exactly(content, inflated))
-          throw input_error(place, "compressed data are damaged", std::to_string(chunk_bytes) + " bytes",
-                            "chunk at " + describe(at));
-        content = inflated;
-      }
-      if (content.size() != chunk_bytes)
-        throw input_error(place, "a chunk has a wrong size", std::to_string(chunk_bytes),
-                          std::to_string(content.size()));
-      if (applied(dataset.shuffle)) {
-        unshuffle(content, element, plain.data());
-        content = plain;
-      }
-      place_chunk(content.data(), at, dataset.chunk, box_at, box_size, element, static_cast<std::uint8_t*>(out));
-    }
-    for (std::size_t axis = rank; axis > 0; --axis) {
-      if ((at[axis - 1] += dataset.chunk[axis - 1]) < dataset.extent[axis - 1]) break;
-      if (axis > 1) at[axis - 1] = 0;
-    }
+  Extent first(rank), last(rank), grid(rank);  // in chunks
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (box_at[i] < 0 || box_size[i] < 0 || box_at[i] > dataset.extent[i] - box_size[i])
+      throw Error(ErrorKind::internal, "a box lies outside of " + path);
+    chunk_bytes *= static_cast<std::size_t>(dataset.chunk[i]);
+    first[i] = box_at[i] / dataset.chunk[i];
+    last[i] = (box_at[i] + box_size[i] - 1) / dataset.chunk[i];
+    grid[i] = (dataset.extent[i] + dataset.chunk[i] - 1) / dataset.chunk[i];
   }
+  ChunkBuffers buffers{{}, std::vector<std::uint8_t>(chunk_bytes), std::vector<std::uint8_t>(chunk_bytes)};
+  for (Extent place = first;;) {
+    std::int64_t number = 0;
+    Extent at(rank);
+    for (std::size_t i = 0; i < rank; ++i) {
+      number = number * grid[i] + place[i];
+      at[i] = place[i] * dataset.chunk[i];
+    }
+    const auto content = undo(dataset, dataset.chunks[static_cast<std::size_t>(number)], path, at, buffers);
+    place_chunk(content.data(), at, dataset.chunk, box_at, box_size, element, static_cast<std::uint8_t*>(out));
+    std::size_t axis = rank;
+    while (axis > 0 && ++place[axis - 1] > last[axis - 1]) {
+      place[axis - 1] = first[axis - 1];
+      --axis;
+    }
+    if (axis == 0) return;
+  }
+}
+
+std::span<const std::uint8_t> RecordFile::undo(const StoredDataset& dataset, const StoredChunk& chunk,
+                                               const std::string& path, const Extent& at,
+                                               ChunkBuffers& buffers) const {
+  const std::string place = place_ + ":" + path;
+  const std::size_t chunk_bytes = buffers.plain.size();
+  buffers.stored.resize(chunk.size);
+  file_.read(chunk.offset, buffers.stored, place);
+  std::span<const std::uint8_t> content = buffers.stored;
+  const auto applied = [&](int filter) { return filter >= 0 && (chunk.skipped >> filter & 1) == 0; };
+  // The seal has checked these bytes, so the fletcher32 that other readers use is only taken off.
+  if (applied(dataset.fletcher)) content = content.first(content.size() - std::min<std::size_t>(content.size(), 4));
+  if (applied(dataset.deflate)) {
+    if (!inflate_exactly(content, buffers.inflated))
+      throw input_error(place, "compressed data are damaged", std::to_string(chunk_bytes) + " bytes",
+                        "chunk at " + describe(at));
+    content = buffers.inflated;
+  }
+  if (content.size() != chunk_bytes)
+    throw input_error(place, "a chunk has a wrong size", std::to_string(chunk_bytes), std::to_string(content.size()));
+  if (applied(dataset.shuffle)) {
+    unshuffle(content, size_of(dataset.element), buffers.plain.data());
+    content = buffers.plain;
+  }
+  return content;
 }
 
 std::vector<float> RecordFile::read_floats(const std::string& path, const Extent& expected) const {

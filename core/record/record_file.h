@@ -23,6 +23,12 @@ class RecordFile {
                             std::int64_t limit = 0) const;
   /// Reads everything, or one index of the first dimension where `first_index` >= 0, into `out`.
   void read(const StoredDataset& dataset, const std::string& path, std::int64_t first_index, void* out) const;
+  /// Reads the chunks that hold the box [at, at + size), which lies inside the extent, into `out`.
+  void read_box(const StoredDataset& dataset, const std::string& path, const Extent& at, const Extent& size,
+                void* out) const;
+  const Directory& directory() const { return directory_; }
+  /// Bytes of the whole file.
+  std::int64_t bytes() const { return file_.bytes(); }
 
   template <typename T>
   std::vector<T> read_all(const std::string& path, const Extent& expected, std::int64_t limit = 0) const {
@@ -53,6 +59,12 @@ class RecordFile {
   }
 
  private:
+  struct ChunkBuffers {
+    std::vector<std::uint8_t> stored, inflated, plain;  ///< the last two of a chunk's size
+  };
+  /// The content of one chunk, its filters undone.
+  std::span<const std::uint8_t> undo(const StoredDataset& dataset, const StoredChunk& chunk, const std::string& path,
+                                     const Extent& at, ChunkBuffers& buffers) const;
   const Attribute& find_attribute(const std::string& path, const char* name) const;
   [[noreturn]] void wrong_attribute(const std::string& path, const char* name) const;
 

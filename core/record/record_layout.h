@@ -29,6 +29,17 @@ inline const char* support_name(SupportKind kind) {
 inline std::string supports(std::string_view id, int number, SupportKind kind) {
   return layer(id, number, std::string("supports/") + support_name(kind));
 }
+/// Where a support that is stored as lists has its rows' offsets and its keys.
+inline std::string support_rows(const std::string& support) {
+  return support + "/rows";
+}
+inline std::string support_keys(const std::string& support) {
+  return support + "/keys";
+}
+/// A dataset of stored tiles: "pyramid/7/max".
+inline std::string pyramid(std::string_view id, int number, int level, const char* plane) {
+  return layer(id, number, "pyramid/" + std::to_string(level) + "/" + plane);
+}
 /// Attribute of a support's dataset: SHA-256 of the bitmap, or of one head group's.
 inline std::string checksum(SupportScope scope, std::size_t group) {
   return scope == SupportScope::layer ? "sha256" : "sha256_" + std::to_string(group);
@@ -42,6 +53,9 @@ inline constexpr std::int64_t max_samples = 100'000;
 inline constexpr std::int64_t max_statistics = 64;
 inline constexpr std::int64_t max_curve_budgets = 4096;
 inline constexpr std::int64_t max_thumbnail = 1024;
+/// Longer prompts have their supports as lists, and q, k and log-sum-exp in chunks of a tile's rows.
+inline constexpr std::int64_t max_bitmap_tokens = 16384;
+inline constexpr std::int64_t list_chunk = 65536, stream_chunk_rows = 256;
 inline constexpr std::int64_t statistic_name_bytes = 32;
 
 }  // namespace headroom::record::layout

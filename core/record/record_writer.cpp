@@ -86,6 +86,59 @@ struct RecordWriter::Impl {
   void write_json(const std::string& path, const nlohmann::json& object) {
     hdf5::write_text(id(), path, object.dump(1, ' ', false, nlohmann::json::error_handler_t::replace), place);
   }
+  /// Rows' offsets and keys of all groups, one after the other.
+  void write_lists(const std::string& path, std::int64_t groups, const RowCount& count, const RowKeys& read) {
+    hdf5::remove(id(), path);
+    std::vector<std::int64_t> offsets;
+    std::int64_t total = 0;
+    for (std::int64_t group = 0; group < groups; ++group) {
+      offsets.push_back(total);
+      for (std::int64_t query = 0; query < length; ++query) offsets.push_back(total += count(group, query));
+    }
+    const Extent shape = {groups, length + 1};
+    hdf5::write_chunked(id(), layout::support_rows(path), Element::i64, shape,
+                        {1, std::min(length + 1, layout::list_chunk)}, offsets.data(), place);
+    const std::string to = layout::support_keys(path);
+    hdf5::create(id(), to, Element::i32, {total}, {std::clamp<std::int64_t>(total, 1, layout::list_chunk)}, place);
+    std::vector<std::int32_t> waiting, row;
+    std::int64_t written = 0;
+    const auto write_out = [&](std::int64_t least) {
+      while (size_of(waiting) >= least && !waiting.empty()) {
+        const std::int64_t part = std::min(size_of(waiting), layout::list_chunk);
+        hdf5::write_box(id(), to, Element::i32, {written}, {part}, waiting.data(), place);
+        waiting.erase(waiting.begin(), waiting.begin() + part);
+        written += part;
+      }
+    };
+    std::size_t at = 0;
+    for (std::int64_t group = 0; group < groups; ++group, ++at) {
+      for (std::int64_t query = 0; query < length; ++query, ++at) {
+        row.clear();
+        read(group, query, row);
+        require(size_of(row) == offsets[at + 1] - offsets[at], "a row of a support has another number of keys");
+        for (std::size_t i = 0; i < row.size(); ++i)
+          require(row[i] >= 0 && row[i] <= query && (i == 0 || row[i] > row[i - 1]),
+                  "a row of a support is not ascending and causal");
+        waiting.insert(waiting.end(), row.begin(), row.end());
+        write_out(layout::list_chunk);
+      }
+    }
+    write_out(1);
+  }
+  /// float16 values are given as their 16 bits.
+  Extent stream_chunk(const Extent& extent) const {
+    Extent chunk = extent;
+    chunk[0] = 1;
+    // Rows of a tile at a time; log-sum-exps are small, so more of them.
+    const std::int64_t rows = extent.size() == 2 ? layout::list_chunk : layout::stream_chunk_rows;
+    chunk[1] = std::min(chunk[1], rows);
+    return chunk;
+  }
+  template <typename T>
+  void write_rows(const std::string& path, const Extent& extent, const std::vector<T>& values) {
+    if (length <= layout::max_bitmap_tokens) return write(path, extent, values);
+    hdf5::write_chunked(id(), path, ElementOf<T>::value, extent, stream_chunk(extent), values.data(), place);
+  }
   void write_meta() {
     nlohmann::json object = to_json(meta);
     object["schema_version"] = schema_version;
@@ -213,6 +266,23 @@ void RecordWriter::write_supports(std::string_view method, int layer, SupportKin
   }
   const std::string path = layout::supports(method, layer, kind);
   const std::int64_t row_bytes = groups.front().row_bytes();
+  double pairs = 0;
+  if (w.length > layout::max_bitmap_tokens)
+    for (const SupportBitmap& bitmap : groups) pairs += static_cast<double>(bitmap.count_all());
+  // A key is 32 bits: with more of them than one in 32 pairs the bitmap is smaller, whatever the compression.
+  const double places = static_cast<double>(w.length) * static_cast<double>(w.length * size_of(groups));
+  if (always_lists_ || (w.length > layout::max_bitmap_tokens && pairs * 32 <= places))
+    return w.write_lists(
+        path, size_of(groups),
+        [&](std::int64_t group, std::int64_t query) {
+          return groups[static_cast<std::size_t>(group)].count(query, 0, query + 1);
+        },
+        [&](std::int64_t group, std::int64_t query, std::vector<std::int32_t>& keys) {
+          const auto row = groups[static_cast<std::size_t>(group)].row(query);
+          for (std::size_t byte = 0; byte < row.size(); ++byte)
+            for (unsigned bits = row[byte]; bits != 0; bits &= bits - 1)
+              keys.push_back(static_cast<std::int32_t>(byte * 8) + std::countr_zero(bits));
+        });
   if (w.shared_by_layer(method))
     hdf5::write<std::uint8_t>(w.id(), path, {w.length, row_bytes}, groups.front().bytes(), w.place);
   else
@@ -220,6 +290,12 @@ void RecordWriter::write_supports(std::string_view method, int layer, SupportKin
   for (std::size_t group = 0; group < groups.size(); ++group)
     hdf5::write_attribute(w.id(), path, layout::checksum(w.scopes.find(method)->second, group).c_str(),
                           sha256(groups[group].bytes()), w.place);
+}
+
+void RecordWriter::write_support_rows(std::string_view method, int layer, SupportKind kind, const RowCount& count,
+                                      const RowKeys& keys) {
+  hdf5::Library library;
+  impl_->write_lists(layout::supports(method, layer, kind), impl_->support_groups(method, layer), count, keys);
 }
 
 void RecordWriter::write_mass_received(std::string_view method, int layer, std::int64_t heads,
@@ -250,16 +326,112 @@ void RecordWriter::write_layer_stream(std::string_view method, int layer, const 
     const std::string path = layout::layer(method, layer, name);
     const std::vector<std::uint16_t> halves = to_half_lossless(values);
     if (halves.empty())
-      w.write(path, extent, values);
+      w.write_rows(path, extent, values);
     else
-      w.write(path, extent, halves);
+      w.write_rows(path, extent, halves);
   };
   write_halves("stream/q", {stream.num_q_heads, rows, stream.head_dim}, stream.q);
   write_halves("stream/k", {stream.num_kv_heads, stream.length, stream.head_dim}, stream.k);
-  w.write(layout::layer(method, layer, "stream/lse"), {stream.num_q_heads, rows}, stream.lse);
+  w.write_rows(layout::layer(method, layer, "stream/lse"), {stream.num_q_heads, rows}, stream.lse);
   const std::string group = layout::layer(method, layer, "stream");
   hdf5::write_attribute(w.id(), group, "scale", stream.scale, w.place);
   hdf5::write_attribute(w.id(), group, "query_begin", stream.query_begin, w.place);
+}
+
+void RecordWriter::write_stream_rows(std::string_view method, int layer, const StreamShape& shape,
+                                     const StreamRows& read) {
+  Impl& w = *impl_;
+  const LayerMeta& sizes = w.check_layer(method, layer);
+  const std::int64_t kept = w.length - shape.query_begin;
+  require(shape.query_begin >= 0 && kept >= 1, "stream's rows");
+  const std::string group = layout::layer(method, layer, "stream");
+  const auto write_part = [&](StreamPart part, const char* name, std::int64_t heads, std::int64_t rows,
+                              std::int64_t width) {
+    const bool lse = part == StreamPart::lse;
+    const Extent extent = lse ? Extent{heads, rows} : Extent{heads, rows, width};
+    const Element element = lse || !shape.halves ? Element::f32 : Element::f16;
+    const Extent chunk = w.stream_chunk(extent);
+    {
+      hdf5::Library library;
+      hdf5::create(w.id(), group + "/" + name, element, extent, chunk, w.place);
+    }
+    std::vector<float> values;
+    for (std::int64_t head = 0; head < heads; ++head) {
+      for (std::int64_t row = 0; row < rows; row += chunk[1]) {
+        const std::int64_t count = std::min(chunk[1], rows - row);
+        values.resize(static_cast<std::size_t>(count * width));
+        read(part, head, row, count, values.data());
+        const std::vector<std::uint16_t> halves =
+            element == Element::f16 ? to_half_lossless(values) : std::vector<std::uint16_t>();
+        require(element != Element::f16 || !halves.empty(), "a value of a stream is not a float16");
+        const Extent at = lse ? Extent{head, row} : Extent{head, row, 0};
+        const Extent size = lse ? Extent{1, count} : Extent{1, count, width};
+        hdf5::Library library;
+        hdf5::write_box(w.id(), group + "/" + name, element, at, size,
+                        element == Element::f16 ? static_cast<const void*>(halves.data()) : values.data(), w.place);
+      }
+    }
+  };
+  write_part(StreamPart::q, "q", sizes.num_q_heads, kept, sizes.head_dim);
+  write_part(StreamPart::k, "k", sizes.num_kv_heads, w.length, sizes.head_dim);
+  write_part(StreamPart::lse, "lse", sizes.num_q_heads, kept, 1);
+  hdf5::Library library;
+  hdf5::write_attribute(w.id(), group, "scale", shape.scale, w.place);
+  hdf5::write_attribute(w.id(), group, "query_begin", shape.query_begin, w.place);
+}
+
+struct PyramidWriter::Impl {
+  RecordWriter::Impl& writer;
+  std::string group;
+  std::map<Plane, PyramidRows> planes;
+  bool finished = false;
+};
+
+PyramidWriter::PyramidWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+PyramidWriter::~PyramidWriter() {
+  if (impl_->finished) return;
+  hdf5::Library library;
+  hdf5::remove(impl_->writer.id(), impl_->group);
+}
+
+void PyramidWriter::add(Plane plane, std::int64_t index, std::span<const double> cells) {
+  const auto found = impl_->planes.find(plane);
+  require(found != impl_->planes.end(), "the pyramid has no such plane");
+  found->second.add(index, cells);
+}
+
+void PyramidWriter::finish() {
+  for (auto& [plane, rows] : impl_->planes) rows.finish();
+  impl_->finished = true;
+}
+
+std::unique_ptr<PyramidWriter> RecordWriter::pyramid(std::string_view method, int layer, PyramidLevels levels,
+                                                     std::int64_t groups) {
+  Impl& w = *impl_;
+  const LayerMeta& sizes = w.check_layer(method, layer);
+  require(levels.any() && (groups == 0 || groups == w.support_groups(method, layer)), "pyramid's shape");
+  auto impl = std::make_unique<PyramidWriter::Impl>(w, layout::layer(method, layer, "pyramid"));
+  const std::string group = impl->group;
+  const auto write_band = [&w, group](const PyramidRows::Dataset& set, std::int64_t index, std::int64_t row,
+                                      std::int64_t rows, const auto* values) {
+    hdf5::Library library;
+    hdf5::write_box(w.id(), group + "/" + set.name, is_count(set.plane) ? Element::i32 : Element::f32, {index, row, 0},
+                    {1, rows, set.side}, values, w.place);
+  };
+  hdf5::Library library;
+  for (int i = 0; i < num_planes; ++i) {
+    const auto plane = static_cast<Plane>(i);
+    const int first = first_level(plane, levels, groups);
+    if (first < 0) continue;
+    const std::int64_t indices = is_count(plane) ? groups : of_head_mean(plane) ? 1 : sizes.num_q_heads;
+    PyramidRows rows(plane, indices, w.length, first, write_band, write_band);
+    for (const auto& set : rows.datasets())
+      hdf5::create(w.id(), group + "/" + set.name, is_count(plane) ? Element::i32 : Element::f32,
+                   {set.planes, set.side, set.side}, {1, set.band, std::min<std::int64_t>(set.side, 512)}, w.place);
+    impl->planes.emplace(plane, std::move(rows));
+  }
+  return std::unique_ptr<PyramidWriter>(new PyramidWriter(std::move(impl)));
 }
 
 std::int64_t RecordWriter::bytes_written() {

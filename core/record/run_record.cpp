@@ -9,25 +9,15 @@
 
 #include "base/error.h"
 #include "base/json_fields.h"
-#include "base/sha256.h"
-#include "record/record_file.h"
 #include "record/record_json.h"
-#include "record/record_layout.h"
 #include "record/record_v1.h"
-#include "record/support_check.h"
+#include "record/run_record_impl.h"
 
 namespace headroom::record {
 namespace {
 
 constexpr int max_depth = 8;  // of a record's JSON, which has less
 constexpr std::size_t max_methods = 256;
-
-void check_finite(const std::vector<float>& values, const std::string& place) {
-  // A sum of zeros is NaN as soon as one value is not finite; unlike a search it vectorises.
-  float sum = 0;
-  for (const float value : values) sum += value * 0.0f;
-  if (std::isnan(sum)) throw input_error(place, "holds values that are not finite");
-}
 
 TokenTable read_tokens(const RecordFile& file) {
   TokenTable tokens;
@@ -105,61 +95,6 @@ MethodSummary read_summary(const RecordFile& file, const std::string& id, const 
 }
 
 }  // namespace
-
-struct RunRecord::Impl {
-  /// Results that live as long as somebody holds them.
-  template <typename T>
-  class WeakCache {
-   public:
-    template <typename Load>
-    std::shared_ptr<const T> get(const std::string& key, Load&& load) {
-      {
-        const std::lock_guard guard(mutex_);
-        if (auto held = entries_[key].lock()) return held;
-      }
-      std::shared_ptr<const T> loaded = load();
-      const std::lock_guard guard(mutex_);
-      entries_[key] = loaded;
-      return loaded;
-    }
-
-   private:
-    std::mutex mutex_;
-    std::map<std::string, std::weak_ptr<const T>> entries_;
-  };
-
-  explicit Impl(const std::filesystem::path& p) : path(p), file(p) {}
-
-  std::filesystem::path path;
-  RecordFile file;
-  int schema = schema_version;  ///< that the file is written in
-  RunMeta meta;
-  TokenTable tokens;
-  std::vector<MethodSummary> methods;
-  WeakCache<HeadStatistics> statistics;
-  WeakCache<MassCurves> curves;
-  WeakCache<std::vector<AnswerPosition>> choices;
-  WeakCache<LayerStream> streams;
-  WeakCache<Thumbnail> thumbnails;
-  WeakCache<SupportBitmap> supports;
-
-  std::int64_t length() const { return static_cast<std::int64_t>(tokens.ids.size()); }
-  bool has(std::string_view method, std::string_view name) const {
-    return find(method) && file.has(layout::method(method, name));
-  }
-  bool has(std::string_view method, int layer, const char* name) const {
-    return meta.is_full(layer) && has(method, "layers/" + std::to_string(layer) + "/" + name);
-  }
-  const MethodSummary* find(std::string_view method) const {
-    const auto found = std::find_if(methods.begin(), methods.end(), [&](const auto& m) { return m.id == method; });
-    return found == methods.end() ? nullptr : &*found;
-  }
-  /// Supports of a method in a full layer.
-  std::int64_t groups(const MethodSummary& method, int layer) const {
-    return num_support_groups(method.scope, meta.layer(layer).num_q_heads, meta.layer(layer).num_kv_heads);
-  }
-  std::string place(const std::string& path_inside) const { return file.place() + ":" + path_inside; }
-};
 
 RunRecord::RunRecord(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RunRecord::~RunRecord() = default;
@@ -245,36 +180,9 @@ std::shared_ptr<const std::vector<AnswerPosition>> RunRecord::answer_choices(std
 }
 
 LayerAvailability RunRecord::availability(std::string_view method, int layer) const {
-  return {impl_->has(method, layer, "stream/lse"), impl_->has(method, layer, "supports/support"),
-          impl_->has(method, layer, "thumbnails/mean")};
-}
-
-std::shared_ptr<const LayerStream> RunRecord::layer_stream(std::string_view method, int layer) const {
-  const std::string group = layout::layer(method, layer, "stream");
-  return impl_->streams.get(group, [&]() -> std::shared_ptr<const LayerStream> {
-    const Impl& r = *impl_;
-    if (!r.has(method, layer, "stream/lse")) return nullptr;
-    auto s = std::make_shared<LayerStream>();
-    s->length = r.length();
-    s->query_begin = r.file.attribute<std::int64_t>(group, "query_begin");
-    s->scale = r.file.attribute<double>(group, "scale");
-    if (s->query_begin < 0 || s->query_begin >= s->length)
-      throw input_error(r.place(group), "query_begin is out of range", "0 to " + std::to_string(s->length - 1),
-                        std::to_string(s->query_begin));
-    if (!std::isfinite(s->scale)) throw input_error(r.place(group), "scale is not finite");
-    const LayerMeta& sizes = r.meta.layer(layer);
-    s->num_q_heads = sizes.num_q_heads;
-    s->num_kv_heads = sizes.num_kv_heads;
-    s->head_dim = sizes.head_dim;
-    const std::int64_t rows = s->length - s->query_begin;
-    s->q = r.file.read_floats(group + "/q", {s->num_q_heads, rows, s->head_dim});
-    s->k = r.file.read_floats(group + "/k", {s->num_kv_heads, s->length, s->head_dim});
-    s->lse = r.file.read_all<float>(group + "/lse", {s->num_q_heads, rows});
-    check_finite(s->q, r.place(group + "/q"));
-    check_finite(s->k, r.place(group + "/k"));
-    check_finite(s->lse, r.place(group + "/lse"));
-    return s;
-  });
+  return {impl_->has(method, layer, "stream/lse"),
+          impl_->has(method, layer, "supports/support") || impl_->has(method, layer, "supports/support/rows"),
+          impl_->has(method, layer, "thumbnails/mean"), stored_levels(method, layer).any()};
 }
 
 std::shared_ptr<const Thumbnail> RunRecord::thumbnail(std::string_view method, int layer, int head) const {
@@ -295,31 +203,6 @@ std::shared_ptr<const Thumbnail> RunRecord::thumbnail(std::string_view method, i
     result->max = r.file.read_one<float>(group + "/max", extent, head);
     result->mean = r.file.read_one<float>(group + "/mean", extent, head);
     return result;
-  });
-}
-
-std::shared_ptr<const SupportBitmap> RunRecord::supports(std::string_view method, int layer, SupportKind kind,
-                                                         int group) const {
-  const std::string path = layout::supports(method, layer, kind);
-  return impl_->supports.get(path + "#" + std::to_string(group), [&]() -> std::shared_ptr<const SupportBitmap> {
-    const Impl& r = *impl_;
-    if (!r.has(method, layer, (std::string("supports/") + layout::support_name(kind)).c_str())) return nullptr;
-    const MethodSummary& summary = *r.find(method);
-    const std::int64_t groups = r.groups(summary, layer);
-    if (group < 0 || group >= groups) return nullptr;
-    const bool shared = summary.scope == SupportScope::layer;
-    auto bitmap = std::make_shared<SupportBitmap>(r.length());
-    const Extent rows = {bitmap->length(), bitmap->row_bytes()};
-    const Element element[] = {Element::u8};
-    const auto& dataset = r.file.find(path, element, shared ? rows : Extent{groups, rows[0], rows[1]});
-    const auto expected =
-        r.file.attribute<std::string>(path, layout::checksum(summary.scope, static_cast<std::size_t>(group)).c_str());
-    r.file.read(dataset, path, shared ? -1 : group, bitmap->bytes().data());
-    const std::string found = sha256(bitmap->bytes());
-    if (found != expected) throw input_error(r.place(path), "checksum differs", "SHA-256 " + expected, found);
-    if (const std::int64_t row = first_row_past_query(*bitmap); row >= 0)
-      throw input_error(r.place(path), "row " + std::to_string(row) + " holds keys after its query");
-    return bitmap;
   });
 }
 

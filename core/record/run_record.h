@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "record/file_change.h"
+#include "record/stored_tiles.h"
 #include "record/types.h"
 
 namespace headroom::record {
@@ -38,13 +39,26 @@ class RunRecord {
   /// itself, and records of earlier versions).
   std::shared_ptr<const std::vector<AnswerPosition>> answer_choices(std::string_view method) const;
   LayerAvailability availability(std::string_view method, int layer) const;
-  /// nullptr where the record does not hold it.
+  /// nullptr where the record does not hold it. Streams of more than 32 MiB have a window in place of their values.
   std::shared_ptr<const LayerStream> layer_stream(std::string_view method, int layer) const;
   std::shared_ptr<const Thumbnail> thumbnail(std::string_view method, int layer, int head) const;
-  std::shared_ptr<const SupportBitmap> supports(std::string_view method, int layer, SupportKind kind,
-                                                int group = 0) const;
+  /// Whole where it is a small bitmap, else rows that are read when they are asked for.
+  std::shared_ptr<const Support> supports(std::string_view method, int layer, SupportKind kind, int group = 0) const;
   std::vector<float> mass_received(std::string_view method, int layer, int head) const;  ///< [L] or empty
   std::vector<float> selection_frequency(std::string_view method, int layer, int group = 0) const;  ///< likewise
+
+
+  /// Which tiles the record holds ready-made (pyramid.h).
+  StoredLevels stored_levels(std::string_view method, int layer) const;
+  /// nullopt where it is not stored (stored_levels(), has_tile()). Reads a few chunks, whatever the level. Tiles outside
+  /// the map are empty.
+  std::optional<Tile> stored_tile(std::string_view method, int layer, HeadSelector head, TileAddress address) const;
+  /// Counts of the head group `group`, with the missed mass of the heads where that is stored.
+  std::optional<OverlayTile> stored_overlay(std::string_view method, int layer, int group, HeadSelector head,
+                                            TileAddress address) const;
+  /// What takes the file's bytes, as stored; the last entry is the rest (HDF5's own structures, checksums).
+  std::vector<RecordPart> parts() const;
+  std::int64_t file_bytes() const;
 
  private:
   struct Impl;

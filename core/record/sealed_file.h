@@ -38,6 +38,7 @@ class SealedFile {
 
   /// Where the HDF5 part ends, counted from the beginning of the file.
   std::int64_t end() const { return end_; }
+  std::int64_t bytes() const { return opened_.size; }
   FileChange change(const std::filesystem::path& file) const;
   const std::vector<std::uint8_t>& directory() const { return directory_; }
   /// Copies bytes [offset, offset + size) of the HDF5 part; a block is checked the first time that it is read. Throws

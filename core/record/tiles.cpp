@@ -7,12 +7,14 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "record/stream_window.h"
 #include "record/tile_kernel.h"
 
 namespace headroom::record {
 namespace {
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr std::int64_t row_piece = 4096;  ///< keys of a row that are read at a time
 
 std::vector<std::int64_t> heads_of(const LayerStream& s, HeadSelector head) {
   const std::int64_t group = s.num_kv_heads > 0 ? s.num_q_heads / s.num_kv_heads : 0;
@@ -32,9 +34,9 @@ std::vector<std::int64_t> heads_of(const LayerStream& s, HeadSelector head) {
 }
 
 /// Keys [begin, begin + 256) of one KV head, transposed in strips; keys past the end are zero.
-void pack(const LayerStream& s, std::int64_t kv_head, std::int64_t begin, float* panel) {
+void pack(const LayerStream& s, std::int64_t kv_head, std::int64_t begin, float* panel, std::vector<float>& scratch) {
   const std::int64_t d = s.head_dim;
-  const float* k = s.k.data() + kv_head * s.length * d;
+  const float* k = key_rows(s, kv_head, begin, std::min(block_keys, s.length - begin), scratch) - begin * d;
   for (std::int64_t strip = 0; strip < block_keys; strip += strip_keys) {
     float* out = panel + strip * d;
     for (std::int64_t c = 0; c < strip_keys; ++c) {
@@ -51,10 +53,10 @@ bool sweep(const LayerStream& s, HeadSelector head, std::int64_t row_begin, std:
            std::int64_t key_begin, std::int64_t key_end, const std::stop_token& stop, Visit&& visit) {
   const std::vector<std::int64_t> heads = heads_of(s, head);
   const TileKernels& kernels = tile_kernels();
-  const std::int64_t d = s.head_dim, kept = s.length - s.query_begin, group = s.num_q_heads / s.num_kv_heads;
+  const std::int64_t d = s.head_dim, group = s.num_q_heads / s.num_kv_heads;
   const std::int64_t first_kv = heads.front() / group, num_kv = heads.back() / group - first_kv + 1;
   std::vector<float> panels(static_cast<std::size_t>(num_kv * block_keys * d));
-  std::vector<float> p(static_cast<std::size_t>(block_rows * block_keys));
+  std::vector<float> p(static_cast<std::size_t>(block_rows * block_keys)), q_scratch, k_scratch, lse_scratch;
   const float weight = 1.0f / static_cast<float>(heads.size());
   row_begin = std::max(row_begin, s.query_begin);
   row_end = std::min(row_end, s.length);
@@ -62,7 +64,8 @@ bool sweep(const LayerStream& s, HeadSelector head, std::int64_t row_begin, std:
   for (std::int64_t key = key_begin; key < key_end; key += block_keys) {
     const std::int64_t first = std::max(row_begin, key);
     if (first >= row_end) break;
-    for (std::int64_t kv = 0; kv < num_kv; ++kv) pack(s, first_kv + kv, key, panels.data() + kv * block_keys * d);
+    for (std::int64_t kv = 0; kv < num_kv; ++kv) 
+      pack(s, first_kv + kv, key, panels.data() + kv * block_keys * d, k_scratch);
     for (std::int64_t t = first; t < row_end;) {
       if (stop.stop_requested()) return false;
       // Blocks end at multiples of 32, so that cells of 32 rows and more are never cut inside a block.
@@ -71,9 +74,8 @@ bool sweep(const LayerStream& s, HeadSelector head, std::int64_t row_begin, std:
       const std::int64_t strips = (columns + strip_keys - 1) / strip_keys;
       if (strips * strip_keys < block_keys) std::fill(p.begin(), p.end(), 0.0f);
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        const std::int64_t row = heads[i] * kept + t - s.query_begin;
-        kernels.probabilities(s.q.data() + row * d, s.lse.data() + row, rows,
-                              panels.data() + (heads[i] / group - first_kv) * block_keys * d, strips, d,
+        kernels.probabilities(query_rows(s, heads[i], t, rows, q_scratch), lse_rows(s, heads[i], t, rows, lse_scratch),
+                              rows, panels.data() + (heads[i] / group - first_kv) * block_keys * d, strips, d,
                               static_cast<float>(s.scale), weight, i > 0, p.data());
       }
       for (std::int64_t r = 0; r < rows; ++r) {  // no key after the query, none past the region
@@ -97,10 +99,6 @@ std::int64_t pairs_below(std::int64_t begin, std::int64_t end, std::int64_t limi
   return triangle(middle) - triangle(begin) + (end - middle) * limit;
 }
 
-std::int64_t visible_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
-  if (row_begin >= row_end) return 0;
-  return pairs_below(row_begin, row_end, key_end) - pairs_below(row_begin, row_end, key_begin);
-}
 
 struct Region {
   std::int64_t row = 0, key = 0;       ///< first query and key
@@ -121,6 +119,11 @@ bool find_region(TileAddress address, std::int64_t length, Region& region) {
 }
 
 }  // namespace
+
+std::int64_t visible_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
+  if (row_begin >= row_end) return 0;
+  return pairs_below(row_begin, row_end, key_end) - pairs_below(row_begin, row_end, key_begin);
+}
 
 int num_levels(std::int64_t length) {
   int levels = 1;
@@ -208,14 +211,21 @@ std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head,
 std::vector<float> probability_row(const LayerStream& stream, HeadSelector head, std::int64_t query) {
   if (query < stream.query_begin || query >= stream.length) return {};
   const std::vector<std::int64_t> heads = heads_of(stream, head);
-  const std::int64_t d = stream.head_dim, kept = stream.length - stream.query_begin;
-  const std::int64_t group = stream.num_q_heads / stream.num_kv_heads;
-  std::vector<float> p(static_cast<std::size_t>(query + 1));
-  for (std::size_t i = 0; i < heads.size(); ++i) {
-    const std::int64_t row = heads[i] * kept + query - stream.query_begin;
-    tile_kernels().row(stream.q.data() + row * d, stream.lse[static_cast<std::size_t>(row)],
-                       stream.k.data() + heads[i] / group * stream.length * d, query + 1, d,
-                       static_cast<float>(stream.scale), 1.0f / static_cast<float>(heads.size()), i > 0, p.data());
+  const std::int64_t d = stream.head_dim, group = stream.num_q_heads / stream.num_kv_heads;
+  std::vector<float> p(static_cast<std::size_t>(query + 1)), q_scratch, k_scratch, lse_scratch;
+  // Keys in pieces: a window holds some blocks of them, never all. The heads of a group share a piece.
+  const std::int64_t piece = stream.window ? row_piece : query + 1;
+  for (std::int64_t begin = 0; begin <= query; begin += piece) {
+    const std::int64_t count = std::min(piece, query + 1 - begin);
+    const float* keys = nullptr;
+    for (std::size_t i = 0; i < heads.size(); ++i) {
+      if (i == 0 || heads[i] / group != heads[i - 1] / group)
+        keys = key_rows(stream, heads[i] / group, begin, count, k_scratch);
+      const float* q = query_rows(stream, heads[i], query, 1, q_scratch);
+      tile_kernels().row(q, *lse_rows(stream, heads[i], query, 1, lse_scratch), keys, count, d,
+                         static_cast<float>(stream.scale), 1.0f / static_cast<float>(heads.size()), i > 0,
+                         p.data() + begin);
+    }
   }
   return p;
 }
@@ -224,16 +234,27 @@ float probability(const LayerStream& stream, HeadSelector head, std::int64_t que
   if (query < stream.query_begin || query >= stream.length || key < 0 || key >= stream.length) return nan;
   if (key > query) return 0;
   const std::vector<std::int64_t> heads = heads_of(stream, head);
-  const std::int64_t d = stream.head_dim, kept = stream.length - stream.query_begin;
-  const std::int64_t group = stream.num_q_heads / stream.num_kv_heads;
+  const std::int64_t d = stream.head_dim, group = stream.num_q_heads / stream.num_kv_heads;
+  std::vector<float> q_scratch, k_scratch, lse_scratch;
   float p = 0;
   for (std::size_t i = 0; i < heads.size(); ++i) {
-    const std::int64_t row = heads[i] * kept + query - stream.query_begin;
-    tile_kernels().row(stream.q.data() + row * d, stream.lse[static_cast<std::size_t>(row)],
-                       stream.k.data() + (heads[i] / group * stream.length + key) * d, 1, d,
-                       static_cast<float>(stream.scale), 1.0f / static_cast<float>(heads.size()), i > 0, &p);
+    tile_kernels().row(query_rows(stream, heads[i], query, 1, q_scratch),
+                       *lse_rows(stream, heads[i], query, 1, lse_scratch),
+                       key_rows(stream, heads[i] / group, key, 1, k_scratch), 1, d, static_cast<float>(stream.scale), 1.0f / static_cast<float>(heads.size()), i > 0, &p);
   }
   return p;
+}
+
+bool is_here(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key) {
+  if (!stream.window) return true;
+  if (query < stream.query_begin || query >= stream.length || key < 0 || key > query) return true;
+  using Part = StreamWindow::Part;
+  const std::int64_t row = query - stream.query_begin, group = stream.num_q_heads / stream.num_kv_heads;
+  for (const std::int64_t one : heads_of(stream, head))
+    if (!stream.window->is_here(Part::q, one, row) || !stream.window->is_here(Part::lse, one, row) ||
+        !stream.window->is_here(Part::k, one / group, key))
+      return false;
+  return true;
 }
 
 std::int64_t rank_in_row(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key) {

@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "record/support.h"
 #include "record/types.h"
 
 namespace headroom::record {
@@ -50,6 +51,8 @@ struct OverlayTile {
   std::vector<float> missed_mass;
 };
 
+/// Causal pairs of query rows [row_begin, row_end) with keys [key_begin, key_end).
+std::int64_t visible_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end);
 /// Levels from 0 (single pairs) up to the one where the whole map is one tile.
 int num_levels(std::int64_t length);
 /// Exact from q, k and lse. A stop request ends it early with an empty tile; a tile outside the map is empty too.
@@ -59,10 +62,16 @@ Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress addr
 /// `query_begin` on (those that the stream keeps: the map shows no others). Bitmaps may be empty.
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
                             TileAddress address, std::int64_t query_begin = 0);
+/// The same from a record's supports, reading the rows that the tile shows; `wasted` may be null. A stop request ends it
+/// early with an empty tile.
+OverlayTile compute_overlay(const Support& support, const Support& target, const Support* wasted, TileAddress address,
+                            std::int64_t query_begin = 0, std::stop_token stop = {});
 /// Fills `tile.missed_mass` with p of the selected heads. False, and the tile as it was, where the stream is of another
 /// length, that would take more than `max_work` multiply-adds, or a stop was requested.
 bool add_missed_mass(OverlayTile& tile, const LayerStream& stream, HeadSelector head, const SupportBitmap& support,
                      const SupportBitmap& target, double max_work, std::stop_token stop = {});
+bool add_missed_mass(OverlayTile& tile, const LayerStream& stream, HeadSelector head, const Support& support,
+                     const Support& target, double max_work, std::stop_token stop = {});
 /// Mean of p over the query rows [query_begin, query_end) that are kept, by key: what those queries read. [L], 0 for
 /// keys that none of them sees; empty where no such row is kept or a stop was requested.
 std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head, std::int64_t query_begin,
@@ -71,6 +80,8 @@ std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head,
 std::vector<float> probability_row(const LayerStream& stream, HeadSelector head, std::int64_t query);
 /// 0 where the key comes after the query, NaN where the row is not kept.
 float probability(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
+/// Whether probability() of the pair would read no file: what the window's thread may ask.
+bool is_here(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
 /// 1-based rank of `key` in its row by p, ties to the lower position; 0 where the pair is not causal or not kept.
 std::int64_t rank_in_row(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key);
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@
 
 namespace headroom::record {
 
-inline constexpr int schema_version = 4;
+inline constexpr int schema_version = 5;
 
 struct Quartiles {  ///< milliseconds
   double median = 0;
@@ -249,6 +250,8 @@ struct MassCurves {
   }
 };
 
+class StreamWindow;
+
 /// q, k and log-sum-exp of one full layer of one stream: p(t, s) = exp(scale * q_t.k_s - lse_t), exact without the
 /// model.
 struct LayerStream {
@@ -259,6 +262,9 @@ struct LayerStream {
   std::vector<float> q;    ///< [Hq, L - query_begin, d]
   std::vector<float> k;    ///< [Hkv, L, d]
   std::vector<float> lse;  ///< [Hq, L - query_begin]
+  /// Set where the stream is too large to be held: then q, k and lse are empty, and the functions of tiles.h read the rows
+  /// that they need (stream_window.h).
+  std::shared_ptr<const StreamWindow> window = {};
 };
 
 /// Small maps of one head over the whole prompt: a cell covers `cell` x `cell` pairs. A record keeps 8 bits of
@@ -273,8 +279,9 @@ enum class SupportKind { support, target, wasted };
 /// Per layer: what is in the record.
 struct LayerAvailability {
   bool stream = false;    ///< LayerStream
-  bool supports = false;  ///< bitmaps
+  bool supports = false;  ///< bitmaps or lists
   bool thumbnails = false;
+  bool pyramid = false;  ///< stored tiles (pyramid.h)
 };
 
 }  // namespace headroom::record

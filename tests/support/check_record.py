@@ -97,6 +97,15 @@ def check_layer(group, layer, summary, captured, recalls, rows, length, spec):
     bits = {}  # [groups, L, L]
     for kind in ("support", "target", "wasted"):
         packed = group[f"supports/{kind}"]
+        if isinstance(packed, h5py.Group):  # lists of keys
+            starts, keys = packed["rows"][()], packed["keys"][()]
+            bits[kind] = np.zeros((len(starts), length, length), bool)
+            for g, of_group in enumerate(starts):
+                for t in range(length):
+                    row = keys[of_group[t] : of_group[t + 1]]
+                    check((np.diff(row) > 0).all(), f"{where}: {kind}, row {t} ascends")
+                    bits[kind][g, t, row] = True
+            continue
         raw = packed[()][None] if shared else packed[()]
         for g, one in enumerate(raw):
             stated = packed.attrs["sha256" if shared else f"sha256_{g}"].decode()

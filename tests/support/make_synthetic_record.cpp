@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // make_synthetic_record FILE [key=value …]: tokens, layers, q_heads, kv_heads, head_dim, query_begin, seed,
-// complete, float16, methods=a,b,c, sliding=1,3, keep=0,2. Writes a synthetic record.
+// complete, float16, lists, pyramid=LEVEL (of mean and heads), methods=a,b,c, sliding=1,3, keep=0,2, long. Writes a
+// synthetic record; with long=1, or of more than 16384 tokens, one that takes no time that grows with their square.
 #include <cstdio>
 #include <sstream>
 
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   headroom::test::SyntheticOptions o;
+  bool is_long = false;
   try {
     for (int i = 2; i < argc; ++i) {
       const std::string argument = argv[i];
@@ -46,6 +48,12 @@ int main(int argc, char** argv) {
         o.complete = value != "0";
       else if (key == "float16")
         o.float16 = value != "0";
+      else if (key == "lists")
+        o.lists = value != "0";
+      else if (key == "pyramid")
+        o.pyramid_levels = {std::stoi(value), std::stoi(value)};
+      else if (key == "long")
+        is_long = value != "0";
       else if (key == "methods")
         o.methods = split(value);
       else if (key == "sliding")
@@ -57,7 +65,10 @@ int main(int argc, char** argv) {
         return 2;
       }
     }
-    headroom::test::write_synthetic_record(argv[1], o);
+    if (is_long || o.tokens > 16384)
+      headroom::test::write_long_record(argv[1], o);
+    else
+      headroom::test::write_synthetic_record(argv[1], o);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

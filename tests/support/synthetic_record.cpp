@@ -349,9 +349,18 @@ void place_heads(const std::vector<float>& from, std::int64_t layer, std::int64_
 
 }  // namespace
 
+RunMeta synthetic_meta(const SyntheticOptions& options) {
+  return make_meta(options);
+}
+
+MethodSummary synthetic_summary(const SyntheticOptions& options, const std::string& method) {
+  return timed_summary(options, method);
+}
+
 void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& o) {
   const RunMeta meta = make_meta(o);
   RecordWriter writer(file, meta, synthetic_tokens(o.tokens, o.seed));
+  if (o.lists) writer.always_as_lists();
   for (const std::string& method : o.methods) {
     MethodSummary summary = timed_summary(o, method);
     const bool dense = summary.budget_tokens == 0;
@@ -396,6 +405,15 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
         writer.write_supports(method, layer, SupportKind::target, r.target);
         writer.write_supports(method, layer, SupportKind::wasted, r.wasted);
         writer.write_selection_frequency(method, layer, r.frequency);
+      }
+      if (o.pyramid_levels.any()) {
+        const std::int64_t groups = dense ? 0 : static_cast<std::int64_t>(r.support.size());
+        const auto pyramid = writer.pyramid(method, layer, o.pyramid_levels, groups);
+        build_pyramid(stream, {summary.scope, r.support, r.target, r.wasted}, o.pyramid_levels, 2,
+                      [&](Plane plane, std::int64_t index, std::span<const double> cells) {
+                        pyramid->add(plane, index, cells);
+                      });
+        pyramid->finish();
       }
       writer.write_thumbnails(method, layer, r.thumbnails);
       writer.write_mass_received(method, layer, heads, r.received);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "record/pyramid.h"
 #include "record/types.h"
 
 namespace headroom::test {
@@ -30,12 +31,23 @@ struct SyntheticOptions {
   /// Sparse methods but the oracle have candidates of an answer of four tokens that changes at its third.
   bool choices = false;
   std::string spec_json = {};  ///< the job; empty: one that cannot be run
+  bool lists = false;                     ///< supports as lists of keys whatever the length
+  record::PyramidLevels pyramid_levels = {};  ///< stored tiles from these levels on; none as a rule
   bool float16 = true;  ///< q and k values that float16 holds exactly
 };
 
 /// The same options give the same record but for its creation time.
 void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& options = {});
 
+/// A record of a long prompt (a multiple of 8192 tokens) in minutes: everything follows from q and k, too, but those are
+/// made so that probabilities need not be summed pair by pair (long_record.cpp). Statistics and curves are those of
+/// every 4096th row; a support's target is that of the middle query of its 64. Methods: "dense", "indexer-k<N>-g1". Layers
+/// outside of keep_layers have stored tiles and no stream.
+void write_long_record(const std::filesystem::path& file, const SyntheticOptions& options);
+
+record::RunMeta synthetic_meta(const SyntheticOptions& options);
+/// Times, names and budget of a method; no figures of quality.
+record::MethodSummary synthetic_summary(const SyntheticOptions& options, const std::string& method);
 record::LayerMeta synthetic_layer(const SyntheticOptions& options, int layer);
 /// The q, k and log-sum-exp of one layer of one method's stream, as written.
 record::LayerStream synthetic_stream(const SyntheticOptions& options, const std::string& method, int layer);

@@ -18,6 +18,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "record/parts.h"
 #include "views/common/format.h"
 #include "views/common/pair_link.h"
 #include "views/common/theme.h"
@@ -56,7 +57,7 @@ KeyTable read_keys(const RecordPtr& record, const std::string& method, int layer
       table.note = QObject::tr("This record does not hold row %1.").arg(query);
       return table;
     }
-    std::shared_ptr<const SupportBitmap> support, target;
+    std::shared_ptr<const record::Support> support, target;
     if (const auto group = record::support_group(*record->find_method(method), record->meta().layer(layer), head)) {
       support = record->supports(method, layer, record::SupportKind::support, *group);
       target = record->supports(method, layer, record::SupportKind::target, *group);
@@ -326,6 +327,15 @@ void InspectorDock::fill_facts() {
   fact(run, tr("Kept"), text(meta.kept_note));
   for (const std::string& warning : meta.warnings) fact(run, tr("Note"), text(warning));
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
+
+  auto* size = section(facts_, tr("Size of the record"));
+  fact(size, tr("Whole file"), tr("%1 MB").arg(locale.toString(static_cast<double>(record->file_bytes()) / 1e6, 'f', 1)));
+  for (const record::KindSize& part : record::sizes_by_kind(record->parts())) {
+    const std::string advice = record::kind_advice(part.kind);
+    fact(size, text(record::kind_title(part.kind)),
+         tr("%1 MB").arg(locale.toString(static_cast<double>(part.bytes) / 1e6, 'f', 1)),
+         advice.empty() ? QString() : tr("Smaller with %1").arg(text(advice)));
+  }
 
   if (const record::MethodSummary* method = record->find_method(state.method.toStdString())) {
     auto* m = section(facts_, tr("Method %1").arg(state.method));

@@ -7,6 +7,7 @@
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <limits>
 
 #include "views/common/pair_link.h"
@@ -110,9 +111,12 @@ MapPoint AttentionMapWidget::strongest_in_cell(MapPoint point) const {
   if (!stream || cell == 1 || cell > snap_cell || point.key > point.query) return point;
   MapPoint best = point;
   float largest = -1;
+  // What would have to be read from the file first is not worth the wait: the cell's corner will do.
+  if (!record::is_here(*stream, primary_->source.head, point.query, point.key)) return point;
   const std::int64_t row0 = std::max(point.query / cell * cell, stream->query_begin), key0 = point.key / cell * cell;
   for (std::int64_t query = row0; query < std::min(row0 + cell, primary_->length); ++query) {
     for (std::int64_t key = key0; key < std::min(key0 + cell, query + 1); ++key) {
+      if (!record::is_here(*stream, primary_->source.head, query, key)) continue;
       const float p = record::probability(*stream, primary_->source.head, query, key);
       if (p > largest) largest = p, best = {query, key};
     }
@@ -287,6 +291,23 @@ void AttentionMapWidget::step_selected_key(int direction) {
   const ViewState& state = selection_->state();
   if (state.query_end <= state.query_begin) return;
   const std::int64_t query = state.query_begin;
+  if (!primary_->support->is_here(query)) {  // read by a worker, then stepped
+    auto* watcher = new QFutureWatcher<bool>(this);
+    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, query, direction, data = primary_] {
+      watcher->deleteLater();
+      if (watcher->result() && primary_ == data && selection_->state().query_begin == query)
+        step_selected_key(direction);
+    });
+    watcher->setFuture(QtConcurrent::run([data = primary_, query] {
+      try {
+        data->support->test(query, 0);
+        return data->support->is_here(query);
+      } catch (const std::exception&) {
+        return false;
+      }
+    }));
+    return;
+  }
   std::int64_t key = state.keys.empty() ? (direction > 0 ? -1 : query + 1) : *state.keys.begin();
   do key += direction;
   while (key >= 0 && key <= query && !primary_->support->test(query, key));
@@ -300,7 +321,10 @@ void AttentionMapWidget::next_missed() {
   const bool chosen = state.query_end > state.query_begin;
   MapPoint from{chosen ? state.query_begin : static_cast<std::int64_t>(std::max(0.0, state.viewport.query_begin)),
                 chosen && !state.keys.empty() ? *state.keys.begin() : -1};
-  const MissedSearch near = find_missed(*primary_, from, state.display.missed_from, near_bytes);
+  // Rows of a long prompt are in the file: a worker looks through all of them.
+  MissedSearch near{{-1, -1}, from, false};
+  if (primary_->support->is_whole() && (!primary_->stream || !primary_->stream->window))
+    near = find_missed(*primary_, from, state.display.missed_from, near_bytes);
   if (near.found.query >= 0) return show_pair(near.found);
   if (near.finished) return;
   searching_ = std::stop_source();
@@ -314,7 +338,11 @@ void AttentionMapWidget::next_missed() {
   });
   watcher->setFuture(QtConcurrent::run([data = primary_, next = near.next, least = state.display.missed_from,
                                         stop = searching_.get_token()] {
-    return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+    try {
+      return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+    } catch (const std::exception&) {
+      return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
+    }
   }));
 }
 

@@ -56,6 +56,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
 
   TileCache* cache() const { return cache_; }
   /// There is a picture of some map on the screen, if a coarse one.
+  /// The last frame had a place without even a coarse picture, though one can be had.
+  bool is_blank() const { return !map_->composition().missing.empty() && map_->composition().empty_parts > 0; }
   bool is_drawn() const { return primary_ && !map_->stale() && !map_->composition().image.isNull(); }
   /// Everything that was asked for is drawn.
   bool settled() const;  ///< what is visible is drawn as sharp as it gets

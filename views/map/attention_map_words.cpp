@@ -23,7 +23,7 @@ QString AttentionMapWidget::notice() const {
         .arg(data.source.layer)
         .arg(data.layer_kind);
   if (!refusal_.isEmpty() && layout_ != MapLayout::single) return refusal_;
-  if (data.stream || data.thumbnail || cache_->can_provide(data)) return {};
+  if (data.thumbnail || cache_->can_provide(data)) return {};
   const QString note = data.source.record ? QString::fromStdString(data.source.record->meta().kept_note) : QString();
   return tr("The map of layer %1 is not in this record%2\n\nChoose a layer marked ● in the layer list, load the model "
             "to have it computed, or record again with --keep-layers %1.")
@@ -57,6 +57,8 @@ QString AttentionMapWidget::badge(const Composition& shown) const {
     parts << cells(primary_->thumbnail->cell) << tr("thumbnail: this layer's q and k are not in the record");
   } else if (thumbnail && !cache_->busy() && shown.missing.empty()) {
     parts << cells(primary_->thumbnail->cell) << tr("thumbnail: zoom in for exact values");
+  } else if (shown.coarse && shown.missing.empty() && !cache_->busy()) {
+    parts << cells(shown.coarsest) << tr("the record holds no finer ones here");
   } else {
     parts << cells(std::int64_t{1} << shown.level);
     if (shown.coarse || !shown.missing.empty()) parts.first() += tr(" · refining …");

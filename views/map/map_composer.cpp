@@ -57,7 +57,7 @@ MapComposer::Grids MapComposer::best(const MapPicture& picture, const MapDataPtr
   bool hopeless = false;
   const auto ask = [&](const MapDataPtr& from, bool have) {
     if (have) return;
-    if (cache_->can_provide(*from) && !TileCache::too_costly(*from, address))
+    if (cache_->can_make(*from, address))
       result.missing.push_back({from, address, false});
     else
       hopeless = true;
@@ -117,6 +117,30 @@ void MapComposer::paint(Composition& result, const MapPicture& picture, const Se
                          std::log10(static_cast<double>(grid.row_begin + rows[i] * grid.cell + grid.cell / 2 + 1)));
   const QRgb hidden = Theme::instance().grid().rgb();
   const bool two = split(picture);
+  if (!two && !segment.mirrored && !style.hide_bands) {
+    // The common case, once for each row of cells: rows of pixels in the same cells are alike.
+    int before = -1;
+    for (int y = segment.y0; y < segment.y1; ++y) {
+      const auto i = static_cast<std::size_t>(y - segment.y0);
+      if (rows[i] < 0) continue;
+      auto* line = reinterpret_cast<QRgb*>(result.image.scanLine(y));
+      if (before >= 0 && rows[i] == rows[i - 1]) {
+        std::copy_n(reinterpret_cast<const QRgb*>(result.image.constScanLine(before)) + segment.x0,
+                    segment.x1 - segment.x0, line + segment.x0);
+        before = y;
+        continue;
+      }
+      before = y;
+      const std::uint16_t* row_codes = codes.data() + rows[i] * grid.columns;
+      const QRgb* table = table_.data() + offset[i];
+      for (std::size_t j = 0; j < columns.size(); ++j) {
+        if (columns[j] < 0) continue;
+        const std::uint16_t code = row_codes[columns[j]];
+        if (code != 0) line[segment.x0 + static_cast<int>(j)] = code > 1 ? table[code] : table_[1];
+      }
+    }
+    return;
+  }
   for (int y = segment.y0; y < segment.y1; ++y) {
     auto* line = reinterpret_cast<QRgb*>(result.image.scanLine(y));
     for (int x = segment.x0; x < segment.x1; ++x) {
@@ -198,10 +222,14 @@ Composition MapComposer::compose(const MapPicture& picture) {
         if (tile_column > tile_row) continue;
         const Grids grids =
             best(picture, mirrored ? picture.secondary : data, {result.level, tile_row, tile_column}, result);
-        if (!grids.first) continue;
+        if (!grids.first) {
+          ++result.empty_parts;
+          continue;
+        }
         segment.mirrored = mirrored;
         result.thumbnail |= grids.thumbnail;
         result.coarse |= grids.coarse;
+        result.coarsest = std::max(result.coarsest, grids.first->cell);
         paint(result, picture, segment, grids);
       }
     }

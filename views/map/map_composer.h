@@ -46,6 +46,8 @@ struct Composition {
   std::vector<TileCache::Request> missing;  ///< most urgent first
   bool thumbnail = false;                   ///< part of it comes from the record's thumbnail
   bool coarse = false;                      ///< part of it is still coarser than `level`
+  std::int64_t coarsest = 0;                ///< pairs a side of the coarsest cells that are drawn
+  int empty_parts = 0;                      ///< tiles in sight with no picture at all yet
   bool blank = false;                       ///< for part of it there is nothing, and nothing will come
   bool missed_by_count = false;             ///< part of the orange counts missed keys: their mass is not known
 };

@@ -67,6 +67,7 @@ void load(MapData& data, const std::stop_token& stop) {
   data.layer_kind = QString::fromStdString(layer.kind);
   data.dense = summary->is_dense();
   const auto available = record.availability(method, source.layer);
+  data.stored = record.stored_levels(method, source.layer);
   data.sink_and_local = sink_and_local_mass(source);
   data.missed_mass = missed_mass_share(source);
   go_on();
@@ -93,8 +94,6 @@ void load(MapData& data, const std::stop_token& stop) {
     data.target = record.supports(method, source.layer, record::SupportKind::target, group);
     go_on();
     data.wasted = record.supports(method, source.layer, record::SupportKind::wasted, group);
-    for (auto* bitmap : {&data.support, &data.target, &data.wasted})
-      if (*bitmap && (*bitmap)->length() != data.length) bitmap->reset();
   }
   go_on();
   if (available.stream) data.stream = record.layer_stream(method, source.layer);
@@ -117,6 +116,13 @@ QString MapData::overlay_note() const {
 
 bool MapData::selected(std::int64_t query, std::int64_t key) const {
   return support && query < length && key <= query && support->test(query, key);
+}
+
+bool MapData::is_here(std::int64_t query, std::int64_t key) const {
+  if (query < 0 || query >= length) return true;
+  for (const auto* rows : {&support, &target, &wasted})
+    if (*rows && !(*rows)->is_here(query)) return false;
+  return !stream || record::is_here(*stream, source.head, query, key);
 }
 
 bool MapData::missed(std::int64_t query, std::int64_t key) const {

@@ -11,7 +11,6 @@
 #include <stop_token>
 #include <vector>
 
-#include "base/support_bitmap.h"
 #include "record/opening.h"
 #include "views/common/selection.h"
 
@@ -29,8 +28,9 @@ struct MapData {
   MapSource source;
   std::int64_t length = 0;
   QString layer_kind = QStringLiteral("full");
-  std::shared_ptr<const record::LayerStream> stream;             ///< null: not in the record
-  std::shared_ptr<const SupportBitmap> support, target, wasted;  ///< null: dense, or not in the record
+  std::shared_ptr<const record::LayerStream> stream;               ///< null: not in the record
+  std::shared_ptr<const record::Support> support, target, wasted;  ///< null: dense, or not in the record
+  record::StoredLevels stored;                                     ///< tiles that the record holds ready-made
   std::shared_ptr<const record::Thumbnail> thumbnail;            ///< of the shown heads; null: not in the record
   /// Whose supports these are: a head group of the method's scope; none where the shown heads have several.
   std::optional<int> support_group = 0;
@@ -44,8 +44,11 @@ struct MapData {
   bool has_overlay() const { return support && target; }
   /// Why there is no overlay though the record holds supports; empty where there is no such reason.
   QString overlay_note() const;
+  /// These may read a row of a long prompt's supports: not on the window's thread unless is_here().
   bool missed(std::int64_t query, std::int64_t key) const;
   bool selected(std::int64_t query, std::int64_t key) const;
+  /// Whether the row's supports and the pair's probability can be had without reading.
+  bool is_here(std::int64_t query, std::int64_t key) const;
 };
 using MapDataPtr = std::shared_ptr<const MapData>;
 

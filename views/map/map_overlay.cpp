@@ -10,7 +10,8 @@
 namespace headroom::views {
 namespace {
 
-enum Flag : std::uint8_t { hit = 1, missed = 2, wasted = 4, attended = 8, known = 16 };
+constexpr std::uint8_t hit = OverlayGrid::hit_cell, missed = OverlayGrid::missed_cell, wasted = OverlayGrid::wasted_cell,
+                       attended = OverlayGrid::attended_cell;
 
 /// Classes of the visible cells and one more on each side, so that outlines know their neighbours.
 struct Classes {
@@ -18,12 +19,6 @@ struct Classes {
   std::vector<std::uint8_t> flags;
   std::vector<float> strength;  ///< of the orange, 0 … 1
   bool by_count = false;        ///< part of the orange counts keys, since their mass is not known
-  std::uint8_t at(std::int64_t row, std::int64_t column) const {
-    row -= row_begin;
-    column -= column_begin;
-    if (row < 0 || column < 0 || row >= rows || column >= columns) return 0;
-    return flags[static_cast<std::size_t>(row * columns + column)];
-  }
 };
 
 /// Where a pixel lies in its cell.
@@ -53,50 +48,65 @@ std::vector<Place> places(double begin, double end, int pixels, std::int64_t len
   return result;
 }
 
-void add_tile(Classes& classes, const record::OverlayTile& tile, double missed_from, bool mirrored, bool two) {
-  const double pairs = std::pow(4.0, tile.address.level);
-  const bool weighed = !tile.missed_mass.empty();
-  const double most = std::max(1.0, missed_from * 10);
-  for (std::int64_t row = 0; row < tile.rows; ++row) {
-    for (std::int64_t column = 0; column < tile.columns; ++column) {
-      const auto i = static_cast<std::size_t>(row * tile.columns + column);
-      std::uint8_t flag = known;
-      if (tile.hit[i]) flag |= hit;
-      if (tile.wasted[i]) flag |= wasted;
-      if (tile.selected[i]) flag |= attended;
-      double strength = 0;
-      if (tile.missed[i]) {
-        const double mass = weighed ? static_cast<double>(tile.missed_mass[i]) : 0;
+/// Cells of `wanted` that are in sight, from its own tile or from one that is `up` levels coarser: then a cell is given an
+/// even share of what the coarser one holds, until its own tile is there.
+void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wanted, int up, double missed_from,
+              bool mirrored, bool two) {
+  constexpr std::int64_t side = record::tile_size;
+  const double pairs = std::pow(4.0, tile.address.level), share = std::pow(0.25, up);
+  const bool weighed = !tile.mass_codes.empty();
+  // Codes are even in the logarithm: what orange a mass has is a line through them.
+  const double most = std::max(1.0, missed_from * 10), threshold = missed_from / share;
+  const auto code_of = [&](double mass) { return codes_per_decade * (std::log10(std::max(mass, 1e-30)) + code_decades) + 2; };
+  const double low = code_of(threshold);
+  const double slope = 0.5 / std::max(1e-9, codes_per_decade * std::log10(most / std::max(missed_from, 1e-30)));
+  const std::int64_t first_row = wanted.row * side, first_column = wanted.column * side;
+  // What is in sight, in the map's own rows and columns.
+  const std::int64_t sight_row = mirrored ? classes.column_begin : classes.row_begin,
+                     sight_rows = mirrored ? classes.columns : classes.rows,
+                     sight_column = mirrored ? classes.row_begin : classes.column_begin,
+                     sight_columns = mirrored ? classes.rows : classes.columns;
+  const std::int64_t row_end = std::min(first_row + side, sight_row + sight_rows),
+                     column_end = std::min(first_column + side, sight_column + sight_columns);
+  for (std::int64_t row = std::max(first_row, sight_row); row < row_end; ++row) {
+    const std::int64_t from_row = (row >> up) - tile.address.row * side;
+    if (from_row < 0 || from_row >= tile.rows) continue;
+    for (std::int64_t column = std::max(first_column, sight_column); column < column_end; ++column) {
+      const std::int64_t from_column = (column >> up) - tile.address.column * side;
+      if (from_column < 0 || from_column >= tile.columns) continue;
+      if (two && mirrored && row == column) continue;  // the diagonal belongs to the first map
+      const auto i = static_cast<std::size_t>(from_row * tile.columns + from_column);
+      std::uint8_t flag = tile.flags[i];
+      float strength = 0;
+      if (flag & missed) {
         if (!weighed) {
           // A single pair in the cell must show, a field of them must not hide the map.
-          strength = 0.35 + 0.65 * std::sqrt(std::min(1.0, tile.missed[i] / pairs));
-        } else if (mass >= missed_from) {
-          strength = 0.5 + 0.5 * scale_position(mass, missed_from, most);
+          strength = static_cast<float>(0.35 + 0.65 * std::sqrt(std::min(1.0, tile.missed[i] / pairs)));
+        } else if (static_cast<double>(tile.missed_mass[i]) >= threshold) {
+          strength = static_cast<float>(std::clamp(0.5 + slope * (tile.mass_codes[i] - low), 0.5, 1.0));
         }
-        if (strength > 0) flag |= missed;
+        if (strength <= 0) flag &= static_cast<std::uint8_t>(~missed);
+        classes.by_count |= !weighed;
       }
-      std::int64_t r = tile.address.row * record::tile_size + row, c = tile.address.column * record::tile_size + column;
-      if (mirrored) std::swap(r, c);
-      if (two && mirrored && r == c) continue;  // the diagonal belongs to the first map
-      r -= classes.row_begin;
-      c -= classes.column_begin;
-      if (r < 0 || c < 0 || r >= classes.rows || c >= classes.columns) continue;
+      const std::int64_t r = (mirrored ? column : row) - classes.row_begin,
+                         c = (mirrored ? row : column) - classes.column_begin;
       const auto at = static_cast<std::size_t>(r * classes.columns + c);
       classes.flags[at] = flag;
-      classes.strength[at] = static_cast<float>(strength);
-      classes.by_count |= !weighed && tile.missed[i] > 0;
+      classes.strength[at] = strength;
     }
   }
 }
 
-void blend(QRgb& pixel, QRgb colour, double alpha) {
-  const double keep = (1 - alpha) * qAlpha(pixel) / 255.0;
-  const auto mix = [&](int under, int over) { return static_cast<int>(std::lround(under * keep + over * alpha)); };
-  const double base = qAlpha(pixel) ? 1 : 0;
-  pixel = qRgba(mix(static_cast<int>(qRed(pixel) * base), qRed(colour)),
-                mix(static_cast<int>(qGreen(pixel) * base), qGreen(colour)),
-                mix(static_cast<int>(qBlue(pixel) * base), qBlue(colour)),
-                std::max(qAlpha(pixel), static_cast<int>(255 * alpha)));
+/// `weight`: of 256.
+void blend(QRgb& pixel, QRgb colour, int weight) {
+  const int keep = qAlpha(pixel) * (256 - weight);  // of 255 * 256
+  const auto mix = [&](int under, int over) { return std::min(255, (under * keep + 255 * over * weight + 32640) / 65280); };
+  pixel = qRgba(mix(qRed(pixel), qRed(colour)), mix(qGreen(pixel), qGreen(colour)), mix(qBlue(pixel), qBlue(colour)),
+                std::max(qAlpha(pixel), std::min(255, weight * 255 / 256)));
+}
+
+constexpr int share_of(double alpha) {
+  return static_cast<int>(alpha * 256 + 0.5);
 }
 
 }  // namespace
@@ -136,10 +146,13 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
         if ((mirrored && !two) || !from || !from->has_overlay()) continue;
         const record::TileAddress address{level, mirrored ? column : row, mirrored ? row : column};
         if (address.column > address.row) continue;
-        if (const auto tile = cache.find_overlay(*from, address))
-          add_tile(classes, *tile, picture.style.missed_from, mirrored, two);
-        else
-          missing.push_back({from, address, true});
+        for (int up = 0; (address.row >> up) > 0 || up == 0; ++up) {
+          const auto tile = cache.find_overlay(*from, {level + up, address.row >> up, address.column >> up});
+          if (up == 0 && !tile) missing.push_back({from, address, true});
+          if (!tile) continue;
+          add_tile(classes, *tile, address, up, picture.style.missed_from, mirrored, two);
+          break;
+        }
       }
     }
   }
@@ -157,45 +170,49 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
   const bool large = cell_pixels >= 6 * picture.pixel_ratio;
   const int line = std::max(1, static_cast<int>(std::lround(picture.pixel_ratio)));
   const int period = 6 * line;
+  const bool show_wasted = picture.style.overlay.wasted, show_hit = picture.style.overlay.hit,
+             show_missed = picture.style.overlay.missed;
+  const auto drawn = static_cast<std::uint8_t>((show_wasted ? wasted : 0) | (show_hit ? hit : 0) | (show_missed ? missed : 0));
   for (int y = 0; y < picture.size.height(); ++y) {
     const Place& py = ys[static_cast<std::size_t>(y)];
     if (py.cell < 0) continue;
     auto* pixels = reinterpret_cast<QRgb*>(result.image.scanLine(y));
+    const std::int64_t row = (py.cell - classes.row_begin) * classes.columns - classes.column_begin;
     for (int x = 0; x < picture.size.width(); ++x) {
       const Place& px = xs[static_cast<std::size_t>(x)];
       if (px.cell < 0) continue;
-      const std::uint8_t flag = classes.at(py.cell, px.cell);
-      if (!flag) continue;
+      const auto cell = static_cast<std::size_t>(row + px.cell);  // one more on each side is there
+      const std::uint8_t flag = classes.flags[cell];
+      if (!(flag & drawn) && !(mask && flag)) continue;
       if (mask && !(flag & attended) && qAlpha(pixels[x])) pixels[x] = hidden;
-      if ((flag & wasted) && picture.style.overlay.wasted) {
+      if ((flag & wasted) && show_wasted) {
         if (cell_pixels < period)
-          blend(pixels[x], hatch, 0.8);
+          blend(pixels[x], hatch, share_of(0.8));
         else if ((x + y) % period < 2 * line)
-          blend(pixels[x], hatch, 0.95);
+          blend(pixels[x], hatch, share_of(0.95));
       }
-      if ((flag & hit) && picture.style.overlay.hit) {
+      if ((flag & hit) && show_hit) {
         // Distance to the nearest edge behind which no hit lies.
         int edge = 1 << 20;
-        const auto consider = [&](int distance, std::int64_t row, std::int64_t column) {
-          if (distance < 2 * line && !(classes.at(row, column) & hit)) edge = std::min(edge, distance);
+        const auto consider = [&](int distance, std::size_t neighbour) {
+          if (distance < 2 * line && !(classes.flags[neighbour] & hit)) edge = std::min(edge, distance);
         };
-        consider(px.before, py.cell, px.cell - 1);
-        consider(px.after, py.cell, px.cell + 1);
-        consider(py.before, py.cell - 1, px.cell);
-        consider(py.after, py.cell + 1, px.cell);
+        const auto across = static_cast<std::size_t>(classes.columns);
+        consider(px.before, cell - 1);
+        consider(px.after, cell + 1);
+        consider(py.before, cell - across);
+        consider(py.after, cell + across);
         if (edge < line)
-          blend(pixels[x], outline, large ? 1.0 : 0.8);
+          blend(pixels[x], outline, share_of(large ? 1.0 : 0.8));
         else if (large && edge < 2 * line)
-          blend(pixels[x], casing, 0.8);
+          blend(pixels[x], casing, share_of(0.8));
       }
-      if ((flag & missed) && picture.style.overlay.missed) {
+      if ((flag & missed) && show_missed) {
         if (large) {
           const int edge = std::min(std::min(px.before, px.after), std::min(py.before, py.after));
-          blend(pixels[x], orange, edge < 2 * line ? 1.0 : 0.45);
+          blend(pixels[x], orange, share_of(edge < 2 * line ? 1.0 : 0.45));
         } else {
-          blend(pixels[x], orange,
-                static_cast<double>(classes.strength[static_cast<std::size_t>(
-                    (py.cell - classes.row_begin) * classes.columns + px.cell - classes.column_begin)]));
+          blend(pixels[x], orange, share_of(static_cast<double>(classes.strength[cell])));
         }
       }
     }

@@ -8,6 +8,7 @@
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
+#include <exception>
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
@@ -154,7 +155,11 @@ void MapReadout::refresh() {
   }
   const CellValue cell = map_->value_at(point, mirrored);
   const bool exact = shown->stream && point.query >= shown->stream->query_begin;
-  if (exact)
+  // What would have to be read from the file comes from the worker, with the rank.
+  const bool here = shown->is_here(point.query, point.key);
+  if (!here)
+    set(QStringLiteral("p"), exact || cell.cell != 1 ? QStringLiteral("…") : nothing);
+  else if (exact)
     set(QStringLiteral("p"), short_number(static_cast<double>(
                                  record::probability(*shown->stream, shown->source.head, point.query, point.key))));
   else
@@ -171,7 +176,9 @@ void MapReadout::refresh() {
                                                                          short_number(static_cast<double>(cell.mean)))
                                          : nothing);
   QString support = nothing;
-  if (shown->support) {
+  if (shown->support && !here) {
+    support = QStringLiteral("…");
+  } else if (shown->support) {
     support = shown->selected(point.query, point.key) ? tr("selected") : tr("not selected");
     if (shown->missed(point.query, point.key))
       support = tr("missed");
@@ -185,7 +192,7 @@ void MapReadout::refresh() {
     support = tr("differ by head");
   }
   set(QStringLiteral("support"), support);
-  if (exact) {
+  if (exact || !here) {
     ask_rank(point);
   } else {
     set(QStringLiteral("rank"), nothing);
@@ -213,11 +220,23 @@ void MapReadout::ask_rank(const MapPoint& point) {
   connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, point] {
     watcher->deleteLater();
     rank_running_ = false;
-    rank_text_ = tr("%1 of %2").arg(grouped(watcher->result()), grouped(point.query + 1));
+    const std::int64_t rank = watcher->result();
+    rank_text_ = rank > 0 ? tr("%1 of %2").arg(grouped(rank), grouped(point.query + 1)) : QStringLiteral("–");
     refresh();
   });
-  watcher->setFuture(QtConcurrent::run(
-      [shown, point] { return record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key); }));
+  watcher->setFuture(QtConcurrent::run([shown, point]() -> std::int64_t {
+    try {
+      // Read here, these rows are at hand when the window's thread asks about the pair.
+      for (const auto* rows : {&shown->support, &shown->target, &shown->wasted})
+        if (*rows) (*rows)->test(point.query, point.key);
+      if (!shown->stream || point.query < shown->stream->query_begin) return 0;
+      const std::int64_t rank = record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key);
+      record::probability(*shown->stream, shown->source.head, point.query, point.key);
+      return rank;
+    } catch (const std::exception&) {
+      return 0;  // the map says what is damaged
+    }
+  }));
 }
 
 }  // namespace headroom::views

@@ -5,6 +5,7 @@
 #include <QFutureWatcher>
 #include <QtConcurrent>
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace headroom::views {
@@ -57,15 +58,15 @@ RowMarks row_marks(const MapData& data, std::int64_t begin, std::int64_t end, st
   for (std::int64_t i = 0; i < marks.rows_looked_at; ++i) {
     if (stop.stop_requested()) return {};
     const std::int64_t query = begin + i * marks.rows / marks.rows_looked_at;
+    for (const std::int32_t key : data.support->keys(query)) marks.selected[static_cast<std::size_t>(key)] = true;
+    if (!data.target) continue;
+    const std::vector<std::uint8_t> chosen = data.support->row(query);
     std::vector<float> row;
-    for (std::int64_t key = 0; key <= query; ++key) {
+    for (const std::int32_t key : data.target->keys(query)) {
       const auto at = static_cast<std::size_t>(key);
-      if (data.support->test(query, key)) {
-        marks.selected[at] = true;
-      } else if (data.target && data.target->test(query, key)) {
-        if (row.empty() && data.stream) row = record::probability_row(*data.stream, data.source.head, query);
-        marks.missed[at] = std::max(marks.missed[at], at < row.size() ? row[at] : 1.0f);
-      }
+      if (chosen[at / 8] >> (at % 8) & 1) continue;
+      if (row.empty() && data.stream) row = record::probability_row(*data.stream, data.source.head, query);
+      marks.missed[at] = std::max(marks.missed[at], at < row.size() ? row[at] : 1.0f);
     }
   }
   return marks;
@@ -140,13 +141,17 @@ void RowMass::start() {
   watcher->setFuture(
       QtConcurrent::run([data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
         Result result;
-        if (exact && end - begin > max_rows) {
-          result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
-        } else if (exact) {
-          result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
-          result.rows = end - begin;
+        try {
+          if (exact && end - begin > max_rows) {
+            result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
+          } else if (exact) {
+            result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
+            result.rows = end - begin;
+          }
+          result.marks = row_marks(*data, begin, end, std::min<std::int64_t>(max_rows, max_marked_rows), token);
+        } catch (const std::exception&) {
+          result = {};  // damaged rows: the map says what it is
         }
-        result.marks = row_marks(*data, begin, end, std::min<std::int64_t>(max_rows, max_marked_rows), token);
         return result;
       }));
 }

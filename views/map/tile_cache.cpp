@@ -17,6 +17,7 @@ namespace {
 // Multiply-adds that one tile may cost. About two seconds on one core; beyond that the record's thumbnail serves.
 constexpr double max_tile_work = 2e10;
 constexpr qint64 first_pause_ms = 1000, longest_pause_ms = 60000;  // before a provider is asked again
+constexpr std::size_t most_taken = 1024;
 constexpr int timer_slack_ms = 20;  // one that is early finds nothing that may be asked for
 
 void add_codes(CellGrid& grid) {
@@ -84,6 +85,10 @@ std::size_t size_of(const CellGrid& grid) {
   return grid.max.size() * 12 + sizeof(CellGrid);
 }
 
+std::size_t size_of(const OverlayGrid& grid) {
+  return grid.hit.size() * 17 + grid.missed_mass.size() * 4 + grid.mass_codes.size() * 2 + sizeof(OverlayGrid);
+}
+
 }  // namespace
 
 std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
@@ -112,6 +117,25 @@ GridPtr make_grid(const record::Tile& tile) {
   return std::make_shared<const CellGrid>(std::move(grid));
 }
 
+OverlayPtr make_overlay(record::OverlayTile tile) {
+  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, tile.rows * tile.columns));
+  for (const auto* counts : {&tile.hit, &tile.missed, &tile.wasted, &tile.selected})
+    if (count == 0 || counts->size() != count) return nullptr;  // stopped early, or damaged
+  OverlayGrid grid;
+  static_cast<record::OverlayTile&>(grid) = std::move(tile);
+  grid.flags.resize(count);
+  for (std::size_t i = 0; i < count; ++i)
+    grid.flags[i] = static_cast<std::uint8_t>(
+        OverlayGrid::known_cell | (grid.hit[i] ? OverlayGrid::hit_cell : 0) |
+        (grid.missed[i] ? OverlayGrid::missed_cell : 0) | (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
+        (grid.selected[i] ? OverlayGrid::attended_cell : 0));
+  if (grid.missed_mass.size() == count) {
+    grid.mass_codes.resize(count);
+    std::transform(grid.missed_mass.begin(), grid.missed_mass.end(), grid.mass_codes.begin(), mass_code);
+  }
+  return std::make_shared<const OverlayGrid>(std::move(grid));
+}
+
 GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
   CellGrid grid;
   grid.cell = thumbnail.cell;
@@ -134,6 +158,7 @@ GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
 TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), max_bytes_(max_bytes) {
   pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
   pool_.setThreadPriority(QThread::LowPriority);
+  disk_.setMaxThreadCount(1);
   clock_.start();
   retry_.setSingleShot(true);
   retry_.setTimerType(Qt::PreciseTimer);
@@ -153,8 +178,10 @@ TileCache::~TileCache() {
     job->stop.request_stop();
     if (job->by_provider && provider()) provider_->cancel(job->provider_request);
   }
-  pool_.clear();
-  pool_.waitForDone();
+  for (QThreadPool* pool : {&pool_, &disk_}) {
+    pool->clear();
+    pool->waitForDone();
+  }
 }
 
 void TileCache::set_provider(TileProvider* provider) {
@@ -174,10 +201,15 @@ void TileCache::set_provider(TileProvider* provider) {
 }
 
 bool TileCache::can_provide(const MapData& data) const {
-  if (data.stream) return true;
+  if (data.stream || data.stored.has_tile(data.source.head, record::num_levels(data.length))) return true;
   if (!provider() || !data.source.record) return false;
   return provider_->can_provide({QString::fromStdString(data.source.record->meta().run_id), data.source.method,
                                  data.source.layer, data.source.head});
+}
+
+bool TileCache::can_make(const MapData& data, record::TileAddress address) const {
+  if (data.stored.has_tile(data.source.head, address.level)) return true;
+  return data.stream ? !too_costly(data, address) : can_provide(data) && provider();
 }
 
 QString TileCache::map_key(const MapData& data, bool overlay) {
@@ -224,7 +256,7 @@ GridPtr TileCache::find(const MapData& data, record::TileAddress address) {
   return entry ? entry->grid : nullptr;
 }
 
-std::shared_ptr<const record::OverlayTile> TileCache::find_overlay(const MapData& data, record::TileAddress address) {
+OverlayPtr TileCache::find_overlay(const MapData& data, record::TileAddress address) {
   const Entry* entry = touch(key_of(data, address, true));
   return entry ? entry->overlay : nullptr;
 }
@@ -351,9 +383,20 @@ void TileCache::pump() {
       ++it;  // leaves the list when its thread has seen the stop
     }
   }
+  // One more per thread is ready when one ends.
+  const auto reading = std::count_if(running_.cbegin(), running_.cend(), [](const auto& job) { return job->stored; });
+  auto may_read = 2 * disk_.maxThreadCount() - reading;
+  auto may_compute = 2 * pool_.maxThreadCount() - (running_.size() - reading);
   for (const auto& [key, request] : queue) {
-    if (running_.size() >= pool_.maxThreadCount() * 2) break;  // one more per thread is ready when one ends
-    if (request.overlay)
+    const MapData& data = *request.data;
+    const int level = request.address.level;
+    const bool stored = data.source.record && (request.overlay ? data.stored.has_overlay(level) &&
+                                                    (data.stored.has_missed_mass(data.source.head, level) || !data.stream)
+                                                               : data.stored.has_tile(data.source.head, level));
+    if ((stored ? may_read : may_compute)-- <= 0) continue;
+    if (stored)
+      start_stored(request, key);
+    else if (request.overlay)
       start_overlay(request, key);
     else if (request.data->stream)
       start(request, key);
@@ -376,6 +419,7 @@ void TileCache::start(const Request& request, const QString& key) {
     complete = children[static_cast<std::size_t>(part)] != nullptr;
   }
   pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
+    job->begun = clock_.nsecsElapsed();
     Entry entry;
     entry.key = key;
     try {
@@ -396,6 +440,38 @@ void TileCache::start(const Request& request, const QString& key) {
   });
 }
 
+void TileCache::start_stored(const Request& request, const QString& key) {
+  auto job = std::make_shared<Running>();
+  job->stored = true;
+  running_.insert(key, job);
+  disk_.start([this, key, job, data = request.data, address = request.address, overlay = request.overlay] {
+    job->begun = clock_.nsecsElapsed();
+    Entry entry;
+    entry.key = key;
+    try {
+      const MapSource& source = data->source;
+      const std::string method = source.method.toStdString();
+      if (job->stop.stop_requested()) {
+      } else if (overlay) {
+        if (auto tile = source.record->stored_overlay(method, source.layer, data->support_group.value_or(-1),
+                                                      source.head, address)) {
+          entry.overlay = make_overlay(std::move(*tile));
+        }
+      } else if (const auto tile = source.record->stored_tile(method, source.layer, source.head, address)) {
+        entry.grid = make_grid(*tile);
+      }
+    } catch (const std::exception& error) {
+      entry.grid = nullptr;
+      entry.overlay = nullptr;
+      entry.problem = QString::fromUtf8(error.what());
+    }
+    if (entry.grid) entry.bytes = size_of(*entry.grid);
+    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
+    QMetaObject::invokeMethod(
+        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+  });
+}
+
 void TileCache::start_overlay(const Request& request, const QString& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
@@ -404,22 +480,25 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
     entry.key = key;
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {
-        const SupportBitmap none(data->wasted ? 0 : data->length);
-        auto tile = std::make_shared<record::OverlayTile>(
-            record::compute_overlay(*data->support, *data->target, data->wasted ? *data->wasted : none, address,
-                                    data->stream ? data->stream->query_begin : 0));
+        const MapSource& source = data->source;
+        const auto counted = source.record && data->stored.has_overlay(address.level)
+                                 ? source.record->stored_overlay(source.method.toStdString(), source.layer,
+                                                                 data->support_group.value_or(-1), source.head, address)
+                                 : std::nullopt;
+        record::OverlayTile tile =
+            counted ? *counted
+                    : record::compute_overlay(*data->support, *data->target, data->wasted.get(), address,
+                                              data->stream ? data->stream->query_begin : 0, job->stop.get_token());
         if (data->stream)
-          record::add_missed_mass(*tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
+          record::add_missed_mass(tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
                                   job->stop.get_token());
-        if (job->stop.stop_requested()) tile->hit.clear();
-        entry.bytes = tile->hit.size() * 20;
-        if (tile->rows > 0 && tile->hit.size() == static_cast<std::size_t>(tile->rows * tile->columns))
-          entry.overlay = tile;
+        if (!job->stop.stop_requested()) entry.overlay = make_overlay(std::move(tile));
       }
     } catch (const std::exception& error) {
       entry.overlay = nullptr;
       entry.problem = QString::fromUtf8(error.what());
     }
+    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
     QMetaObject::invokeMethod(
         this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
   });
@@ -447,6 +526,10 @@ void TileCache::ask_provider(const Request& request, const QString& key) {
 
 void TileCache::finished(const QString& key, Entry entry) {
   const auto job = running_.take(key);
+  if (job && entry.grid && !job->by_provider) {
+    auto& list = job->stored ? taken_.stored : taken_.computed;
+    if (list.size() < most_taken) list.push_back(static_cast<double>(clock_.nsecsElapsed() - job->begun) / 1e6);
+  }
   if (entry.grid || entry.overlay) {
     // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
     for (auto& requests : wanted_)

@@ -32,6 +32,15 @@ struct CellGrid {
 using GridPtr = std::shared_ptr<const CellGrid>;
 
 GridPtr make_grid(const record::Tile& tile);
+
+/// What an overlay's cells are, made once for drawing.
+struct OverlayGrid : record::OverlayTile {
+  enum Flag : std::uint8_t { hit_cell = 1, missed_cell = 2, wasted_cell = 4, attended_cell = 8, known_cell = 16 };
+  std::vector<std::uint8_t> flags;        ///< missed: any pair of it
+  std::vector<std::uint16_t> mass_codes;  ///< mass_code() of the missed mass; empty where that is not known
+};
+using OverlayPtr = std::shared_ptr<const OverlayGrid>;
+OverlayPtr make_overlay(record::OverlayTile tile);
 /// Cells above the diagonal become NaN.
 GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length);
 /// Causal pairs in a block of kept rows [row_begin, row_end) and keys [key_begin, key_end).
@@ -51,11 +60,14 @@ class TileCache : public QObject {
 
   /// Null: none. It may go before this cache does.
   void set_provider(TileProvider* provider);
+  /// Whether there is any tile of this map to be had.
   bool can_provide(const MapData& data) const;
+  /// Whether this tile can be had: stored, not too costly, or from a provider.
+  bool can_make(const MapData& data, record::TileAddress address) const;
 
   /// Null where it is not there (yet). Marks it as used.
   GridPtr find(const MapData& data, record::TileAddress address);
-  std::shared_ptr<const record::OverlayTile> find_overlay(const MapData& data, record::TileAddress address);
+  OverlayPtr find_overlay(const MapData& data, record::TileAddress address);
   /// The codes of `to` minus `from` (difference_code) for each cell: made at once, kept with the tiles and within the
   /// same number of bytes.
   std::shared_ptr<const std::vector<std::uint16_t>> difference(const GridPtr& from, const GridPtr& to, bool mean);
@@ -73,6 +85,12 @@ class TileCache : public QObject {
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);
   std::size_t bytes() const { return bytes_; }
+  /// What the last tiles took from the start of their job to their arrival on this thread, ms: of the map, not the overlay.
+  struct Taken {
+    std::vector<double> stored, computed;
+  };
+  const Taken& taken() const { return taken_; }
+  void forget_taken() { taken_ = {}; }
 
  signals:
   void ready();  ///< some tile arrived
@@ -83,7 +101,7 @@ class TileCache : public QObject {
   struct Entry {
     QString key;
     GridPtr grid;
-    std::shared_ptr<const record::OverlayTile> overlay;
+    OverlayPtr overlay;
     std::shared_ptr<const std::vector<std::uint16_t>> codes;  ///< of a difference
     std::weak_ptr<const CellGrid> from, to;                   ///< what it is of: addresses are used again
     std::size_t bytes = 0;
@@ -93,6 +111,8 @@ class TileCache : public QObject {
     std::stop_source stop;
     quint64 provider_request = 0;
     bool by_provider = false;
+    bool stored = false;
+    qint64 begun = 0;  ///< of clock_, ns
   };
   struct Failure {
     QString reason;
@@ -109,6 +129,7 @@ class TileCache : public QObject {
   void pump();
   void start(const Request& request, const QString& key);
   void start_overlay(const Request& request, const QString& key);
+  void start_stored(const Request& request, const QString& key);
   void ask_provider(const Request& request, const QString& key);
   void finished(const QString& key, Entry entry);
   TileProvider* provider() const { return provider_alive_.expired() ? nullptr : provider_; }
@@ -126,7 +147,9 @@ class TileCache : public QObject {
   QElapsedTimer clock_;
   QTimer retry_;  ///< until the next failed tile may be asked for again
   bool held_ = false;
+  Taken taken_;
   QThreadPool pool_;
+  QThreadPool disk_;  ///< for stored tiles, which must not wait behind those that are computed
 };
 
 }  // namespace headroom::views

@@ -17,6 +17,7 @@
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/record_builder.h"
+#include "record/parts.h"
 
 namespace headroom::experiment {
 namespace {
@@ -49,11 +50,16 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto small = methods * full * heads * (length + 3 * attention::most_curve_budgets + 8) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
   const auto& sizes = config.typical_layer().attention;
-  std::int64_t sets = 0;  // of supports in a layer, of all methods
-  for (const Method& method : run.methods.methods)
-    sets += method.is_dense() ? 0
-                              : num_support_groups(method.policy->traits().scope, sizes.num_q_heads, sizes.num_kv_heads);
-  const auto supports = 3 * length * ((length + 7) / 8) * sets;
+  std::int64_t supports = 0, bitmaps = 0, pyramids = 0;  // of a layer, of all methods
+  const record::LayerMeta layer{"full", sizes.num_q_heads, sizes.num_kv_heads, sizes.head_dim, 0, 0};
+  for (const Method& method : run.methods.methods) {
+    const std::int64_t groups =
+        method.is_dense() ? 0
+                          : num_support_groups(method.policy->traits().scope, sizes.num_q_heads, sizes.num_kv_heads);
+    supports += 3 * groups * record::support_bytes(length, describe(method, *run.backends.front(), length).budget_tokens);
+    bitmaps += 3 * groups * record::support_bytes(length, 0);
+    pyramids += record::pyramid_bytes(length, layer, groups);
+  }
   const auto rows = run.spec.keep_queries > 0 ? std::min(run.spec.keep_queries, length) : length;
   const std::int64_t element = run.dtype == c10::ScalarType::Float ? 4 : 2;
   const auto stream_of = [&](std::int64_t kept) {
@@ -71,6 +77,7 @@ RecordEstimate estimate_record(const PreparedRun& run) {
     return layers;
   };
   const auto thumbnail_layers = take(thumbnail_share, thumbnails, full);
+  const auto pyramid_layers = take(pyramid_share, pyramids, full);
   const auto support_layers = take(support_share, supports, full);
   const auto asked = run.spec.keep_layers.empty() ? full : static_cast<std::int64_t>(run.spec.keep_layers.size());
   const auto stream_layers = take(1.0, stream, asked);
@@ -78,9 +85,10 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto of = " of " + std::to_string(full) + " layers";
   estimate.keeps =
       "statistics and curves of all layers; at least: thumbnails of " + std::to_string(thumbnail_layers) + of;
+  if (pyramids > 0) estimate.keeps += ", stored tiles of " + std::to_string(pyramid_layers) + of;
   if (sparse > 0) estimate.keeps += ", supports of " + std::to_string(support_layers) + of;
   estimate.keeps += ", exact maps of " + std::to_string(stream_layers) + of;
-  const auto held_supports = std::min(supports * full, 4 * limit * std::max<std::int64_t>(sparse, 1));
+  const auto held_supports = std::min(bitmaps * full, 4 * limit * std::max<std::int64_t>(sparse, 1));
   const auto maps = run.spec.out ? full * (stream_of(length) + thumbnails) + held_supports : 0;
   const bool compared = sparse < methods;  // dense runs, and its hidden states are kept
   estimate.scratch = maps + (compared ? config.num_layers() * length * config.width * element : 0);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/record_builder.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "record/parts.h"
 
 namespace headroom::experiment {
 namespace {
@@ -111,11 +115,11 @@ void RecordBuilder::write_supports(const std::vector<int>& order, double share) 
   if (sparse == 0) return;
   double ratio = causal_ratio;
   for (int layer : order) {
-    std::int64_t bitmaps = 0;
+    std::int64_t raw = 0;
     for (const auto& method : methods_)
       if (!method.is_dense())
-        bitmaps += 3 * num_support_groups(method.scope, attention(layer).num_q_heads, attention(layer).num_kv_heads);
-    const auto raw = bitmaps * length() * ((length() + 7) / 8);
+        raw += 3 * num_support_groups(method.scope, attention(layer).num_q_heads, attention(layer).num_kv_heads) *
+               record::support_bytes(length(), method.budget_tokens);
     if (out_of_time() || !fits(share, raw, ratio)) break;
     const auto before = writer_.bytes_written();
     bool any = false;
@@ -131,6 +135,48 @@ void RecordBuilder::write_supports(const std::vector<int>& order, double share) 
     if (!any) continue;
     ratio = measured_ratio(raw, before);
     support_layers_.push_back(layer);
+  }
+}
+
+record::PyramidLevels RecordBuilder::pyramid_levels(int layer) const {
+  const model::AttentionSpec& sizes = attention(layer);
+  return record::pyramid_levels(length(), {"full", sizes.num_q_heads, sizes.num_kv_heads, sizes.head_dim, 0, 0});
+}
+
+void RecordBuilder::write_pyramids(const std::vector<int>& order, double share) {
+  double ratio = causal_ratio;
+  for (int layer : order) {
+    const model::AttentionSpec& sizes = attention(layer);
+    const auto levels = pyramid_levels(layer);
+    if (!levels.any()) continue;
+    std::int64_t raw = 0;
+    for (const auto& method : methods_)
+      raw += record::pyramid_bytes(
+          length(), {"full", sizes.num_q_heads, sizes.num_kv_heads, sizes.head_dim, 0, 0},
+          method.is_dense() ? 0 : num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads));
+    if (out_of_time() || !fits(share, raw, ratio)) break;
+    const auto before = writer_.bytes_written();
+    bool any = false;
+    for (const auto& method : methods_) {
+      const auto stream = store_.stream(method.id, layer);
+      if (!stream) continue;
+      const auto supports = store_.supports(method.id, layer);
+      record::PyramidSupports of{method.scope};
+      if (supports) of = {method.scope, supports->support, supports->target, supports->wasted};
+      const auto pyramid = writer_.pyramid(method.id, layer, levels, std::ssize(of.support));
+      const bool whole = record::build_pyramid(
+          *stream, of, levels, at::get_num_threads(),
+          [&](record::Plane plane, std::int64_t index, std::span<const double> cells) {
+            pyramid->add(plane, index, cells);
+          },
+          job_.stop);
+      if (!whole) return;  // stopped: what there is of it is taken back
+      pyramid->finish();
+      any = true;
+    }
+    if (!any) continue;
+    ratio = measured_ratio(raw, before);
+    ++pyramid_layers_;
   }
 }
 
@@ -163,6 +209,10 @@ std::string RecordBuilder::note() const {
   const auto of = " of " + std::to_string(full) + " layers";
   std::string text = "Statistics, curves and marginals: all " + std::to_string(full) +
                      " full layers. Thumbnails: " + std::to_string(thumbnail_layers_) + of + ". ";
+  std::int64_t with_tiles = 0;
+  for (int layer = 0; layer < plan_.config.num_layers(); ++layer)
+    with_tiles += plan_.config.is_full(layer) && pyramid_levels(layer).any();
+  if (with_tiles > 0) text += "Stored tiles: " + std::to_string(pyramid_layers_) + of + ". ";
   const bool sparse = std::any_of(methods_.begin(), methods_.end(), [](const auto& m) { return m.budget.has_value(); });
   if (sparse) text += "Supports: " + std::to_string(support_layers_.size()) + of + ". ";
   if (stream_layers_.empty())
@@ -177,7 +227,7 @@ std::string RecordBuilder::note() const {
   const auto all = static_cast<std::size_t>(full);
   const auto wanted = plan_.keep_layers.empty() ? all : plan_.keep_layers.size();
   const bool left_out =
-      stream_layers_.size() < wanted || thumbnail_layers_ < full || (sparse && support_layers_.size() < all);
+      stream_layers_.size() < wanted || thumbnail_layers_ < full || pyramid_layers_ < with_tiles || (sparse && support_layers_.size() < all);
   if (store_.gave_up())
     text += " The maps were left out because the disk was full.";
   else if (cut_short_)
@@ -209,6 +259,7 @@ void RecordBuilder::write_maps(ProgressPlan& progress) {
   if (kept.empty()) {
     write_thumbnails(order, thumbnail_share);
     progress.report("writing the record", 1, 3);
+    write_pyramids(order, pyramid_share);
     write_supports(order, support_share);
     progress.report("writing the record", 2, 3);
     write_streams(order);
@@ -219,8 +270,10 @@ void RecordBuilder::write_maps(ProgressPlan& progress) {
       if (std::find(kept.begin(), kept.end(), layer) == kept.end()) others.push_back(layer);
     write_supports(kept, 1.0);
     write_streams(kept);
+    write_pyramids(kept, 1.0);
     progress.report("writing the record", 1, 3);
     write_supports(others, 1.0);
+    write_pyramids(others, 1.0);
     progress.report("writing the record", 2, 3);
     write_thumbnails(others, 1.0);
   }

@@ -18,9 +18,10 @@
 
 namespace headroom::experiment {
 
-/// Shares of the record's limit that thumbnails, then thumbnails and supports, may fill, so that something of each kind
-/// is kept.
+/// Shares of the record's limit that thumbnails, then stored tiles, then supports may fill the file to, so that something
+/// of each kind is kept.
 inline constexpr double thumbnail_share = 0.4;
+inline constexpr double pyramid_share = 0.55;
 inline constexpr double support_share = 0.7;
 
 /// What is put into a record, and how much of it. References outlive the builder.
@@ -41,7 +42,7 @@ class RecordBuilder {
   void add(const MethodData& method);
   /// In place of the summaries of those methods that were added: their times come last.
   void set_summaries(const std::vector<record::MethodSummary>& summaries);
-  /// Thumbnails, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
+  /// Thumbnails, stored tiles, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
   /// then gives the file its name. Sets meta.kept_note. Returns where the record is (OutputFile::commit).
   std::filesystem::path finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
                                std::optional<std::chrono::milliseconds> deadline = {});
@@ -54,6 +55,8 @@ class RecordBuilder {
   // Layers in order until the record is as large as `share` of its limit.
   void write_thumbnails(const std::vector<int>& order, double share);
   void write_supports(const std::vector<int>& order, double share);
+  void write_pyramids(const std::vector<int>& order, double share);
+  record::PyramidLevels pyramid_levels(int layer) const;
   void write_streams(const std::vector<int>& wanted);
   /// Whether `raw` more bytes probably fit below `share` of the limit, going by how well this kind compressed so far.
   bool fits(double share, std::int64_t raw, double ratio);
@@ -69,7 +72,7 @@ class RecordBuilder {
   std::vector<record::MethodSummary> methods_;
   JobContext job_;
   std::optional<Clock::time_point> deadline_;
-  int thumbnail_layers_ = 0;
+  int thumbnail_layers_ = 0, pyramid_layers_ = 0;
   std::vector<int> support_layers_, stream_layers_;
   bool cut_short_ = false;
 };

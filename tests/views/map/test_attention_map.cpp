@@ -195,8 +195,8 @@ class TestAttentionMap : public QObject {
     auto support = std::make_shared<SupportBitmap>(length), target = std::make_shared<SupportBitmap>(length);
     for (std::int64_t t = 0; t < length; ++t) support->set(t, t), target->set(t, t);
     target->set(3000, 1234);
-    data->support = support;
-    data->target = target;
+    data->support = std::make_shared<record::Support>(*support);
+    data->target = std::make_shared<record::Support>(*target);
     QVERIFY(data->missed(3000, 1234) && !data->missed(3000, 1233));
     Window window;
     window.look({0, length, 0, length});
