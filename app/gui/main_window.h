@@ -14,6 +14,7 @@
 #include "gui/pages.h"
 #include "gui/record_opener.h"
 #include "gui/record_watch.h"
+#include "gui/sweep_follower.h"
 
 class QDockWidget;
 class QLabel;
@@ -106,6 +107,20 @@ class MainWindow : public QMainWindow {
   void new_run(const NewRunRequest& request);
   void run_budget(int tokens);
   void start_run(const protocol::RunSpec& spec);
+  // Sweeps and budgets by layer: main_window_sweeps.cpp
+  void connect_sweeps();
+  void sweep_opened(const QString& path, const views::SweepPtr& sweep);
+  void announce_sweep(const views::SweepPtr& sweep);
+  void show_sweep(const views::SweepPtr& sweep);
+  void new_sweep(const std::optional<protocol::SweepSpec>& spec);
+  void confirm_sweep();
+  void record_sample(int row);
+  void write_budgets(const QByteArray& json, const QString& name);
+  void run_layer_budgets(const LayerBudgets& budgets);
+  void show_runs_table();
+  QString model_of(const std::string& file, const std::string& name) const;
+  std::optional<std::string> prompts_of(const views::OpenSweep& sweep);
+  void say(const QString& key, const QString& title, const QString& text, bool warning = false);
   void show_notices();
   QVector<QAction*> all_actions() const;
 
@@ -113,6 +128,7 @@ class MainWindow : public QMainWindow {
   StartOptions options_;
   views::Selection selection_;
   RecordOpener opener_;
+  SweepFollower follower_;
   RecordWatch watch_;
   EngineClient engine_;
   JobTracker jobs_;
@@ -133,6 +149,9 @@ class MainWindow : public QMainWindow {
   QToolButton* scale_button_ = nullptr;
   QLabel* summary_ = nullptr;
   qreal base_point_size_ = 10;
+  QSet<QString> bundled_sweeps_;  ///< opened beside the first record, not shown by themselves
+  QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for
+  QHash<QString, QString> prompt_places_;  ///< by a sweep's path: where its prompts lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   bool presenting_ = false;
   bool shown_once_ = false;

@@ -74,6 +74,7 @@ class NewRunDialog : public QDialog {
   void engine_changed();
   void model_changed();
   void model_edited();
+  void show_layer_budgets();
   std::optional<std::string> adapter() const;
   void edited();
   void check();
@@ -110,6 +111,7 @@ class NewRunDialog : public QDialog {
   QComboBox *device_ = nullptr, *dtype_ = nullptr;
   QSpinBox *repeats_ = nullptr, *max_new_tokens_ = nullptr;
   QLineEdit* out_ = nullptr;
+  QCheckBox* by_layer_ = nullptr;  ///< budgets by layer, where the request or a file gave some
   QLabel *message_ = nullptr, *needs_ = nullptr;
   QWidget* indexer_help_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;
