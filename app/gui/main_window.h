@@ -118,7 +118,8 @@ class MainWindow : public QMainWindow {
   void write_budgets(const QByteArray& json, const QString& name);
   void run_layer_budgets(const LayerBudgets& budgets);
   void show_runs_table();
-  QString model_of(const std::string& file, const std::string& name) const;
+  /// Path or short name of the model that a sweep was made with, where this window knows it.
+  std::optional<std::string> model_of(const views::OpenSweep& sweep) const;
   std::optional<std::string> prompts_of(const views::OpenSweep& sweep);
   void say(const QString& key, const QString& title, const QString& text, bool warning = false);
   void show_notices();
@@ -151,7 +152,7 @@ class MainWindow : public QMainWindow {
   qreal base_point_size_ = 10;
   QSet<QString> bundled_sweeps_;  ///< opened beside the first record, not shown by themselves
   QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for
-  QHash<QString, QString> prompt_places_;  ///< by a sweep's path: where its prompts lie
+  QHash<QString, QString> prompt_places_, model_places_;  ///< by a sweep's path: where its prompts and model lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   bool presenting_ = false;
   bool shown_once_ = false;

@@ -4,6 +4,8 @@
 #include <QFileInfo>
 #include <QPointer>
 #include <QSaveFile>
+#include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -103,6 +105,7 @@ void MainWindow::new_sweep(const std::optional<protocol::SweepSpec>& spec) {
     try {
       const protocol::SweepSpec wanted = dialog->spec();
       jobs_.start_sweep(wanted);
+      model_places_[QString::fromStdString(wanted.out)] = QString::fromStdString(wanted.model);
       if (wanted.prompts)
         prompt_places_[QString::fromStdString(wanted.out)] = QString::fromStdString(*wanted.prompts);
     } catch (const Error&) {
@@ -120,10 +123,31 @@ void MainWindow::show_runs_table() {
   table->show();
 }
 
-QString MainWindow::model_of(const std::string& file, const std::string& name) const {
+std::optional<std::string> MainWindow::model_of(const views::OpenSweep& sweep) const {
+  const auto& meta = sweep.record.meta;
+  const auto fits = [&](const std::string& path) {
+    const std::filesystem::path place(path);
+    return (place.has_filename() ? place : place.parent_path()).filename() == meta.model_file;
+  };
+  if (const QString known = model_places_.value(name_from_path(sweep.path)); !known.isEmpty()) return known.toStdString();
   for (const auto& known : engine_.hello().models)
-    if (std::filesystem::path(known.path).filename() == file) return QString::fromStdString(known.name);
-  return QString::fromStdString(file.empty() ? name : file);
+    if (fits(known.path)) return known.name;
+  // An open run of the same model says where it lay.
+  for (const auto& run : selection_.state().runs) {
+    if (run->meta().model_sha256 != meta.model_sha256) continue;
+    try {
+      return protocol::run_spec_from_json(nlohmann::json::parse(run->meta().spec_json)).model;
+    } catch (const std::exception&) {
+      // A record of another program.
+    }
+  }
+  try {
+    const auto last = protocol::sweep_spec_from_json(nlohmann::json::parse(settings_.blob("last_sweep").toStdString()));
+    if (fits(last.model)) return last.model;
+  } catch (const std::exception&) {
+    // No sweep was started here.
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> MainWindow::prompts_of(const views::OpenSweep& sweep) {
@@ -146,7 +170,7 @@ void MainWindow::confirm_sweep() {
   const auto& meta = sweep->record.meta;
   std::optional<std::string> prompts;
   if (meta.is_own_prompts()) prompts = std::string();  // fresh ones: the reader names them
-  new_sweep(confirming_spec(meta, model_of(meta.model_file, meta.model_name).toStdString(), prompts));
+  new_sweep(confirming_spec(meta, model_of(*sweep).value_or(meta.model_file), prompts));
 }
 
 void MainWindow::record_sample(int index) {
@@ -156,7 +180,8 @@ void MainWindow::record_sample(int index) {
   const auto& row = sweep->record.rows[static_cast<std::size_t>(index)];
   const auto& method = meta.methods[row.method];
   protocol::RunSpec spec;
-  spec.model = model_of(meta.model_file, meta.model_name).toStdString();
+  const auto model = model_of(*sweep);
+  spec.model = model.value_or(meta.model_file);
   if (meta.is_own_prompts()) {
     spec.prompts = prompts_of(*sweep);
     if (!spec.prompts) return;
@@ -182,9 +207,9 @@ void MainWindow::record_sample(int index) {
   spec.dtype = meta.dtype;
   spec.repeats = 1;  // it is looked at, not timed
   spec.out = new_record_path().toStdString();
-  if (engine_.state() != EngineClient::State::ready || !meta.system_sha256.empty() || !meta.haystack_sha256.empty() ||
+  if (!model || engine_.state() != EngineClient::State::ready || !meta.system_sha256.empty() || !meta.haystack_sha256.empty() ||
       method.parameters.contains("layer_budgets")) {
-    // What the sweep's file does not hold (a system message, a haystack, budgets by layer) the reader must give.
+    // What the sweep's file does not hold (where the model lies, a system message, a haystack, budgets by layer) the reader must give.
     NewRunRequest request;
     request.spec = spec;
     return new_run(request);
@@ -239,7 +264,7 @@ void MainWindow::run_layer_budgets(const LayerBudgets& budgets) {
   }
   protocol::RunSpec spec;
   const views::SweepPtr sweep = selection_.sweep();
-  spec.model = sweep ? model_of(sweep->record.meta.model_file, sweep->record.meta.model_name).toStdString() : "smollm2";
+  spec.model = sweep ? model_of(*sweep).value_or(sweep->record.meta.model_file) : "smollm2";
   spec.task = "niah_single_1";
   spec.length = 2048;
   if (sweep && !sweep->record.meta.is_own_prompts()) {

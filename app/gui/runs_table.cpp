@@ -27,7 +27,7 @@ namespace headroom::gui {
 namespace {
 
 enum FileColumn { name_column, note_column, kind_column, model_column, tokens_column, methods_column, date_column, size_column, state_column };
-constexpr int path_role = Qt::UserRole + 1;
+constexpr int library_path_role = Qt::UserRole + 1;
 
 QStandardItem* library_item(const QString& text, const QVariant& sort, bool number = false) {
   auto* item = new QStandardItem(text);
@@ -161,7 +161,7 @@ QWidget* RunsTable::build_files() {
   });
   connect(files_, &QStandardItemModel::itemChanged, this, [this](QStandardItem* item) {
     if (filling_ || item->column() != note_column) return;
-    notes_.set(item->data(path_role).toString(), item->text());
+    notes_.set(item->data(library_path_role).toString(), item->text());
     item->setData(item->text(), Qt::UserRole);
   });
   const auto follow = [this] {
@@ -222,14 +222,14 @@ void RunsTable::show_files() {
                                                : (file.complete ? QString() : tr("incomplete"));
     auto* note = new QStandardItem(notes_.of(file.path));
     note->setData(notes_.of(file.path), Qt::UserRole);
-    note->setData(file.path, path_role);
+    note->setData(file.path, library_path_role);
     QList<QStandardItem*> row{library_item(shown_path(file.name), file.name.toLower()), note,
                               library_item(!file.problem.isEmpty() ? QStringLiteral("–") : file.sweep ? tr("sweep") : tr("run"), file.sweep ? 1 : 0),
                               library_item(file.model, file.model.toLower()), library_item(file.tokens, file.length, true),
                               library_item(file.methods, file.methods),
                               library_item(views::number_locale().toString(file.created.toLocalTime(), "d MMM yyyy, HH:mm"), file.created),
                               library_item(size_text(file.bytes), file.bytes, true), library_item(state, state)};
-    row[name_column]->setData(file.path, path_role);
+    row[name_column]->setData(file.path, library_path_role);
     const QString tip = shown_path(file.path) + (file.problem.isEmpty() ? QString() : "\n" + file.problem);
     for (QStandardItem* item : row) item->setToolTip(tip);
     files_->appendRow(row);
@@ -238,7 +238,7 @@ void RunsTable::show_files() {
   files_table_->setColumnWidth(note_column, std::max(140, files_table_->columnWidth(note_column)));
   note_->setText(tr("%n file(s), %1 in all: what is open, was opened last, or lies where runs are kept. Notes are yours; records do not change.", nullptr, static_cast<int>(library_.size())).arg(size_text(sum)));
   for (int row = 0; row < sorted_files_->rowCount(); ++row)
-    if (before.contains(sorted_files_->index(row, 0).data(path_role).toString()))
+    if (before.contains(sorted_files_->index(row, 0).data(library_path_role).toString()))
       files_table_->selectionModel()->select(sorted_files_->index(row, 0), QItemSelectionModel::Select | QItemSelectionModel::Rows);
   filling_ = false;
 }
@@ -279,7 +279,7 @@ void RunsTable::show_measurements() {
 
 QStringList RunsTable::chosen() const {
   QStringList paths;
-  for (const QModelIndex& index : files_table_->selectionModel()->selectedRows()) paths << index.siblingAtColumn(0).data(path_role).toString();
+  for (const QModelIndex& index : files_table_->selectionModel()->selectedRows()) paths << index.siblingAtColumn(0).data(library_path_role).toString();
   return paths;
 }
 

@@ -9,6 +9,7 @@
 #include "gui/run_library.h"
 #include "views/common/selection.h"
 
+class QAbstractItemModel;
 class QLabel;
 class QPushButton;
 class QSortFilterProxyModel;

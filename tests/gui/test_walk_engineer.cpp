@@ -9,6 +9,7 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QPainter>
 #include <QPushButton>
 #include <QTabBar>
 #include <QTabWidget>
@@ -17,11 +18,14 @@
 #include <QtTest>
 
 #include "base/layer_budgets.h"
+#include "base/output_file.h"
 #include "gui/actions.h"
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "gui/new_sweep_dialog.h"
 #include "gui/runs_table.h"
+#include "record/sweep/sweep_file.h"
+#include "record/sweep_fixture.h"
 #include "support/synthetic_record.h"
 #include "support/tiny_model.h"
 #include "views/budget/budget_page.h"
@@ -47,6 +51,12 @@ class TestWalkEngineer : public QObject {
     for (int i = 0; i < 5; ++i) QCoreApplication::processEvents();
     QTest::qWait(60);
     QVERIFY(widget.grab().save(QDir(folder).filePath(QString("engineer-%1-%2.png").arg(++picture_, 2, 10, QChar('0')).arg(name))));
+  }
+  /// As HEADROOM_WALK_WIDE, _DARK and _SCALE say.
+  static void set_up(MainWindow& window) {
+    window.resize(qEnvironmentVariableIntValue("HEADROOM_WALK_WIDE") ? QSize(1600, 1000) : QSize(1280, 720));
+    if (qEnvironmentVariableIntValue("HEADROOM_WALK_DARK")) window.actions().dark->trigger();
+    if (const int scale = qEnvironmentVariableIntValue("HEADROOM_WALK_SCALE"); scale > 0) window.set_text_scale(scale);
   }
   template <typename T>
   static T* top_level() {
@@ -98,7 +108,7 @@ class TestWalkEngineer : public QObject {
     options.records = {shown};
     MainWindow window(settings, options);
     window.move(40, 40);
-    window.resize(qEnvironmentVariableIntValue("HEADROOM_WALK_WIDE") ? QSize(1600, 1000) : QSize(1280, 720));
+    set_up(window);
     QMap<QString, views::JobInfo> jobs;
     connect(&window.jobs(), &JobTracker::changed, &window, [&](const views::JobInfo& job) { jobs[job.id] = job; });
     const auto ended = [&](State state) {
@@ -212,6 +222,49 @@ class TestWalkEngineer : public QObject {
     grab(*table, "runs-table");
     table->close();
     QVERIFY(!window.banners().contains("job") && !window.banners().contains("engine"));
+  }
+
+  void a_sweep_of_tasks_opens_by_its_file() {
+    const QString file = dir_.filePath("scored.h5");
+    record::SweepRecord scored = test::sweep_record();
+    const char* titles[] = {"Dense", "Oracle", "Oracle", "Indexer", "Indexer"};
+    const int looks[] = {0, 1, 1, 2, 2};
+    for (std::size_t i = 0; i < scored.meta.methods.size(); ++i) {
+      scored.meta.methods[i].title = titles[i];
+      scored.meta.methods[i].look = looks[i];
+    }
+    OutputPlace place(file.toStdString(), OutputKind::file);
+    record::write_sweep(place, scored);
+    SettingsStore settings(dir_.filePath("scored.ini"));
+    StartOptions options;
+    options.use_engine = false;
+    options.records = {file};
+    MainWindow window(settings, options);
+    window.move(40, 40);
+    set_up(window);
+    window.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&window));
+    QTRY_VERIFY(window.selection().sweep());
+    QTRY_COMPARE(window.pages()[window.current_page()].id, QString("budget"));
+    QVERIFY(window.actions().export_figure->isEnabled());
+    auto* page = window.findChild<views::BudgetPage*>();
+    QTRY_COMPARE(page->sweep_panel()->plot()->picture().points.size(), 4u);
+    QVERIFY(page->csv().contains("oracle-k64-g1"));
+    grab(window, "scored-sweep");
+    page->findChild<QTabWidget*>("sweep_tabs")->setCurrentIndex(1);
+    grab(window, "gaps-by-task");
+    page->findChild<QTabBar*>("budget_tabs")->setCurrentIndex(2);
+    QTRY_VERIFY(page->ship_panel()->isVisible() && page->ship_panel()->settled());
+    page->findChild<QDoubleSpinBox*>("ship_worst")->setValue(60);
+    page->findChild<QDoubleSpinBox*>("ship_keep")->setValue(80);
+    grab(window, "scored-ship");
+    QImage figure(1400, 900, QImage::Format_ARGB32_Premultiplied);
+    QPainter painter(&figure);
+    window.selection().change([](views::ViewState& state) { state.sweep_look.page = 1; });
+    page->render(painter, QRectF(0, 0, 1400, 900), {});
+    painter.end();
+    if (const QString folder = qEnvironmentVariable("HEADROOM_WALK_PICTURES"); !folder.isEmpty())
+      QVERIFY(figure.save(QDir(folder).filePath("engineer-figure.png")));
   }
 };
 
