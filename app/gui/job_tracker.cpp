@@ -204,10 +204,13 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
       if (summary.ttft.repeats > 0) partial.ttft_ms = finite(summary.ttft.median);
       partial.captured_mass = finite(summary.captured_mass_mean);
       partial.kl_to_dense = summary.answer_kl();
-      // What is heard again when a job is taken up stands there already.
-      const auto& known = job->info.partial;
-      if (std::none_of(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; }))
-        job->info.partial.append(partial);
+      // Told once when it is recorded and once when it is timed; and again when a job is taken up.
+      auto& known = job->info.partial;
+      const auto at = std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; });
+      if (at == known.end())
+        known.append(partial);
+      else
+        *at = partial;
     } else if (method == m::job_row) {
       const protocol::JobRow row = protocol::job_row_from_json(params);
       job->info.done = row.rows;
