@@ -12,6 +12,7 @@
 #include "experiment/run/preflight.h"
 #include "experiment/run/run.h"
 #include "interrupt.h"
+#include "layer_budget_options.h"
 #include "options.h"
 #include "progress_line.h"
 #include "protocol/json_fields.h"
@@ -28,7 +29,7 @@ struct RunOptions {
   protocol::RunSpec spec;
   std::vector<std::string> budgets, template_arguments;
   std::string adapter, prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries;
-  std::string record_limit;
+  std::string record_limit, layer_budgets, layer_list = "layers";
   bool json = false;
 };
 
@@ -51,6 +52,7 @@ protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) 
     spec.budgets.clear();
     for (const auto& budget : options.budgets) spec.budgets.push_back(parse_budget(budget));
   }
+  read_layer_budgets(command, options.layer_budgets, options.layer_list, !options.budgets.empty(), spec);
   for (const std::string& argument : options.template_arguments) {
     const std::size_t equals = argument.find('=');
     if (equals == 0 || equals == std::string::npos) refuse_option("--template-arg", "KEY=VALUE", argument);
@@ -162,6 +164,7 @@ void add_run(CLI::App& app, Action& chosen) {
       ->delimiter(',');
   command->add_option("--budget", options->budgets, "keys a query: 512, 10% or p0.95; a list runs each")
       ->delimiter(',');
+  add_layer_budget_options(*command, options->layer_budgets, options->layer_list);
   command->add_option("--granularity", spec.granularities, "neighbouring queries that share a support")->delimiter(',');
   command->add_option("--sinks", spec.sinks, "first positions that are always in the support");
   command->add_option("--local", spec.local, "last positions that are always in the support");

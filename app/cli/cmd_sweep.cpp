@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "experiment/sweep/sweep.h"
 #include "interrupt.h"
+#include "layer_budget_options.h"
 #include "options.h"
 #include "standard_streams.h"
 #include "sweep_text.h"
@@ -22,7 +23,7 @@ namespace {
 struct SweepOptions {
   experiment::SweepSpec spec;
   std::vector<std::string> budgets, template_arguments;
-  std::string adapter, prompts, haystack, system, indexer, shard;
+  std::string adapter, prompts, haystack, system, indexer, shard, layer_budgets, layer_list = "layers";
   double margin = 1;
   bool json = false;
 };
@@ -54,6 +55,7 @@ experiment::SweepSpec make_sweep_spec(const CLI::App& command, const SweepOption
     spec.budgets.clear();
     for (const auto& budget : options.budgets) spec.budgets.push_back(parse_budget(budget));
   }
+  read_layer_budgets(command, options.layer_budgets, options.layer_list, !options.budgets.empty(), spec);
   for (const std::string& argument : options.template_arguments) {
     const std::size_t equals = argument.find('=');
     if (equals == 0 || equals == std::string::npos) refuse_option("--template-arg", "KEY=VALUE", argument);
@@ -162,6 +164,7 @@ void add_sweep(CLI::App& app, Action& chosen) {
       ->delimiter(',');
   command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")
       ->delimiter(',');
+  add_layer_budget_options(*command, options->layer_budgets, options->layer_list);
   command->add_option("--granularity", spec.granularities, "Neighbouring queries that share a support")->delimiter(',');
   command->add_option("--sinks", spec.sinks, "First positions that are always in the support");
   command->add_option("--local", spec.local, "Last positions that are always in the support");

@@ -9,6 +9,7 @@
 #include "model_info.h"
 #include "protocol/json_fields.h"
 #include "serve_distill.h"
+#include "serve_sweep.h"
 #include "tasks/task.h"
 
 namespace headroom::cli {
@@ -75,6 +76,7 @@ ServeEngine::ServeEngine(ServeChannel& channel, model::DeviceChoice device, Serv
   session_ = new_session();
   add_job_kind(runs_.kind());
   add_job_kind(make_distill_kind(device_));
+  add_job_kind(make_sweep_kind(device_, [this] { return jobs_.busy(); }));
 }
 
 ServeEngine::~ServeEngine() {
@@ -146,6 +148,12 @@ void ServeEngine::handle_request(protocol::Request request) {
   } else if (name == method::run_preflight) {
     answer(&inspector_, std::move(request), [this](const json& params) {
       return protocol::to_json(runs_.preflight(protocol::run_start_params_from_json(params).spec));
+    });
+  } else if (name == method::sweep_preflight) {
+    answer(&inspector_, std::move(request), [this](const json& params) {
+      protocol::Fields fields(params, method::sweep_preflight);
+      const auto spec = protocol::sweep_spec_from_json(fields.object("spec"));
+      return protocol::to_json(sweep_needs(spec, device_, jobs_.busy()));
     });
   } else if (name == method::model_inspect) {
     answer(&inspector_, std::move(request), [](const json& params) {

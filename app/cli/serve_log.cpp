@@ -33,8 +33,9 @@ void JobLog::message(std::int64_t job, const char* method, const nlohmann::json&
   if (found == jobs_.end()) return;
   auto& messages = found->second.messages;
   // Where it stands now is what matters of its progress.
-  if (std::string_view(method) == protocol::method::job_progress)
-    std::erase_if(messages, [&](const auto& told) { return told.first == method; });
+  const std::string_view name = method;
+  if (name == protocol::method::job_progress || name == protocol::method::job_row)
+    std::erase_if(messages, [&](const auto& told) { return told.first == name; });
   if (messages.size() < kept_messages) messages.emplace_back(method, params);
 }
 

@@ -34,6 +34,8 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   open_run = make(file, "open", tr("&Open run…"), QKeySequence::Open, tr("Opens a recorded run"));
   recent = file->addMenu(tr("Open &recent"));
   new_run = make(file, "new_run", tr("&New run…"), QKeySequence::New, tr("Measures a prompt with the engine"));
+  new_sweep = make(file, {}, tr("New s&weep…"), QKeySequence("Ctrl+Shift+N"),
+                   tr("Scores many samples under dense and other methods: budget against quality"));
   file->addSeparator();
   export_figure =
       make(file, "export", tr("&Export…"), QKeySequence("Ctrl+E"), tr("Writes the page as PNG, PDF, SVG or CSV"));
@@ -58,6 +60,8 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
     action->setCheckable(true);
     pages.append(action);
   }
+  runs_table = make(view_menu_, {}, tr("Runs as a &table…"), QKeySequence("Ctrl+Shift+L"),
+                    tr("Files with notes and sizes, and what was measured on every open run"));
   docks_end_ = view_menu_->addSeparator();
   missed_keys = make(view_menu_, {}, tr("&Missed keys, by mass"), QKeySequence("Ctrl+M"),
                      tr("Which keys the rows missed, ranked by their mass"));

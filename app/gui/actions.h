@@ -20,6 +20,7 @@ class Actions : public QObject {
           const QStringList& page_hints);
 
   QVector<QAction*> pages;
+  QAction *new_sweep, *runs_table;
   QAction *open_run, *new_run, *close_run, *export_figure, *copy_figure, *quit;
   QAction *undo, *redo, *find, *go_to_token;
   QAction *dark, *text_larger, *text_smaller, *text_normal, *present, *reset_layout;

@@ -55,11 +55,16 @@ void JobTracker::take_up(const protocol::ListedJob& listed) {
   Job* job = find_away(listed);
   if (!job) {
     std::optional<protocol::RunSpec> spec;
+    std::optional<protocol::SweepSpec> sweep;
     QString title = tr("Job %1 of the engine").arg(listed.job);
     try {
       if (listed.method == protocol::method::run_start) {
         spec = protocol::run_start_params_from_json(listed.params).spec;
         title = describe(*spec);
+      } else if (listed.method == protocol::method::sweep_start) {
+        protocol::Fields fields(listed.params, listed.method);
+        sweep = protocol::sweep_spec_from_json(fields.object("spec"));
+        title = describe(*sweep);
       } else if (listed.method == protocol::method::distill_start) {
         protocol::Fields fields(listed.params, listed.method);
         protocol::Fields asked(fields.object("spec"), listed.method);
@@ -74,6 +79,7 @@ void JobTracker::take_up(const protocol::ListedJob& listed) {
     job->info.id = id;
     job->info.title = title;
     job->spec = spec;
+    job->sweep = sweep;
     job->params = listed.params;
   }
   job->engine_id = listed.job;

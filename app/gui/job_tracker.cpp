@@ -66,6 +66,30 @@ QString describe(const protocol::RunSpec& spec) {
   return parts.join(QStringLiteral(" · ")).left(300);
 }
 
+QString describe(const protocol::SweepSpec& spec) {
+  const QString model = QFileInfo(QString::fromStdString(spec.model)).completeBaseName();
+  const auto list = [](const std::vector<std::string>& names) {
+    QStringList texts;
+    for (const std::string& name : names) texts << QString::fromStdString(name);
+    return texts.join(", ");
+  };
+  QStringList parts;
+  if (spec.prompts) {
+    parts << QObject::tr("Sweep: %1, prompts of %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName());
+  } else {
+    QStringList lengths;
+    for (const std::int64_t length : spec.lengths) lengths << views::number_locale().toString(qlonglong(length));
+    parts << QObject::tr("Sweep: %1, %2").arg(model, list(spec.tasks)) << QObject::tr("%1 tokens").arg(lengths.join("; "))
+          << QObject::tr("%1 samples").arg(spec.samples);
+  }
+  parts << (spec.methods.empty() ? QObject::tr("usual methods") : list(spec.methods));
+  QStringList budgets;
+  for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
+  if (spec.layer_budgets) budgets << QObject::tr("by layer");
+  parts << budgets.join(", ");
+  return parts.join(QStringLiteral(" · ")).left(300);
+}
+
 JobTracker::JobTracker(EngineClient& engine, QObject* parent) : QObject(parent), engine_(engine) {
   connect(&engine_, &EngineClient::notified, this, &JobTracker::hear);
   connect(&engine_, &EngineClient::gone, this, &JobTracker::engine_gone);
@@ -101,6 +125,13 @@ QString JobTracker::start_distillation(const std::string& model, const std::stri
   nlohmann::json spec = {{"model", model}, {"out", out}};
   if (adapter) spec["adapter"] = *adapter;
   return start(tr("Distil an indexer: %1").arg(name), std::nullopt, protocol::method::distill_start, {{"spec", spec}});
+}
+
+QString JobTracker::start_sweep(const protocol::SweepSpec& spec) {
+  const QString id =
+      start(describe(spec), std::nullopt, protocol::method::sweep_start, {{"spec", protocol::to_json(spec)}});
+  jobs_.at(id).sweep = spec;
+  return id;
 }
 
 void JobTracker::started(const QString& id, const nlohmann::json& result, const protocol::ErrorInfo* error) {
@@ -180,9 +211,14 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
         known.append(partial);
       else
         *at = partial;
+    } else if (method == m::job_row) {
+      const protocol::JobRow row = protocol::job_row_from_json(params);
+      job->info.done = row.rows;
+      job->info.total = row.rows_total;
+      emit row_finished(job->info.id, row);
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);
-      if (job->spec) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
+      if (job->spec || job->sweep) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
       protocol::Fields fields(done.result, "result");
       const QString indexer = QString::fromStdString(fields.string("indexer"));
       const QString id = job->info.id;
@@ -286,8 +322,10 @@ void JobTracker::fail(Job& job, const Problem& problem) {
   job.info.message = problem.message;
   forget(job);
   const std::optional<protocol::RunSpec> spec = job.spec;
+  const std::optional<protocol::SweepSpec> sweep = job.sweep;
   const QString id = job.info.id;
   emit changed(job.info);
+  if (sweep) return emit sweep_failed(id, problem, *sweep);
   emit failed(id, problem, spec);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gui/engine_client.h"
+#include "protocol/sweep_spec.h"
 #include "views/docks/jobs_dock.h"
 
 namespace headroom::gui {
@@ -30,6 +31,8 @@ class JobTracker : public QObject {
   /// Trains an indexer for `model` into the file `out`; its end is told by indexer_ready().
   QString start_distillation(const std::string& model, const std::string& out,
                              const std::optional<std::string>& adapter = {});
+  /// Its rows are told by row_finished(), its file by finished().
+  QString start_sweep(const protocol::SweepSpec& spec);
   void cancel(const QString& id);
   /// The job at work; nothing where there is none, or it is stopping already.
   void cancel_current();
@@ -44,6 +47,8 @@ class JobTracker : public QObject {
   void changed(const headroom::views::JobInfo& job);
   /// `record_path` is a file on this machine; empty where the run kept nothing.
   void finished(const QString& id, const QString& record_path);
+  void row_finished(const QString& id, const headroom::protocol::JobRow& row);
+  void sweep_failed(const QString& id, const headroom::gui::Problem& problem, const headroom::protocol::SweepSpec& spec);
   void indexer_ready(const QString& id, const QString& path);
   /// `spec` is none for a distillation.
   void failed(const QString& id, const headroom::gui::Problem& problem,
@@ -52,7 +57,8 @@ class JobTracker : public QObject {
  private:
   struct Job {
     views::JobInfo info;
-    std::optional<protocol::RunSpec> spec;  ///< none: a distillation
+    std::optional<protocol::RunSpec> spec;     ///< of a run
+    std::optional<protocol::SweepSpec> sweep;  ///< of a sweep; neither: a distillation
     std::optional<std::int64_t> engine_id;  ///< once the engine has taken it
     bool cancel_wanted = false;
     nlohmann::json params;  ///< of the request that started it
@@ -91,5 +97,6 @@ class JobTracker : public QObject {
 
 /// One line for the Jobs dock: model, prompt, methods and budgets, so that two runs of one prompt are told apart.
 QString describe(const protocol::RunSpec& spec);
+QString describe(const protocol::SweepSpec& spec);
 
 }  // namespace headroom::gui

@@ -67,15 +67,23 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   column->addWidget(hints_);
   setCentralWidget(centre);
 
-  pages_ = make_pages(&selection_, stack_,
-                      {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_,
-                       [this](const QString& method) {
-                         selection_.change([&](views::ViewState& state) {
-                           state.method = method;
-                           state.display.answer_position = -1;
-                         });
-                         ask_missed(views::MissedQuestion::why);
-                       }});
+  PageRequests requests;
+  requests.run_budget = [this](int tokens) { run_budget(tokens); };
+  requests.show_page = [this](int index) { show_page(index); };
+  requests.new_sweep = [this] { new_sweep({}); };
+  requests.confirm_sweep = [this] { confirm_sweep(); };
+  requests.record_sample = [this](int row) { record_sample(row); };
+  requests.write_budgets = [this](const QByteArray& json, const QString& name) { write_budgets(json, name); };
+  requests.run_layer_budgets = [this](const LayerBudgets& budgets) { run_layer_budgets(budgets); };
+  requests.tiles = &tiles_;
+  requests.why = [this](const QString& method) {
+    selection_.change([&](views::ViewState& state) {
+      state.method = method;
+      state.display.answer_position = -1;
+    });
+    ask_missed(views::MissedQuestion::why);
+  };
+  pages_ = make_pages(&selection_, stack_, requests);
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
     stack_->addWidget(page.widget);
@@ -106,6 +114,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   connect_actions();
   connect_researcher();
   connect_engine();
+  connect_sweeps();
   connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
   connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
   connect(&opener_, &RecordOpener::failed, this, &MainWindow::record_failed);
@@ -208,6 +217,8 @@ void MainWindow::connect_actions() {
     for (const QString& file : choose_records(this, start)) open_record(file);
   });
   on(a.new_run, [this] { new_run({}); });
+  on(a.new_sweep, [this] { new_sweep({}); });
+  on(a.runs_table, [this] { show_runs_table(); });
   on(a.close_run, [this] { runs_->close_current(); });
   on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, this)); });
   on(a.copy_figure, [this] {
@@ -253,6 +264,8 @@ void MainWindow::connect_actions() {
     show_notices();
   });
   on(a.about, [this] { show_about(this); });
+  connect(runs_, &views::RunsDock::sweep_chosen, this, [this] { show_page(page_index(pages_, "budget")); });
+  connect(runs_, &views::RunsDock::table_requested, a.runs_table, &QAction::trigger);
   connect(runs_, &views::RunsDock::open_requested, a.open_run, &QAction::trigger);
   connect(jobs_view_, &views::JobsDock::new_run_requested, a.new_run, &QAction::trigger);
   connect(jobs_view_, &views::JobsDock::cancel_requested, &jobs_, &JobTracker::cancel);
@@ -368,9 +381,9 @@ void MainWindow::follow_selection(unsigned mask) {
   a.undo->setEnabled(selection_.can_undo());
   a.redo->setEnabled(selection_.can_redo());
   const views::RecordPtr record = selection_.record();
-  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token, a.missed_keys, a.readers,
-                          a.why_changed})
+  for (QAction* action : {a.close_run, a.find, a.go_to_token, a.missed_keys, a.readers, a.why_changed})
     action->setEnabled(record != nullptr);
+  for (QAction* action : {a.export_figure, a.copy_figure}) action->setEnabled(record || selection_.sweep());
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {
     setWindowTitle(record ? tr("%1 – Headroom").arg(shown_path(name_from_path(record->path().filename())))

@@ -16,6 +16,7 @@
 #include "gui/pages.h"
 #include "gui/record_opener.h"
 #include "gui/record_watch.h"
+#include "gui/sweep_follower.h"
 
 class QDockWidget;
 class QLabel;
@@ -119,6 +120,21 @@ class MainWindow : public QMainWindow {
   void new_run(const NewRunRequest& request);
   void run_budget(int tokens);
   void start_run(const protocol::RunSpec& spec);
+  // Sweeps and budgets by layer: main_window_sweeps.cpp
+  void connect_sweeps();
+  void sweep_opened(const QString& path, const views::SweepPtr& sweep);
+  void announce_sweep(const views::SweepPtr& sweep);
+  void show_sweep(const views::SweepPtr& sweep);
+  void new_sweep(const std::optional<protocol::SweepSpec>& spec);
+  void confirm_sweep();
+  void record_sample(int row);
+  void write_budgets(const QByteArray& json, const QString& name);
+  void run_layer_budgets(const LayerBudgets& budgets);
+  void show_runs_table();
+  /// Path or short name of the model that a sweep was made with, where this window knows it.
+  std::optional<std::string> model_of(const views::OpenSweep& sweep) const;
+  std::optional<std::string> prompts_of(const views::OpenSweep& sweep);
+  void say(const QString& key, const QString& title, const QString& text, bool warning = false);
   void show_notices();
   QVector<QAction*> all_actions() const;
 
@@ -126,6 +142,7 @@ class MainWindow : public QMainWindow {
   StartOptions options_;
   views::Selection selection_;
   RecordOpener opener_;
+  SweepFollower follower_;
   RecordWatch watch_;
   EngineClient engine_;
   JobTracker jobs_;
@@ -149,6 +166,9 @@ class MainWindow : public QMainWindow {
   QToolButton* scale_button_ = nullptr;
   QLabel* summary_ = nullptr;
   qreal base_point_size_ = 10;
+  QSet<QString> bundled_sweeps_;  ///< opened beside the first record, not shown by themselves
+  QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for
+  QHash<QString, QString> prompt_places_, model_places_;  ///< by a sweep's path: where its prompts and model lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   std::map<QString, ExactLayers::Wanted> exact_runs_;  ///< … of "record this layer exactly", by their record's path
   bool presenting_ = false;

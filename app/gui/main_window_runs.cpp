@@ -55,6 +55,11 @@ void MainWindow::open_first_record() {
   std::error_code failed;
   const QString first = !last.isEmpty() && std::filesystem::exists(path_of(last), failed) ? last : bundled_record();
   if (!first.isEmpty()) open_record(first);
+  // On the first start the Budget page is full, too; the record is what one sees first.
+  if (const QString sweep = last.isEmpty() ? bundled_sweep() : QString(); !sweep.isEmpty()) {
+    bundled_sweeps_.insert(sweep);
+    open_record(sweep);
+  }
 }
 
 void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {
@@ -84,6 +89,7 @@ void MainWindow::record_opened(const QString& path, const views::RecordPtr& reco
 }
 
 void MainWindow::announce_run(const QString& path, const views::RecordPtr& record, int layer) {
+  const bool of_sample = sample_runs_.remove(path);
   selection_.add_record(record);
   settings_.add_recent_file(path);
   if (const auto exact = exact_runs_.find(path); exact != exact_runs_.end()) {
@@ -98,7 +104,8 @@ void MainWindow::announce_run(const QString& path, const views::RecordPtr& recor
   QStringList methods;
   for (const auto& method : record->methods()) methods << QString::fromStdString(method.id);
   banner.text = tr("%1 tokens · %2").arg(views::format_count(record->length()), methods.join(QStringLiteral(", ")));
-  banner.buttons = {{tr("Show"), [this, record, layer, path] {
+  banner.buttons = {{of_sample ? tr("Show its maps") : tr("Show"), [this, record, layer, path, of_sample] {
+                       if (of_sample) show_page(page_index(pages_, "attention"));
                        selection_.open_record(record, layer < 0 ? std::nullopt : std::optional<int>(layer));
                        settings_.set_last_record(path);
                      }}};

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "gui/engine_client.h"
+#include "gui/file_names.h"
 #include "gui/remote_browser.h"
 #include "gui/settings_store.h"
 
@@ -53,6 +54,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   } else if (const QString last = settings.last_spec(); !last.isEmpty()) {
     try {
       spec = protocol::run_spec_from_json(nlohmann::json::parse(last.toStdString()));
+      spec.layer_budgets.reset();  // of another model, perhaps
     } catch (const std::exception&) {
       // Settings of another version: the defaults above serve.
     }
@@ -209,6 +211,24 @@ QWidget* NewRunDialog::build_methods() {
   budgets_->setObjectName("budgets");
   granularity_ = line(tr("Shared by"), tr("1, 4, 8, 16, 32, 64 or 128 neighbouring queries"));
   dense_layers_ = line(tr("Dense layers"), tr("none, or layer numbers such as 0, 1"));
+  auto* layers_row = new QHBoxLayout;
+  by_layer_ = new QCheckBox(box);
+  by_layer_->setObjectName("by_layer");
+  auto* layers_file = new QPushButton(tr("Open…"), box);
+  layers_row->addWidget(by_layer_, 1);
+  layers_row->addWidget(layers_file);
+  form->addRow(tr("By layer"), layers_row);
+  connect(by_layer_, &QCheckBox::toggled, this, &NewRunDialog::edited);
+  connect(layers_file, &QPushButton::clicked, this, [this] {
+    const QString path = choose_file(tr("Open budgets by layer"), tr("Budgets (*.json);;All files (*)"));
+    if (path.isEmpty()) return;
+    try {
+      kept_.layer_budgets = read_budget_file(path_of(path)).budgets;
+      show_layer_budgets();
+    } catch (const Error& error) {
+      show_message(QString::fromUtf8(error.what()), false);
+    }
+  });
   auto* row = new QWidget(box);
   auto* row_layout = new QHBoxLayout(row);
   row_layout->setContentsMargins(0, 0, 0, 0);

@@ -74,6 +74,7 @@ class NewRunDialog : public QDialog {
   void engine_changed();
   void model_changed();
   void model_edited();
+  void show_layer_budgets();
   std::optional<std::string> adapter() const;
   void edited();
   void check();
@@ -116,6 +117,7 @@ class NewRunDialog : public QDialog {
   QLineEdit* out_ = nullptr;
   QLineEdit* keep_layers_ = nullptr;  ///< exact maps: "suggested", "all" or layer numbers
   QSpinBox* record_limit_ = nullptr;  ///< MiB
+  QCheckBox* by_layer_ = nullptr;  ///< budgets by layer, where the request or a file gave some
   QLabel *message_ = nullptr, *needs_ = nullptr;
   QWidget* indexer_help_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;

@@ -83,8 +83,20 @@ std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& recor
   }
 }
 
+void NewRunDialog::show_layer_budgets() {
+  const auto& budgets = kept_.layer_budgets;
+  by_layer_->setEnabled(budgets.has_value());
+  by_layer_->setText(budgets ? tr("%1: %2 keys a layer in the mean")
+                                   .arg(budgets->source.empty() ? tr("budgets") : QString::fromStdString(budgets->source))
+                                   .arg(budgets->mean())
+                             : tr("none; or a budget.json"));
+  by_layer_->setToolTip(budgets ? QString::fromStdString(budgets->text()) : QString());
+  by_layer_->setChecked(budgets.has_value());
+}
+
 void NewRunDialog::fill(const protocol::RunSpec& spec) {
   kept_ = spec;
+  show_layer_budgets();
   model_->setEditText(QString::fromStdString(spec.model));
   adapter_->setText(QString::fromStdString(spec.adapter.value_or("")));
   prompt_text_->setPlainText(QString::fromStdString(spec.prompt.value_or("")));
@@ -210,11 +222,14 @@ protocol::RunSpec NewRunDialog::spec() const {
   spec.methods = methods_.empty() ? wanted_methods_ : ticked_methods();
   if (spec.methods.empty() && !methods_.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
   spec.budgets.clear();
+  if (!by_layer_->isChecked()) spec.layer_budgets.reset();
   for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
   spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
   spec.dense_layers.clear();
   for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers")))
     spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, -1, 100000)));
+  if (spec.layer_budgets)
+    for (const int layer : spec.dense_layers) spec.layer_budgets->keys.erase(layer);
   spec.indexer.reset();
   if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
   spec.device = device_->currentData().toString().toStdString();

@@ -46,6 +46,12 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
   QObject::connect(budget, &views::BudgetPage::run_budget_requested, parent, [run = wanted.run_budget](int tokens) {
     if (run) run(tokens);
   });
+  using views::BudgetPage;
+  QObject::connect(budget, &BudgetPage::new_sweep_requested, parent, wanted.new_sweep);
+  QObject::connect(budget, &BudgetPage::confirm_sweep_requested, parent, wanted.confirm_sweep);
+  QObject::connect(budget, &BudgetPage::record_sample_requested, parent, wanted.record_sample);
+  QObject::connect(budget, &BudgetPage::write_budgets_requested, parent, wanted.write_budgets);
+  QObject::connect(budget, &BudgetPage::run_layer_budgets_requested, parent, wanted.run_layer_budgets);
   QObject::connect(overview, &views::OverviewPage::link_activated, parent,
                    [go = wanted.show_page, pages](const QString& link) {
                      if (const int index = page_index(pages, link.section('#', 0, 0)); index >= 0 && go) go(index);

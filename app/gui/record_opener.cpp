@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "gui/file_names.h"
+#include "record/sweep/sweep_file.h"
 #include "views/common/opening.h"
 
 namespace headroom::gui {
@@ -17,10 +18,11 @@ struct Opened {
   views::RecordPtr record;
   std::optional<int> layer;
 };
-using Outcome = std::variant<Opened, Problem>;
+using Outcome = std::variant<Opened, Problem, views::SweepPtr>;
 
 Outcome open_file(const std::filesystem::path& path) {
   try {
+    if (record::is_sweep(path)) return views::read_open_sweep(path);
     Opened opened{record::RunRecord::open(path), {}};
     opened.layer = views::retrieval_layer(*opened.record);
     opened.record = views::with_small_parts(opened.record, opened.layer);
@@ -68,6 +70,8 @@ void RecordOpener::open(const QString& path) {
     const Outcome outcome = watcher->result();
     if (const auto* good = std::get_if<Opened>(&outcome)) {
       emit opened(path, good->record, good->layer.value_or(-1));
+    } else if (const auto* sweep = std::get_if<views::SweepPtr>(&outcome)) {
+      emit sweep_opened(path, *sweep);
     } else {
       emit failed(path, std::get<Problem>(outcome));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Opens records on a thread of its own, so that a slow disk or a damaged file never holds up the window.
+// Opens records and sweeps on a thread of its own, so that a slow disk or a damaged file never holds up the window.
 #pragma once
 
 #include <QObject>
@@ -31,6 +31,8 @@ class RecordOpener : public QObject {
  signals:
   /// `layer`: where retrieval shows; -1 where that is not known.
   void opened(const QString& path, headroom::views::RecordPtr record, int layer);
+  /// The file holds a sweep.
+  void sweep_opened(const QString& path, headroom::views::SweepPtr sweep);
   void failed(const QString& path, headroom::gui::Problem problem);
 
  private:

@@ -14,8 +14,8 @@
 namespace headroom::gui {
 
 QStringList choose_records(QWidget* parent, const QString& folder) {
-  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run"), folder,
-                                       QObject::tr("Run records (*.h5 *.hdf5);;All files (*)"));
+  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run or sweep"), folder,
+                                       QObject::tr("Records and sweeps (*.h5 *.hdf5);;All files (*)"));
 }
 
 void show_palette(QWidget* parent, const QVector<QAction*>& actions) {
@@ -53,12 +53,24 @@ void show_about(QWidget* parent) {
   box->open();
 }
 
-QString bundled_record() {
-  const auto folder = find_data("sample_data/records");
+namespace {
+
+QString first_bundled(const char* place) {
+  const auto folder = find_data(place);
   if (!folder) return {};
   const QDir dir(QString::fromStdString(folder->string()));
   const QStringList files = dir.entryList({"*.h5"}, QDir::Files, QDir::Name);
   return files.isEmpty() ? QString() : dir.absoluteFilePath(files.first());
+}
+
+}  // namespace
+
+QString bundled_record() {
+  return first_bundled("sample_data/records");
+}
+
+QString bundled_sweep() {
+  return first_bundled("sample_data/sweeps");
 }
 
 QString selection_summary(const views::Selection& selection) {

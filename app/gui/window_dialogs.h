@@ -19,6 +19,8 @@ void show_keys(QWidget* parent, const QVector<QAction*>& actions);
 void show_about(QWidget* parent);
 /// The first record that ships with the program; empty where there is none.
 QString bundled_record();
+/// The same of sweeps.
+QString bundled_sweep();
 /// "oracle-k512-g1 · layer 12, head 5 · query 1,234 “ needle” · 2 keys"
 QString selection_summary(const views::Selection& selection);
 

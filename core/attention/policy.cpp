@@ -90,6 +90,8 @@ Policy::Policy(PolicyTraits traits, PolicySettings settings)
                       std::to_string(traits_.least_granularity) + " rows: granularity " +
                       std::to_string(settings_.granularity) + " is too small");
   check_parameters(traits_, settings_);
+  if (settings_.layer_budgets && (!settings_.budget || settings_.budget->kind != BudgetKind::tokens))
+    throw usage_error("method " + std::string(traits_.name) + " takes budgets by layer in tokens alone");
   if (traits_.needs_index && !settings_.index)
     throw usage_error("method " + std::string(traits_.name) + " needs an indexer: distil one or name its file");
   if (traits_.needs_dense_stream && !settings_.dense_stream)
@@ -108,6 +110,7 @@ double Policy::parameter(std::string_view name) const {
 std::map<std::string, std::string> Policy::parameter_texts() const {
   std::map<std::string, std::string> texts;
   for (const PolicyParameter& one : traits_.parameters) texts[std::string(one.name)] = number_text(parameter(one.name));
+  if (settings_.layer_budgets) texts["layer_budgets"] = settings_.layer_budgets->text();
   return texts;
 }
 
@@ -117,6 +120,7 @@ std::string Policy::id() const {
   id += "-" + budget_tag(*settings_.budget) + "-g" + std::to_string(settings_.granularity);
   for (const PolicyParameter& one : traits_.parameters)
     if (parameter(one.name) != one.value) id += "-" + std::string(one.name) + number_text(parameter(one.name));
+  if (settings_.layer_budgets) id += "-layers" + fingerprint().substr(0, 6);
   constexpr std::size_t longest = 64;  // what a record takes as a name
   if (id.size() > longest) id = id.substr(0, longest - 13) + "-" + fingerprint().substr(0, 12);
   return id;
@@ -133,11 +137,12 @@ std::string Policy::fingerprint() const {
 
 void Policy::check_length(std::int64_t length) const {
   if (!settings_.budget || settings_.budget->kind == BudgetKind::mass) return;
-  const std::int64_t k = settings_.budget->tokens_for(length);
+  const std::int64_t k =
+      settings_.layer_budgets ? settings_.layer_budgets->least() : settings_.budget->tokens_for(length);
   const ForcedKeys forced = forced_keys();
   if (k >= length || forced.sinks + forced.local <= k) return;
   throw Error(ErrorKind::usage, "the keys that method " + std::string(traits_.name) + " forces in exceed its budget",
-              {"--budget " + to_string(*settings_.budget),
+              {settings_.layer_budgets ? "budgets of each layer" : "--budget " + to_string(*settings_.budget),
                "at least " + std::to_string(forced.sinks + forced.local) + " keys a query (" +
                    std::to_string(forced.sinks) + " sinks, " + std::to_string(forced.local) + " local)",
                std::to_string(k)});
@@ -153,8 +158,29 @@ ForcedKeys Policy::forced_keys() const {
   return forced;
 }
 
-SelectionRule Policy::rule() const {
-  return {*settings_.budget, settings_.granularity, forced_keys()};
+Budget Policy::budget_of(int layer) const {
+  if (settings_.layer_budgets) {
+    const auto found = settings_.layer_budgets->keys.find(layer);
+    if (found == settings_.layer_budgets->keys.end())
+      throw Error(ErrorKind::internal, "layer " + std::to_string(layer) + " has no budget");
+    return {BudgetKind::tokens, static_cast<double>(found->second)};
+  }
+  return *settings_.budget;
+}
+
+std::int64_t Policy::tokens_of(int layer, std::int64_t length) const {
+  if (is_dense()) return 0;
+  const Budget budget = budget_of(layer);
+  return budget.kind == BudgetKind::mass ? 0 : budget.tokens_for(length);
+}
+
+std::int64_t Policy::most_tokens(std::int64_t length) const {
+  if (settings_.layer_budgets) return settings_.layer_budgets->most();
+  return settings_.budget && settings_.budget->kind != BudgetKind::mass ? settings_.budget->tokens_for(length) : 0;
+}
+
+SelectionRule Policy::rule(const LayerQuery& query) const {
+  return {budget_of(query.layer), settings_.granularity, forced_keys()};
 }
 
 Selection Policy::all_keys(const LayerQuery& query) const {

@@ -18,6 +18,7 @@
 #include "attention/layer_query.h"
 #include "attention/stream_source.h"
 #include "base/budget.h"
+#include "base/layer_budgets.h"
 #include "base/method.h"
 #include "base/progress.h"
 #include "base/stage_clock.h"
@@ -128,6 +129,8 @@ struct PolicyTraits {
 /// Values for a policy. Parameters that are not named have their defaults.
 struct PolicySettings {
   std::optional<Budget> budget;  ///< none for dense
+  /// A budget in tokens for each full layer that selects keys; `budget` is then their mean. For any method but dense.
+  std::shared_ptr<const LayerBudgets> layer_budgets = {};
   std::int64_t granularity = 1;
   std::map<std::string, double, std::less<>> parameters;
   std::shared_ptr<const IndexSource> index;
@@ -153,6 +156,12 @@ class Policy {
   bool is_dense() const { return traits_.is_dense(); }
   /// False where a row's support depends on later tokens (METHOD.md, "No leakage").
   bool causal() const { return !traits_.whole_prompt && !(traits_.shares_scores && settings_.granularity > 1); }
+  /// The budget of a layer: its own where the policy has one for each. Must not be dense.
+  Budget budget_of(int layer) const;
+  /// Keys a row of a layer for a prompt of `length` tokens; 0 for dense and mass budgets.
+  std::int64_t tokens_of(int layer, std::int64_t length) const;
+  /// The largest of those over all layers.
+  std::int64_t most_tokens(std::int64_t length) const;
   /// Throws a usage error where the keys that are forced in exceed the budget of a prompt of `length` tokens.
   void check_length(std::int64_t length) const;
   /// The parameters "sinks" and "local", where the policy has them.
@@ -162,7 +171,7 @@ class Policy {
   ForcedKeys target_forced_keys() const { return traits_.score == ScoreKind::none ? ForcedKeys{} : forced_keys(); }
   /// The setting or the default; the name must be one of the traits' parameters.
   double parameter(std::string_view name) const;
-  /// All parameters by name, as text: "4", "0.5".
+  /// All parameters by name, as text: "4", "0.5"; "layer_budgets" ("0:128 1:96") where each layer has its own.
   std::map<std::string, std::string> parameter_texts() const;
   /// "oracle-k512-g1"; parameters that differ from their defaults follow: "sink_window-k512-g1-sinks8".
   std::string id() const;
@@ -170,8 +179,8 @@ class Policy {
   std::string fingerprint() const;
 
  protected:
-  /// Budget, granularity and forced_keys().
-  SelectionRule rule() const;
+  /// The layer's budget, granularity and forced_keys().
+  SelectionRule rule(const LayerQuery& query) const;
   /// A budget of everything: every row attends to its whole history, for each of the head groups.
   Selection all_keys(const LayerQuery& query) const;
 

@@ -59,6 +59,7 @@ nlohmann::json to_json(const RunSpec& spec) {
   json["methods"] = spec.methods;
   auto& budgets = json["budgets"] = nlohmann::json::array();
   for (const auto& budget : spec.budgets) budgets.push_back(to_string(budget));
+  if (spec.layer_budgets) json["layer_budgets"] = to_json(*spec.layer_budgets);
   json["granularities"] = spec.granularities;
   put_optional(json, "sinks", spec.sinks);
   put_optional(json, "local", spec.local);
@@ -103,6 +104,8 @@ RunSpec run_spec_from_json(const nlohmann::json& json) {
     spec.budgets.clear();
     for (const auto& budget : fields.strings("budgets", max_list, 32)) spec.budgets.push_back(parse_budget(budget));
   }
+  if (fields.has("layer_budgets"))
+    spec.layer_budgets = layer_budgets_from_json(fields.object("layer_budgets"), "layer_budgets");
   if (fields.has("granularities")) spec.granularities = fields.integers("granularities", max_list, 1, 128);
   if (fields.has("sinks")) spec.sinks = fields.integer("sinks", 0, max_tokens);
   if (fields.has("local")) spec.local = fields.integer("local", 1, max_tokens);

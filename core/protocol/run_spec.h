@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/budget.h"
+#include "base/layer_budgets.h"
 
 namespace headroom::protocol {
 
@@ -32,6 +33,8 @@ struct RunSpec {
   /// "name" or "name:parameter=value:…"; empty: dense, the references, and the indexer if a shipped one fits.
   std::vector<std::string> methods;
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
+  /// Beside `budgets`, which may then be empty: one more setting of each method, with a budget of its own in each layer.
+  std::optional<LayerBudgets> layer_budgets;
   std::vector<std::int64_t> granularities = {1};
   std::optional<std::int64_t> sinks, local;  ///< forced keys; unset: each method's own
   std::optional<std::string> indexer;

@@ -137,7 +137,7 @@ std::map<std::string, std::string> parameters_from_json(const json& object, Fiel
   std::map<std::string, std::string> parameters;
   if (object.size() > max_parameters) fields.fail("parameters", "at most 64 entries", headroom::describe(object));
   for (const auto& [name, value] : object.items()) {
-    if (!value.is_string() || name.size() > 64 || value.get_ref<const std::string&>().size() > 1024)
+    if (!value.is_string() || name.size() > 64 || value.get_ref<const std::string&>().size() > 32768)
       fields.fail("parameters", "short texts", headroom::describe(value));
     parameters.emplace(name, value.get<std::string>());
   }

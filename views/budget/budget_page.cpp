@@ -11,18 +11,25 @@
 #include <QSignalBlocker>
 #include <QSlider>
 #include <QSortFilterProxyModel>
+#include <QStackedWidget>
 #include <QStandardItemModel>
+#include <QTabBar>
 #include <QTableView>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
+#include "base/json_fields.h"
 #include "views/budget/budget_plot.h"
+#include "views/budget/ship_panel.h"
+#include "views/budget/sweep_panel.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
 namespace {
 
-constexpr unsigned interest = Selection::Method | Selection::Layer | Selection::Budget | Selection::Display;
+constexpr unsigned interest =
+    Selection::Method | Selection::Layer | Selection::Budget | Selection::Display | Selection::Sweeps;
 constexpr int slider_steps = 2000;
 constexpr double lowest_p = 0.5, highest_p = 0.999;
 const char* all_layers = "all layers";
@@ -40,6 +47,15 @@ QString keys_text(const std::optional<double>& keys) {
 
 BudgetPage::BudgetPage(Selection* selection, QWidget* parent) : PageBase(selection, interest, parent) {
   build();
+  connect(tabs_, &QTabBar::currentChanged, this, [this](int index) {
+    this->selection()->change([index](ViewState& state) { state.sweep_look.page = index; });
+  });
+  connect(sweep_, &SweepPanel::new_sweep_requested, this, &BudgetPage::new_sweep_requested);
+  connect(sweep_, &SweepPanel::confirm_requested, this, &BudgetPage::confirm_sweep_requested);
+  connect(sweep_, &SweepPanel::record_sample_requested, this, &BudgetPage::record_sample_requested);
+  connect(ship_, &ShipPanel::confirm_requested, this, &BudgetPage::confirm_sweep_requested);
+  connect(ship_, &ShipPanel::write_budgets_requested, this, &BudgetPage::write_budgets_requested);
+  connect(ship_, &ShipPanel::run_layer_budgets_requested, this, &BudgetPage::run_layer_budgets_requested);
 
   connect(unit_, &QComboBox::currentIndexChanged, this, [this](int index) {
     change_display([index](DisplayState& d) { d.unit = static_cast<BudgetUnit>(index); });
@@ -163,9 +179,47 @@ void BudgetPage::end_drag() {
   selection()->end_merge();
 }
 
+bool BudgetPage::has_content() const {
+  return selection()->record() || selection()->sweep();
+}
+
+bool BudgetPage::settled() const {
+  return PageBase::settled() && (part() != 2 || ship_->settled());
+}
+
+int BudgetPage::part() const {
+  return std::clamp(selection()->state().sweep_look.page, 0, 2);
+}
+
+void BudgetPage::show_part() {
+  {
+    const QSignalBlocker blocker(tabs_);
+    tabs_->setCurrentIndex(part());
+  }
+  const bool sweep = selection()->sweep() != nullptr;
+  tabs_->setTabText(1, selection()->state().sweeps.size() > 1 ? tr("Sweeps (%1)").arg(selection()->state().sweeps.size())
+                                                              : tr("Sweep"));
+  const bool nothing = part() == 0 ? !record_ : part() == 1 ? !sweep : false;
+  nothing_->setText(part() == 0 ? tr("<p><b>No run is open</b></p><p>What one prompt shows stands here; the sweep is on "
+                                     "the next tab.</p>")
+                                : tr("<p><b>No sweep is open</b></p><p>A sweep scores many samples under dense and other "
+                                     "methods: it says with intervals which budget is enough. Open its <i>.h5</i> "
+                                     "file, or begin one.</p>"));
+  parts_->setCurrentIndex(nothing ? 3 : part());
+  if (nothing) return;
+  if (part() == 1) sweep_->refresh();
+  if (part() == 2) ship_->refresh();
+}
+
+QByteArray BudgetPage::budgets_json() const {
+  return QByteArray::fromStdString(dump_json(record::to_json(layer_budgets_of({record_}, target_->value() / 100)))) + '\n';
+}
+
 void BudgetPage::refresh(unsigned mask) {
   const bool new_run = mask & Selection::Runs;
   record_ = selection()->record();
+  if (mask & (Selection::Runs | Selection::Sweeps | Selection::Display)) show_part();
+  if (!record_) return;
   if (new_run || mask & Selection::Display) {
     fill_choices();
     load_curves();
@@ -181,6 +235,8 @@ void BudgetPage::refresh(unsigned mask) {
 }
 
 void BudgetPage::restyle() {
+  sweep_->restyle();
+  ship_->restyle();
   plot_->restyle();
   legend_->setText(plot_->legend_html());
   if (record_) one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
@@ -229,10 +285,18 @@ void BudgetPage::load_curves() {
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   p10_.name->setText(layer >= 0 ? tr("p10 row") : tr("p10, worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
-  source_->setText(problem_.isEmpty() ? tr("Mass recall from the %1, %2. Computed from mass alone, no key forced: not a quality.")
+  source_->setText(problem_.isEmpty() ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed from mass alone and not a quality. Markers: what each method kept where it was run.")
                                             .arg(lowered(stream_->currentText()), where)
                                       : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
+  if (read_out_.knee && !curves_.empty()) {
+    const double at = *read_out_.knee;
+    knee_cost_->setText(tr("At the knee the worst head keeps %1, one row in ten less than %2.")
+                            .arg(format_percent(interpolate(curves_.budgets, curves_.worst_head, at), 1),
+                                 format_percent(interpolate(curves_.budgets, curves_.p10, at), 1)));
+  } else {
+    knee_cost_->clear();
+  }
   for_90_.value->setText(keys_text(read_out_.for_90));
   for_95_.value->setText(keys_text(read_out_.for_95));
   for_99_.value->setText(keys_text(read_out_.for_99));
@@ -249,9 +313,30 @@ void BudgetPage::show_markers() {
       const auto keys = budget_keys(method);
       if (!keys || !std::isfinite(method.captured_mass_mean)) continue;
       markers.push_back({method.look, method_name(method), method_label(*run, method), *keys, method.density,
-                         method.captured_mass_mean, method.answer_kl(), run == record_});
+                         method.captured_mass_mean, method.answer_kl(), run == record_,
+                         method.ttft.repeats > 0 ? std::optional(method.ttft.median) : std::nullopt});
     }
   }
+  measured_->removeRows(0, measured_->rowCount());
+  for (const auto& method : record_->methods()) {
+    const auto keys = budget_keys(method);
+    const auto item = [](const QString& text, const QVariant& sort, bool number = true) {
+      auto* made = new QStandardItem(text);
+      made->setData(sort, Qt::UserRole);
+      if (number) made->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
+      return made;
+    };
+    const auto kl = method.answer_kl();
+    const bool timed = method.ttft.repeats > 0;
+    measured_->appendRow(
+        {item(method_label(*record_, method), method_label(*record_, method), false),
+         item(keys ? format_count(std::llround(*keys)) : QStringLiteral("–"), keys.value_or(1e12)),
+         item(timed ? format_ms(method.ttft.median) : tr("not timed"), timed ? method.ttft.median : 1e12),
+         item(format_percent(method.captured_mass_mean, 1), method.captured_mass_mean),
+         item(format_percent(method.captured_mass_min, 1), method.captured_mass_min),
+         item(kl ? format_number(*kl) : QStringLiteral("–"), kl.value_or(-1))});
+  }
+  fit_table(measured_table_, 200);
   plot_->set_markers(std::move(markers));
   legend_->setText(plot_->legend_html());
 }
@@ -334,6 +419,9 @@ QString BudgetPage::title() const {
 }
 
 QString BudgetPage::csv() const {
+  if (part() == 1) return sweep_->csv();
+  if (part() == 2) return ship_->csv();
+  if (!record_) return {};
   if (curves_.empty()) return {};
   QString text = QStringLiteral("kind,name,budget,density,mean,p10,low,worst_head,kl_to_dense\r\n");
   for (std::size_t i = 0; i < curves_.budgets.size(); ++i)
@@ -357,6 +445,8 @@ QString BudgetPage::csv() const {
 void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   refresh_now();
   Figure figure(painter, target, options);
+  if (part() == 1 && selection()->sweep()) return sweep_->render(figure);
+  if (part() == 2) return ship_->render(figure);
   if (!record_) return figure.title(title(), tr("No run is open"));
   figure.title(tr("How much mass does a budget keep?"), run_caption(record_->meta(), record_->length()));
   figure.html(QStringLiteral("<b>%1</b> &nbsp; %2 %3 · %4 %5 · %6 %7")

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/layer_budgets.h"
 #include "views/common/page_base.h"
 #include "views/common/record_queries.h"
 
@@ -16,11 +17,15 @@ class QSlider;
 class QSortFilterProxyModel;
 class QStandardItemModel;
 class QTableView;
+class QStackedWidget;
+class QTabBar;
 class QVBoxLayout;
 
 namespace headroom::views {
 
 class BudgetPlot;
+class ShipPanel;
+class SweepPanel;
 
 /// What the page prints at the chosen budget.
 struct BudgetReadOut {
@@ -42,21 +47,37 @@ class BudgetPage : public PageBase, public Exportable {
   QString suggestions_csv() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  bool settled() const override;
   bool ready() const override { return settled(); }
-  QString problem() const override { return record_ ? problem_ : QString(); }
+  QString problem() const override { return record_ && part() == 0 ? problem_ : QString(); }
+  SweepPanel* sweep_panel() const { return sweep_; }
+  ShipPanel* ship_panel() const { return ship_; }
   QString csv() const override;
   QString title() const override;
 
  signals:
   void run_budget_requested(int keys);
+  void new_sweep_requested();
+  /// The shown sweep with seeds that it did not use.
+  void confirm_sweep_requested();
+  /// A row of the shown sweep's record: its prompt is to be run and recorded.
+  void record_sample_requested(int row);
+  void write_budgets_requested(const QByteArray& json, const QString& name);
+  void run_layer_budgets_requested(const headroom::LayerBudgets& budgets);
 
  protected:
   void refresh(unsigned mask) override;
   void restyle() override;
+  bool has_content() const override;
 
  private:
   void build();
+  void build_run();
   QWidget* build_side();
+  QWidget* build_nothing();
+  int part() const;  ///< of the page: 0 the run, 1 the sweep, 2 a number to ship
+  void show_part();
+  QByteArray budgets_json() const;
   void fill_choices();
   void load_curves();
   void show_markers();
@@ -82,18 +103,24 @@ class BudgetPage : public PageBase, public Exportable {
   BudgetReadOut read_out_;
   QString problem_;
 
+  QTabBar* tabs_;
+  QStackedWidget* parts_;
+  QWidget* run_body_;
+  QLabel* nothing_;
+  SweepPanel* sweep_;
+  ShipPanel* ship_;
   QComboBox *unit_, *stream_, *scope_, *axis_;
   QSlider* slider_;
   QDoubleSpinBox *spin_, *target_;
   QPushButton* run_;
   BudgetPlot* plot_;
-  QLabel *legend_, *headline_, *source_, *one_prompt_, *total_;
+  QLabel *legend_, *headline_, *source_, *one_prompt_, *total_, *knee_cost_;
   struct Row {
     QLabel *name, *value;
   };
   Row mean_, p10_, low_, worst_head_, knee_, for_90_, for_95_, for_99_;
-  QTableView* table_;
-  QStandardItemModel* model_;
+  QTableView *table_, *measured_table_;
+  QStandardItemModel *model_, *measured_;
   QSortFilterProxyModel* sorted_;
 };
 

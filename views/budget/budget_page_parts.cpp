@@ -9,13 +9,18 @@
 #include <QLabel>
 #include <QPushButton>
 #include <QScrollArea>
+#include <QStackedWidget>
+#include <QTabBar>
 #include <QSlider>
 #include <QSortFilterProxyModel>
 #include <QStandardItemModel>
+#include <QTabWidget>
 #include <QTableView>
 
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
+#include "views/budget/ship_panel.h"
+#include "views/budget/sweep_panel.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
@@ -24,31 +29,80 @@ namespace headroom::views {
 
 void BudgetPage::build() {
   setAccessibleName(tr("Budget"));
+  set_empty_text(tr("No run and no sweep is open"),
+                 tr("Open a record or a sweep with <b>Open run…</b>, drop a <i>.h5</i> file here, or start <b>New "
+                    "run…</b> or <b>New sweep…</b>."));
   body()->setBackgroundRole(QPalette::Base);
   body()->setAutoFillBackground(true);
-  auto* column = new QVBoxLayout(body());
-  column->setContentsMargins(16, 16, 16, 12);
+  auto* page = new QVBoxLayout(body());
+  page->setContentsMargins(16, 8, 16, 12);
+  page->setSpacing(8);
+  tabs_ = new QTabBar(body());
+  tabs_->setObjectName("budget_tabs");
+  tabs_->setAccessibleName(tr("What the Budget page shows"));
+  tabs_->setDrawBase(false);
+  tabs_->setExpanding(false);
+  tabs_->addTab(tr("This run"));
+  tabs_->addTab(tr("Sweep"));
+  tabs_->addTab(tr("A number to ship"));
+  tabs_->setTabToolTip(0, tr("How much mass a budget keeps on this prompt, and what was measured on it"));
+  tabs_->setTabToolTip(1, tr("What budgets cost over many samples, with intervals"));
+  tabs_->setTabToolTip(2, tr("The smallest budget that meets two targets; budgets for each layer"));
+  page->addWidget(tabs_);
+  parts_ = new QStackedWidget(body());
+  page->addWidget(parts_, 1);
+  run_body_ = new QWidget(parts_);
+  parts_->addWidget(run_body_);
+  sweep_ = new SweepPanel(selection(), parts_);
+  parts_->addWidget(sweep_);
+  ship_ = new ShipPanel(selection(), parts_);
+  parts_->addWidget(ship_);
+  parts_->addWidget(build_nothing());
+  build_run();
+}
+
+/// What stands in the place of a part that has nothing to show.
+QWidget* BudgetPage::build_nothing() {
+  auto* nothing = new QWidget(parts_);
+  auto* column = new QVBoxLayout(nothing);
+  nothing_ = new QLabel(nothing);
+  nothing_->setObjectName("budget_nothing");
+  nothing_->setAlignment(Qt::AlignCenter);
+  nothing_->setWordWrap(true);
+  nothing_->setTextFormat(Qt::RichText);
+  auto* begin = new QPushButton(tr("New sweep…"), nothing);
+  connect(begin, &QPushButton::clicked, this, &BudgetPage::new_sweep_requested);
+  column->addStretch(1);
+  column->addWidget(nothing_);
+  column->addWidget(begin, 0, Qt::AlignHCenter);
+  column->addStretch(2);
+  return nothing;
+}
+
+void BudgetPage::build_run() {
+  auto* column = new QVBoxLayout(run_body_);
+  column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(8);
 
   auto* budget_row = new QHBoxLayout;
   budget_row->setSpacing(8);
-  budget_row->addWidget(make_heading(tr("Budget"), body()));
-  unit_ = new QComboBox(body());
+  budget_row->addWidget(make_heading(tr("Budget"), run_body_));
+  unit_ = new QComboBox(run_body_);
   unit_->addItems({tr("tokens"), tr("% of prompt"), tr("mean mass")});
   unit_->setAccessibleName(tr("Unit of the budget"));
-  slider_ = new QSlider(Qt::Horizontal, body());
+  slider_ = new QSlider(Qt::Horizontal, run_body_);
   slider_->setRange(0, 2000);
   slider_->setPageStep(100);
   slider_->setSingleStep(5);
   slider_->setAccessibleName(tr("Budget, logarithmic"));
-  spin_ = new QDoubleSpinBox(body());
+  spin_ = new QDoubleSpinBox(run_body_);
   spin_->setGroupSeparatorShown(true);
   spin_->setLocale(number_locale());
   spin_->setMinimumWidth(120);
   style_field(spin_);
   spin_->setKeyboardTracking(false);
   spin_->setAccessibleName(tr("Budget"));
-  run_ = new QPushButton(body());
+  run_ = new QPushButton(run_body_);
   run_->setToolTip(tr("Run the oracle and the indexer at this budget on the same prompt: adds measured markers"));
   budget_row->addWidget(unit_);
   budget_row->addWidget(slider_, 1);
@@ -61,11 +115,11 @@ void BudgetPage::build() {
   auto* left = new QVBoxLayout;
   left->setSpacing(8);
   auto* view_row = new FlowLayout(nullptr, 8, 6);
-  stream_ = new QComboBox(body());
+  stream_ = new QComboBox(run_body_);
   stream_->setAccessibleName(tr("Stream of the mass curves"));
-  scope_ = new QComboBox(body());
+  scope_ = new QComboBox(run_body_);
   scope_->setAccessibleName(tr("Layers of the mass curves"));
-  axis_ = new QComboBox(body());
+  axis_ = new QComboBox(run_body_);
   axis_->addItems({tr("against keys"), tr("against density")});
   axis_->setAccessibleName(tr("Horizontal axis"));
   for (QComboBox* box : {stream_, scope_, axis_}) {
@@ -73,21 +127,21 @@ void BudgetPage::build() {
     view_row->addWidget(box);
   }
   left->addLayout(view_row);
-  source_ = make_note(QString(), body());
+  source_ = make_note(QString(), run_body_);
   left->addWidget(source_);
-  legend_ = new QLabel(body());
+  legend_ = new QLabel(run_body_);
   legend_->setWordWrap(true);
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Lines and markers"));
   left->addWidget(legend_);
-  plot_ = new BudgetPlot(body());
+  plot_ = new BudgetPlot(run_body_);
   plot_->setMinimumSize(340, 220);
   left->addWidget(plot_, 1);
   middle->addLayout(left, 1);
   middle->addWidget(build_side());
   column->addLayout(middle, 1);
 
-  one_prompt_ = new QLabel(body());
+  one_prompt_ = new QLabel(run_body_);
   one_prompt_->setWordWrap(true);
   one_prompt_->setTextFormat(Qt::RichText);
   one_prompt_->setTextInteractionFlags(Qt::TextSelectableByMouse);
@@ -96,9 +150,10 @@ void BudgetPage::build() {
 }
 
 QWidget* BudgetPage::build_side() {
-  auto* side = new QWidget(body());
+  auto* side = new QWidget(run_body_);
   side->setFixedWidth(312);
   auto* column = new QVBoxLayout(side);
+  QVBoxLayout* const outer = column;
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(8);
   headline_ = make_heading(QString(), side);
@@ -137,10 +192,36 @@ QWidget* BudgetPage::build_side() {
   grid->setColumnStretch(1, 1);
   grid->setColumnStretch(3, 1);
   column->addLayout(grid);
+  knee_cost_ = make_note(QString(), side);
+  knee_cost_->setObjectName("knee_cost");
+  column->addWidget(knee_cost_);
 
+  auto* tables = new QTabWidget(side);
+  tables->setObjectName("budget_tables");
+  tables->setDocumentMode(true);
+  measured_table_ = new QTableView(tables);
+  style_table(measured_table_);
+  measured_ = new QStandardItemModel(0, 6, measured_table_);
+  measured_->setHorizontalHeaderLabels(
+      {tr("method"), tr("keys"), tr("TTFT"), tr("mass"), tr("worst layer"), tr("KL, nats")});
+  auto* measured_sorted = new QSortFilterProxyModel(measured_table_);
+  measured_sorted->setSourceModel(measured_);
+  measured_sorted->setSortRole(Qt::UserRole);
+  measured_table_->setModel(measured_sorted);
+  measured_table_->setSortingEnabled(true);
+  measured_table_->sortByColumn(-1, Qt::AscendingOrder);
+  measured_table_->setAccessibleName(tr("What was run on this prompt: time to first token and mass kept"));
+  measured_table_->setObjectName("budget_measured");
+  tables->addTab(measured_table_, tr("Measured"));
+  auto* by_layer = new QWidget(tables);
+  tables->addTab(by_layer, tr("By layer"));
+  outer->addWidget(tables, 1);
+  column = new QVBoxLayout(by_layer);
+  column->setContentsMargins(0, 6, 0, 0);
+  column->setSpacing(6);
   auto* target_row = new QHBoxLayout;
   target_row->setSpacing(8);
-  target_row->addWidget(make_heading(tr("Per layer, for"), side));
+  target_row->addWidget(make_heading(tr("For"), side));
   target_ = new QDoubleSpinBox(side);
   target_->setRange(50, 99.9);
   target_->setDecimals(1);
@@ -154,7 +235,6 @@ QWidget* BudgetPage::build_side() {
   auto* copy = new QPushButton(tr("Copy CSV"), side);
   connect(copy, &QPushButton::clicked, this, [this] { QGuiApplication::clipboard()->setText(suggestions_csv()); });
   target_row->addWidget(copy);
-  column->addSpacing(4);
   column->addLayout(target_row);
 
   table_ = new QTableView(side);
@@ -174,6 +254,25 @@ QWidget* BudgetPage::build_side() {
   column->addWidget(table_, 1);
   total_ = make_note(QString(), side);
   column->addWidget(total_);
+  auto* buttons = new FlowLayout(nullptr, 8, 4);
+  auto* write = new QPushButton(tr("Write budget file…"), side);
+  write->setObjectName("write_run_budgets");
+  write->setToolTip(tr("budget.json: what headroom run --layer-budgets takes"));
+  auto* run = new QPushButton(tr("Run these budgets"), side);
+  run->setObjectName("run_run_budgets");
+  run->setToolTip(tr("Runs them on this prompt, beside one budget for all layers that is as large in the mean"));
+  buttons->addWidget(write);
+  buttons->addWidget(run);
+  column->addLayout(buttons);
+  connect(write, &QPushButton::clicked, this, [this] {
+    if (record_) emit write_budgets_requested(budgets_json(), QStringLiteral("budget.json"));
+  });
+  connect(run, &QPushButton::clicked, this, [this] {
+    const auto budgets = record_ ? layer_budgets_of({record_}, target_->value() / 100) : record::RunBudgets{};
+    if (!budgets.layers.empty())
+      emit run_layer_budgets_requested(
+          to_layer_budgets(budgets.layers, budgets.model_sha256, record_->path().filename().string()));
+  });
   return side;
 }
 

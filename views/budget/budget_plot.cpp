@@ -207,7 +207,7 @@ QString BudgetPlot::legend_html() const {
                 .arg(colour.name(), mark, QString(name).replace(' ', "&nbsp;"));
   };
   if (!curves_.empty()) {
-    html += tr("mass recall:") + ' ';
+    html += tr("best k keys by mass (the oracle's bound):") + ' ';
     entry(QStringLiteral("━━"), theme.text(), one_layer_ ? tr("mean row") : tr("mean"));
     entry(QStringLiteral("╍╍"), theme.text(),
           one_layer_ ? tr("10th percentile row") : tr("10th percentile row of the worst layer"));
@@ -291,6 +291,7 @@ void BudgetPlot::show_tip(const QPointF& position) {
   QString text = tr("%1 (measured)\ncaptured mass %2, density %3")
                      .arg(nearest->title, format_percent(nearest->captured, 1), format_percent(nearest->density));
   if (nearest->kl) text += tr("\nKL to dense %1 nats").arg(format_number(*nearest->kl));
+  if (nearest->ttft_ms) text += tr("\ntime to first token %1").arg(format_ms(*nearest->ttft_ms));
   QToolTip::showText(mapToGlobal(position.toPoint()), text, this);
 }
 

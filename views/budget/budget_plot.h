@@ -19,6 +19,7 @@ struct BudgetMarker {
   double budget = 0, density = 0, captured = 0;
   std::optional<double> kl;
   bool current_run = true;  ///< others are drawn open
+  std::optional<double> ttft_ms;  ///< median of its timed passes
 };
 
 class BudgetPlot : public QCustomPlot {

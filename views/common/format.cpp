@@ -9,6 +9,8 @@
 namespace headroom::views {
 namespace {
 
+constexpr const char* layer_parameter = "layer_budgets";  // of methods with a budget of its own for each layer
+
 const QString none = QStringLiteral("–");
 
 struct TimeUnit {
@@ -92,7 +94,10 @@ QString method_setting(const record::MethodSummary& method, const std::vector<co
     }
     for (const auto& [name, value] : method.parameters) {
       const auto there = other->parameters.find(name);
-      const QString text = QString::fromStdString(name).replace('_', ' ') + ' ' + QString::fromStdString(value);
+      // Title and tip say the rest: each layer's number would be a line of its own.
+      const QString text = name == layer_parameter
+                               ? QObject::tr("by layer")
+                               : QString::fromStdString(name).replace('_', ' ') + ' ' + QString::fromStdString(value);
       if ((there == other->parameters.end() || there->second != value) && !differences.contains(text))
         differences << text;
     }
@@ -114,6 +119,7 @@ QString method_title(const record::MethodSummary& method) {
     switch (method.budget->kind) {
       case BudgetKind::tokens:
         title += QStringLiteral(", %1 keys").arg(format_count(static_cast<std::int64_t>(method.budget->value)));
+        if (method.parameters.contains(layer_parameter)) title += QObject::tr(" a layer in the mean");
         break;
       case BudgetKind::fraction:
         title += ", " + number_locale().toString(method.budget->value * 100, 'g', 4) + " %";

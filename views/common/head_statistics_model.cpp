@@ -11,7 +11,7 @@
 namespace headroom::views {
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double no_statistic = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
@@ -112,7 +112,7 @@ GridData load_grid(const record::RunRecord& record, const record::MethodSummary&
   grid.heads = static_cast<int>(meta.max_q_heads()) + 1;
   grid.sizes = meta.layers;
   grid.statistic = &statistic;
-  grid.values.assign(static_cast<std::size_t>(grid.layers) * static_cast<std::size_t>(grid.heads), nan);
+  grid.values.assign(static_cast<std::size_t>(grid.layers) * static_cast<std::size_t>(grid.heads), no_statistic);
   if (statistic.sparse_only && method.is_dense()) return grid;
   if (statistic.per_layer) {
     for (int layer = 0; layer < grid.layers; ++layer) {

@@ -103,11 +103,11 @@ void PageBase::note(unsigned mask) {
 void PageBase::refresh_now() {
   if (pending_) {
     const unsigned mask = std::exchange(pending_, 0u);
-    const bool open = selection_->record() != nullptr;
+    const bool open = has_content();
     stack_->setCurrentWidget(open ? body_ : empty_);
     if (open) refresh(mask);
   }
-  if (!std::exchange(styled_, true) && selection_->record()) restyle();
+  if (!std::exchange(styled_, true) && has_content()) restyle();
 }
 
 void PageBase::showEvent(QShowEvent* event) {

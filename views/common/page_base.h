@@ -40,6 +40,8 @@ class PageBase : public QWidget {
  protected:
   /// Bits of Selection::Change; Everything for the first time.
   virtual void refresh(unsigned mask) = 0;
+  /// Whether there is anything to show; else an explanation stands in the page's place.
+  virtual bool has_content() const { return selection_->record() != nullptr; }
   /// Colours or fonts changed.
   virtual void restyle() = 0;
   QWidget* body() const { return body_; }

@@ -124,6 +124,49 @@ void forget_closed(ViewState& state) {
   state.query_begin = state.query_end = 0;
 }
 
+SweepPtr shown_sweep(const ViewState& state) {
+  return state.sweep >= 0 && state.sweep < static_cast<int>(state.sweeps.size())
+             ? state.sweeps[static_cast<std::size_t>(state.sweep)]
+             : nullptr;
+}
+
+auto find_sweep(std::vector<SweepPtr>& sweeps, const std::filesystem::path& path) {
+  return std::find_if(sweeps.begin(), sweeps.end(), [&](const SweepPtr& one) { return one->path == path; });
+}
+
+/// `sweep` in the place of the one of its file; false where there is none.
+bool replace_sweep(ViewState& state, const SweepPtr& sweep) {
+  const auto found = find_sweep(state.sweeps, sweep->path);
+  if (found == state.sweeps.end()) return false;
+  *found = sweep;
+  return true;
+}
+
+/// What fits the sweeps that are open; a choice that the shown one does not have goes back to the default.
+void fit_to_sweep(ViewState& state) {
+  state.sweep = state.sweeps.empty() ? -1 : std::clamp(state.sweep, 0, static_cast<int>(state.sweeps.size()) - 1);
+  SweepLook& look = state.sweep_look;
+  const SweepPtr sweep = shown_sweep(state);
+  if (!sweep) {
+    if (look.page == 1) look.page = 0;
+    return;
+  }
+  const record::SweepMeta& meta = sweep->record.meta;
+  if (look.task >= static_cast<int>(meta.tasks.size())) look.task = -1;
+  if (std::find(meta.lengths.begin(), meta.lengths.end(), look.length) == meta.lengths.end()) look.length = -1;
+}
+
+/// A remembered state's sweeps: what is open now, as it was last read, and those of its own that are not.
+void keep_open_sweeps(ViewState& state, const std::vector<SweepPtr>& open) {
+  const SweepPtr shown = shown_sweep(state);
+  std::vector<SweepPtr> sweeps = open;
+  for (const SweepPtr& one : state.sweeps)
+    if (find_sweep(sweeps, one->path) == sweeps.end()) sweeps.push_back(one);
+  state.sweeps = std::move(sweeps);
+  if (shown) state.sweep = static_cast<int>(find_sweep(state.sweeps, shown->path) - state.sweeps.begin());
+  fit_to_sweep(state);
+}
+
 /// A remembered state with the runs that are open now besides its own: going back closes nothing.
 ViewState with_open_runs(ViewState state, const std::vector<RecordPtr>& open) {
   const RecordPtr shown = shown_in(state);
@@ -149,6 +192,7 @@ unsigned difference(const ViewState& a, const ViewState& b) {
   if (!(a.viewport == b.viewport)) mask |= Selection::View;
   if (a.colour_min != b.colour_min || a.colour_max != b.colour_max) mask |= Selection::Colours;
   if (!(a.display == b.display)) mask |= Selection::Display;
+  if (a.sweeps != b.sweeps || a.sweep != b.sweep || !(a.sweep_look == b.sweep_look)) mask |= Selection::Sweeps;
   return mask;
 }
 
@@ -158,6 +202,49 @@ Selection::Selection(QObject* parent) : QObject(parent) {}
 
 RecordPtr Selection::record() const {
   return shown_in(state_);
+}
+
+SweepPtr Selection::sweep() const {
+  return shown_sweep(state_);
+}
+
+void Selection::open_sweep(SweepPtr sweep) {
+  if (!sweep) return;
+  const bool known = find_sweep(state_.sweeps, sweep->path) != state_.sweeps.end();
+  if (known) update_sweep(sweep);
+  const bool first = state_.sweeps.empty() && state_.runs.empty();
+  change([&](ViewState& state) {
+    if (!known) state.sweeps.push_back(sweep);
+    state.sweep = static_cast<int>(find_sweep(state.sweeps, sweep->path) - state.sweeps.begin());
+    state.sweep_look.page = 1;
+    fit_to_sweep(state);
+  });
+  if (first) past_.clear();
+}
+
+void Selection::add_sweep(SweepPtr sweep) {
+  if (!sweep) return;
+  if (find_sweep(state_.sweeps, sweep->path) != state_.sweeps.end()) return update_sweep(std::move(sweep));
+  state_.sweeps.push_back(std::move(sweep));
+  fit_to_sweep(state_);
+  schedule();
+}
+
+void Selection::update_sweep(SweepPtr sweep) {
+  if (!sweep || !replace_sweep(state_, sweep)) return;
+  for (ViewState& state : past_) replace_sweep(state, sweep);
+  for (Undone& step : future_) replace_sweep(step.state, sweep);
+  fit_to_sweep(state_);
+  schedule();
+}
+
+void Selection::close_sweep(std::size_t index) {
+  if (index >= state_.sweeps.size()) return;
+  change([index](ViewState& state) {
+    state.sweeps.erase(state.sweeps.begin() + static_cast<std::ptrdiff_t>(index));
+    if (state.sweep > static_cast<int>(index)) --state.sweep;
+    fit_to_sweep(state);
+  });
 }
 
 void Selection::set_state(ViewState state) {
@@ -217,10 +304,14 @@ bool Selection::can_redo() const {
 
 void Selection::undo() {
   if (past_.empty()) return;
-  Undone step{state_, {}};
+  Undone step{state_, {}, {}};
   for (const RecordPtr& run : past_.back().runs)
     if (!contains(state_.runs, run)) step.closed.push_back(run);
+  for (const SweepPtr& sweep : past_.back().sweeps)
+    if (find_sweep(state_.sweeps, sweep->path) == state_.sweeps.end()) step.closed_sweeps.push_back(sweep);
+  const std::vector<SweepPtr> open_sweeps = state_.sweeps;
   state_ = with_open_runs(std::move(past_.back()), state_.runs);
+  keep_open_sweeps(state_, open_sweeps);
   past_.pop_back();
   future_.push_back(std::move(step));
   end_merge();
@@ -235,7 +326,12 @@ void Selection::redo() {
   // What was opened meanwhile stays; what the step closed is closed again.
   std::vector<RecordPtr> open = state_.runs;
   std::erase_if(open, [&](const RecordPtr& run) { return contains(step.closed, run); });
-  past_.push_back(std::exchange(state_, with_open_runs(std::move(step.state), open)));
+  std::vector<SweepPtr> open_sweeps = state_.sweeps;
+  for (const SweepPtr& closed : step.closed_sweeps)
+    std::erase_if(open_sweeps, [&](const SweepPtr& one) { return one->path == closed->path; });
+  ViewState next = with_open_runs(std::move(step.state), open);
+  keep_open_sweeps(next, open_sweeps);
+  past_.push_back(std::exchange(state_, std::move(next)));
   end_merge();
   set_hover({});
   schedule();

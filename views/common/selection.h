@@ -12,6 +12,7 @@
 #include "record/run_record.h"
 #include "record/tiles.h"
 #include "views/common/display_state.h"
+#include "views/common/open_sweep.h"
 
 namespace headroom::views {
 
@@ -41,6 +42,10 @@ struct ViewState {
   Viewport viewport;
   double colour_min = 1e-6, colour_max = 1;
   DisplayState display;
+  // Sweeps
+  std::vector<SweepPtr> sweeps;     ///< open ones
+  int sweep = -1;                   ///< of those, the one that is shown; -1 where none is open
+  SweepLook sweep_look;             ///< how the Budget page shows it
   bool operator==(const ViewState&) const = default;
 };
 
@@ -49,7 +54,7 @@ class Selection : public QObject {
  public:
   enum Change : unsigned {
     Runs = 1, Method = 2, Layer = 4, Head = 8, Queries = 16, Keys = 32, Pins = 64, Budget = 128, View = 256,
-    Colours = 512, Display = 1024, Everything = 2047
+    Colours = 512, Display = 1024, Sweeps = 2048, Everything = 4095
   };
 
   explicit Selection(QObject* parent = nullptr);
@@ -78,6 +83,17 @@ class Selection : public QObject {
   /// selected). `layer` is shown first where the record is a new text: retrieval_layer().
   void open_record(RecordPtr record, std::optional<int> layer = {});
 
+  /// The shown sweep; null where none is open.
+  SweepPtr sweep() const;
+  /// Opens a sweep and shows it on the Budget page's second page. One of the same file is replaced: what was chosen of
+  /// it stays, also in steps to undo.
+  void open_sweep(SweepPtr sweep);
+  /// Opens a sweep beside what is shown; no step to undo.
+  void add_sweep(SweepPtr sweep);
+  /// A sweep that has grown takes the place of its earlier reading; no step to undo. Not open: nothing.
+  void update_sweep(SweepPtr sweep);
+  void close_sweep(std::size_t index);
+
   bool can_undo() const;
   bool can_redo() const;
   void undo();
@@ -97,6 +113,7 @@ class Selection : public QObject {
   struct Undone {
     ViewState state;
     std::vector<RecordPtr> closed;  ///< runs that the step had closed
+    std::vector<SweepPtr> closed_sweeps;
   };
 
   ViewState state_, announced_;

@@ -32,6 +32,36 @@ QString when(const std::string& created) {
   return time.isValid() ? number_locale().toString(time.toLocalTime(), "d MMM yyyy, HH:mm") : QString();
 }
 
+QVariant sweep_data(const OpenSweep& sweep, int role) {
+  const record::SweepMeta& meta = sweep.record.meta;
+  const QString path = QString::fromStdString(escape_invalid_utf8(sweep.path.native()));
+  const QString name = QFileInfo(path).completeBaseName();
+  const QString model = QObject::tr("Sweep · %1").arg(QString::fromStdString(meta.model_name));
+  const QString detail = QObject::tr("%1 samples · %2 methods")
+                             .arg(number_locale().toString(qlonglong(meta.samples)))
+                             .arg(meta.methods.size());
+  const QString state = when(meta.created) + (sweep.growing    ? QObject::tr(" · at work")
+                                              : meta.complete ? QString()
+                                                              : QObject::tr(" · incomplete"));
+  switch (role) {
+    case Qt::DisplayRole:
+      return name;
+    case RunsModel::ModelRole:
+      return model;
+    case RunsModel::DetailRole:
+      return detail;
+    case RunsModel::StateRole:
+      return state;
+    case RunsModel::PathRole:
+    case Qt::ToolTipRole:
+      return path;
+    case Qt::AccessibleTextRole:
+      return QStringList{name, model, detail, state}.join("; ");
+    default:
+      return {};
+  }
+}
+
 /// Four lines a run; the current one carries a bar at its left.
 class RunDelegate : public QStyledItemDelegate {
  public:
@@ -79,18 +109,21 @@ RunsModel::RunsModel(Selection& selection, QObject* parent) : QAbstractListModel
 }
 
 void RunsModel::reload() {
-  if (runs_ == selection_.state().runs) return;
+  if (runs_ == selection_.state().runs && sweeps_ == selection_.state().sweeps) return;
   beginResetModel();
   runs_ = selection_.state().runs;
+  sweeps_ = selection_.state().sweeps;
   endResetModel();
 }
 
 int RunsModel::rowCount(const QModelIndex& parent) const {
-  return parent.isValid() ? 0 : static_cast<int>(runs_.size());
+  return parent.isValid() ? 0 : static_cast<int>(runs_.size() + sweeps_.size());
 }
 
 QVariant RunsModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid() || index.row() >= rowCount()) return {};
+  if (index.row() >= static_cast<int>(runs_.size()))
+    return sweep_data(*sweeps_[static_cast<std::size_t>(index.row()) - runs_.size()], role);
   const RecordPtr& run = runs_[static_cast<std::size_t>(index.row())];
   const record::RunMeta& meta = run->meta();
   QStringList methods;
@@ -139,9 +172,14 @@ RunsDock::RunsDock(Selection* selection, QWidget* parent)
   buttons->setContentsMargins(6, 5, 6, 5);
   auto* open = new QPushButton(tr("Open…"), this);
   close_ = new QPushButton(tr("Close"), this);
+  auto* table = new QPushButton(tr("Table…"), this);
+  table->setObjectName("runs_as_table");
+  table->setToolTip(tr("Runs and sweeps as a table: notes, sizes, what was measured"));
+  connect(table, &QPushButton::clicked, this, &RunsDock::table_requested);
   close_->setToolTip(tr("Closes the selected run (Del). Its file stays; Undo brings it back."));
   buttons->addWidget(open);
   buttons->addWidget(close_);
+  buttons->addWidget(table);
   layout->addLayout(buttons);
 
   connect(open, &QPushButton::clicked, this, &RunsDock::open_requested);
@@ -151,10 +189,21 @@ RunsDock::RunsDock(Selection* selection, QWidget* parent)
   connect(remove, &QShortcut::activated, this, [this] { close_run(list_->currentIndex().row()); });
   connect(list_, &QListView::customContextMenuRequested, this, &RunsDock::show_menu);
   connect(list_->selectionModel(), &QItemSelectionModel::currentChanged, this, [this](const QModelIndex& index) {
-    if (!index.isValid() || index.row() == selection_->state().current) return;
+    if (!index.isValid()) return;
+    const ViewState& state = selection_->state();
+    if (index.row() == state.current && state.sweep_look.page == 1) {
+      // From the sweep back to the run that is shown besides.
+      selection_->change([](ViewState& next) { next.sweep_look.page = 0; });
+      return;
+    }
+    if (index.row() == state.current) return;
     const auto& runs = selection_->state().runs;
-    if (index.row() < static_cast<int>(runs.size()))
+    if (index.row() < static_cast<int>(runs.size())) {
       selection_->open_record(runs[static_cast<std::size_t>(index.row())]);
+    } else if (const auto at = static_cast<std::size_t>(index.row()) - runs.size(); at < selection_->state().sweeps.size()) {
+      selection_->open_sweep(selection_->state().sweeps[at]);
+      emit sweep_chosen();
+    }
   });
   connect(selection_, &Selection::changed, this, &RunsDock::follow);
   connect(&Theme::instance(), &Theme::changed, list_->viewport(), qOverload<>(&QWidget::update));
@@ -162,10 +211,12 @@ RunsDock::RunsDock(Selection* selection, QWidget* parent)
 }
 
 void RunsDock::follow(unsigned mask) {
-  if (!(mask & Selection::Runs)) return;
+  if (!(mask & (Selection::Runs | Selection::Sweeps))) return;
   const QSignalBlocker blocker(list_->selectionModel());
   model_->reload();
-  const int current = selection_->state().current;
+  const ViewState& state = selection_->state();
+  const bool sweep = state.sweep >= 0 && (state.sweep_look.page == 1 || state.current < 0);
+  const int current = sweep ? static_cast<int>(state.runs.size()) + state.sweep : state.current;
   list_->setCurrentIndex(current >= 0 ? model_->index(current) : QModelIndex());
   list_->viewport()->update();
   close_->setEnabled(current >= 0);
@@ -176,7 +227,12 @@ void RunsDock::close_current() {
 }
 
 void RunsDock::close_run(int row) {
-  if (row >= 0) selection_->close_record(static_cast<std::size_t>(row));
+  if (row < 0) return;
+  const auto at = static_cast<std::size_t>(row), runs = selection_->state().runs.size();
+  if (at < runs)
+    selection_->close_record(at);
+  else
+    selection_->close_sweep(at - runs);
 }
 
 void RunsDock::show_menu(const QPoint& position) {

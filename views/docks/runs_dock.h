@@ -24,6 +24,7 @@ class RunsModel : public QAbstractListModel {
  private:
   Selection& selection_;
   std::vector<RecordPtr> runs_;
+  std::vector<SweepPtr> sweeps_;  ///< below the runs
 };
 
 class RunsDock : public QWidget {
@@ -36,6 +37,10 @@ class RunsDock : public QWidget {
 
  signals:
   void open_requested();
+  /// A sweep of the list: it stands on the Budget page.
+  void sweep_chosen();
+  /// All of them as a table, with notes and sizes.
+  void table_requested();
 
  private:
   void follow(unsigned mask);

@@ -15,10 +15,16 @@
 
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/timing/context_plot.h"
 #include "views/timing/timing_model.h"
 #include "views/timing/timing_plot.h"
 
 namespace headroom::views {
+namespace {
+
+constexpr const char* context_view = "#context";  // in the place of a method's id
+
+}  // namespace
 
 TimingPage::TimingPage(Selection* selection, QWidget* parent)
     : PageBase(selection, Selection::Method | Selection::Display, parent) {
@@ -67,8 +73,16 @@ void TimingPage::build() {
   scroll->setFrameShape(QFrame::NoFrame);
   scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   scroll->setMinimumHeight(180);
-  plot_ = new TimingPlot(scroll);
-  scroll->setWidget(plot_);
+  auto* plots = new QWidget(scroll);
+  auto* plots_column = new QVBoxLayout(plots);
+  plots_column->setContentsMargins(0, 0, 0, 0);
+  plot_ = new TimingPlot(plots);
+  context_plot_ = new ContextPlot(plots);
+  context_plot_->setMinimumHeight(180);
+  context_plot_->hide();
+  plots_column->addWidget(plot_);
+  plots_column->addWidget(context_plot_);
+  scroll->setWidget(plots);
   table_ = new QTableView(splitter);
   style_table(table_);
   table_->setAccessibleName(tr("Times and what they cost in quality"));
@@ -104,6 +118,11 @@ void TimingPage::refresh(unsigned) {
     for (const MethodPtr method : methods_)
       if (!method->layer_stages.empty())
         view_->addItem(tr("By layer: %1").arg(method_label(*record_, *method)), QString::fromStdString(method->id));
+    int beside = 0;
+    for (const RecordPtr& run : selection()->state().runs) beside += run != record_;
+    view_->addItem(beside > 0 ? tr("Speedup against context, %n run(s)", nullptr, beside + 1)
+                              : tr("Speedup against context"),
+                   QLatin1String(context_view));
     view_->setCurrentIndex(std::max(0, view_->findData(before)));
   }
   model_->set_methods(methods_, baseline, record_->meta().timed_in_turn);
@@ -129,11 +148,23 @@ bool TimingPage::eventFilter(QObject* object, QEvent* event) {
 
 void TimingPage::restyle() {
   plot_->restyle();
-  legend_->setText(plot_->legend_html());
+  context_plot_->restyle();
+  legend_->setText(shows_context() ? context_plot_->legend_html() : plot_->legend_html());
   fit_columns();
 }
 
+bool TimingPage::shows_context() const {
+  return view_->currentData().toString() == QLatin1String(context_view);
+}
+
 void TimingPage::show_plot() {
+  plot_->setVisible(!shows_context());
+  context_plot_->setVisible(shows_context());
+  if (shows_context()) {
+    context_plot_->show_picture(speedups_by_context(selection()->state().runs, *record_));
+    legend_->setText(context_plot_->legend_html());
+    return;
+  }
   const QString id = view_->currentData().toString();
   const MethodPtr method = id.isEmpty() ? nullptr : record_->find_method(id.toStdString());
   if (method) {
@@ -236,6 +267,7 @@ double TimingPage::wanted_height(double width) {
 }
 
 int TimingPage::plot_height() const {
+  if (shows_context()) return 320;
   const bool by_layer = !view_->currentData().toString().isEmpty();
   return by_layer ? 260 : plot_->num_bars() * 48 + 70;
 }
@@ -251,7 +283,7 @@ void TimingPage::draw_text(Figure& figure) const {
   figure.title(tr("Where does the time to first token go?"), context_text());
   figure.html(bound_text() + "<br><span style=\"color:" + Theme::instance().muted_text().name() + "\">" +
               unoptimised_text().toHtmlEscaped() + "</span>");
-  figure.html(plot_->legend_html(), 0.9);
+  figure.html(shows_context() ? context_plot_->legend_html() : plot_->legend_html(), 0.9);
 }
 
 void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
@@ -262,7 +294,8 @@ void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOpt
   const QRectF rest = figure.rest();
   // The bars show the stages; their numbers are in the CSV.
   const double height = std::min(rest.height() * 0.6, plot_height() * figure.unit());
-  figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), height));
+  figure.plot(shows_context() ? static_cast<QCustomPlot*>(context_plot_) : plot_,
+              QRectF(rest.left(), rest.top(), rest.width(), height));
   figure.take_top(height + 16 * figure.unit());
   figure.table(*table_, figure.rest(), [this](int row) { return model_->is_stage(row); });
 }

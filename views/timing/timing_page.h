@@ -11,6 +11,7 @@ class QTableView;
 
 namespace headroom::views {
 
+class ContextPlot;
 class TimingModel;
 class TimingPlot;
 
@@ -21,6 +22,7 @@ class TimingPage : public PageBase, public Exportable {
 
   TimingModel* model() const { return model_; }
   TimingPlot* plot() const { return plot_; }
+  ContextPlot* context_plot() const { return context_plot_; }
   QString bound_text() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
@@ -47,7 +49,9 @@ class TimingPage : public PageBase, public Exportable {
   std::vector<MethodPtr> methods_;
   QLabel *context_, *bound_, *note_, *legend_;
   QComboBox* view_;
+  bool shows_context() const;
   TimingPlot* plot_;
+  ContextPlot* context_plot_;
   TimingModel* model_;
   QTableView* table_;
 };

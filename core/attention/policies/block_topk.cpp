@@ -35,7 +35,7 @@ class BlockTopK final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext&) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     if (rule.keeps_all(layer.query().length())) return all_keys(layer.query());
     const StageScope scope(clock, Stage::score, layer.query().layer);
     const auto block = static_cast<std::int64_t>(parameter("block"));

@@ -82,7 +82,7 @@ class FlexPrefill final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const LayerQuery& query = layer.query();
     const std::int64_t length = query.length(), k = rule.tokens(length), block = rule.granularity;
     const bool by_share = rule.budget.kind == BudgetKind::mass;

@@ -11,7 +11,7 @@ class IndexTopK final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const std::int64_t first = layer.rows_within_budget(rule);
     if (first == layer.query().length()) return all_keys(layer.query());
     const StageScope scope(clock, Stage::score, layer.query().layer);

@@ -9,7 +9,7 @@ class Oracle final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const StageScope scope(clock, Stage::score, layer.query().layer);
     return RankedKeys{layer.mass(SupportScope::layer, layer.rows_within_budget(rule), job), rule};
   }

@@ -10,7 +10,7 @@ class Random final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock&, const JobContext&) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const std::uint64_t stream =
         kernels::cpu::random_stream(static_cast<std::uint64_t>(parameter("seed")), layer.query().layer);
     WrittenKeys keys;

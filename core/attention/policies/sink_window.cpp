@@ -10,7 +10,7 @@ class SinkWindow final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock&, const JobContext&) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     WrittenKeys keys;
     keys.most = keys.whole_rows = rule.tokens(layer.query().length());
     keys.window = rule.forced;

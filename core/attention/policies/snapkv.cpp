@@ -43,7 +43,7 @@ class SnapKv final : public Policy {
       throw usage_error("parameter pool of method snapkv must be odd: a key and as many neighbours on either side");
   }
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     if (rule.keeps_all(layer.query().length())) return all_keys(layer.query());
     const StageScope scope(clock, Stage::score, layer.query().layer);
     const WindowVotes votes = count_votes(layer, static_cast<std::int64_t>(parameter("window")), false, job);

@@ -30,7 +30,7 @@ class StaticOracle final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const LayerQuery& query = layer.query();
     const std::int64_t first = layer.rows_within_budget(rule);
     if (rule.keeps_all(query.length())) return all_keys(query);

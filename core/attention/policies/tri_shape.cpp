@@ -11,7 +11,7 @@ class TriShape final : public Policy {
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext&) const override {
     const StageScope scope(clock, Stage::select, layer.query().layer);
-    return triangle_keys(layer.query().length(), rule(), static_cast<std::int64_t>(parameter("last")));
+    return triangle_keys(layer.query().length(), rule(layer.query()), static_cast<std::int64_t>(parameter("last")));
   }
 };
 

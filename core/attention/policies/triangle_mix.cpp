@@ -13,7 +13,7 @@ class TriangleMix final : public Policy {
     const LayerQuery& query = layer.query();
     if (query.layer < parameter("dense") * query.num_layers) return WholeHistory{};
     const StageScope scope(clock, Stage::select, query.layer);
-    return triangle_keys(query.length(), rule(), static_cast<std::int64_t>(parameter("last")));
+    return triangle_keys(query.length(), rule(layer.query()), static_cast<std::int64_t>(parameter("last")));
   }
 };
 

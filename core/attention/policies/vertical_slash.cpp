@@ -13,7 +13,7 @@ class VerticalSlash final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const LayerQuery& query = layer.query();
     const std::int64_t k = rule.tokens(query.length()), heads = query.num_q_heads();
     if (rule.keeps_all(query.length())) return all_keys(query);

@@ -60,7 +60,7 @@ class XAttention final : public Policy {
                         std::to_string(settings.granularity) + " rows, not be " + std::to_string(stride()));
   }
   Selection select(const PreparedLayer& layer, StageClock& clock, const JobContext& job) const override {
-    const SelectionRule rule = this->rule();
+    const SelectionRule rule = this->rule(layer.query());
     const LayerQuery& query = layer.query();
     if (rule.keeps_all(query.length())) return all_keys(query);
     const StageScope scope(clock, Stage::score, query.layer);

@@ -51,6 +51,7 @@ RecordedPass::RecordedPass(const model::ModelConfig& config, std::int64_t length
 model::PrefillResult RecordedPass::run(model::PrefillOptions options, const Prefill& prefill, MethodData& data) {
   prepare(data);
   forced_ = options.policy->target_forced_keys();
+  layer_budgets_ = options.policy->settings().layer_budgets;
   attended_pairs_ = 0;
   recalls_95_.clear();
   const bool is_dense = data.summary.is_dense();
@@ -99,7 +100,7 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
   record::MethodSummary& summary = data.summary;
   attention::AnalysisOptions wanted;
   wanted.scope = summary.scope;
-  wanted.budget_tokens = summary.budget_tokens;
+  wanted.budget_tokens = budget_of(query.layer, summary);
   wanted.forced = forced_;
   wanted.thumbnail_size = thumbnail_size;
   wanted.thumbnails = keep_maps_;
@@ -130,6 +131,12 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
     store_.put_supports(summary.id, query.layer, analysis.captured_mass_mean, analysis);
 }
 
+std::int64_t RecordedPass::budget_of(int layer, const record::MethodSummary& summary) const {
+  if (!layer_budgets_) return summary.budget_tokens;
+  const auto found = layer_budgets_->keys.find(layer);
+  return found == layer_budgets_->keys.end() ? summary.budget_tokens : std::min(found->second, length());
+}
+
 void RecordedPass::compare_hidden(int layer, const at::Tensor& hidden, record::MethodSummary& summary) const {
   const at::Tensor reference = store_.hidden(layer);
   if (!reference.defined() || summary.output_l2_per_layer.empty()) return;
@@ -139,7 +146,7 @@ void RecordedPass::compare_hidden(int layer, const at::Tensor& hidden, record::M
   const double norm = dense.norm().item<double>();
   if (norm > 0) summary.output_frobenius_per_layer[at] = difference.norm().item<double>() / norm;
   // Rows whose whole history is in the support say nothing of the method.
-  const std::int64_t first = std::max<std::int64_t>(1, summary.budget_tokens), rows = length() - first;
+  const std::int64_t first = std::max<std::int64_t>(1, budget_of(layer, summary)), rows = length() - first;
   if (rows <= 0) return;
   const at::Tensor norms = dense.narrow(0, first, rows).norm(2, 1);
   summary.output_l2_per_layer[at] =

@@ -44,6 +44,8 @@ class RecordedPass {
   void prepare(MethodData& data) const;
   void add_layer(const attention::PreparedLayer& layer, const std::vector<attention::SupportTile>& tiles,
                  MethodData& data, const JobContext& job);
+  /// k of a layer: its own where each has one; 0 for mass budgets.
+  std::int64_t budget_of(int layer, const record::MethodSummary& summary) const;
   void compare_hidden(int layer, const at::Tensor& hidden, record::MethodSummary& summary) const;
   void finish(record::MethodSummary& summary) const;
   std::int64_t length() const { return length_; }
@@ -52,6 +54,7 @@ class RecordedPass {
   std::int64_t length_;
   StreamStore& store_;
   bool keep_maps_;
+  std::shared_ptr<const LayerBudgets> layer_budgets_;  ///< of the method that runs; null: one for all layers
   attention::ForcedKeys forced_;  ///< of the method that runs: what the best choice holds, too
   bool has_reference_ = false;  ///< a dense pass has run
   double attended_pairs_ = 0;

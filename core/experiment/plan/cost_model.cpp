@@ -302,7 +302,9 @@ const MethodCosts& CostModel::costs(const Method& method, int layer, std::int64_
 
 bool may_plan(const attention::Policy& policy) {
   const auto& budget = policy.settings().budget;
-  return policy.traits().role == MethodRole::deployable && budget && budget->kind != BudgetKind::mass;
+  // Budgets by layer are timed as they are recorded: what a layer costs is known for one budget alone.
+  return policy.traits().role == MethodRole::deployable && budget && budget->kind != BudgetKind::mass &&
+         !policy.settings().layer_budgets;
 }
 
 std::string fastest_dense(CostModel& costs, std::int64_t length, const JobContext& job) {

@@ -222,7 +222,7 @@ class Estimator {
     if (!method.settings().budget) return 0;
     // How many keys a mass takes only the prompt tells; half of them is more than was seen.
     if (by_mass(method)) return (work_.length + 1) / 2;
-    return std::min(method.settings().budget->tokens_for(work_.length), work_.length);
+    return std::min(method.most_tokens(work_.length), work_.length);
   }
   std::int64_t tile_bytes(const attention::Policy& method) const {
     return groups(method) * work_.length * (support_width(method) + 1) * 4;

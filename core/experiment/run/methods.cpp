@@ -76,6 +76,21 @@ void refuse_unused(const MethodRequest& request, const std::vector<NamedMethod>&
   check("local", request.local);
 }
 
+/// Budgets of another model, or of layers that have none, would be run without a word.
+void check_layer_budgets(const LayerBudgets& budgets, const std::set<int>& dense_layers,
+                         const std::string& model_sha256, const model::ModelConfig& config) {
+  const std::string place = "--layer-budgets" + (budgets.source.empty() ? "" : " " + budgets.source);
+  if (!budgets.model_sha256.empty() && budgets.model_sha256 != model_sha256)
+    throw input_error(place, "the budgets are of another model", model_sha256, budgets.model_sha256);
+  std::vector<int> layers;
+  for (const auto& [layer, keys] : budgets.keys) layers.push_back(layer);
+  check_full_layers(layers, place.c_str(), config);
+  for (int layer = 0; layer < config.num_layers(); ++layer)
+    if (config.is_full(layer) && !dense_layers.contains(layer) && !budgets.keys.contains(layer))
+      throw input_error(place, "a full layer has no budget", "one, or the layer among --dense-layers",
+                        "layer " + std::to_string(layer) + " without");
+}
+
 }  // namespace
 
 std::vector<Method> list_methods(const MethodRequest& request,
@@ -106,12 +121,16 @@ std::vector<Method> list_methods(const MethodRequest& request,
       add(one, settings);
       continue;
     }
-    if (request.budgets.empty())
+    if (request.budgets.empty() && !request.layer_budgets)
       throw Error(ErrorKind::usage, "no budget was given", {"--budget", "at least one, e.g. 512", "none"});
     if (one.entry->traits.needs_index) settings.index = index();
-    for (const Budget& budget : request.budgets) {
+    std::vector<std::optional<Budget>> budgets(request.budgets.begin(), request.budgets.end());
+    if (request.layer_budgets) budgets.emplace_back();
+    for (const auto& budget : budgets) {
       for (const std::int64_t granularity : request.granularities) {
-        settings.budget = budget;
+        settings.layer_budgets = budget ? nullptr : std::make_shared<LayerBudgets>(*request.layer_budgets);
+        settings.budget =
+            budget ? *budget : Budget{BudgetKind::tokens, static_cast<double>(request.layer_budgets->mean())};
         settings.granularity = traits.takes_granularity ? std::max(granularity, traits.least_granularity) : 1;
         add(one, settings);
       }
@@ -150,6 +169,10 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   request.granularities = spec.granularities;
   request.sinks = spec.sinks;
   request.local = spec.local;
+  if (spec.layer_budgets) {
+    check_layer_budgets(*spec.layer_budgets, set.dense_layers, model_sha256, session.config());
+    request.layer_budgets = spec.layer_budgets;
+  }
   if (spec.seed != 0) request.seed = static_cast<std::int64_t>(spec.seed);
   const auto load = [&] {
     if (!set.indexer) {

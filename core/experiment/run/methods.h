@@ -34,9 +34,10 @@ struct MethodRequest {
   std::vector<std::string> names;  ///< "oracle", "sink_window:sinks=8"
   std::vector<Budget> budgets;
   std::vector<std::int64_t> granularities = {1};
+  std::optional<LayerBudgets> layer_budgets;       ///< beside `budgets`: one more setting of each method
   std::optional<std::int64_t> sinks, local, seed;  ///< parameters of these names, for all methods that have them
 };
-/// Names x budgets x granularities, dense once and first, since the others are compared with it; a setting that is there
+/// Names x (budgets and the budgets by layer) x granularities, dense once and first, since the others are compared with it; a setting that is there
 /// already is left out. `index` is called where a method needs one. Throws usage errors (unknown method or parameter, no
 /// budget, a kind of budget that a method refuses, sinks or local where no method takes them). Methods without a
 /// granularity of their own run once, those with a least one at that where less is asked for. `dense_stream`: filled by

@@ -26,12 +26,11 @@ namespace {
 // path of sparse methods take a few dense passes (measured on two cores).
 constexpr double attention_slowdown = 3;
 constexpr double recorded_passes = 3;
-constexpr double sparse_passes = 3;
 constexpr std::size_t tail_bytes = 600;
 
-std::int64_t parameters(const PreparedRun& run) {
+std::int64_t parameters(const Session& session) {
   std::int64_t count = 0;
-  for (const auto& tensor : run.session->checkpoint().tensors()) count += tensor.elements();
+  for (const auto& tensor : session.checkpoint().tensors()) count += tensor.elements();
   return count;
 }
 
@@ -133,15 +132,8 @@ double matmul_rate(c10::Device device, c10::ScalarType dtype, bool busy) {
 }
 
 double estimate_seconds(const PreparedRun& run, bool busy) {
-  const auto& config = run.config();
-  const double rate = matmul_rate(run.device.device, run.dtype, busy), length = static_cast<double>(run.length());
-  if (rate <= 0) return 0;
-  const double embedding = static_cast<double>(config.vocabulary * config.width);
-  const double products = length * std::max(0.0, static_cast<double>(parameters(run)) - embedding);
-  const auto& sizes = config.typical_layer().attention;
-  const double attention =
-      static_cast<double>(run.full_layers() * sizes.num_q_heads * sizes.head_dim) * length * length;
-  const double pass = (products + attention_slowdown * attention) / rate;
+  const double pass =
+      prefill_seconds(*run.session, run.device.device, run.dtype, run.length(), busy);
   double passes = 0;
   for (const auto& method : run.methods.methods)
     passes += (!method.is_dense() ? sparse_passes : 1.0) * run.spec.repeats + recorded_passes;
@@ -226,6 +218,19 @@ void warn_of_memory(protocol::Preflight& result, const PreparedRun& run, std::in
 }
 
 }  // namespace
+
+double prefill_seconds(const Session& session, c10::Device device, c10::ScalarType dtype, std::int64_t length,
+                       bool busy) {
+  const auto& config = session.config();
+  const double rate = matmul_rate(device, dtype, busy), tokens = static_cast<double>(length);
+  if (rate <= 0) return 0;
+  const double embedding = static_cast<double>(config.vocabulary * config.width);
+  const double products = tokens * std::max(0.0, static_cast<double>(parameters(session)) - embedding);
+  const auto& sizes = config.typical_layer().attention;
+  const double attention =
+      static_cast<double>(config.full_layers() * sizes.num_q_heads * sizes.head_dim) * tokens * tokens;
+  return (products + attention_slowdown * attention) / rate;
+}
 
 std::filesystem::path scratch_folder(const PreparedRun& run) {
   return run.out ? run.out->folder() : std::filesystem::temp_directory_path();

@@ -19,6 +19,13 @@ struct EngineLoad {
   bool busy = false;
 };
 
+/// Dense passes that a sparse method's pass takes, roughly, where no better figure is at hand.
+inline constexpr double sparse_passes = 3;
+/// Rough seconds of one dense prefill, from the rate of one small matrix product, which is measured once a process and
+/// never while `busy`; 0 where it is not known.
+double prefill_seconds(const Session& session, c10::Device device, c10::ScalarType dtype, std::int64_t length,
+                       bool busy);
+
 /// Where a run's working file lies: beside its record, else with temporary files.
 std::filesystem::path scratch_folder(const PreparedRun& run);
 

@@ -126,11 +126,13 @@ model::PrefillResult SampleScores::prefill(const Method& method, record::SweepRo
     };
   }
   if (options_.compare) {
-    const auto& budget = method.policy->settings().budget;
-    const std::int64_t keys = budget && budget->kind != BudgetKind::mass ? budget->tokens_for(length) : 0;
     if (!is_dense)
       row.output_l2.assign(static_cast<std::size_t>(config.num_layers()), std::numeric_limits<float>::quiet_NaN());
-    pass.hidden_observer = [&, keys](int layer, const at::Tensor& hidden) {
+    pass.hidden_observer = [&](int layer, const at::Tensor& hidden) {
+      // Budgets by layer: of the full layers alone.
+      const bool full = config.is_full(layer) && !options_.dense_layers.contains(layer);
+      const auto& policy = *method.policy;
+      const auto keys = full ? policy.tokens_of(layer, length) : policy.most_tokens(length);
       add_hidden(layer, hidden, is_dense, keys, row);
     };
   }

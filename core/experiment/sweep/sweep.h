@@ -19,37 +19,14 @@
 #include "experiment/run/prompt.h"
 #include "experiment/run/session.h"
 #include "model/device.h"
+#include "protocol/sweep_spec.h"
 #include "record/sweep/sweep_store.h"
 #include "record/sweep/sweep_types.h"
 #include "tasks/prompt_file.h"
 
 namespace headroom::experiment {
 
-struct SweepSpec {
-  std::string model;                    ///< path or short name
-  std::optional<std::string> adapter;   ///< folder or file of a LoRA adapter to merge into it
-  std::vector<std::string> tasks;       ///< of task_names(); with lengths. Or
-  std::vector<std::int64_t> lengths;    ///< tokens of prompt and answer
-  std::optional<std::string> prompts;   ///< a file or folder of the user's own (tasks/prompt_file.h)
-  std::optional<std::string> haystack;  ///< a text or folder in place of ours, in the tasks that have an essay
-  std::vector<std::string> methods;     ///< as RunSpec::methods; dense is always among them
-  std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
-  std::vector<std::int64_t> granularities = {1};
-  std::optional<std::int64_t> sinks, local;
-  std::int64_t samples = 50;     ///< of each task and length; of own prompts each is one
-  std::uint64_t seed = 0;        ///< of the first sample
-  std::int64_t calibration = 8;  ///< dense samples of each task and length that choose tasks and are never scored
-  std::int64_t prompt_tail = 0;  ///< tokens at a prompt's end whose NLL and KL causal methods are scored on
-  std::optional<std::int64_t> max_new_tokens;
-  std::optional<std::string> system_file;
-  std::map<std::string, std::string> template_arguments;
-  std::optional<std::string> indexer;
-  std::vector<int> dense_layers;
-  std::string device = "auto", dtype = "auto";
-  int shard = 1, shards = 1;
-  bool resume = false;
-  std::string out;  ///< S.h5; the store is beside it
-};
+using protocol::SweepSpec;
 
 /// Everything that is known before the first pass. Nothing is loaded onto the device yet.
 struct PreparedSweep {
@@ -79,12 +56,14 @@ struct SweepPreflight {
   std::int64_t memory_needed = 0, memory_free = 0;  ///< bytes where the weights are; free 0: not known
   std::int64_t samples = 0, rows = 0, rows_found = 0;
   std::int64_t longest = 0;        ///< tokens
+  double seconds = 0;              ///< rough, of the rows that are left; 0: not known
   std::vector<std::string> notes;  ///< what these samples can resolve, in sentences
 };
 /// Where the model's layers go. Throws device errors where the longest prompt does not fit on several devices.
 model::DeviceParts place_sweep(const PreparedSweep& sweep);
 /// Throws device errors where the longest prompt does not fit.
-SweepPreflight sweep_preflight(const PreparedSweep& sweep);
+/// `busy`: other work is going on, nothing is measured for the time.
+SweepPreflight sweep_preflight(const PreparedSweep& sweep, bool busy = false);
 
 struct SweepProgress {
   std::string sample, method;             ///< at work

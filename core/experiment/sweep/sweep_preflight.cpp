@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "experiment/run/memory_estimate.h"
+#include "experiment/run/preflight.h"
 #include "experiment/sweep/sample_scores.h"
 #include "experiment/sweep/sweep.h"
 #include "statistics/paired.h"
@@ -92,6 +93,21 @@ MemoryWorkload workload_of(const PreparedSweep& sweep) {
   return work;
 }
 
+/// Prefills of what is left, each at the rate of a matrix product; a sparse one takes a few times dense's attention, and
+/// answers are decoded on top.
+double estimate_seconds(const PreparedSweep& sweep, const SweepPreflight& needs, bool busy) {
+  const double left = needs.rows > 0 ? 1 - static_cast<double>(needs.rows_found) / static_cast<double>(needs.rows) : 0;
+  double seconds = 0;
+  for (const auto& sample : record::own_samples(sweep.meta)) {
+    const std::int64_t tokens = sample.length > 0 ? sample.length : needs.longest;
+    const std::int64_t rows = sample.calibration ? 1 : std::ssize(sweep.meta.methods);
+    const double pass = prefill_seconds(*sweep.session, sweep.device.device, sweep.dtype, tokens, busy);
+    if (pass <= 0) return 0;
+    seconds += pass * (1 + sparse_passes * static_cast<double>(rows - 1));
+  }
+  return seconds * left;
+}
+
 }  // namespace
 
 model::DeviceParts place_sweep(const PreparedSweep& sweep) {
@@ -99,7 +115,7 @@ model::DeviceParts place_sweep(const PreparedSweep& sweep) {
   return place_decoder(sweep.session->checkpoint(), sweep.config(), sweep.dtype, sweep.device, workload_of(sweep));
 }
 
-SweepPreflight sweep_preflight(const PreparedSweep& sweep) {
+SweepPreflight sweep_preflight(const PreparedSweep& sweep, bool busy) {
   SweepPreflight result;
   const MemoryWorkload work = workload_of(sweep);
   const std::int64_t tokens = result.longest = work.length;
@@ -116,6 +132,7 @@ SweepPreflight sweep_preflight(const PreparedSweep& sweep) {
   }
   if (sweep.found) result.rows_found = std::ssize(sweep.found->record.rows);
   add_resolution(sweep, result);
+  result.seconds = estimate_seconds(sweep, result, busy);
   if (const auto trained = sweep.meta.indexer_trained_length; sweep.methods.indexer && tokens > trained)
     result.notes.push_back("the indexer was trained at " + std::to_string(trained) + " tokens; " +
                            std::to_string(tokens) + " is untested");

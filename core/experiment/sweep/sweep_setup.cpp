@@ -109,6 +109,7 @@ protocol::RunSpec method_spec(const SweepSpec& spec) {
   run.model = spec.model;
   run.methods = spec.methods;
   run.budgets = spec.budgets;
+  run.layer_budgets = spec.layer_budgets;
   run.granularities = spec.granularities;
   run.sinks = spec.sinks;
   run.local = spec.local;

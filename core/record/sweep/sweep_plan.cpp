@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json_fields.h"
+#include "base/layer_budgets.h"
 
 namespace headroom::record {
 namespace {
@@ -82,6 +83,25 @@ void allocate(SweepPlan& plan, const std::vector<const SweepCurves*>& samples, c
   }
 }
 
+std::vector<const SweepCurves*> curves_at(const SweepRecord& record, std::int64_t length) {
+  std::vector<const SweepCurves*> samples;
+  for (const SweepCurves& curves : record.curves)
+    if (curves.sample.length == length && !curves.budgets.empty()) samples.push_back(&curves);
+  return samples;
+}
+
+/// Full layers that are not listed as dense and have curves.
+std::vector<int> planned_layers(const SweepMeta& meta, const std::vector<const SweepCurves*>& samples) {
+  std::vector<int> layers;
+  for (int layer = 0; layer < meta.num_layers(); ++layer) {
+    const bool listed =
+        std::find(meta.dense_layers.begin(), meta.dense_layers.end(), layer) != meta.dense_layers.end();
+    if (meta.layers[static_cast<std::size_t>(layer)].is_full() && !listed && MeanCurve(samples, layer).known())
+      layers.push_back(layer);
+  }
+  return layers;
+}
+
 json layer_list(const std::vector<LayerBudget>& budgets) {
   json list = json::array();
   for (const LayerBudget& one : budgets)
@@ -91,6 +111,59 @@ json layer_list(const std::vector<LayerBudget>& budgets) {
 
 }  // namespace
 
+const LengthRecall* MassRecall::at(std::int64_t length) const {
+  const auto found = std::find_if(lengths.begin(), lengths.end(), [&](const auto& one) { return one.length == length; });
+  return found == lengths.end() ? nullptr : &*found;
+}
+
+MassRecall mass_recall(const SweepRecord& record) {
+  MassRecall recall;
+  for (const std::int64_t length : record.meta.lengths) {
+    const auto samples = curves_at(record, length);
+    if (samples.empty()) continue;
+    const std::vector<int> layers = planned_layers(record.meta, samples);
+    if (layers.empty()) continue;
+    LengthRecall one;
+    one.length = length;
+    one.samples = std::ssize(samples);
+    one.held_out = true;
+    for (const SweepCurves* curves : samples) {
+      one.tokens = std::max(one.tokens, curves->tokens);
+      one.held_out = one.held_out && curves->sample.calibration;
+    }
+    for (const std::int64_t budget : samples.front()->budgets) {
+      if (budget >= one.tokens) break;  // no row has a longer history
+      double sum = 0, least = 2;
+      int least_layer = layers.front();
+      for (const int layer : layers) {
+        const double mass = MeanCurve(samples, layer).at(budget);
+        sum += mass;
+        if (mass < least) least = mass, least_layer = layer;
+      }
+      one.budgets.push_back(budget);
+      one.mean.push_back(sum / static_cast<double>(layers.size()));
+      one.worst.push_back(least);
+      one.worst_layer.push_back(least_layer);
+    }
+    recall.lengths.push_back(std::move(one));
+  }
+  return recall;
+}
+
+std::optional<LayerBudget> worst_layer_at(const SweepRecord& record, std::int64_t length, std::int64_t keys,
+                                          const std::map<int, std::int64_t>& by_layer) {
+  const auto samples = curves_at(record, length);
+  std::optional<LayerBudget> worst;
+  if (samples.empty()) return worst;
+  for (const int layer : planned_layers(record.meta, samples)) {
+    const auto own = by_layer.find(layer);
+    const std::int64_t count = own == by_layer.end() ? keys : own->second;
+    const double mass = MeanCurve(samples, layer).at(count);
+    if (!worst || mass < worst->mass) worst = LayerBudget{layer, count, mass};
+  }
+  return worst;
+}
+
 SweepPlan plan_budgets(const SweepRecord& record, const PlanRequest& request) {
   if (!(request.mass > 0 && request.mass < 1))
     throw usage_error("--mass is a share between 0 and 1, e.g. 0.95, not " + json(request.mass).dump());
@@ -99,23 +172,15 @@ SweepPlan plan_budgets(const SweepRecord& record, const PlanRequest& request) {
   SweepPlan plan;
   plan.mass = request.mass;
   plan.length = request.length.value_or(*std::max_element(record.meta.lengths.begin(), record.meta.lengths.end()));
-  std::vector<const SweepCurves*> samples;
+  const std::vector<const SweepCurves*> samples = curves_at(record, plan.length);
   plan.held_out = true;
-  for (const SweepCurves& curves : record.curves) {
-    if (curves.sample.length != plan.length) continue;
-    samples.push_back(&curves);
-    plan.tokens = std::max(plan.tokens, curves.tokens);
-    plan.held_out = plan.held_out && curves.sample.calibration;
+  for (const SweepCurves* curves : samples) {
+    plan.tokens = std::max(plan.tokens, curves->tokens);
+    plan.held_out = plan.held_out && curves->sample.calibration;
   }
   if (samples.empty()) throw usage_error("the sweep has no mass curves at " + std::to_string(plan.length) + " tokens");
   plan.samples = std::ssize(samples);
-  std::vector<int> layers;
-  for (int layer = 0; layer < record.meta.num_layers(); ++layer) {
-    const bool listed = std::find(record.meta.dense_layers.begin(), record.meta.dense_layers.end(), layer) !=
-                        record.meta.dense_layers.end();
-    if (record.meta.layers[static_cast<std::size_t>(layer)].is_full() && !listed && MeanCurve(samples, layer).known())
-      layers.push_back(layer);
-  }
+  const std::vector<int> layers = planned_layers(record.meta, samples);
   if (layers.empty()) throw input_error("the sweep", "has no layer whose budget could be chosen");
   std::int64_t sum = 0;
   for (const int layer : layers) {
@@ -149,7 +214,7 @@ json to_json(const SweepRecord& record, const SweepSummary& summary, const Sweep
                         {"interval_95", interval ? json{interval->low, interval->high} : json(nullptr)},
                         {"verdict", verdict_names[static_cast<std::size_t>(cell.verdict)]}});
   }
-  return {{"kind", "headroom layer budgets"},
+  return {{"kind", layer_budgets_kind},
           {"version", 1},
           {"model", meta.model_name},
           {"model_sha256", meta.model_sha256},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -30,6 +31,25 @@ struct SweepPlan {
   std::vector<LayerBudget> greedy;           ///< the same total, where it keeps most
   double uniform_mass = 0, greedy_mass = 0;  ///< means over the layers at that total
 };
+
+/// The mean of the mass curves at one length, over samples and layers, and the layer that keeps least. Computed from
+/// dense attention's mass, none forced: what the best k keys hold, whatever a method chooses.
+struct LengthRecall {
+  std::int64_t length = 0, tokens = 0, samples = 0;  ///< as in SweepPlan
+  bool held_out = false;
+  std::vector<std::int64_t> budgets;  ///< ascending
+  std::vector<double> mean, worst;
+  std::vector<int> worst_layer;
+};
+struct MassRecall {
+  std::vector<LengthRecall> lengths;  ///< of those that the sweep holds curves of
+  const LengthRecall* at(std::int64_t length) const;
+};
+MassRecall mass_recall(const SweepRecord& record);
+/// The layer that keeps least with `keys` in each, or with its own of `by_layer` where that is not empty; none where
+/// there are no curves at that length.
+std::optional<LayerBudget> worst_layer_at(const SweepRecord& record, std::int64_t length, std::int64_t keys,
+                                          const std::map<int, std::int64_t>& by_layer = {});
 
 struct PlanRequest {
   std::optional<std::int64_t> length;  ///< none: the sweep's only or longest one

@@ -12,7 +12,7 @@ class Toy final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock&, const JobContext& job) const override {
-    return RankedKeys{layer.mass(SupportScope::kv_head, layer.rows_within_budget(rule()), job), rule()};
+    return RankedKeys{layer.mass(SupportScope::kv_head, layer.rows_within_budget(rule(layer.query())), job), rule()};
   }
 };
 const PolicyEntry toy = {{.name = "kv_oracle",

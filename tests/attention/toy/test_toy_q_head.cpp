@@ -33,7 +33,7 @@ class Toy final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock&, const JobContext&) const override {
-    return RankedKeys{std::make_shared<Likings>(layer.query().num_q_heads()), rule()};
+    return RankedKeys{std::make_shared<Likings>(layer.query().num_q_heads()), rule(layer.query())};
   }
 };
 const PolicyEntry toy = {{.name = "likings", .scope = SupportScope::q_head}, &make_policy_of<Toy>};
