@@ -25,6 +25,8 @@ class Actions : public QObject {
   QAction *dark, *text_larger, *text_smaller, *text_normal, *present, *reset_layout;
   QAction *connect_engine, *restart_engine;
   QAction *palette, *keys, *hints, *about;
+  QAction *new_talk, *open_talk, *save_talk, *save_talk_as, *add_to_talk, *update_talk_step, *previous_step, *next_step;
+  QAction *undo_talk, *redo_talk, *check_talk, *pack_talk, *export_talk;
   QMenu* recent = nullptr;  ///< filled by the window
 
   /// Adds the docks' own show/hide actions to the View menu.
