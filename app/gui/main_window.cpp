@@ -111,6 +111,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   resize(options_.size.boundedTo(screen));
   if (width() < 1400) {  // the page needs the width more than a second dock does
     tabifyDockWidget(docks_[0], docks_[1]);
+    tabifyDockWidget(docks_[0], docks_[3]);
     docks_[0]->raise();
   }
   layout_.remember_default();
@@ -160,7 +161,7 @@ void MainWindow::build_docks() {
   QDockWidget* talk = add("talk", tr("Talk"), &talks_->panel(), Qt::RightDockWidgetArea, "Ctrl+Shift+T");
   tabifyDockWidget(right, talk);
   right->raise();
-  talk->hide();  // appears with the first step
+  talk->hide();  // appears with the first step; the Jobs dock is docks_[2]
 }
 
 void MainWindow::build_status_bar() {

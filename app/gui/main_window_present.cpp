@@ -27,6 +27,8 @@ namespace headroom::gui {
 namespace {
 
 constexpr double presented_text = 1.75, fit_step = 12.5;
+// A page is laid out for so many pixels of usual text at least: with fewer, words are cut and labels meet.
+constexpr double least_page_width = 780, least_page_height = 480;
 constexpr int leave_hint_ms = 4000;
 
 /// Fonts reach layouts through posted events: sizes are right only behind these.
@@ -139,6 +141,7 @@ void MainWindow::begin_presenting(QScreen* stage, QScreen* notes) {
   presenting_ = true;
   for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->hide();
   hints_->hide();
+  banners_->setMaximumHeight(0);  // messages wait until the audience is gone
   for (QDockWidget* dock : docks_) dock->hide();
   if (stage && stage != screen()) {
     // A window goes full screen where it lies.
@@ -149,14 +152,18 @@ void MainWindow::begin_presenting(QScreen* stage, QScreen* notes) {
   setWindowState(windowState() | Qt::WindowFullScreen);
   actions_->present->setChecked(true);
   stage_->begin(notes);
+  // A talk speaks for itself; without one the page stays one to work with.
+  if (stage_->active()) show_map_controls(pages_, false);
   fit_presented_text();
   leave_hint_->show_for(stage_->active() ? tr("Esc leaves · ← → step · N notes") : tr("Esc leaves"), leave_hint_ms);
 }
 
 void MainWindow::leave_presenting() {
   stage_->end();
+  show_map_controls(pages_, true);
   presenting_ = false;
   leave_hint_->hide();
+  banners_->setMaximumHeight(QWIDGETSIZE_MAX);
   // Text first: with large text the window could not be as small as it was.
   refresh_scale();
   for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->show();
@@ -196,7 +203,10 @@ void MainWindow::fit_presented_text() {
       return least.width() <= room.width() && height + bar <= room.height();
     });
   };
-  double percent = settings_.text_scale() * presented_text;
+  const double bar = stage_bar_->isHidden() ? 0 : 0.1;
+  const double most =
+      100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
+  double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);
 }

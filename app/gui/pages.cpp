@@ -8,6 +8,7 @@
 #include <QTimer>
 #include <QWidget>
 
+#include "views/map/attention_controls.h"
 #include "views/map/attention_page.h"
 #include "views/budget/budget_page.h"
 #include "views/compare/compare_page.h"
@@ -91,6 +92,10 @@ void show_find(const QVector<Page>& pages) {
 
 void show_go_to(const QVector<Page>& pages) {
   static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->focus_go_to();
+}
+
+void show_map_controls(const QVector<Page>& pages, bool shown) {
+  static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->controls()->setVisible(shown);
 }
 
 void scroll_prompt(const QVector<Page>& pages, std::int64_t token) {

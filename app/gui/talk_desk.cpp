@@ -114,13 +114,7 @@ bool TalkDesk::may_leave(std::function<void()> then) {
       book_.undo_stack().setClean();
       then();
     } else if (button == keep) {
-      waiting_ = nullptr;
-      const auto once = std::make_shared<QMetaObject::Connection>();
-      *once = connect(&book_, &views::TalkBook::state_changed, this, [this, once, then] {
-        if (book_.changed_since_saved()) return;
-        QObject::disconnect(*once);
-        QTimer::singleShot(0, this, then);
-      });
+      after_save_ = then;  // not where the save fails or is given up
       save();
     }
   });
@@ -320,7 +314,10 @@ void TalkDesk::save_as() {
   QString start = book_.file();
   if (start.isEmpty()) start = QDir::homePath() + "/" + tr("talk") + "." + views::talk_suffix;
   QString file = QFileDialog::getSaveFileName(around_.window, tr("Save talk"), start, talk_filter());
-  if (file.isEmpty()) return;
+  if (file.isEmpty()) {
+    after_save_ = nullptr;
+    return;
+  }
   if (QFileInfo(file).suffix() != views::talk_suffix) file += QString(".") + views::talk_suffix;
   save_to(file);
 }
@@ -337,12 +334,15 @@ void TalkDesk::save_to(const QString& file) {
         views::write_talk(*talk, path_of(file));
       },
       [this, talk, file, index](const QString& problem) {
+        const auto then = std::exchange(after_save_, nullptr);
         if (!problem.isEmpty()) return tell("save", tr("The talk was not saved."), problem, false);
         around_.settings->add_recent_file(file);
         if (book_.undo_stack().index() == index)
           book_.saved(file, talk->records);
         else  // changed meanwhile
-          for (const views::TalkRecord& record : talk->records) book_.set_hash(record.path, record.run_id, record.sha256);
+          for (const views::TalkRecord& record : talk->records)
+            book_.set_hash(record.path, record.run_id, record.sha256);
+        if (then && !book_.changed_since_saved()) then();
       });
 }
 
@@ -413,6 +413,7 @@ void TalkDesk::export_to(const QString& target) {
     stop_export_ = false;
     TalkExport job;
     job.talk = book_.talk();
+    if (job.talk.title.isEmpty()) job.talk.title = QFileInfo(book_.file()).completeBaseName();
     job.records = book_.records();
     job.tiles = around_.tiles;
     job.given_up = [this] { return stop_export_; };

@@ -105,7 +105,8 @@ class TalkDesk : public QObject {
   std::shared_ptr<Work> work_;
   QTimer tick_;
   QStringList missing_;  ///< why records of the talk could not be opened
-  std::function<void()> waiting_;
+  std::function<void()> waiting_;     ///< for the talk's records
+  std::function<void()> after_save_;  ///< for the file
   QPointer<QWidget> question_;
   bool exporting_ = false, stop_export_ = false;
 };

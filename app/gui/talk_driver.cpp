@@ -42,6 +42,7 @@ int export_talk_file(const CommandLine& line) {
     views::Theme::instance().set_mode(line.theme.value_or(views::ThemeMode::light));
     TalkExport job;
     job.talk = views::read_talk(path_of(line.records.first()));
+    if (job.talk.title.isEmpty()) job.talk.title = QFileInfo(line.records.first()).completeBaseName();
     for (const views::TalkRecord& wanted : job.talk.records) {
       const views::RecordPtr record = record::RunRecord::open(wanted.path);
       if (record->meta().run_id != wanted.run_id)

@@ -16,6 +16,7 @@
 #include "gui/talk_desk.h"
 #include "views/common/format.h"
 #include "views/common/view_state_json.h"
+#include "views/map/map_data.h"
 
 namespace headroom::gui {
 namespace {
@@ -156,6 +157,21 @@ void TalkStage::show_live(const Live& live) {
       QStringLiteral("talk"));
 }
 
+QString TalkStage::view_words() const {
+  const views::ViewState& state = selection_.state();
+  const views::RecordPtr record = selection_.record();
+  if (!record || !record->meta().has_layer(state.layer)) return {};
+  const bool lift = state.display.mode == views::MapMode::lift;
+  const record::MethodSummary* method = record->find_method(state.method.toStdString());
+  return tr("%1 · layer %2, %3 · %4 from %5 to %6")
+      .arg(method ? views::method_label(*record, *method) : state.method)
+      .arg(state.layer)
+      .arg(views::head_name(record->meta().layer(state.layer), state.head),
+           lift ? tr("lift over an even share") : tr("attention probability"),
+           views::short_number(lift ? state.display.lift_min : state.colour_min),
+           views::short_number(lift ? state.display.lift_max : state.colour_max));
+}
+
 QString TalkStage::source_words() const {
   const auto& step = desk_.book().talk().steps[static_cast<std::size_t>(step_)];
   if (!step.live) return {};
@@ -183,6 +199,7 @@ void TalkStage::describe() {
   const QString source = source_words();
   bar_->show_step(step.title, step.caption, step_ + 1, desk_.book().count());
   bar_->show_source(source);
+  bar_->show_view(step.page == "attention" && problem_.isEmpty() ? view_words() : QString());
   bar_->show_problem(problem_.isEmpty() ? QString() : tr("This step cannot be shown: %1").arg(problem_));
   if (!speaker_) return;
   views::SpeakerWindow::Shown shown{step.title, step.caption, step.notes, {}, {}, source, step_ + 1,

@@ -61,6 +61,7 @@ class TalkStage : public QObject {
   void show_live(const Live& live);
   void describe();
   QString source_words() const;
+  QString view_words() const;  ///< of the Attention page, whose controls are hidden
   Live* live();
   void job_changed(const views::JobInfo& job);
 

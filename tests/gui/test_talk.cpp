@@ -4,6 +4,7 @@
 #include <QDialog>
 #include <QDockWidget>
 #include <QImage>
+#include <QLineEdit>
 #include <QListWidget>
 #include <QMenuBar>
 #include <QPlainTextEdit>
@@ -80,7 +81,7 @@ class TestTalk : public QObject {
   /// A talk of three steps of two records, saved.
   QString make_talk(Bench& b, const char* name) {
     [&] {
-      QTRY_COMPARE(b.window.selection().state().runs.size(), std::size_t(2));
+      QTRY_COMPARE_WITH_TIMEOUT(b.window.selection().state().runs.size(), std::size_t(2), 20000);
       b.window.show_page(1);
       b.window.selection().change([](views::ViewState& s) {
         s.current = 0;
@@ -213,6 +214,7 @@ class TestTalk : public QObject {
     b.window.close();
     QTRY_VERIFY(top("talk_question"));
     QVERIFY(b.window.isVisible());
+    // Saving goes on to close, once; a save that is given up does not.
     for (auto* button : top("talk_question")->findChildren<QPushButton*>())
       if (button->text().contains("Discard")) button->click();
     QTRY_VERIFY(!b.window.isVisible());
@@ -389,7 +391,7 @@ class TestTalk : public QObject {
     }
     QVERIFY(QFile::rename(second_, second_ + ".away"));
     Bench b(ini(), with({file}));
-    QTRY_VERIFY(b.window.banners().contains("talk:records"));
+    QTRY_VERIFY_WITH_TIMEOUT(b.window.banners().contains("talk:records"), 20000);
     b.window.set_presenting(true);
     QTRY_VERIFY(b.stage().active());
     QTest::keyClick(&b.window, Qt::Key_End);
@@ -399,7 +401,7 @@ class TestTalk : public QObject {
     QVERIFY(bar->problem().isEmpty());
     b.window.set_presenting(false);
     b.window.actions().check_talk->trigger();
-    QTRY_COMPARE(b.talks().panel().faults()->count(), 1);
+    QTRY_COMPARE_WITH_TIMEOUT(b.talks().panel().faults()->count(), 1, 20000);
     QVERIFY(b.talks().panel().faults()->item(0)->text().contains("second.h5"));
     QVERIFY(QFile::rename(second_ + ".away", second_));
   }

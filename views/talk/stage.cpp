@@ -26,8 +26,8 @@ QLabel* plain_label(QWidget* parent, bool wraps) {
   return label;
 }
 
-QFont scaled_font(const QWidget& widget, double factor, bool bold) {
-  QFont font = QApplication::font(&widget);
+QFont scaled_font(double factor, bool bold) {
+  QFont font = QApplication::font();
   font.setPointSizeF(font.pointSizeF() * factor);
   font.setBold(bold);
   return font;
@@ -46,7 +46,9 @@ StageBar::StageBar(QWidget* parent) : QWidget(parent) {
   caption_ = plain_label(this, true);
   problem_ = plain_label(this, true);
   words->addWidget(title_);
+  view_ = plain_label(this, true);
   words->addWidget(caption_);
+  words->addWidget(view_);
   words->addWidget(problem_);
   row->addLayout(words, 1);
   auto* right = new QVBoxLayout;
@@ -63,18 +65,20 @@ StageBar::StageBar(QWidget* parent) : QWidget(parent) {
 }
 
 void StageBar::restyle() {
-  title_->setFont(scaled_font(*this, 1.0, true));
-  caption_->setFont(scaled_font(*this, 0.85, false));
-  problem_->setFont(scaled_font(*this, 0.85, true));
-  number_->setFont(scaled_font(*this, 0.85, false));
-  source_->setFont(scaled_font(*this, 0.85, true));
+  title_->setFont(scaled_font(1.0, true));
+  caption_->setFont(scaled_font(0.85, false));
+  problem_->setFont(scaled_font(0.85, true));
+  number_->setFont(scaled_font(0.85, false));
+  view_->setFont(scaled_font(0.75, false));
+  set_text_colour(view_, Theme::instance().muted_text());
+  source_->setFont(scaled_font(0.85, true));
   set_text_colour(caption_, Theme::instance().text());
   set_text_colour(number_, Theme::instance().muted_text());
 }
 
 void StageBar::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
-  if (event->type() == QEvent::ApplicationFontChange) restyle();
+  if (event->type() == QEvent::ApplicationFontChange || event->type() == QEvent::FontChange) restyle();
 }
 
 void StageBar::paintEvent(QPaintEvent*) {
@@ -90,6 +94,11 @@ void StageBar::show_step(const QString& title, const QString& caption, int numbe
   caption_->setVisible(!caption.isEmpty());
   number_->setText(tr("%1 / %2").arg(number).arg(count));
   setAccessibleName(tr("Step %1 of %2: %3").arg(number).arg(count).arg(title));
+}
+
+void StageBar::show_view(const QString& words) {
+  view_->setText(words);
+  view_->setVisible(!words.isEmpty());
 }
 
 void StageBar::show_source(const QString& words) {
@@ -121,6 +130,7 @@ FadingHint::FadingHint(QWidget* parent) : QLabel(parent) {
 }
 
 void FadingHint::show_for(const QString& text, int milliseconds) {
+  setFont(QApplication::font());  // while hidden it heard of no change
   setText(text);
   adjustSize();
   if (QWidget* around = parentWidget()) move(std::max(0, (around->width() - width()) / 2), 12);
@@ -170,7 +180,6 @@ SpeakerWindow::SpeakerWindow(QWidget* parent) : QWidget(parent, Qt::Window) {
   column->addWidget(make_heading(tr("Next"), this));
   next_ = plain_label(this, true);
   column->addWidget(next_);
-  title_->setFont(scaled_font(*this, 1.1, true));
   set_text_colour(caption_, Theme::instance().muted_text());
   connect(&timer_, &QTimer::timeout, this, &SpeakerWindow::tick);
   timer_.start(500);
@@ -194,6 +203,7 @@ void SpeakerWindow::tick() {
 void SpeakerWindow::show_step(const Shown& shown) {
   number_->setText(tr("Step %1 of %2").arg(shown.number).arg(shown.count) +
                    (shown.source.isEmpty() ? QString() : QStringLiteral(" · ") + shown.source));
+  title_->setFont(scaled_font(1.1, true));
   title_->setText(shown.title);
   caption_->setText(shown.caption);
   caption_->setVisible(!shown.caption.isEmpty());

@@ -16,6 +16,8 @@ class StageBar : public QWidget {
  public:
   explicit StageBar(QWidget* parent = nullptr);
   void show_step(const QString& title, const QString& caption, int number, int count);
+  /// What the picture is of, where the page's controls do not say it.
+  void show_view(const QString& words);
   /// Which of a live run and its recorded twin is on the screen; empty: the step has no live run.
   void show_source(const QString& words);
   /// Why the step cannot be shown; empty: it is.
@@ -32,7 +34,7 @@ class StageBar : public QWidget {
 
  private:
   void restyle();
-  QLabel *title_, *caption_, *number_, *source_, *problem_;
+  QLabel *title_, *caption_, *view_, *number_, *source_, *problem_;
 };
 
 /// A line over the page that goes by itself.

@@ -9,6 +9,7 @@
 #include <QLineEdit>
 #include <QListWidget>
 #include <QPlainTextEdit>
+#include <QScrollArea>
 #include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
@@ -58,20 +59,38 @@ QString live_words(const nlohmann::json& json) {
 
 TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(book) {
   setObjectName("talk_panel");
-  auto* column = new QVBoxLayout(this);
+  // In a low window all of it stays within reach.
+  auto* whole = new QVBoxLayout(this);
+  whole->setContentsMargins(0, 0, 0, 0);
+  auto* scroll = new QScrollArea(this);
+  scroll->setWidgetResizable(true);
+  scroll->setFrameShape(QFrame::NoFrame);
+  scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+  whole->addWidget(scroll);
+  auto* inside = new QWidget(scroll);
+  scroll->setWidget(inside);
+  auto* column = new QVBoxLayout(inside);
   column->setContentsMargins(8, 8, 8, 8);
   heading_ = make_heading({}, this);
   heading_->setWordWrap(true);
   column->addWidget(heading_);
+  name_ = new QLineEdit(this);
+  name_->setAccessibleName(tr("Title of the talk"));
+  name_->setPlaceholderText(tr("Title of the talk"));
+  name_->setMaxLength(1000);
+  name_->installEventFilter(this);
+  style_field(name_);
+  connect(name_, &QLineEdit::textEdited, this, [this](const QString& text) { book_->set_title(text); });
+  column->addWidget(name_);
   auto* top = new FlowLayout;
   column->addLayout(top);
   add_ = button(tr("Add view"), tr("A new step that shows what you look at now (Ctrl+D)"), top);
   update_ = button(tr("Update"), tr("The chosen step shows what you look at now; its words stay"), top);
-  up_ = button(tr("Up"), tr("Moves the step up (Alt+Up)"), top);
-  down_ = button(tr("Down"), tr("Moves the step down (Alt+Down)"), top);
+  up_ = button(QStringLiteral("↑"), tr("Moves the step up (Alt+Up)"), top);
+  down_ = button(QStringLiteral("↓"), tr("Moves the step down (Alt+Down)"), top);
   remove_ = button(tr("Remove"), tr("Removes the step (Del); Undo brings it back"), top);
-  undo_ = button(tr("Undo"), tr("Takes back the last change of the talk (Ctrl+Z in this dock)"), top);
-  redo_ = button(tr("Redo"), tr("Makes the change of the talk again"), top);
+  undo_ = button(QStringLiteral("↶"), tr("Takes back the last change of the talk (Ctrl+Z in this dock)"), top);
+  redo_ = button(QStringLiteral("↷"), tr("Makes the change of the talk again"), top);
 
   empty_ = make_note(tr("A talk is a list of views with captions. Look at something and choose Add view, or press "
                         "Ctrl+D. F5 presents the steps."),
@@ -86,6 +105,7 @@ TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(b
   steps_->setTextElideMode(Qt::ElideRight);
   steps_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   steps_->installEventFilter(this);
+  steps_->setMinimumHeight(QFontMetrics(font()).lineSpacing() * 7);
   column->addWidget(steps_, 2);
 
   fields_ = new QWidget(this);
@@ -119,6 +139,7 @@ TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(b
   faults_->setObjectName("talk_faults");
   faults_->setAccessibleName(tr("What is wrong with the talk"));
   faults_->setWordWrap(true);
+  faults_->setMinimumHeight(QFontMetrics(font()).lineSpacing() * 5);
   faults_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   column->addWidget(faults_, 1);
   work_row_ = new QWidget(this);
@@ -196,7 +217,7 @@ QToolButton* TalkPanel::button(const QString& text, const QString& hint, QLayout
   auto* made = new QToolButton(this);
   made->setText(text);
   made->setToolTip(hint);
-  made->setAccessibleName(text);
+  made->setAccessibleName(text.size() > 1 ? text : hint);
   row->addWidget(made);
   return made;
 }
@@ -223,6 +244,8 @@ void TalkPanel::fill() {
   }
   filling_ = false;
   const bool any = book_->count() > 0;
+  if (name_->text() != talk.title) name_->setText(talk.title);
+  name_->setVisible(any);
   steps_->setVisible(any);
   fields_->setVisible(any);
   empty_->setVisible(!any);

@@ -59,7 +59,7 @@ class TalkPanel : public QWidget {
   QLabel *heading_, *empty_, *live_words_, *work_, *verdict_;
   QListWidget *steps_, *faults_;
   QWidget *fields_, *work_row_;
-  QLineEdit* title_;
+  QLineEdit *name_, *title_;  ///< of the talk, of the step
   QPlainTextEdit *caption_, *notes_;
   QCheckBox* live_;
   QToolButton *add_, *update_, *up_, *down_, *remove_, *undo_, *redo_, *check_, *pack_, *export_, *present_;
