@@ -113,7 +113,26 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
   return write_table(out, a.out, suffix, record::sweep_view(sweep, summary, a.view, plan));
 }
 
+/// A talk is drawn by the window's program, whatever it becomes.
+[[noreturn]] void hand_talk_to_window(const ExportArguments& a) {
+  refuse_given({{"--method", !a.method.empty()},
+                {"--baseline", !a.baseline.empty()},
+                {"--layer", a.layer.has_value()},
+                {"--head", !a.head.empty()},
+                {"--tile", !a.tile.empty()},
+                {"--size", !a.size.empty()},
+                {"--mass", a.mass.has_value()},
+                {"--keys", a.keys.has_value()},
+                {"--length", a.length.has_value()},
+                {"--margin", a.margin.has_value()}},
+               "a talk");
+  std::vector<std::string> words = {"--export-talk", a.record, "-o", a.out};
+  if (!a.theme.empty()) words.insert(words.end(), {"--theme", a.theme});
+  become_window(std::move(words), "talks are drawn by");
+}
+
 int export_view(const ExportArguments& a) {
+  if (std::filesystem::path(a.record).extension() == ".headroom-talk") hand_talk_to_window(a);
   std::string suffix = std::filesystem::path(a.out).extension().string();
   for (char& c : suffix) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   const bool picture = suffix == ".png" || suffix == ".pdf" || suffix == ".svg";
@@ -164,13 +183,13 @@ int export_view(const ExportArguments& a) {
 void add_export(CLI::App& app, Action& chosen) {
   auto arguments = std::make_shared<ExportArguments>();
   CLI::App* command = app.add_subcommand("export", "Write a view of a record as a picture or as numbers");
-  command->add_option("record", arguments->record, "RUN.h5 or S.h5")->required();
+  command->add_option("record", arguments->record, "RUN.h5, S.h5 or TALK.headroom-talk")->required();
   command
       ->add_option("--view", arguments->view,
                    "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), plan (its "
                    "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
       ->capture_default_str();
-  command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();
+  command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex; of a talk: FILE.pdf, FILE.html or a folder")->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");
   command
       ->add_option("--baseline", arguments->baseline,

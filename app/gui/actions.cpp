@@ -84,6 +84,25 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   present->setCheckable(true);
   reset_layout = make(view_menu_, {}, tr("&Reset layout"), {}, tr("Puts docks and toolbar back"));
 
+  QMenu* talk = bar.addMenu(tr("&Talk"));
+  new_talk = make(talk, {}, tr("&New talk"), {}, tr("Begins a talk without steps"));
+  open_talk = make(talk, {}, tr("&Open talk…"), {}, tr("Opens a list of views with captions"));
+  save_talk = make(talk, {}, tr("&Save talk"), QKeySequence::Save, tr("Writes the talk into its file"));
+  save_talk_as = make(talk, {}, tr("Save talk &as…"), {}, tr("Writes the talk into another file"));
+  talk->addSeparator();
+  add_to_talk = make(talk, {}, tr("A&dd this view to the talk"), QKeySequence("Ctrl+D"),
+                     tr("A new step behind the chosen one shows what you look at"));
+  update_talk_step = make(talk, {}, tr("&Update the step with this view"), QKeySequence("Ctrl+Shift+D"),
+                          tr("The chosen step shows what you look at; its words stay"));
+  previous_step = make(talk, {}, tr("&Previous step of the talk"), QKeySequence("Alt+PgUp"), tr("Shows the step before"));
+  next_step = make(talk, {}, tr("Ne&xt step of the talk"), QKeySequence("Alt+PgDown"), tr("Shows the next step"));
+  undo_talk = make(talk, {}, tr("Undo in the talk"), {}, tr("Takes back the last change of the talk"));
+  redo_talk = make(talk, {}, tr("Redo in the talk"), {}, tr("Makes the change of the talk again"));
+  talk->addSeparator();
+  check_talk = make(talk, {}, tr("&Check talk"), {}, tr("Reads every record and holds each step against it"));
+  pack_talk = make(talk, {}, tr("&Pack talk…"), {}, tr("One folder with the talk and its records"));
+  export_talk = make(talk, {}, tr("&Export talk…"), {}, tr("PDF, pictures, or one HTML file"));
+
   QMenu* engine = bar.addMenu(tr("E&ngine"));
   connect_engine =
       make(engine, {}, tr("&Connect to engine…"), {}, tr("This machine's engine, or one reached through ssh"));

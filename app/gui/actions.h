@@ -27,6 +27,8 @@ class Actions : public QObject {
   QAction *connect_engine, *restart_engine;
   QAction *palette, *keys, *hints, *about;
   QAction *missed_keys, *readers, *why_changed, *record_exactly;  ///< the researcher's questions
+  QAction *new_talk, *open_talk, *save_talk, *save_talk_as, *add_to_talk, *update_talk_step, *previous_step, *next_step;
+  QAction *undo_talk, *redo_talk, *check_talk, *pack_talk, *export_talk;
   QMenu* recent = nullptr;  ///< filled by the window
 
   /// Adds the docks' own show/hide actions to the View menu.

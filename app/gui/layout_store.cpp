@@ -18,8 +18,8 @@ bool LayoutStore::restore() {
   return !state.isEmpty() && window_.restoreState(state, layout_version);
 }
 
-void LayoutStore::save() {
-  settings_.set_blob("geometry", window_.saveGeometry());
+void LayoutStore::save(const QByteArray& geometry) {
+  settings_.set_blob("geometry", geometry.isEmpty() ? window_.saveGeometry() : geometry);
   settings_.set_blob("state", window_.saveState(layout_version));
 }
 

@@ -13,14 +13,15 @@ class SettingsStore;
 class LayoutStore {
  public:
   /// Changes whenever docks or toolbars are added, removed or renamed: older layouts are then ignored.
-  static constexpr int layout_version = 1;
+  static constexpr int layout_version = 2;
 
   LayoutStore(QMainWindow& window, SettingsStore& settings) : window_(window), settings_(settings) {}
   /// Takes the present arrangement as the one that reset() returns to.
   void remember_default();
   /// Restores the saved arrangement; false (and nothing changes) where there is none that fits.
   bool restore();
-  void save();
+  /// `geometry`: in place of the window's own, which is another one while it presents.
+  void save(const QByteArray& geometry = {});
   void reset();
 
  private:

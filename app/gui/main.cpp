@@ -16,6 +16,7 @@
 #include "gui/main_window.h"
 #include "gui/measure_driver.h"
 #include "gui/render_driver.h"
+#include "gui/talk_driver.h"
 #include "gui/window_style.h"
 #include "views/common/format.h"
 
@@ -95,6 +96,9 @@ int main(int argc, char** argv) {
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);
   if (line.mode == CommandLine::Mode::export_view) return headroom::gui::export_view(line);
+  if (line.mode == CommandLine::Mode::export_talk) return headroom::gui::export_talk_file(line);
+  if (line.mode == CommandLine::Mode::check_talk) return headroom::gui::check_talk_file(line);
+  if (line.mode == CommandLine::Mode::pack_talk) return headroom::gui::pack_talk_file(line);
   if (line.mode == CommandLine::Mode::measure) return headroom::gui::measure_window(line);
 
   headroom::gui::SettingsStore settings;

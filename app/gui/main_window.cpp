@@ -28,12 +28,15 @@
 #include "gui/icons.h"
 #include "gui/new_run_dialog.h"
 #include "gui/page_rail.h"
+#include "gui/talk_desk.h"
+#include "gui/talk_stage.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
 #include "views/common/theme.h"
 #include "views/docks/inspector_dock.h"
 #include "views/docks/jobs_dock.h"
 #include "views/docks/runs_dock.h"
+#include "views/talk/talk_panel.h"
 
 namespace headroom::gui {
 
@@ -92,6 +95,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
     page_hints << page.hint;
   }
   actions_ = new Actions(*this, ids, titles, page_hints);
+  build_talks(column);
 
   toolbar_ = addToolBar(tr("Toolbar"));
   toolbar_->setObjectName("toolbar");
@@ -124,6 +128,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   resize(options_.size.boundedTo(screen));
   if (width() < 1400) {  // the page needs the width more than a second dock does
     tabifyDockWidget(docks_[0], docks_[1]);
+    tabifyDockWidget(docks_[0], docks_[3]);
     docks_[0]->raise();
   }
   layout_.remember_default();
@@ -138,6 +143,8 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
 }
 
 MainWindow::~MainWindow() {
+  delete stage_;
+  delete talks_;
   engine_.disconnect(this);
   engine_.disconnect(&jobs_);
 }
@@ -169,6 +176,10 @@ void MainWindow::build_docks() {
   resizeDocks({bottom}, {170}, Qt::Vertical);
   build_missed_dock();
   bottom->hide();  // appears with the first job
+  QDockWidget* talk = add("talk", tr("Talk"), &talks_->panel(), Qt::RightDockWidgetArea, "Ctrl+Shift+T");
+  tabifyDockWidget(right, talk);
+  right->raise();
+  talk->hide();  // appears with the first step; the Jobs dock is docks_[2]
 }
 
 void MainWindow::build_status_bar() {
@@ -248,7 +259,7 @@ void MainWindow::connect_actions() {
   on(a.text_larger, [this] { set_text_scale(settings_.text_scale() + 10); });
   on(a.text_smaller, [this] { set_text_scale(settings_.text_scale() - 10); });
   on(a.text_normal, [this] { set_text_scale(100); });
-  on(a.present, [this](bool checked) { set_presenting(checked); });
+  connect_talks();
   on(a.reset_layout, [this] { layout_.reset(); });
   on(a.connect_engine, [this] {
     options_.engine.clear();  // what is chosen here takes the place of --engine
@@ -296,14 +307,14 @@ void MainWindow::connect_engine() {
   connect(&jobs_, &JobTracker::finished, this, [this](const QString& job, const QString& path) {
     auto exact = exact_layers_.take(job);
     if (exact) exact_offer_changed();
-    if (path.isEmpty()) return;
+    if (path.isEmpty() || stage_->owns_job(job)) return;
     if (exact) exact_runs_[path] = std::move(*exact);
     finished_runs_.insert(path);
     open_record(path);
   });
   connect(&jobs_, &JobTracker::failed, this,
-          [this](const QString&, const Problem& problem, const std::optional<protocol::RunSpec>& spec) {
-            job_failed(problem, spec);
+          [this](const QString& id, const Problem& problem, const std::optional<protocol::RunSpec>& spec) {
+            if (!stage_->owns_job(id)) job_failed(problem, spec);
           });
   connect(&jobs_, &JobTracker::indexer_ready, this,
           [this](const QString&, const QString& path) { indexer_ready(path); });
@@ -323,9 +334,10 @@ void MainWindow::showEvent(QShowEvent* event) {
 
 void MainWindow::closeEvent(QCloseEvent* event) {
   if (!may_close()) return event->ignore();
+  const QByteArray place = geometry_before_presenting_;  // of a window that is still on its way back
   if (presenting_) set_presenting(false);
   if (jobs_dock_opened_) docks_[2]->hide();  // it would stand open next time with nothing in it
-  if (!options_.quiet) layout_.save();
+  if (!options_.quiet) layout_.save(place);
   settings_.sync();
   QMainWindow::closeEvent(event);
 }
@@ -384,6 +396,7 @@ void MainWindow::follow_selection(unsigned mask) {
   for (QAction* action : {a.close_run, a.find, a.go_to_token, a.missed_keys, a.readers, a.why_changed})
     action->setEnabled(record != nullptr);
   for (QAction* action : {a.export_figure, a.copy_figure}) action->setEnabled(record || selection_.sweep());
+  refresh_talk_actions();
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {
     setWindowTitle(record ? tr("%1 – Headroom").arg(shown_path(name_from_path(record->path().filename())))
@@ -409,7 +422,7 @@ void MainWindow::refresh_recent() {
   for (const QString& file : settings_.recent_files()) {
     std::error_code failed;
     if (std::filesystem::exists(path_of(file), failed))
-      menu->addAction(shown_path(file), this, [this, file] { open_record(file); });
+      menu->addAction(shown_path(file), this, [this, file] { open_path(file); });
   }
   menu->menuAction()->setVisible(!menu->isEmpty() || !settings_.recent_files().isEmpty());
   menu->setEnabled(!menu->isEmpty());
@@ -417,40 +430,6 @@ void MainWindow::refresh_recent() {
 
 void MainWindow::set_text_scale(int percent) {
   settings_.set_text_scale(percent);
-  refresh_scale();
-}
-
-void MainWindow::refresh_scale() {
-  const int percent = settings_.text_scale();
-  QFont font = QApplication::font();
-  font.setPointSizeF(base_point_size_ * percent / 100.0 * (presenting_ ? 1.75 : 1.0));
-  QApplication::setFont(font);
-  // Platforms may have given these fonts of their own.
-  QApplication::setFont(font, "QHeaderView");
-  for (QDockWidget* dock : docks_) dock->setFont(font);
-  QToolTip::setFont(font);
-  scale_button_->setText(tr("%1 %").arg(percent));
-  actions_->text_larger->setEnabled(percent < 200);
-  actions_->text_smaller->setEnabled(percent > 75);
-  const int side = std::max(16, QFontMetrics(font).height());
-  toolbar_->setIconSize({side, side});
-}
-
-void MainWindow::set_presenting(bool on) {
-  if (on == presenting_) return;
-  if (on) state_before_presenting_ = saveState(LayoutStore::layout_version);
-  presenting_ = on;
-  for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_})
-    chrome->setVisible(!on);
-  hints_->setVisible(!on && hints_->shown() > 0 && !options_.quiet);
-  if (on) {
-    for (QDockWidget* dock : docks_) dock->hide();
-  } else {
-    restoreState(state_before_presenting_, LayoutStore::layout_version);
-    if (jobs_dock_opened_ && !jobs_.anything_running()) jobs_dock_timer_.start(0);
-  }
-  setWindowState(windowState().setFlag(Qt::WindowFullScreen, on));
-  actions_->present->setChecked(on);
   refresh_scale();
 }
 

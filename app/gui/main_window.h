@@ -23,12 +23,15 @@ class QLabel;
 class QStackedWidget;
 class QToolBar;
 class QToolButton;
+class QVBoxLayout;
 
 namespace headroom::views {
 class BannerBar;
+class FadingHint;
 class JobsDock;
 class MissedPanel;
 class RunsDock;
+class StageBar;
 }  // namespace headroom::views
 
 namespace headroom::gui {
@@ -36,6 +39,8 @@ namespace headroom::gui {
 class Actions;
 class HintBar;
 class PageRail;
+class TalkDesk;
+class TalkStage;
 struct NewRunRequest;
 
 struct StartOptions {
@@ -72,8 +77,13 @@ class MainWindow : public QMainWindow {
   void record_layer_exactly(int layer);
   /// Ends the one that there is. Where that would lose jobs, a banner asks first.
   void restart_engine();
+  /// On this window's screen, and the talk where one with steps is open.
   void set_presenting(bool on);
   bool presenting() const { return presenting_; }
+  /// F5: asks which screen where there are several.
+  void present();
+  TalkDesk& talks() { return *talks_; }
+  TalkStage& stage() { return *stage_; }
   void set_text_scale(int percent);
 
  protected:
@@ -171,13 +181,31 @@ class MainWindow : public QMainWindow {
   QHash<QString, QString> prompt_places_, model_places_;  ///< by a sweep's path: where its prompts and model lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended
   std::map<QString, ExactLayers::Wanted> exact_runs_;  ///< … of "record this layer exactly", by their record's path
-  bool presenting_ = false;
   bool shown_once_ = false;
   enum class Closing { no, when_done, stopping, now } closing_ = Closing::no;
   QSet<QString> jobs_shown_;       ///< for which the dock has opened itself, once each
   bool jobs_dock_opened_ = false;  ///< by itself: then it also goes by itself
   QTimer jobs_dock_timer_;
-  QByteArray state_before_presenting_;
+
+  // Talks and presenting (main_window_present.cpp)
+  void build_talks(QVBoxLayout* column);
+  void connect_talks();
+  void refresh_talk_actions();
+  void show_talk_dock();
+  void present_on(QScreen* stage, QScreen* notes);
+  void begin_presenting(QScreen* stage, QScreen* notes);
+  void leave_presenting();
+  /// The largest text, up to 1.75 times the usual, at which everything fits the screen.
+  void fit_presented_text();
+  void set_font_percent(double percent);
+  TalkDesk* talks_ = nullptr;
+  TalkStage* stage_ = nullptr;
+  views::StageBar* stage_bar_ = nullptr;
+  views::FadingHint* leave_hint_ = nullptr;
+  bool presenting_ = false;
+  QByteArray state_before_presenting_, geometry_before_presenting_;
+  QRect place_before_presenting_;
+  Qt::WindowStates shown_before_presenting_;
 };
 
 }  // namespace headroom::gui

@@ -5,6 +5,7 @@
 #include "gui/actions.h"
 #include "gui/close_question.h"
 #include "gui/main_window.h"
+#include "gui/talk_desk.h"
 #include "views/common/banner_bar.h"
 #include "views/docks/jobs_dock.h"
 
@@ -76,6 +77,7 @@ void MainWindow::restart_engine() {
 }
 
 bool MainWindow::may_close() {
+  if (!talks_->may_leave([this] { close(); })) return false;
   if (closing_ == Closing::now || !jobs_.anything_running()) return true;
   // A far engine goes on by itself, and whoever connects again finds the jobs.
   if (engine_.remote() && engine_.keeps_jobs()) return true;

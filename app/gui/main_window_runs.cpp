@@ -11,6 +11,7 @@
 #include "gui/file_names.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
+#include "gui/talk_desk.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
 #include "views/common/format.h"
@@ -37,6 +38,7 @@ void MainWindow::open_path(const QString& path) {
     return new_run(request);
   }
   if (suffix == "h5" || suffix == "hdf5") return open_record(path);
+  if (suffix == views::talk_suffix) return talks_->open(path);
   request.prompt_file = path;
   new_run(request);
 }
@@ -47,7 +49,12 @@ void MainWindow::open_record(const QString& path) {
 
 void MainWindow::open_first_record() {
   if (!options_.records.isEmpty()) {
-    for (const QString& file : options_.records) open_record(file);
+    for (const QString& file : options_.records) {
+      if (QFileInfo(file).suffix().toLower() == views::talk_suffix)
+        talks_->open(file);
+      else
+        open_record(file);
+    }
     return;
   }
   if (options_.quiet) return;  // pictures show what was asked for

@@ -2,13 +2,19 @@
 #include "gui/pages.h"
 
 #include <QCoreApplication>
+#include <QScrollBar>
+#include <QTextBlock>
+#include <QTextLayout>
+#include <QTimer>
 #include <QWidget>
 
+#include "views/map/attention_controls.h"
 #include "views/map/attention_page.h"
 #include "views/budget/budget_page.h"
 #include "views/compare/compare_page.h"
 #include "views/overview/overview_page.h"
 #include "views/prompt/prompt_panel.h"
+#include "views/prompt/prompt_text.h"
 #include "views/timing/timing_page.h"
 
 namespace headroom::gui {
@@ -95,6 +101,26 @@ void show_find(const QVector<Page>& pages) {
 
 void show_go_to(const QVector<Page>& pages) {
   static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->focus_go_to();
+}
+
+void show_map_controls(const QVector<Page>& pages, bool shown) {
+  static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->controls()->setVisible(shown);
+}
+
+void scroll_prompt(const QVector<Page>& pages, std::int64_t token) {
+  views::PromptText* text =
+      static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->prompt()->text();
+  const auto scroll = [text, token] {
+    if (token < 0 || token >= text->index().num_tokens()) return;
+    const int position = static_cast<int>(text->index().begin(token));
+    const QTextBlock block = text->document()->findBlock(position);
+    int line = block.firstLineNumber();
+    if (const QTextLine within = block.layout()->lineForTextPosition(position - block.position()); within.isValid())
+      line += within.lineNumber();
+    text->verticalScrollBar()->setValue(line);
+  };
+  // The selection is announced in the next turn of the event loop, and the text follows it.
+  QTimer::singleShot(0, text, [text, scroll] { QTimer::singleShot(0, text, scroll); });
 }
 
 }  // namespace headroom::gui

@@ -138,9 +138,11 @@ void choose(views::Selection& selection, const CommandLine& line) {
 }  // namespace
 
 QString usage() {
-  return "headroom-gui [RUN.h5 …] [--engine PATH] [--theme light|dark]\n"
+  return "headroom-gui [RUN.h5 | TALK.headroom-talk …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
          "headroom-gui --measure RUN.h5 [--size 1600x1000]\n"
+         "headroom-gui --check-talk TALK | --pack-talk TALK -o FOLDER\n"
+         "headroom-gui --export-talk TALK [--theme light|dark] -o FILE.pdf|FILE.html|FOLDER\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
          "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
          "FILE.png|pdf|svg|csv";
@@ -173,6 +175,11 @@ CommandLine read_command_line(const QStringList& arguments) {
       line.output = value();
     } else if (argument == "--export") {
       line.mode = CommandLine::Mode::export_view;
+      line.records << value();
+    } else if (argument == "--export-talk" || argument == "--check-talk" || argument == "--pack-talk") {
+      line.mode = argument == "--export-talk"  ? CommandLine::Mode::export_talk
+                  : argument == "--check-talk" ? CommandLine::Mode::check_talk
+                                               : CommandLine::Mode::pack_talk;
       line.records << value();
     } else if (argument == "--measure") {
       line.mode = CommandLine::Mode::measure;
@@ -213,6 +220,10 @@ CommandLine read_command_line(const QStringList& arguments) {
     }
   }
   if (!line.problem.isEmpty()) return line;
+  if ((line.mode == CommandLine::Mode::export_talk || line.mode == CommandLine::Mode::pack_talk) &&
+      line.output.isEmpty())
+    line.problem = line.mode == CommandLine::Mode::export_talk ? "--export-talk needs -o FILE.pdf, FILE.html or a folder"
+                                                               : "--pack-talk needs -o FOLDER";
   if (line.mode == CommandLine::Mode::render && line.records.isEmpty()) line.problem = "--render needs a record";
   if (line.mode == CommandLine::Mode::export_view) {
     if (!line.size_given) line.size = {1200, 750};
