@@ -43,6 +43,9 @@ struct StateWriter {
   const ViewState& state;
 
   void runs(const char*, const std::vector<RecordPtr>&) {}  // the caller's list
+  // Sweeps are not named: whoever takes a view keeps those that are open.
+  void sweeps(const char*, const std::vector<SweepPtr>&) {}
+  void shown_sweep(const char*, int) {}
   void record(const char* key, int) { out[key] = number_of(shown_by(state), records); }
   void flag(const char* key, bool value) { out[key] = value; }
   void maybe_flag(const char* key, const std::optional<bool>& value) { out[key] = value ? json(*value) : json(nullptr); }
@@ -81,6 +84,12 @@ struct StateWriter {
     each_display_field(inner, value);
     out[key] = std::move(object);
   }
+  void sweep_look(const char* key, const SweepLook& value) {
+    json object = json::object();
+    StateWriter inner{object, records, state};
+    each_sweep_look_field(inner, value);
+    out[key] = std::move(object);
+  }
 };
 
 /// Reads each field of the table; those that are missing stay as they are.
@@ -97,6 +106,8 @@ class StateReader {
   void record(const char* key, int& value) {
     if (there(key)) value = number_at(fields_, key);
   }
+  void sweeps(const char*, std::vector<SweepPtr>&) {}
+  void shown_sweep(const char*, int&) {}
   void flag(const char* key, bool& value) {
     if (there(key)) value = fields_.boolean(key);
   }
@@ -177,6 +188,12 @@ class StateReader {
     if (value.lift_min >= value.lift_max)
       inner.fields_.fail("lift_max", "more than lift_min, " + json(value.lift_min).dump(), json(value.lift_max).dump());
   }
+  void sweep_look(const char* key, SweepLook& value) {
+    if (!there(key)) return;
+    StateReader inner(fields_.object(key), place_ + ", \"" + key + "\"", count_, records_);
+    each_sweep_look_field(inner, value);
+    inner.finish();
+  }
   void check(const ViewState& state) const {
     if (state.colour_min >= state.colour_max)
       fields_.fail("colour_max", "more than colour_min, " + json(state.colour_min).dump(),
@@ -241,6 +258,9 @@ struct LayoutLister {
   void viewport(const char* key, const auto& value) { note(key, value); }
   void side(const char* key, const auto& value) { note(key, value); }
   void display(const char* key, const auto& value) { note(key, value); }
+  void sweeps(const char* key, const auto& value) { note(key, value); }
+  void shown_sweep(const char* key, const int& value) { note(key, value); }
+  void sweep_look(const char* key, const auto& value) { note(key, value); }
 };
 
 ViewState read_state(const json& object, std::size_t count, const std::vector<RecordPtr>* records,

@@ -52,6 +52,21 @@ class TestViewStateJson : public QObject {
     d.baseline = {first, "dense"};
     d.candidate = {second, "indexer-k64-g1"};
     d.compare_quantity = 3;
+    d.missed_question = MissedQuestion::why;
+    d.missed_scope = MissedScope::answer;
+    d.rank_to = 64;
+    d.answer_position = 2;
+    SweepLook& l = state.sweep_look;
+    l.page = 2;
+    l.task = 1;
+    l.length = 4096;
+    l.quantity = 2;
+    l.keys_axis = l.ship_from_runs = l.greedy = true;
+    l.budget = "k128";
+    l.method = "oracle-k128-g1";
+    l.ship_family = "indexer";
+    l.keep = 97;
+    l.worst = 88;
     return state;
   }
   static QByteArray error_of(const json& object, std::size_t records = 2) {
