@@ -129,12 +129,12 @@ struct PolicyTraits {
 /// Values for a policy. Parameters that are not named have their defaults.
 struct PolicySettings {
   std::optional<Budget> budget;  ///< none for dense
-  /// A budget in tokens for each full layer that selects keys; `budget` is then their mean. For any method but dense.
-  std::shared_ptr<const LayerBudgets> layer_budgets = {};
   std::int64_t granularity = 1;
   std::map<std::string, double, std::less<>> parameters;
   std::shared_ptr<const IndexSource> index;
   std::shared_ptr<const StreamSource> dense_stream = {};
+  /// A budget in tokens for each full layer that selects keys; `budget` is then their mean. For any method but dense.
+  std::shared_ptr<const LayerBudgets> layer_budgets = {};
 };
 
 class Policy {
