@@ -84,6 +84,23 @@ void refuse_given(std::initializer_list<std::pair<const char*, bool>> options, c
 }
 
 int export_sweep(const ExportArguments& a, const std::string& suffix, bool picture, OutputPlace& out) {
+  if (picture) {
+    refuse_given({{"--method", !a.method.empty()},
+                  {"--baseline", !a.baseline.empty()},
+                  {"--layer", a.layer.has_value()},
+                  {"--head", !a.head.empty()},
+                  {"--tile", !a.tile.empty()},
+                  {"--mass", a.mass.has_value()},
+                  {"--keys", a.keys.has_value()},
+                  {"--margin", a.margin.has_value()},
+                  {"--length", a.length.has_value()}},
+                 "a picture of a sweep");
+    if (a.view == "rows" || a.view == "plan")
+      throw usage_error("--view " + a.view + " of a sweep is a table: give the output a name that ends in .csv, .json or .tex");
+    ExportArguments page = a;
+    page.view = "budget";  // where points, intervals and the waterfall stand
+    hand_to_window(page);
+  }
   refuse_given({{"--method", !a.method.empty()},
                 {"--baseline", !a.baseline.empty()},
                 {"--layer", a.layer.has_value()},
@@ -92,8 +109,6 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
                 {"--theme", !a.theme.empty()},
                 {"--size", !a.size.empty()}},
                "a sweep");
-  if (picture)
-    throw usage_error("a sweep is not drawn by this version: give the output a name that ends in .csv, .json or .tex");
   const record::SweepRecord sweep = record::read_sweep(a.record);
   const record::SweepSummary summary = record::summarise(sweep, a.margin.value_or(1));
   for (const std::string& alarm : summary.alarms) std::fprintf(stderr, "headroom: %s\n", printable_text(alarm).c_str());

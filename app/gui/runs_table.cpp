@@ -236,7 +236,7 @@ void RunsTable::show_files() {
   }
   views::fit_table(files_table_, 260);
   files_table_->setColumnWidth(note_column, std::max(140, files_table_->columnWidth(note_column)));
-  note_->setText(tr("%n file(s), %1 in all: what is open, was opened last, or lies where runs are kept. Notes are yours; records do not change.", nullptr, static_cast<int>(library_.size())).arg(size_text(sum)));
+  note_->setText(tr("Files: %1, %2 in all. What is open, was opened last, or lies where runs are kept. Notes are yours; records do not change.").arg(library_.size()).arg(size_text(sum)));
   for (int row = 0; row < sorted_files_->rowCount(); ++row)
     if (before.contains(sorted_files_->index(row, 0).data(library_path_role).toString()))
       files_table_->selectionModel()->select(sorted_files_->index(row, 0), QItemSelectionModel::Select | QItemSelectionModel::Rows);
@@ -310,7 +310,7 @@ void RunsTable::show_question() {
   for (const QString& path : paths) sum += QFileInfo(path).size();
   const QString name = paths.size() == 1 ? QFileInfo(shown_path(paths.front())).fileName() : QString();
   question_text_->setText(paths.size() == 1 ? tr("Move %1 (%2) to the trash? It is closed, too.").arg(name, size_text(sum))
-                                            : tr("Move %n file(s) (%1) to the trash? They are closed, too.", nullptr, static_cast<int>(paths.size())).arg(size_text(sum)));
+                                            : tr("Move %1 files (%2) to the trash? They are closed, too.").arg(paths.size()).arg(size_text(sum)));
   QPalette palette = question_->palette();
   palette.setColor(QPalette::Window, views::Theme::instance().warning_background());
   question_->setPalette(palette);

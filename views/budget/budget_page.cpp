@@ -187,6 +187,22 @@ bool BudgetPage::settled() const {
   return PageBase::settled() && (part() != 2 || ship_->settled());
 }
 
+QString BudgetPage::source_text() const {
+  const SweepPtr sweep = selection()->sweep();
+  const ViewState& state = selection()->state();
+  const bool of_runs = part() == 2 && (!sweep || (state.sweep_look.ship_from_runs && selection()->record()));
+  if (part() == 0 || (part() == 1 && !sweep)) return {};
+  if (of_runs) {
+    QStringList names;
+    for (const RecordPtr& run : state.runs) names << QString::fromStdString(run->path().filename().string());
+    return tr("open runs: %1").arg(names.join(", "));
+  }
+  const record::SweepMeta& meta = sweep->record.meta;
+  return tr("sweep %1 of %2 (%3), made %4")
+      .arg(QString::fromStdString(sweep->path.filename().string()), QString::fromStdString(meta.model_name),
+           QString::fromStdString(meta.model_sha256.substr(0, 12)), QString::fromStdString(meta.created));
+}
+
 int BudgetPage::part() const {
   return std::clamp(selection()->state().sweep_look.page, 0, 2);
 }

@@ -218,7 +218,7 @@ void ShipPanel::fill_choices() {
   for (std::size_t i = 0; i < state.sweeps.size(); ++i)
     source_->addItem(tr("sweep %1").arg(QString::fromStdString(state.sweeps[i]->path.stem().string())), static_cast<int>(i));
   if (const auto count = runs().size(); count > 0)
-    source_->addItem(tr("%n open run(s), an indication", nullptr, static_cast<int>(count)), -1);
+    source_->addItem(tr("%1, an indication").arg(count == 1 ? tr("the open run") : tr("%1 open runs").arg(count)), -1);
   source_->setCurrentIndex(source_->findData(from_runs() ? -1 : state.sweep));
   family_->clear();
   for (const auto& one : families()) family_->addItem(one.name, one.key);
@@ -394,7 +394,7 @@ void ShipPanel::show_runs() {
     }
   }
   fit_table(table_, 320);
-  const QString prompts_text = tr("%n prompt(s)", nullptr, static_cast<int>(open.size()));
+  const QString prompts_text = open.size() == 1 ? tr("1 prompt") : tr("%1 prompts").arg(open.size());
   QString text;
   if (ship.chosen) {
     const auto& best = ship.budgets[*ship.chosen];
@@ -406,13 +406,13 @@ void ShipPanel::show_runs() {
       slow = std::min(slow, cell.speedup->ratio);
       fast = std::max(fast, cell.speedup->ratio);
     }
-    text = tr("<b>%1</b>, %2: keeps at least %3 of the mass on each of %4, %5 in the worst layer; %6 of pairs in the mean")
+    text = tr("<b>%1</b>, %2: keeps at least %3 of the mass (%4), %5 in the worst layer; %6 of pairs in the mean")
                .arg(budget_text(best.budget), chosen->name.toHtmlEscaped(), format_percent(least, 1), prompts_text,
                     format_percent(worst, 1), format_percent(best.density));
     text += fast > 0 ? tr("; %1x faster than dense.").arg(slow == fast ? format_fixed(fast, 2) : format_fixed(slow, 2) + QStringLiteral("–") + format_fixed(fast, 2))
                      : tr("; no speedup to tell.");
   } else {
-    text = tr("<b>No budget</b> of %1 that was run on all of %2 meets both targets.").arg(chosen->name.toHtmlEscaped(), prompts_text);
+    text = tr("<b>No budget</b> of %1 that was run on every prompt (%2) meets both targets.").arg(chosen->name.toHtmlEscaped(), prompts_text);
   }
   if (ship.bound)
     text += ' ' + tr("By the mass curves the best keys get there with %1 a query.").arg(format_count(*ship.bound));
@@ -446,7 +446,8 @@ void ShipPanel::show_layers() {
       const auto count = run_budgets_.sources.size();
       layers_note_->setText(shown_layers_.empty()
                                 ? tr("No open run holds mass curves.")
-                                : tr("By layer the most that any of %n prompt(s) needs. Computed from mass, not measured: run them to see.", nullptr, static_cast<int>(count)));
+                                : (count == 1 ? tr("What this prompt needs.") : tr("By layer the most that any of %1 prompts needs.").arg(count)) +
+                                      ' ' + tr("Computed from mass, not measured: run them to see."));
     } catch (const std::exception& error) {
       layers_note_->setText(QString::fromUtf8(error.what()));
     }
@@ -461,8 +462,9 @@ void ShipPanel::show_layers() {
     layers_note_->setText(
         greedy ? tr("%1 keys a layer in the mean keep %2 of the mass so, %3 as one budget for all. Computed, not measured: run them to see.")
                      .arg(format_count(plan_.plan->keys), format_percent(plan_.plan->greedy_mass, 1), format_percent(plan_.plan->uniform_mass, 1))
-               : tr("%1 keys a layer in the mean, from %n prompt(s)%2. Computed from mass, not measured: run them to see.", nullptr, static_cast<int>(plan_.plan->samples))
-                     .arg(format_count(plan_.plan->keys), plan_.plan->held_out ? tr(" that are never scored") : QString()));
+               : tr("%1 keys a layer in the mean, from the curves of %2%3. Computed from mass, not measured: run them to see.")
+                     .arg(format_count(plan_.plan->keys), plan_.plan->samples == 1 ? tr("1 prompt") : tr("%1 prompts").arg(plan_.plan->samples),
+                          plan_.plan->held_out ? tr(", never scored") : QString()));
   }
   fill_layers(shown_layers_);
 }

@@ -99,6 +99,7 @@ void ShipPanel::build() {
   splitter->addWidget(build_layers());
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 0);
+  splitter->setSizes({700, 290});
   column->addWidget(splitter, 1);
 }
 
@@ -132,7 +133,6 @@ QWidget* ShipPanel::build_layers() {
   layers_ = new QStandardItemModel(0, 3, layers_table_);
   layers_->setHorizontalHeaderLabels({tr("layer"), tr("keys"), tr("mass")});
   layers_table_->setModel(layers_);
-  layers_table_->horizontalHeader()->setStretchLastSection(true);
   layers_table_->horizontalHeader()->setDefaultAlignment(Qt::AlignRight | Qt::AlignVCenter);
   layers_table_->setAccessibleName(tr("Budget of each layer"));
   layers_table_->setMinimumHeight(100);

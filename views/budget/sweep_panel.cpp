@@ -370,8 +370,9 @@ void SweepPanel::show_points() {
     picture.recall_mean = recall->mean;
     picture.recall_worst = recall->worst;
     picture.recall_label =
-        recall->held_out ? tr("best keys of dense attention, %n prompt(s) never scored", nullptr, static_cast<int>(recall->samples))
-                         : tr("best keys of dense attention, %n of the scored prompts", nullptr, static_cast<int>(recall->samples));
+        tr("best keys of dense attention; prompts: %1%2")
+            .arg(recall->samples)
+            .arg(recall->held_out ? tr(", never scored") : QString());
   }
   plot_->show_picture(std::move(picture));
   plot_->set_selected(method_->currentData().toString());

@@ -108,7 +108,8 @@ void SweepPanel::build() {
   splitter->addWidget(build_top());
   splitter->addWidget(build_tables());
   splitter->setStretchFactor(0, 3);
-  splitter->setStretchFactor(1, 2);
+  splitter->setStretchFactor(1, 1);
+  splitter->setSizes({600, 150});  // of what there is: the picture first
   column->addWidget(splitter, 1);
 }
 
@@ -124,7 +125,7 @@ QWidget* SweepPanel::build_top() {
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Markers and lines"));
   plot_ = new SweepPlot(left);
-  plot_->setMinimumSize(260, 170);
+  plot_->setMinimumSize(260, 190);
   left_column->addWidget(legend_);
   left_column->addWidget(plot_, 1);
   auto* right = new QWidget(top);
@@ -202,7 +203,7 @@ QWidget* SweepPanel::build_tables() {
   tabs_->addTab(methods_table_, tr("Methods"));
   tabs_->addTab(gaps_table_, tr("Gaps by task"));
   tabs_->addTab(samples, tr("Samples"));
-  tabs_->setMinimumHeight(150);
+  tabs_->setMinimumHeight(tabs_->fontMetrics().height() * 7);
   return tabs_;
 }
 
@@ -222,8 +223,11 @@ void SweepPanel::show_methods() {
     const auto chosen = scope();
     const std::int64_t wanted =
         chosen && chosen->scope == record::SweepScope::task && !meta.is_own_prompts() ? meta.samples : 0;
-    QString verdict = verdict_text(cell->verdict, sweep_->summary.margin);
+    static const QString short_verdicts[] = {QString(), tr("enough"), tr("not shown"), tr("not tested")};
+    QString verdict = short_verdicts[static_cast<int>(cell->verdict)];
     if (cell->alarm) verdict = tr("ALARM: above dense");
+    auto* verdict_item = cell_item(verdict, verdict, false);
+    verdict_item->setToolTip(verdict_text(cell->verdict, sweep_->summary.margin));
     methods_->appendRow(
         {name, cell_item(std::isfinite(keys) ? format_count(std::llround(keys)) : QStringLiteral("–"), std::isfinite(keys) ? keys : 1e12),
          cell_item(format_percent(cell->density), cell->density),
@@ -231,7 +235,7 @@ void SweepPanel::show_methods() {
                    qlonglong(cell->samples)),
          cell_item(cell->score ? format_fixed(*cell->score, 1) : QStringLiteral("–"), cell->score.value_or(-1)),
          cell_item(method.is_dense() ? QString() : difference_text(cell->difference), cell->difference.mean),
-         cell_item(verdict, verdict, false),
+         verdict_item,
          cell_item(forced ? format_number(cell->kl.mean) : QStringLiteral("–"), forced ? cell->kl.mean : -1),
          cell_item(forced ? format_percent(cell->flips, 1) : QStringLiteral("–"), forced ? cell->flips : -1),
          cell_item(forced ? format_percent(cell->exact) : QStringLiteral("–"), forced ? cell->exact : -1)});

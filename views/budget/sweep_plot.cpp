@@ -102,6 +102,15 @@ void SweepPlot::restyle() {
   rebuild();
 }
 
+bool SweepPlot::shows_recall() const {
+  return !picture_.recall_x.empty() && height() >= 17 * fontMetrics().height();
+}
+
+void SweepPlot::resizeEvent(QResizeEvent* event) {
+  QCustomPlot::resizeEvent(event);
+  if (recall_->realVisibility() != shows_recall()) rebuild();
+}
+
 void SweepPlot::rebuild() {
   const Theme& theme = Theme::instance();
   clearPlottables();
@@ -111,7 +120,7 @@ void SweepPlot::rebuild() {
   QCPAxis* const y = measured_->axis(QCPAxis::atLeft);
   QCPAxis* const rx = recall_->axis(QCPAxis::atBottom);
   QCPAxis* const ry = recall_->axis(QCPAxis::atLeft);
-  const bool has_recall = !picture_.recall_x.empty();
+  const bool has_recall = shows_recall();
   recall_->setVisible(has_recall);
   recall_->setMaximumSize(QWIDGETSIZE_MAX, has_recall ? QWIDGETSIZE_MAX : 0);
   recall_->setMinimumSize(0, has_recall ? 5 * fontMetrics().height() : 0);
@@ -231,7 +240,7 @@ QString SweepPlot::legend_html() const {
   QString html;
   const auto entry = [&](const QString& mark, const QColor& colour, const QString& name) {
     html += QStringLiteral("<span style=\"color:%1\"><b>%2</b></span>&nbsp;%3&nbsp;&nbsp; ")
-                .arg(colour.name(), mark, name.toHtmlEscaped().replace(' ', "&nbsp;"));
+                .arg(colour.name(), mark, name.toHtmlEscaped().replace(' ', "&nbsp;").replace('-', QChar(0x2011)));
   };
   if (!picture_.points.empty()) html += tr("measured:") + ' ';
   std::vector<Family> named;
@@ -247,7 +256,7 @@ QString SweepPlot::legend_html() const {
                                                                               : tr("%1 points").arg(format_number(*picture_.margin)))
                           : tr("dense"));
   }
-  if (!picture_.recall_x.empty()) {
+  if (shows_recall()) {
     html += tr("mass recall, computed:") + ' ';
     entry(QStringLiteral("━━"), theme.mass(), tr("mean layer"));
     entry(QStringLiteral("┈┈"), theme.mass(), tr("worst layer"));

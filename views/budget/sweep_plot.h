@@ -49,9 +49,11 @@ class SweepPlot : public QCustomPlot {
  protected:
   void mouseMoveEvent(QMouseEvent* event) override;
   void mousePressEvent(QMouseEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   void rebuild();
+  bool shows_recall() const;  ///< there are curves, and room for them
   const SweepPoint* point_at(const QPointF& position) const;
 
   SweepPicture picture_;

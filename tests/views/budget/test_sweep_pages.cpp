@@ -46,6 +46,15 @@ class TestSweepPages : public QObject {
     static const SweepPtr made = written("sweep.h5", looked_at());
     return made;
   }
+  static RecordPtr one_run() {
+    static const RecordPtr made = [] {
+      test::SyntheticOptions options;
+      options.tokens = 180;
+      options.layers = 3;
+      return make_record("run.h5", options);
+    }();
+    return made;
+  }
   struct Bench {
     Selection selection;
     BudgetPage page{&selection};
@@ -249,12 +258,13 @@ class TestSweepPages : public QObject {
   void runs_give_an_indication_that_is_called_one() {
     test::SyntheticOptions other;
     other.seed = 5;
-    other.tokens = 400;
-    Bench b(nullptr, small_record());
+    other.tokens = 150;
+    other.layers = 3;
+    Bench b(nullptr, one_run());
     b.selection.add_record(make_record("other.h5", other));
     b.find<QTabBar>("budget_tabs")->setCurrentIndex(2);
     b.settle();
-    QVERIFY(b.find<QLabel>("ship_note")->text().contains("An indication from 2 prompt"));
+    QVERIFY(b.find<QLabel>("ship_note")->text().contains("An indication from 2 prompts"));
     QVERIFY(b.page.ship_panel()->model()->rowCount() >= 2);
     b.find<QDoubleSpinBox>("ship_keep")->setValue(1);
     b.find<QDoubleSpinBox>("ship_worst")->setValue(1);
@@ -264,14 +274,14 @@ class TestSweepPages : public QObject {
   }
 
   void lines_of_one_run_are_called_the_oracles_bound() {
-    Bench b(nullptr, small_record());
+    Bench b(nullptr, one_run());
     QVERIFY(b.page.plot()->legend_html().contains("oracle's bound"));
     QVERIFY(b.find<QLabel>("knee_cost")->text().contains("worst head"));
     QCOMPARE(b.find<QTableView>("budget_measured")->model()->rowCount(), 3);
   }
 
   void without_a_sweep_the_page_says_how_to_get_one() {
-    Bench b(nullptr, small_record());
+    Bench b(nullptr, one_run());
     QSignalSpy asked(&b.page, &BudgetPage::new_sweep_requested);
     b.find<QTabBar>("budget_tabs")->setCurrentIndex(1);
     b.settle();
@@ -282,7 +292,7 @@ class TestSweepPages : public QObject {
   }
 
   void closing_a_sweep_can_be_undone() {
-    Bench b(sweep(), small_record());
+    Bench b(sweep(), one_run());
     QVERIFY(b.selection.sweep());
     b.selection.close_sweep(0);
     QVERIFY(!b.selection.sweep());
