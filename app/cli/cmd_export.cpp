@@ -24,7 +24,7 @@ namespace {
 struct ExportArguments {
   std::string record, view = "overview", out, method, baseline, head, tile, theme, size;
   std::optional<int> layer;
-  std::optional<double> mass, margin;       // of sweeps
+  std::optional<double> mass, margin;  // of sweeps
   std::optional<std::int64_t> keys, length;
 };
 
@@ -96,7 +96,8 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
                   {"--length", a.length.has_value()}},
                  "a picture of a sweep");
     if (a.view == "rows" || a.view == "plan")
-      throw usage_error("--view " + a.view + " of a sweep is a table: give the output a name that ends in .csv, .json or .tex");
+      throw usage_error("--view " + a.view +
+                        " of a sweep is a table: give the output a name that ends in .csv, .json or .tex");
     ExportArguments page = a;
     page.view = "budget";  // where points, intervals and the waterfall stand
     hand_to_window(page);
@@ -181,9 +182,11 @@ void add_export(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("export", "Write a view of a record as a picture or as numbers");
   command->add_option("record", arguments->record, "RUN.h5 or S.h5")->required();
   command
-      ->add_option("--view", arguments->view,
-                   "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), plan (its "
-                   "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
+      ->add_option(
+          "--view", arguments->view,
+          "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), "
+          "plan (its "
+          "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex")->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");

@@ -151,9 +151,10 @@ void choose(views::Selection& selection, const CommandLine& line) {
 }  // namespace
 
 QString usage() {
-  return "headroom-gui [RUN.h5 …] [--engine PATH] [--theme light|dark]\n"
+  return "headroom-gui [RUN.h5|S.h5 …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
          "headroom-gui --measure RUN.h5 [--size 1600x1000]\n"
+         "headroom-gui --export S.h5 --view budget … -o FILE\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
          "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
          "FILE.png|pdf|svg|csv";

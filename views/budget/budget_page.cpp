@@ -213,14 +213,16 @@ void BudgetPage::show_part() {
     tabs_->setCurrentIndex(part());
   }
   const bool sweep = selection()->sweep() != nullptr;
-  tabs_->setTabText(1, selection()->state().sweeps.size() > 1 ? tr("Sweeps (%1)").arg(selection()->state().sweeps.size())
-                                                              : tr("Sweep"));
+  tabs_->setTabText(1, selection()->state().sweeps.size() > 1
+                           ? tr("Sweeps (%1)").arg(selection()->state().sweeps.size())
+                           : tr("Sweep"));
   const bool nothing = part() == 0 ? !record_ : part() == 1 ? !sweep : false;
-  nothing_->setText(part() == 0 ? tr("<p><b>No run is open</b></p><p>What one prompt shows stands here; the sweep is on "
-                                     "the next tab.</p>")
-                                : tr("<p><b>No sweep is open</b></p><p>A sweep scores many samples under dense and other "
-                                     "methods: it says with intervals which budget is enough. Open its <i>.h5</i> "
-                                     "file, or begin one.</p>"));
+  nothing_->setText(part() == 0
+                        ? tr("<p><b>No run is open</b></p><p>What one prompt shows stands here; the sweep is on "
+                             "the next tab.</p>")
+                        : tr("<p><b>No sweep is open</b></p><p>A sweep scores many samples under dense and other "
+                             "methods: it says with intervals which budget is enough. Open its <i>.h5</i> "
+                             "file, or begin one.</p>"));
   parts_->setCurrentIndex(nothing ? 3 : part());
   if (nothing) return;
   if (part() == 1) sweep_->refresh();
@@ -228,7 +230,8 @@ void BudgetPage::show_part() {
 }
 
 QByteArray BudgetPage::budgets_json() const {
-  return QByteArray::fromStdString(dump_json(record::to_json(layer_budgets_of({record_}, target_->value() / 100)))) + '\n';
+  return QByteArray::fromStdString(dump_json(record::to_json(layer_budgets_of({record_}, target_->value() / 100)))) +
+         '\n';
 }
 
 void BudgetPage::refresh(unsigned mask) {
@@ -301,9 +304,11 @@ void BudgetPage::load_curves() {
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   p10_.name->setText(layer >= 0 ? tr("p10 row") : tr("p10, worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
-  source_->setText(problem_.isEmpty() ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed from mass alone and not a quality. Markers: what each method kept where it was run.")
-                                            .arg(lowered(stream_->currentText()), where)
-                                      : problem_);
+  source_->setText(problem_.isEmpty()
+                       ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed "
+                            "from mass alone and not a quality. Markers: what each method kept where it was run.")
+                             .arg(lowered(stream_->currentText()), where)
+                       : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
   if (read_out_.knee && !curves_.empty()) {
     const double at = *read_out_.knee;

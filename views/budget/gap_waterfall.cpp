@@ -68,7 +68,8 @@ void GapWaterfall::draw(QPainter& painter, const QRectF& target, double unit) co
   }
   const double space = 0.04 * (most - least);
   const auto x = [&](double points) {
-    return target.left() + 2 * unit + (target.width() - 4 * unit) * (points - least + space) / (most - least + 2 * space);
+    return target.left() + 2 * unit +
+           (target.width() - 4 * unit) * (points - least + space) / (most - least + 2 * space);
   };
   const double row = 2 * line + 10 * unit, thick = std::max(6 * unit, 0.62 * line);
   double top = target.top();

@@ -83,8 +83,9 @@ SweepPlot::SweepPlot(QWidget* parent) : QCustomPlot(parent) {
   recall_text_->setClipToAxisRect(false);
   recall_text_->position->setAxisRect(recall_);
   recall_text_->position->setType(QCPItemPosition::ptAxisRectRatio);
-  recall_text_->position->setCoords(0.99, 0.96);
+  recall_text_->position->setCoords(0.99, 0.98);
   recall_text_->setPositionAlignment(Qt::AlignRight | Qt::AlignBottom);
+  recall_text_->setPadding(QMargins(4, 0, 2, 0));
   restyle();
 }
 
@@ -108,7 +109,9 @@ bool SweepPlot::shows_recall() const {
 
 void SweepPlot::resizeEvent(QResizeEvent* event) {
   QCustomPlot::resizeEvent(event);
-  if (recall_->realVisibility() != shows_recall()) rebuild();
+  if (recall_->realVisibility() == shows_recall()) return;
+  rebuild();
+  emit legend_changed();
 }
 
 void SweepPlot::rebuild() {
@@ -232,6 +235,7 @@ void SweepPlot::rebuild() {
   small.setPointSizeF(font().pointSizeF() * 0.9);
   recall_text_->setFont(small);
   recall_text_->setColor(theme.muted_text());
+  recall_text_->setBrush(theme.background());
   replot(QCustomPlot::rpQueuedReplot);
 }
 
@@ -252,9 +256,10 @@ QString SweepPlot::legend_html() const {
   }
   if (picture_.dense) {
     entry(QStringLiteral("━━"), theme.text(),
-          picture_.margin ? tr("dense, ± %1 in grey").arg(*picture_.margin == 1 ? tr("1 point")
-                                                                              : tr("%1 points").arg(format_number(*picture_.margin)))
-                          : tr("dense"));
+          picture_.margin
+              ? tr("dense, ± %1 in grey")
+                    .arg(*picture_.margin == 1 ? tr("1 point") : tr("%1 points").arg(format_number(*picture_.margin)))
+              : tr("dense"));
   }
   if (shows_recall()) {
     html += tr("mass recall, computed:") + ' ';

@@ -15,13 +15,13 @@
 #include "base/output_file.h"
 #include "record/sweep/sweep_file.h"
 #include "record/sweep_fixture.h"
-#include "views/common/page_fixture.h"
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
 #include "views/budget/gap_waterfall.h"
 #include "views/budget/ship_panel.h"
 #include "views/budget/sweep_panel.h"
 #include "views/budget/sweep_plot.h"
+#include "views/common/page_fixture.h"
 
 using namespace headroom;
 using namespace headroom::views;
@@ -37,7 +37,8 @@ class TestSweepPages : public QObject {
   }
   static record::SweepRecord looked_at() {
     record::SweepRecord record = test::sweep_record();
-    for (std::size_t i = 0; i < record.meta.methods.size(); ++i) record.meta.methods[i].look = static_cast<int>(std::min<std::size_t>(i, 3));
+    for (std::size_t i = 0; i < record.meta.methods.size(); ++i)
+      record.meta.methods[i].look = static_cast<int>(std::min<std::size_t>(i, 3));
     record.meta.methods[1].title = record.meta.methods[2].title = "Oracle";
     record.meta.methods[3].title = record.meta.methods[4].title = "Indexer";
     return record;
@@ -89,7 +90,7 @@ class TestSweepPages : public QObject {
     QCOMPARE(picture.points.size(), 4u);
     QVERIFY(picture.dense && *picture.dense == 0 && *picture.margin == 1);
     for (const SweepPoint& point : picture.points) {
-      QVERIFY(point.low && point.high && *point.low < point.y && *point.high > point.y);
+      QVERIFY(point.low && point.high && *point.low<point.y&& * point.high> point.y);
       QVERIFY(point.y <= 0);
     }
     QVERIFY(picture.points[0].look != picture.points[2].look);  // oracle and indexer are told apart
