@@ -24,7 +24,7 @@ namespace {
 struct ExportArguments {
   std::string record, view = "overview", out, method, baseline, head, tile, theme, size;
   std::optional<int> layer;
-  std::optional<double> mass, margin;       // of sweeps
+  std::optional<double> mass, margin;  // of sweeps
   std::optional<std::int64_t> keys, length;
 };
 
@@ -84,6 +84,24 @@ void refuse_given(std::initializer_list<std::pair<const char*, bool>> options, c
 }
 
 int export_sweep(const ExportArguments& a, const std::string& suffix, bool picture, OutputPlace& out) {
+  if (picture) {
+    refuse_given({{"--method", !a.method.empty()},
+                  {"--baseline", !a.baseline.empty()},
+                  {"--layer", a.layer.has_value()},
+                  {"--head", !a.head.empty()},
+                  {"--tile", !a.tile.empty()},
+                  {"--mass", a.mass.has_value()},
+                  {"--keys", a.keys.has_value()},
+                  {"--margin", a.margin.has_value()},
+                  {"--length", a.length.has_value()}},
+                 "a picture of a sweep");
+    if (a.view == "rows" || a.view == "plan")
+      throw usage_error("--view " + a.view +
+                        " of a sweep is a table: give the output a name that ends in .csv, .json or .tex");
+    ExportArguments page = a;
+    page.view = "budget";  // where points, intervals and the waterfall stand
+    hand_to_window(page);
+  }
   refuse_given({{"--method", !a.method.empty()},
                 {"--baseline", !a.baseline.empty()},
                 {"--layer", a.layer.has_value()},
@@ -92,8 +110,6 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
                 {"--theme", !a.theme.empty()},
                 {"--size", !a.size.empty()}},
                "a sweep");
-  if (picture)
-    throw usage_error("a sweep is not drawn by this version: give the output a name that ends in .csv, .json or .tex");
   const record::SweepRecord sweep = record::read_sweep(a.record);
   const record::SweepSummary summary = record::summarise(sweep, a.margin.value_or(1));
   for (const std::string& alarm : summary.alarms) std::fprintf(stderr, "headroom: %s\n", printable_text(alarm).c_str());
@@ -185,9 +201,11 @@ void add_export(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("export", "Write a view of a record as a picture or as numbers");
   command->add_option("record", arguments->record, "RUN.h5, S.h5 or TALK.headroom-talk")->required();
   command
-      ->add_option("--view", arguments->view,
-                   "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), plan (its "
-                   "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
+      ->add_option(
+          "--view", arguments->view,
+          "overview, attention, text, budget, timing, compare; as numbers also heads, layers, rows (a line a method), "
+          "plan (its "
+          "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
       ->capture_default_str();
   command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex; of a talk: FILE.pdf, FILE.html or a folder")->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");

@@ -15,8 +15,8 @@ namespace headroom::cli {
 protocol::SweepNeeds sweep_needs(const protocol::SweepSpec& spec, const model::DeviceChoice& device, bool busy);
 
 /// Parameters: {"spec": SweepSpec}; answered with {"preflight": SweepNeeds}. While it runs each finished row is told by
-/// job/row; job/done's record is the sweep's file, its result {"rows", "complete"}. Cancelled, the record holds what was
-/// finished. `device` and what `busy` asks outlive the kind.
+/// job/row; job/done's record is the sweep's file, its result {"rows", "complete"}. Cancelled, the record holds what
+/// was finished. `device` and what `busy` asks outlive the kind.
 JobKind make_sweep_kind(const model::DeviceChoice& device, std::function<bool()> busy);
 
 }  // namespace headroom::cli

@@ -60,6 +60,9 @@ struct Fact {
 QVector<Fact> facts(const views::Selection& selection, const views::Exportable& page) {
   const views::ViewState& state = selection.state();
   QVector<Fact> list;
+  // Layer, head and method say nothing of a figure over many samples.
+  if (const QString source = page.source_text(); !source.isEmpty())
+    return list << Fact{"Source", source} << Fact{"Software", program()};
   if (const views::RecordPtr record = selection.record()) {
     list << Fact{"Run", QString::fromStdString(record->meta().run_id)}
          << Fact{"Model", QString::fromStdString(record->meta().model_name)};
@@ -80,7 +83,10 @@ void draw(views::Exportable& page, const views::Selection& selection, QPainter& 
           double image_scale) {
   views::ExportOptions wanted;
   wanted.image_scale = image_scale;
-  if (options.caption) wanted.provenance = provenance(selection, page.scale_text());
+  const QString source = page.source_text();
+  if (options.caption)
+    wanted.provenance =
+        source.isEmpty() ? provenance(selection, page.scale_text()) : source + QStringLiteral(" · ") + program();
   page.render(painter, QRectF(QPointF(0, 0), options.size), wanted);
 }
 
@@ -235,6 +241,7 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
   if (bytes.data().isEmpty()) return QObject::tr("This view has no numbers to write.");
   std::vector<std::filesystem::path> inputs;
   if (const views::RecordPtr record = selection.record()) inputs.push_back(record->path());
+  if (const views::SweepPtr sweep = selection.sweep()) inputs.push_back(sweep->path);
   write_picture(bytes.data(), file, inputs);
   return {};
 }

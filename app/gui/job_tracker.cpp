@@ -75,12 +75,13 @@ QString describe(const protocol::SweepSpec& spec) {
   };
   QStringList parts;
   if (spec.prompts) {
-    parts << QObject::tr("Sweep: %1, prompts of %2").arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName());
+    parts << QObject::tr("Sweep: %1, prompts of %2")
+                 .arg(model, QFileInfo(QString::fromStdString(*spec.prompts)).fileName());
   } else {
     QStringList lengths;
     for (const std::int64_t length : spec.lengths) lengths << views::number_locale().toString(qlonglong(length));
-    parts << QObject::tr("Sweep: %1, %2").arg(model, list(spec.tasks)) << QObject::tr("%1 tokens").arg(lengths.join("; "))
-          << QObject::tr("%1 samples").arg(spec.samples);
+    parts << QObject::tr("Sweep: %1, %2").arg(model, list(spec.tasks))
+          << QObject::tr("%1 tokens").arg(lengths.join("; ")) << QObject::tr("%1 samples").arg(spec.samples);
   }
   parts << (spec.methods.empty() ? QObject::tr("usual methods") : list(spec.methods));
   QStringList budgets;
@@ -206,7 +207,8 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
       partial.kl_to_dense = summary.answer_kl();
       // Told once when it is recorded and once when it is timed; and again when a job is taken up.
       auto& known = job->info.partial;
-      const auto at = std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; });
+      const auto at =
+          std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; });
       if (at == known.end())
         known.append(partial);
       else
@@ -218,7 +220,8 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
       emit row_finished(job->info.id, row);
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);
-      if (job->spec || job->sweep) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
+      if (job->spec || job->sweep)
+        return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
       protocol::Fields fields(done.result, "result");
       const QString indexer = QString::fromStdString(fields.string("indexer"));
       const QString id = job->info.id;

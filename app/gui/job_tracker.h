@@ -48,7 +48,8 @@ class JobTracker : public QObject {
   /// `record_path` is a file on this machine; empty where the run kept nothing.
   void finished(const QString& id, const QString& record_path);
   void row_finished(const QString& id, const headroom::protocol::JobRow& row);
-  void sweep_failed(const QString& id, const headroom::gui::Problem& problem, const headroom::protocol::SweepSpec& spec);
+  void sweep_failed(const QString& id, const headroom::gui::Problem& problem,
+                    const headroom::protocol::SweepSpec& spec);
   void indexer_ready(const QString& id, const QString& path);
   /// `spec` is none for a distillation.
   void failed(const QString& id, const headroom::gui::Problem& problem,
@@ -59,7 +60,7 @@ class JobTracker : public QObject {
     views::JobInfo info;
     std::optional<protocol::RunSpec> spec;     ///< of a run
     std::optional<protocol::SweepSpec> sweep;  ///< of a sweep; neither: a distillation
-    std::optional<std::int64_t> engine_id;  ///< once the engine has taken it
+    std::optional<std::int64_t> engine_id;     ///< once the engine has taken it
     bool cancel_wanted = false;
     nlohmann::json params;  ///< of the request that started it
     QString session, host;  ///< of the engine that took it

@@ -31,7 +31,8 @@ void MainWindow::connect_sweeps() {
   });
   connect(&follower_, &SweepFollower::grown, this, [this](const views::SweepPtr& sweep) {
     const auto& open = selection_.state().sweeps;
-    const auto known = std::find_if(open.begin(), open.end(), [&](const auto& one) { return one->path == sweep->path; });
+    const auto known =
+        std::find_if(open.begin(), open.end(), [&](const auto& one) { return one->path == sweep->path; });
     if (known != open.end()) {
       // A finished file is not put back by a reading that came late.
       if ((*known)->growing) selection_.update_sweep(sweep);
@@ -54,7 +55,8 @@ void MainWindow::connect_sweeps() {
             banner.kind = views::Banner::Kind::error;
             banner.key = "job";
             banner.title = tr("The sweep failed.");
-            banner.text = problem.place.isEmpty() ? problem.message + '.' : problem.place + ": " + problem.message + '.';
+            banner.text =
+                problem.place.isEmpty() ? problem.message + '.' : problem.place + ": " + problem.message + '.';
             if (!problem.reason().isEmpty()) banner.text += " (" + problem.reason() + ")";
             banner.details = problem.details();
             banner.buttons = {{tr("Change and go on…"), [this, spec] {
@@ -93,7 +95,8 @@ void MainWindow::announce_sweep(const views::SweepPtr& sweep) {
   banner.key = "sweep:" + name_from_path(sweep->path);
   banner.title = (meta.complete ? tr("Sweep done: %1") : tr("Sweep stopped, what was finished is kept: %1"))
                      .arg(shown_path(name_from_path(sweep->path.filename())));
-  banner.text = tr("%1 rows of %2 methods").arg(views::format_count(std::ssize(sweep->record.rows))).arg(meta.methods.size());
+  banner.text =
+      tr("%1 rows of %2 methods").arg(views::format_count(std::ssize(sweep->record.rows))).arg(meta.methods.size());
   banner.buttons = {{tr("Show"), [this, sweep] { show_sweep(sweep); }}};
   banners_->show_banner(banner);
 }
@@ -106,8 +109,7 @@ void MainWindow::new_sweep(const std::optional<protocol::SweepSpec>& spec) {
       const protocol::SweepSpec wanted = dialog->spec();
       jobs_.start_sweep(wanted);
       model_places_[QString::fromStdString(wanted.out)] = QString::fromStdString(wanted.model);
-      if (wanted.prompts)
-        prompt_places_[QString::fromStdString(wanted.out)] = QString::fromStdString(*wanted.prompts);
+      if (wanted.prompts) prompt_places_[QString::fromStdString(wanted.out)] = QString::fromStdString(*wanted.prompts);
     } catch (const Error&) {
       // The start button is off while the fields do not make a spec.
     }
@@ -129,7 +131,8 @@ std::optional<std::string> MainWindow::model_of(const views::OpenSweep& sweep) c
     const std::filesystem::path place(path);
     return (place.has_filename() ? place : place.parent_path()).filename() == meta.model_file;
   };
-  if (const QString known = model_places_.value(name_from_path(sweep.path)); !known.isEmpty()) return known.toStdString();
+  if (const QString known = model_places_.value(name_from_path(sweep.path)); !known.isEmpty())
+    return known.toStdString();
   for (const auto& known : engine_.hello().models)
     if (fits(known.path)) return known.name;
   // An open run of the same model says where it lay.
@@ -158,7 +161,8 @@ std::optional<std::string> MainWindow::prompts_of(const views::OpenSweep& sweep)
   const auto beside = sweep.path.parent_path() / meta.prompts;
   std::error_code failed;
   if (std::filesystem::exists(beside, failed)) return beside.string();
-  const QString chosen = QFileDialog::getOpenFileName(this, tr("Where is %1?").arg(QString::fromStdString(meta.prompts)));
+  const QString chosen =
+      QFileDialog::getOpenFileName(this, tr("Where is %1?").arg(QString::fromStdString(meta.prompts)));
   if (chosen.isEmpty()) return std::nullopt;
   prompt_places_[path] = chosen;
   return chosen.toStdString();
@@ -207,9 +211,10 @@ void MainWindow::record_sample(int index) {
   spec.dtype = meta.dtype;
   spec.repeats = 1;  // it is looked at, not timed
   spec.out = new_record_path().toStdString();
-  if (!model || engine_.state() != EngineClient::State::ready || !meta.system_sha256.empty() || !meta.haystack_sha256.empty() ||
-      method.parameters.contains("layer_budgets")) {
-    // What the sweep's file does not hold (where the model lies, a system message, a haystack, budgets by layer) the reader must give.
+  if (!model || engine_.state() != EngineClient::State::ready || !meta.system_sha256.empty() ||
+      !meta.haystack_sha256.empty() || method.parameters.contains("layer_budgets")) {
+    // What the sweep's file does not hold (where the model lies, a system message, a haystack, budgets by layer) the
+    // reader must give.
     NewRunRequest request;
     request.spec = spec;
     return new_run(request);
@@ -217,7 +222,8 @@ void MainWindow::record_sample(int index) {
   sample_runs_.insert(QString::fromStdString(*spec.out));
   start_run(spec);
   say("sample", tr("The sample is being recorded."),
-      tr("%1: when it is done its attention maps can be opened.").arg(QString::fromStdString(record::describe(meta, row.sample))));
+      tr("%1: when it is done its attention maps can be opened.")
+          .arg(QString::fromStdString(record::describe(meta, row.sample))));
 }
 
 void MainWindow::say(const QString& key, const QString& title, const QString& text, bool warning) {
@@ -253,7 +259,8 @@ void MainWindow::write_budgets(const QByteArray& json, const QString& name) {
 void MainWindow::run_layer_budgets(const LayerBudgets& budgets) {
   NewRunRequest request;
   const views::RecordPtr record = selection_.record();
-  const bool same_model = record && (budgets.model_sha256.empty() || record->meta().model_sha256 == budgets.model_sha256);
+  const bool same_model =
+      record && (budgets.model_sha256.empty() || record->meta().model_sha256 == budgets.model_sha256);
   // Beside one budget for all layers that is as large in the mean: what it is to be compared with.
   if (same_model) request.spec = spec_with_budget(*record, budgets.mean());
   if (request.spec) {

@@ -86,10 +86,11 @@ std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& recor
 void NewRunDialog::show_layer_budgets() {
   const auto& budgets = kept_.layer_budgets;
   by_layer_->setEnabled(budgets.has_value());
-  by_layer_->setText(budgets ? tr("%1: %2 keys a layer in the mean")
-                                   .arg(budgets->source.empty() ? tr("budgets") : QString::fromStdString(budgets->source))
-                                   .arg(budgets->mean())
-                             : tr("none; or a budget.json"));
+  by_layer_->setText(budgets
+                         ? tr("%1: %2 keys a layer in the mean")
+                               .arg(budgets->source.empty() ? tr("budgets") : QString::fromStdString(budgets->source))
+                               .arg(budgets->mean())
+                         : tr("none; or a budget.json"));
   by_layer_->setToolTip(budgets ? QString::fromStdString(budgets->text()) : QString());
   by_layer_->setChecked(budgets.has_value());
 }

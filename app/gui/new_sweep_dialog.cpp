@@ -104,7 +104,8 @@ QWidget* NewSweepDialog::build_source() {
   row->addWidget(file);
   column->addLayout(row);
   connect(file, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose(tr("Open model"), tr("Models (*.gguf);;All files (*)"), {"gguf"}, false); !path.isEmpty())
+    if (const QString path = choose(tr("Open model"), tr("Models (*.gguf);;All files (*)"), {"gguf"}, false);
+        !path.isEmpty())
       model_->setEditText(path);
   });
   connect(model_, &QComboBox::editTextChanged, this, &NewSweepDialog::edited);
@@ -133,8 +134,9 @@ QWidget* NewSweepDialog::build_source() {
   };
   samples_ = number("sweep_samples", 1, 100000, tr("Of each task and length"));
   seed_ = number("sweep_seed", 0, 999'000'000, tr("Of the first sample; the others follow it"));
-  calibration_ = number("sweep_calibration", 0, 1000,
-                        tr("Dense samples of each task and length that are never scored: they choose the tasks of the macro mean"));
+  calibration_ = number(
+      "sweep_calibration", 0, 1000,
+      tr("Dense samples of each task and length that are never scored: they choose the tasks of the macro mean"));
   form->addRow(tr("Lengths"), lengths_);
   auto* counts = new QHBoxLayout;
   counts->addWidget(samples_, 1);
@@ -157,19 +159,23 @@ QWidget* NewSweepDialog::build_source() {
   own_grid->addWidget(prompts_, 0, 0);
   own_grid->addWidget(prompt_file, 0, 1);
   own_grid->addWidget(prompt_folder, 0, 2);
-  auto* words = new QLabel(tr("A line of the file: {\"messages\" or \"input\", \"outputs\"?}. Without reference answers there is no "
-                              "score: methods are compared with dense by KL and by their answers."), own);
+  auto* words = new QLabel(
+      tr("A line of the file: {\"messages\" or \"input\", \"outputs\"?}. Without reference answers there is no "
+         "score: methods are compared with dense by KL and by their answers."),
+      own);
   words->setWordWrap(true);
   own_grid->addWidget(words, 1, 0, 1, 3);
   own_grid->setRowStretch(2, 1);
   source_->addTab(own, tr("Your prompts"));
   column->addWidget(source_, 1);
   connect(prompt_file, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose(tr("Open prompts"), tr("Prompts (*.jsonl);;All files (*)"), {"jsonl"}, false); !path.isEmpty())
+    if (const QString path = choose(tr("Open prompts"), tr("Prompts (*.jsonl);;All files (*)"), {"jsonl"}, false);
+        !path.isEmpty())
       prompts_->setText(path);
   });
   connect(prompt_folder, &QPushButton::clicked, this, [this] {
-    if (const QString path = choose(tr("Open a folder of prompts"), {}, {}, true); !path.isEmpty()) prompts_->setText(path);
+    if (const QString path = choose(tr("Open a folder of prompts"), {}, {}, true); !path.isEmpty())
+      prompts_->setText(path);
   });
   connect(source_, &QTabWidget::currentChanged, this, &NewSweepDialog::edited);
   connect(tasks_, &QListWidget::itemChanged, this, &NewSweepDialog::edited);
@@ -217,7 +223,8 @@ QWidget* NewSweepDialog::build_methods() {
   });
   connect(layer_budgets_, &QLineEdit::textChanged, this, &NewSweepDialog::show_layer_budgets);
   indexer_ = with_button(tr("Indexer"), tr("the one that ships for this model"), "sweep_indexer", [this] {
-    if (const QString path = choose(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)"), {"safetensors"}, false);
+    if (const QString path =
+            choose(tr("Open indexer"), tr("Indexers (*.safetensors);;All files (*)"), {"safetensors"}, false);
         !path.isEmpty())
       indexer_->setText(path);
   });
@@ -249,7 +256,8 @@ QWidget* NewSweepDialog::build_machine() {
   row->addWidget(new QLabel(tr("File"), box));
   row->addWidget(out_, 1);
   row->addWidget(resume_);
-  for (QComboBox* combo : {device_, dtype_}) connect(combo, &QComboBox::currentIndexChanged, this, &NewSweepDialog::edited);
+  for (QComboBox* combo : {device_, dtype_})
+    connect(combo, &QComboBox::currentIndexChanged, this, &NewSweepDialog::edited);
   connect(out_, &QLineEdit::textChanged, this, &NewSweepDialog::edited);
   connect(resume_, &QCheckBox::toggled, this, &NewSweepDialog::edited);
   return box;
@@ -279,7 +287,8 @@ QString NewSweepDialog::choose(const QString& title, const QString& filter, cons
                           suffixes, this);
     return browser.exec() == QDialog::Accepted ? browser.chosen() : QString();
   }
-  return folder ? QFileDialog::getExistingDirectory(this, title) : QFileDialog::getOpenFileName(this, title, {}, filter);
+  return folder ? QFileDialog::getExistingDirectory(this, title)
+                : QFileDialog::getOpenFileName(this, title, {}, filter);
 }
 
 void NewSweepDialog::edited() {
@@ -291,9 +300,12 @@ void NewSweepDialog::edited() {
     if (engine_.state() != EngineClient::State::ready) {
       start_->setEnabled(false);
       const bool starting = engine_.state() == EngineClient::State::starting;
-      return show_message(starting ? tr("The engine is starting…") : tr("The engine is not running: start it from the Engine menu."), starting);
+      return show_message(
+          starting ? tr("The engine is starting…") : tr("The engine is not running: start it from the Engine menu."),
+          starting);
     }
-    settings_.set_blob("last_sweep", QByteArray::fromStdString(protocol::to_json(now).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    settings_.set_blob("last_sweep", QByteArray::fromStdString(protocol::to_json(now).dump(
+                                         -1, ' ', false, nlohmann::json::error_handler_t::replace)));
     start_->setEnabled(true);
     show_message(tr("Checking what this needs…"), true);
     debounce_.start();
@@ -349,7 +361,8 @@ void NewSweepDialog::show_needs(const protocol::SweepNeeds& needs) {
   }
   needs_->setText(text);
   fit_label_height(*needs_);
-  if (needs.warnings.empty()) return show_message(tr("Ready to start. Rows are kept as they finish; a sweep that is stopped can go on."), true);
+  if (needs.warnings.empty())
+    return show_message(tr("Ready to start. Rows are kept as they finish; a sweep that is stopped can go on."), true);
   QStringList warnings;
   for (const std::string& warning : needs.warnings) warnings << QString::fromStdString(warning);
   show_message(warnings.join('\n'), false);

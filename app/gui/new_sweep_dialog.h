@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// New sweep…: tasks or prompts, lengths, methods, budgets and samples; what the samples can resolve and how long it takes,
-// before it starts.
+// New sweep…: tasks or prompts, lengths, methods, budgets and samples; what the samples can resolve and how long it
+// takes, before it starts.
 #pragma once
 
 #include <QDialog>
@@ -32,8 +32,8 @@ class SettingsStore;
 
 /// A new file name in the folder that sweeps are kept in (made where it is missing).
 QString new_sweep_path();
-/// What would make `meta`'s rows again with seeds that it did not use: to confirm what was chosen on them. Of own prompts
-/// `prompts` is where they lie; they have no seeds. `model`: a path or short name.
+/// What would make `meta`'s rows again with seeds that it did not use: to confirm what was chosen on them. Of own
+/// prompts `prompts` is where they lie; they have no seeds. `model`: a path or short name.
 protocol::SweepSpec confirming_spec(const record::SweepMeta& meta, const std::string& model,
                                     const std::optional<std::string>& prompts);
 /// "oracle:sinks=4": a method of a sweep as a specification names it, without its budget.

@@ -143,7 +143,8 @@ void NewSweepDialog::engine_changed() {
     const QString device = device_->currentData().toString();
     const QSignalBlocker blockers[] = {QSignalBlocker(model_), QSignalBlocker(device_)};
     model_->clear();
-    for (const protocol::KnownModel& known : engine_.hello().models) model_->addItem(QString::fromStdString(known.name));
+    for (const protocol::KnownModel& known : engine_.hello().models)
+      model_->addItem(QString::fromStdString(known.name));
     model_->setEditText(model);
     device_->clear();
     device_->addItem(tr("the best there is"), "auto");
@@ -153,7 +154,8 @@ void NewSweepDialog::engine_changed() {
     list_tasks();
     list_methods();
     if (engine_.remote() && !engine_.hello().folders.empty())
-      out_->setText(QString::fromStdString(engine_.hello().folders.front()) + "/headroom-" + QFileInfo(new_sweep_path()).fileName());
+      out_->setText(QString::fromStdString(engine_.hello().folders.front()) + "/headroom-" +
+                    QFileInfo(new_sweep_path()).fileName());
   }
   edited();
 }
@@ -163,8 +165,8 @@ void NewSweepDialog::list_tasks() {
   if (tasks_listed_) wanted_tasks_ = ticked(*tasks_);
   tasks_->clear();
   for (const protocol::TaskChoice& task : engine_.hello().tasks)
-    add_check(*tasks_, tr("%1 (%2)").arg(QString::fromStdString(task.title), QString::fromStdString(task.name)), task.name,
-              QString::fromStdString(task.definition), among(wanted_tasks_, task.name));
+    add_check(*tasks_, tr("%1 (%2)").arg(QString::fromStdString(task.title), QString::fromStdString(task.name)),
+              task.name, QString::fromStdString(task.definition), among(wanted_tasks_, task.name));
   // One that this engine does not know stays all the same: it refuses it by name.
   for (const std::string& name : wanted_tasks_) {
     const auto& known = engine_.hello().tasks;
@@ -185,7 +187,9 @@ void NewSweepDialog::list_methods() {
               usual ? info.is_default : among(wanted_methods_, info.name));
     for (const std::string& name : wanted_methods_)
       if (name.starts_with(info.name + ":"))
-        add_check(*methods_, tr("%1 (%2)").arg(QString::fromStdString(info.title), QString::fromStdString(name.substr(info.name.size() + 1))),
+        add_check(*methods_,
+                  tr("%1 (%2)").arg(QString::fromStdString(info.title),
+                                    QString::fromStdString(name.substr(info.name.size() + 1))),
                   name, QString::fromStdString(info.definition), true);
   }
   methods_listed_ = true;
@@ -194,7 +198,8 @@ void NewSweepDialog::list_methods() {
 std::vector<std::string> NewSweepDialog::ticked(const QListWidget& list) const {
   std::vector<std::string> names;
   for (int i = 0; i < list.count(); ++i)
-    if (list.item(i)->checkState() == Qt::Checked) names.push_back(list.item(i)->data(Qt::UserRole).toString().toStdString());
+    if (list.item(i)->checkState() == Qt::Checked)
+      names.push_back(list.item(i)->data(Qt::UserRole).toString().toStdString());
   return names;
 }
 
@@ -239,7 +244,8 @@ protocol::SweepSpec NewSweepDialog::spec() const {
   }
   if (spec.layer_budgets)
     for (const int layer : spec.dense_layers) spec.layer_budgets->keys.erase(layer);
-  if (spec.budgets.empty() && !spec.layer_budgets) throw usage_error(tr("Budgets: name at least one, e.g. 512").toStdString());
+  if (spec.budgets.empty() && !spec.layer_budgets)
+    throw usage_error(tr("Budgets: name at least one, e.g. 512").toStdString());
   spec.granularities = numbers_of(*granularity_, tr("Shared by"));
   if (spec.granularities.empty()) spec.granularities = {1};
   spec.indexer.reset();

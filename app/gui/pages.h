@@ -28,12 +28,12 @@ struct Page {
 struct PageRequests {
   std::function<void(int tokens)> run_budget;  ///< the Budget page asks for a run
   std::function<void(int index)> show_page;    ///< a link leads to another page
+  views::TileProvider* tiles = nullptr;        ///< of maps that a record does not hold
   // Of the Budget page
   std::function<void()> new_sweep, confirm_sweep;
   std::function<void(int row)> record_sample;  ///< of the shown sweep
   std::function<void(const QByteArray& json, const QString& name)> write_budgets;
   std::function<void(const LayerBudgets& budgets)> run_layer_budgets;
-  views::TileProvider* tiles = nullptr;        ///< of maps that a record does not hold
   std::function<void(const QString& method)> why = {};  ///< an answer card asks why its answer changed
 };
 

@@ -17,6 +17,7 @@
 #include "gui/file_names.h"
 #include "gui/main_window.h"
 #include "record/opening.h"
+#include "record/sweep/sweep_file.h"
 #include "views/docks/inspector_dock.h"
 
 namespace headroom::gui {
@@ -54,6 +55,11 @@ class Studio {
     window_.show();
   }
   void open(const QString& file) {
+    if (record::is_sweep(path_of(file))) {
+      window_.selection().open_sweep(views::read_open_sweep(path_of(file)));
+      QApplication::processEvents();
+      return;
+    }
     const views::RecordPtr record = record::RunRecord::open(path_of(file));
     window_.selection().open_record(record, record::first_layer(*record));
     QApplication::processEvents();
@@ -110,6 +116,13 @@ std::string method_list(const record::RunRecord& record) {
 
 /// What the command line chooses of the shown record. Throws where there is no such thing in it.
 void choose(views::Selection& selection, const CommandLine& line) {
+  if (!selection.record()) {  // a sweep
+    if (line.layer || line.head || !line.method.isEmpty() || !line.baseline.isEmpty())
+      throw usage_error("--layer, --head, --method and --baseline have no meaning for a sweep");
+    if (!line.view.isEmpty() && line.view != QLatin1String("budget"))
+      throw usage_error("a sweep has one view to draw, budget, not " + line.view.toStdString());
+    return;
+  }
   const record::RunRecord& record = *selection.record();
   const record::RunMeta& meta = record.meta();
   for (const QString& method : {line.method, line.baseline})
@@ -138,11 +151,12 @@ void choose(views::Selection& selection, const CommandLine& line) {
 }  // namespace
 
 QString usage() {
-  return "headroom-gui [RUN.h5 | TALK.headroom-talk …] [--engine PATH] [--theme light|dark]\n"
+  return "headroom-gui [RUN.h5 | S.h5 | TALK.headroom-talk …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
          "headroom-gui --measure RUN.h5 [--size 1600x1000]\n"
          "headroom-gui --check-talk TALK | --pack-talk TALK -o FOLDER\n"
          "headroom-gui --export-talk TALK [--theme light|dark] -o FILE.pdf|FILE.html|FOLDER\n"
+         "headroom-gui --export S.h5 --view budget … -o FILE\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
          "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
          "FILE.png|pdf|svg|csv";

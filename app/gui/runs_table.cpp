@@ -26,7 +26,17 @@
 namespace headroom::gui {
 namespace {
 
-enum FileColumn { name_column, note_column, kind_column, model_column, tokens_column, methods_column, date_column, size_column, state_column };
+enum FileColumn {
+  name_column,
+  note_column,
+  kind_column,
+  model_column,
+  tokens_column,
+  methods_column,
+  date_column,
+  size_column,
+  state_column
+};
 constexpr int library_path_role = Qt::UserRole + 1;
 
 QStandardItem* library_item(const QString& text, const QVariant& sort, bool number = false) {
@@ -117,9 +127,12 @@ void RunsTable::build() {
 QWidget* RunsTable::build_files() {
   auto* page = new QWidget;
   auto* column = new QVBoxLayout(page);
-  files_table_ = make_table(page, {tr("name"), tr("notes"), tr("kind"), tr("model"), tr("tokens"), tr("methods"), tr("made"), tr("size"), tr("state")},
+  files_table_ = make_table(page,
+                            {tr("name"), tr("notes"), tr("kind"), tr("model"), tr("tokens"), tr("methods"), tr("made"),
+                             tr("size"), tr("state")},
                             files_, sorted_files_, "runs_files", tr("Files of runs and sweeps"));
-  files_table_->setEditTriggers(QAbstractItemView::DoubleClicked | QAbstractItemView::EditKeyPressed | QAbstractItemView::SelectedClicked);
+  files_table_->setEditTriggers(QAbstractItemView::DoubleClicked | QAbstractItemView::EditKeyPressed |
+                                QAbstractItemView::SelectedClicked);
   column->addWidget(files_table_, 1);
   note_ = views::make_note({}, page);
   column->addWidget(note_);
@@ -177,10 +190,14 @@ QWidget* RunsTable::build_files() {
 QWidget* RunsTable::build_measurements() {
   auto* page = new QWidget;
   auto* column = new QVBoxLayout(page);
-  measured_table_ = make_table(page, {tr("run"), tr("tokens"), tr("model"), tr("method"), tr("keys"), tr("of pairs"), tr("mass kept"), tr("KL, nats"), tr("TTFT"), tr("speedup"), tr("device")},
+  measured_table_ = make_table(page,
+                               {tr("run"), tr("tokens"), tr("model"), tr("method"), tr("keys"), tr("of pairs"),
+                                tr("mass kept"), tr("KL, nats"), tr("TTFT"), tr("speedup"), tr("device")},
                                measured_, sorted_measured_, "runs_measured", tr("What was measured on each open run"));
   column->addWidget(measured_table_, 1);
-  auto* words = views::make_note(tr("One prompt a run: no quality result. A speedup is over dense of the same run; one in brackets is a hint (one pass, not in turn, or other work beside it)."), page);
+  auto* words = views::make_note(tr("One prompt a run: no quality result. A speedup is over dense of the same run; one "
+                                    "in brackets is a hint (one pass, not in turn, or other work beside it)."),
+                                 page);
   column->addWidget(words);
   return page;
 }
@@ -217,18 +234,25 @@ void RunsTable::show_files() {
   qint64 sum = 0;
   for (const LibraryFile& file : library_) {
     sum += file.bytes;
-    const QString state = !file.problem.isEmpty()   ? tr("cannot be read")
-                          : is_open(file.path) ? (file.complete ? tr("open") : tr("open, incomplete"))
-                                               : (file.complete ? QString() : tr("incomplete"));
+    const QString state = !file.problem.isEmpty() ? tr("cannot be read")
+                          : is_open(file.path)    ? (file.complete ? tr("open") : tr("open, incomplete"))
+                                                  : (file.complete ? QString() : tr("incomplete"));
     auto* note = new QStandardItem(notes_.of(file.path));
     note->setData(notes_.of(file.path), Qt::UserRole);
     note->setData(file.path, library_path_role);
-    QList<QStandardItem*> row{library_item(shown_path(file.name), file.name.toLower()), note,
-                              library_item(!file.problem.isEmpty() ? QStringLiteral("–") : file.sweep ? tr("sweep") : tr("run"), file.sweep ? 1 : 0),
-                              library_item(file.model, file.model.toLower()), library_item(file.tokens, file.length, true),
-                              library_item(file.methods, file.methods),
-                              library_item(views::number_locale().toString(file.created.toLocalTime(), "d MMM yyyy, HH:mm"), file.created),
-                              library_item(size_text(file.bytes), file.bytes, true), library_item(state, state)};
+    QList<QStandardItem*> row{
+        library_item(shown_path(file.name), file.name.toLower()),
+        note,
+        library_item(!file.problem.isEmpty() ? QStringLiteral("–")
+                     : file.sweep            ? tr("sweep")
+                                             : tr("run"),
+                     file.sweep ? 1 : 0),
+        library_item(file.model, file.model.toLower()),
+        library_item(file.tokens, file.length, true),
+        library_item(file.methods, file.methods),
+        library_item(views::number_locale().toString(file.created.toLocalTime(), "d MMM yyyy, HH:mm"), file.created),
+        library_item(size_text(file.bytes), file.bytes, true),
+        library_item(state, state)};
     row[name_column]->setData(file.path, library_path_role);
     const QString tip = shown_path(file.path) + (file.problem.isEmpty() ? QString() : "\n" + file.problem);
     for (QStandardItem* item : row) item->setToolTip(tip);
@@ -236,10 +260,14 @@ void RunsTable::show_files() {
   }
   views::fit_table(files_table_, 260);
   files_table_->setColumnWidth(note_column, std::max(140, files_table_->columnWidth(note_column)));
-  note_->setText(tr("%n file(s), %1 in all: what is open, was opened last, or lies where runs are kept. Notes are yours; records do not change.", nullptr, static_cast<int>(library_.size())).arg(size_text(sum)));
+  note_->setText(tr("Files: %1, %2 in all. What is open, was opened last, or lies where runs are kept. Notes are "
+                    "yours; records do not change.")
+                     .arg(library_.size())
+                     .arg(size_text(sum)));
   for (int row = 0; row < sorted_files_->rowCount(); ++row)
     if (before.contains(sorted_files_->index(row, 0).data(library_path_role).toString()))
-      files_table_->selectionModel()->select(sorted_files_->index(row, 0), QItemSelectionModel::Select | QItemSelectionModel::Rows);
+      files_table_->selectionModel()->select(sorted_files_->index(row, 0),
+                                             QItemSelectionModel::Select | QItemSelectionModel::Rows);
   filling_ = false;
 }
 
@@ -249,20 +277,24 @@ void RunsTable::show_measurements() {
     const auto* dense = views::dense_of(*run);
     const QString name = QFileInfo(shown_path(name_from_path(run->path()))).completeBaseName();
     const auto add = [&](const QString& method, std::optional<double> keys, double density, std::optional<double> mass,
-                         std::optional<double> kl, const record::Quartiles& ttft, const std::optional<record::Speedup>& speedup) {
-      const QString ratio = !speedup           ? QStringLiteral("–")
+                         std::optional<double> kl, const record::Quartiles& ttft,
+                         const std::optional<record::Speedup>& speedup) {
+      const QString ratio = !speedup          ? QStringLiteral("–")
                             : speedup->firm() ? tr("%1x").arg(views::format_fixed(speedup->ratio, 2))
                                               : tr("(%1x)").arg(views::format_fixed(speedup->ratio, 2));
       const QString none = QStringLiteral("–");
-      measured_->appendRow({library_item(name, name.toLower()), library_item(views::format_count(run->length()), qlonglong(run->length()), true),
-                            library_item(views::model_label(run->meta()), views::model_label(run->meta())), library_item(method, method),
-                            library_item(keys ? views::format_count(qRound64(*keys)) : none, keys.value_or(1e12), true),
-                            library_item(views::format_percent(density), density, true),
-                            library_item(mass ? views::format_percent(*mass, 1) : none, mass.value_or(-1), true),
-                            library_item(kl ? views::format_number(*kl) : none, kl.value_or(-1), true),
-                            library_item(ttft.repeats > 0 ? views::format_ms(ttft.median) : tr("not timed"), ttft.repeats > 0 ? ttft.median : 1e15, true),
-                            library_item(ratio, speedup ? speedup->ratio : -1, true),
-                            library_item(views::short_device(run->meta().device), views::short_device(run->meta().device))});
+      measured_->appendRow(
+          {library_item(name, name.toLower()),
+           library_item(views::format_count(run->length()), qlonglong(run->length()), true),
+           library_item(views::model_label(run->meta()), views::model_label(run->meta())), library_item(method, method),
+           library_item(keys ? views::format_count(qRound64(*keys)) : none, keys.value_or(1e12), true),
+           library_item(views::format_percent(density), density, true),
+           library_item(mass ? views::format_percent(*mass, 1) : none, mass.value_or(-1), true),
+           library_item(kl ? views::format_number(*kl) : none, kl.value_or(-1), true),
+           library_item(ttft.repeats > 0 ? views::format_ms(ttft.median) : tr("not timed"),
+                        ttft.repeats > 0 ? ttft.median : 1e15, true),
+           library_item(ratio, speedup ? speedup->ratio : -1, true),
+           library_item(views::short_device(run->meta().device), views::short_device(run->meta().device))});
     };
     for (const auto& method : run->methods()) {
       add(views::method_label(*run, method), views::budget_keys(method), method.density,
@@ -279,7 +311,8 @@ void RunsTable::show_measurements() {
 
 QStringList RunsTable::chosen() const {
   QStringList paths;
-  for (const QModelIndex& index : files_table_->selectionModel()->selectedRows()) paths << index.siblingAtColumn(0).data(library_path_role).toString();
+  for (const QModelIndex& index : files_table_->selectionModel()->selectedRows())
+    paths << index.siblingAtColumn(0).data(library_path_role).toString();
   return paths;
 }
 
@@ -309,8 +342,10 @@ void RunsTable::show_question() {
   const QStringList paths = chosen();
   for (const QString& path : paths) sum += QFileInfo(path).size();
   const QString name = paths.size() == 1 ? QFileInfo(shown_path(paths.front())).fileName() : QString();
-  question_text_->setText(paths.size() == 1 ? tr("Move %1 (%2) to the trash? It is closed, too.").arg(name, size_text(sum))
-                                            : tr("Move %n file(s) (%1) to the trash? They are closed, too.", nullptr, static_cast<int>(paths.size())).arg(size_text(sum)));
+  question_text_->setText(
+      paths.size() == 1
+          ? tr("Move %1 (%2) to the trash? It is closed, too.").arg(name, size_text(sum))
+          : tr("Move %1 files (%2) to the trash? They are closed, too.").arg(paths.size()).arg(size_text(sum)));
   QPalette palette = question_->palette();
   palette.setColor(QPalette::Window, views::Theme::instance().warning_background());
   question_->setPalette(palette);

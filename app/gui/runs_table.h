@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Runs and sweeps as sortable tables: files with notes, sizes and clean-up; and what was measured on every open run, one
-// line a method, so that several prompts and lengths stand beside each other.
+// Runs and sweeps as sortable tables: files with notes, sizes and clean-up; and what was measured on every open run,
+// one line a method, so that several prompts and lengths stand beside each other.
 #pragma once
 
 #include <QDialog>

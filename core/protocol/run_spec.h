@@ -33,7 +33,7 @@ struct RunSpec {
   /// "name" or "name:parameter=value:…"; empty: dense, the references, and the indexer if a shipped one fits.
   std::vector<std::string> methods;
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
-  /// Beside `budgets`, which may then be empty: one more setting of each method, with a budget of its own in each layer.
+  /// Beside `budgets`, which may then be empty: one more setting of each method, with a budget for each layer.
   std::optional<LayerBudgets> layer_budgets;
   std::vector<std::int64_t> granularities = {1};
   std::optional<std::int64_t> sinks, local;  ///< forced keys; unset: each method's own

@@ -139,8 +139,9 @@ SweepNeeds sweep_needs_from_json(const nlohmann::json& json) {
 }
 
 nlohmann::json to_json(const JobRow& row) {
-  return {{"job", row.job},   {"task", row.task},         {"method", row.method}, {"length", row.length},
-          {"rows", row.rows}, {"rows_total", row.rows_total}, {"store", row.store}};
+  return {{"job", row.job},       {"task", row.task}, {"method", row.method},
+          {"length", row.length}, {"rows", row.rows}, {"rows_total", row.rows_total},
+          {"store", row.store}};
 }
 
 JobRow job_row_from_json(const nlohmann::json& json) {

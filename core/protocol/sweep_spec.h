@@ -43,8 +43,8 @@ struct SweepSpec {
 };
 
 nlohmann::json to_json(const SweepSpec& spec);
-/// Throws usage errors that name the field, what was expected and what was found; unknown fields are refused. What needs
-/// the model is checked by experiment::prepare_sweep().
+/// Throws usage errors that name the field, what was expected and what was found; unknown fields are refused. What
+/// needs the model is checked by experiment::prepare_sweep().
 SweepSpec sweep_spec_from_json(const nlohmann::json& json);
 
 /// What a sweep will need, and what its samples can say.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The serving engineer's walk, with the real engine and a tiny model: from a folder of prompts to a file of budgets that
-// runs. Each step by what a person would click; pictures of each go into HEADROOM_WALK_PICTURES where that is set.
+// The serving engineer's walk, with the real engine and a tiny model: from a folder of prompts to a file of budgets
+// that runs. Each step by what a person would click; pictures of each go into HEADROOM_WALK_PICTURES where that is set.
 #include <QComboBox>
 #include <QDialog>
 #include <QDir>
@@ -50,7 +50,8 @@ class TestWalkEngineer : public QObject {
     QDir().mkpath(folder);
     for (int i = 0; i < 5; ++i) QCoreApplication::processEvents();
     QTest::qWait(60);
-    QVERIFY(widget.grab().save(QDir(folder).filePath(QString("engineer-%1-%2.png").arg(++picture_, 2, 10, QChar('0')).arg(name))));
+    QVERIFY(widget.grab().save(
+        QDir(folder).filePath(QString("engineer-%1-%2.png").arg(++picture_, 2, 10, QChar('0')).arg(name))));
   }
   /// As HEADROOM_WALK_WIDE, _DARK and _SCALE say.
   static void set_up(MainWindow& window) {
@@ -91,7 +92,8 @@ class TestWalkEngineer : public QObject {
       QFile file(QDir(prompts_).filePath(QString("ticket-%1.txt").arg(i)));
       QVERIFY(file.open(QIODevice::WriteOnly));
       for (int line = 0; line < 20 + 6 * i; ++line)
-        file.write(QString("Order %1 was sent to customer %2.\n").arg(line * 37 % 101).arg((line + i) * 53 % 89).toUtf8());
+        file.write(
+            QString("Order %1 was sent to customer %2.\n").arg(line * 37 % 101).arg((line + i) * 53 % 89).toUtf8());
       file.write("Which customer got order 37?\n");
     }
   }
@@ -111,9 +113,7 @@ class TestWalkEngineer : public QObject {
     set_up(window);
     QMap<QString, views::JobInfo> jobs;
     connect(&window.jobs(), &JobTracker::changed, &window, [&](const views::JobInfo& job) { jobs[job.id] = job; });
-    const auto ended = [&](State state) {
-      return !jobs.isEmpty() && jobs.last().state == state;
-    };
+    const auto ended = [&](State state) { return !jobs.isEmpty() && jobs.last().state == state; };
     window.show();
     QVERIFY(QTest::qWaitForWindowExposed(&window));
     QTRY_COMPARE_WITH_TIMEOUT(window.engine().state(), EngineClient::State::ready, 30000);
@@ -135,7 +135,8 @@ class TestWalkEngineer : public QObject {
     const QString file = dialog->findChild<QLineEdit*>("sweep_out")->text();
     auto* start = dialog->findChild<QPushButton*>("start_sweep");
     auto* needs = dialog->findChild<QLabel*>("sweep_needs");
-    QTRY_VERIFY2_WITH_TIMEOUT(needs->text().contains("6 samples, 42 rows"), qPrintable(needs->text() + dialog->findChild<QLabel*>("sweep_message")->text()), 30000);
+    QTRY_VERIFY2_WITH_TIMEOUT(needs->text().contains("6 samples, 42 rows"),
+                              qPrintable(needs->text() + dialog->findChild<QLabel*>("sweep_message")->text()), 30000);
     QVERIFY(needs->text().contains("no task score"));
     QTRY_VERIFY(start->isEnabled());
     grab(*dialog, "new-sweep");

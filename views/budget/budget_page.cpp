@@ -187,6 +187,22 @@ bool BudgetPage::settled() const {
   return PageBase::settled() && (part() != 2 || ship_->settled());
 }
 
+QString BudgetPage::source_text() const {
+  const SweepPtr sweep = selection()->sweep();
+  const ViewState& state = selection()->state();
+  const bool of_runs = part() == 2 && (!sweep || (state.sweep_look.ship_from_runs && selection()->record()));
+  if (part() == 0 || (part() == 1 && !sweep)) return {};
+  if (of_runs) {
+    QStringList names;
+    for (const RecordPtr& run : state.runs) names << QString::fromStdString(run->path().filename().string());
+    return tr("open runs: %1").arg(names.join(", "));
+  }
+  const record::SweepMeta& meta = sweep->record.meta;
+  return tr("sweep %1 of %2 (%3), made %4")
+      .arg(QString::fromStdString(sweep->path.filename().string()), QString::fromStdString(meta.model_name),
+           QString::fromStdString(meta.model_sha256.substr(0, 12)), QString::fromStdString(meta.created));
+}
+
 int BudgetPage::part() const {
   return std::clamp(selection()->state().sweep_look.page, 0, 2);
 }
@@ -197,14 +213,16 @@ void BudgetPage::show_part() {
     tabs_->setCurrentIndex(part());
   }
   const bool sweep = selection()->sweep() != nullptr;
-  tabs_->setTabText(1, selection()->state().sweeps.size() > 1 ? tr("Sweeps (%1)").arg(selection()->state().sweeps.size())
-                                                              : tr("Sweep"));
+  tabs_->setTabText(1, selection()->state().sweeps.size() > 1
+                           ? tr("Sweeps (%1)").arg(selection()->state().sweeps.size())
+                           : tr("Sweep"));
   const bool nothing = part() == 0 ? !record_ : part() == 1 ? !sweep : false;
-  nothing_->setText(part() == 0 ? tr("<p><b>No run is open</b></p><p>What one prompt shows stands here; the sweep is on "
-                                     "the next tab.</p>")
-                                : tr("<p><b>No sweep is open</b></p><p>A sweep scores many samples under dense and other "
-                                     "methods: it says with intervals which budget is enough. Open its <i>.h5</i> "
-                                     "file, or begin one.</p>"));
+  nothing_->setText(part() == 0
+                        ? tr("<p><b>No run is open</b></p><p>What one prompt shows stands here; the sweep is on "
+                             "the next tab.</p>")
+                        : tr("<p><b>No sweep is open</b></p><p>A sweep scores many samples under dense and other "
+                             "methods: it says with intervals which budget is enough. Open its <i>.h5</i> "
+                             "file, or begin one.</p>"));
   parts_->setCurrentIndex(nothing ? 3 : part());
   if (nothing) return;
   if (part() == 1) sweep_->refresh();
@@ -212,7 +230,8 @@ void BudgetPage::show_part() {
 }
 
 QByteArray BudgetPage::budgets_json() const {
-  return QByteArray::fromStdString(dump_json(record::to_json(layer_budgets_of({record_}, target_->value() / 100)))) + '\n';
+  return QByteArray::fromStdString(dump_json(record::to_json(layer_budgets_of({record_}, target_->value() / 100)))) +
+         '\n';
 }
 
 void BudgetPage::refresh(unsigned mask) {
@@ -285,9 +304,11 @@ void BudgetPage::load_curves() {
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
   p10_.name->setText(layer >= 0 ? tr("p10 row") : tr("p10, worst layer"));
   const QString where = layer >= 0 ? tr("layer %1").arg(layer) : tr(all_layers);
-  source_->setText(problem_.isEmpty() ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed from mass alone and not a quality. Markers: what each method kept where it was run.")
-                                            .arg(lowered(stream_->currentText()), where)
-                                      : problem_);
+  source_->setText(problem_.isEmpty()
+                       ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed "
+                            "from mass alone and not a quality. Markers: what each method kept where it was run.")
+                             .arg(lowered(stream_->currentText()), where)
+                       : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
   if (read_out_.knee && !curves_.empty()) {
     const double at = *read_out_.knee;

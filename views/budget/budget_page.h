@@ -49,6 +49,7 @@ class BudgetPage : public PageBase, public Exportable {
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   bool settled() const override;
   bool ready() const override { return settled(); }
+  QString source_text() const override;
   QString problem() const override { return record_ && part() == 0 ? problem_ : QString(); }
   SweepPanel* sweep_panel() const { return sweep_; }
   ShipPanel* ship_panel() const { return ship_; }

@@ -9,11 +9,11 @@
 #include <QLabel>
 #include <QPushButton>
 #include <QScrollArea>
-#include <QStackedWidget>
-#include <QTabBar>
 #include <QSlider>
 #include <QSortFilterProxyModel>
+#include <QStackedWidget>
 #include <QStandardItemModel>
+#include <QTabBar>
 #include <QTabWidget>
 #include <QTableView>
 
@@ -288,8 +288,7 @@ QString one_prompt_html(const record::RunRecord& record, const ViewState& state)
       shared = &method;
   const auto kl = [](MethodPtr method) {
     const auto nats = method->answer_kl();
-    QString text = nats ? QObject::tr("KL to dense %1 nats").arg(format_number(*nats))
-                        : QObject::tr("no KL recorded");
+    QString text = nats ? QObject::tr("KL to dense %1 nats").arg(format_number(*nats)) : QObject::tr("no KL recorded");
     if (method->top1_agrees)
       text += *method->top1_agrees ? QObject::tr(", same top token") : QObject::tr(", another top token");
     return text;

@@ -68,7 +68,8 @@ void GapWaterfall::draw(QPainter& painter, const QRectF& target, double unit) co
   }
   const double space = 0.04 * (most - least);
   const auto x = [&](double points) {
-    return target.left() + 2 * unit + (target.width() - 4 * unit) * (points - least + space) / (most - least + 2 * space);
+    return target.left() + 2 * unit +
+           (target.width() - 4 * unit) * (points - least + space) / (most - least + 2 * space);
   };
   const double row = 2 * line + 10 * unit, thick = std::max(6 * unit, 0.62 * line);
   double top = target.top();
@@ -106,11 +107,9 @@ void GapWaterfall::draw(QPainter& painter, const QRectF& target, double unit) co
     painter.fillRect(QRectF(std::min(from, to), y, std::max(1.5 * unit, std::abs(to - from)), thick), fill);
     if (bar.low && bar.high) {
       const double middle = y + thick / 2, a = x(at + *bar.low), b = x(at + *bar.high), half = thick * 0.35;
-      for (const auto& [colour, width] : {std::pair{theme.background(), 4.0}, std::pair{theme.text(), 1.6}}) {
-        painter.setPen(QPen(colour, width * unit));
-        painter.drawLine(QPointF(a, middle), QPointF(b, middle));
-        for (const double end : {a, b}) painter.drawLine(QPointF(end, middle - half), QPointF(end, middle + half));
-      }
+      painter.setPen(QPen(theme.text(), 1.6 * unit));
+      painter.drawLine(QPointF(a, middle), QPointF(b, middle));
+      for (const double end : {a, b}) painter.drawLine(QPointF(end, middle - half), QPointF(end, middle + half));
     }
     at += bar.points;
     top += row;

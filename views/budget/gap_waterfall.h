@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The gap waterfall: from dense down to what is executed, a bar with its interval for each of the three gaps. Bars below
-// zero are drawn as such; they add up.
+// The gap waterfall: from dense down to what is executed, a bar with its interval for each of the three gaps. Bars
+// below zero are drawn as such; they add up.
 #pragma once
 
 #include <QString>

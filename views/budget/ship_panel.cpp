@@ -43,8 +43,10 @@ QString ratio_text(const record::Speedup& speedup) {
 }
 
 SweepScope scope_of(int task) {
-  return task >= 0 ? SweepScope::task : task == -2 ? SweepScope::in_family : task == -3 ? SweepScope::out_of_family
-                                                                                       : SweepScope::macro;
+  return task >= 0    ? SweepScope::task
+         : task == -2 ? SweepScope::in_family
+         : task == -3 ? SweepScope::out_of_family
+                      : SweepScope::macro;
 }
 
 QString run_name(const record::RunRecord& run) {
@@ -62,7 +64,8 @@ record::RunBudgets layer_budgets_of(const std::vector<RecordPtr>& runs, double m
     const auto curves = run->mass_curves(dense->id);
     if (!curves) continue;
     for (const LayerBudget& one : suggested_budgets(*run, *curves, mass)) {
-      const auto keys = static_cast<std::int64_t>(std::llround(one.reached ? one.budget : static_cast<double>(run->length())));
+      const auto keys =
+          static_cast<std::int64_t>(std::llround(one.reached ? one.budget : static_cast<double>(run->length())));
       record::LayerBudget& entry = most[one.layer];
       entry.layer = one.layer;
       entry.mass = mass;
@@ -96,12 +99,14 @@ ShipPanel::ShipPanel(Selection* selection, QWidget* parent) : QWidget(parent), s
       if (!state.sweep_look.ship_from_runs) state.sweep = source_->itemData(index).toInt();
     });
   });
-  connect(family_, &QComboBox::activated, this,
-          [this] { change_look([&](ViewState& state) { state.sweep_look.ship_family = family_->currentData().toString(); }); });
+  connect(family_, &QComboBox::activated, this, [this] {
+    change_look([&](ViewState& state) { state.sweep_look.ship_family = family_->currentData().toString(); });
+  });
   connect(task_, &QComboBox::activated, this,
           [this] { change_look([&](ViewState& state) { state.sweep_look.task = task_->currentData().toInt(); }); });
-  connect(length_, &QComboBox::activated, this,
-          [this] { change_look([&](ViewState& state) { state.sweep_look.length = length_->currentData().toLongLong(); }); });
+  connect(length_, &QComboBox::activated, this, [this] {
+    change_look([&](ViewState& state) { state.sweep_look.length = length_->currentData().toLongLong(); });
+  });
   connect(list_, &QComboBox::activated, this,
           [this](int index) { change_look([&](ViewState& state) { state.sweep_look.greedy = index == 1; }); });
   connect(keep_, &QDoubleSpinBox::valueChanged, this, [this](double value) {
@@ -216,9 +221,10 @@ void ShipPanel::fill_choices() {
   const SweepLook& look = state.sweep_look;
   source_->clear();
   for (std::size_t i = 0; i < state.sweeps.size(); ++i)
-    source_->addItem(tr("sweep %1").arg(QString::fromStdString(state.sweeps[i]->path.stem().string())), static_cast<int>(i));
+    source_->addItem(tr("sweep %1").arg(QString::fromStdString(state.sweeps[i]->path.stem().string())),
+                     static_cast<int>(i));
   if (const auto count = runs().size(); count > 0)
-    source_->addItem(tr("%n open run(s), an indication", nullptr, static_cast<int>(count)), -1);
+    source_->addItem(tr("%1, an indication").arg(count == 1 ? tr("the open run") : tr("%1 open runs").arg(count)), -1);
   source_->setCurrentIndex(source_->findData(from_runs() ? -1 : state.sweep));
   family_->clear();
   for (const auto& one : families()) family_->addItem(one.name, one.key);
@@ -252,7 +258,8 @@ QString ShipPanel::speedup_of(const record::SweepMethod& method) const {
   for (const RecordPtr& run : selection_->state().runs) {
     if (run->meta().model_sha256 != meta.model_sha256) continue;
     // A speedup belongs to its context: another length has another one.
-    if (length() > 0 && std::abs(static_cast<double>(run->length()) / static_cast<double>(length()) - 1) > 0.25) continue;
+    if (length() > 0 && std::abs(static_cast<double>(run->length()) / static_cast<double>(length()) - 1) > 0.25)
+      continue;
     const auto* dense = dense_of(*run);
     for (const auto& one : run->methods()) {
       if (!dense || one.name != method.name || one.granularity != method.granularity || one.budget != method.budget ||
@@ -278,10 +285,14 @@ void ShipPanel::show_sweep() {
   }
   const int task = meta.tasks.size() == 1 ? 0 : look.task;
   const record::ShipTarget target{look.keep / 100, look.worst / 100};
-  const auto ship = record::number_to_ship(sweep_->record, sweep_->summary, scope_of(task),
-                                           task >= 0 ? static_cast<std::size_t>(task) : 0, length(), chosen->methods, target);
+  const auto ship =
+      record::number_to_ship(sweep_->record, sweep_->summary, scope_of(task),
+                             task >= 0 ? static_cast<std::size_t>(task) : 0, length(), chosen->methods, target);
   if (!ship.scored) keep_of_->setText(tr("of dense's answers word for word,"));
-  const auto keeps_text = [&](const record::SweepShipBudget& one) { return format_percent(std::min(one.kept, 9.99), 1); };
+  static const QString short_verdicts[] = {QString(), tr("enough"), tr("not shown"), tr("not tested")};
+  const auto keeps_text = [&](const record::SweepShipBudget& one) {
+    return format_percent(std::min(one.kept, 9.99), 1);
+  };
   for (std::size_t i = 0; i < ship.budgets.size(); ++i) {
     const auto& one = ship.budgets[i];
     const auto& cell = sweep_->summary.cells[one.cell];
@@ -293,8 +304,9 @@ void ShipPanel::show_sweep() {
          ship_item(format_percent(cell.density), cell.density, true, bold),
          ship_item(keeps_text(one) + (one.keeps ? QString() : tr(" ✕")), one.kept, true, bold),
          ship_item(difference_text(cell.difference), cell.difference.mean, true, bold),
-         ship_item(verdict_text(cell.verdict, sweep_->summary.margin), static_cast<int>(cell.verdict), false, bold),
-         ship_item(one.worst ? tr("%1 in layer %2").arg(format_percent(one.worst->mass, 1)).arg(one.worst->layer) + (one.worst_keeps ? QString() : tr(" ✕"))
+         ship_item(short_verdicts[static_cast<int>(cell.verdict)], static_cast<int>(cell.verdict), false, bold),
+         ship_item(one.worst ? tr("%1 in layer %2").arg(format_percent(one.worst->mass, 1)).arg(one.worst->layer) +
+                                   (one.worst_keeps ? QString() : tr(" ✕"))
                              : tr("no curve"),
                    one.worst ? one.worst->mass : -1, true, bold),
          ship_item(speedup.isEmpty() ? tr("not timed") : speedup, speedup, false, bold),
@@ -311,7 +323,9 @@ void ShipPanel::show_sweep() {
                             keeps_text(one), ship.scored ? tr("dense's score") : tr("dense's answers"));
     if (cell.difference.pairs > 0)
       text += tr(" (%1 points on %2 pairs)").arg(difference_text(cell.difference)).arg(cell.difference.pairs);
-    text += tr("; layer %1, the worst, holds %2 of the mass at best.").arg(one.worst->layer).arg(format_percent(one.worst->mass, 1));
+    text += tr("; layer %1, the worst, holds %2 of the mass at best.")
+                .arg(one.worst->layer)
+                .arg(format_percent(one.worst->mass, 1));
     if (const QString speedup = speedup_of(method); !speedup.isEmpty())
       text += ' ' + tr("Faster than dense: %1.").arg(speedup.toHtmlEscaped());
     else
@@ -326,14 +340,17 @@ void ShipPanel::show_sweep() {
       const auto& cell = sweep_->summary.cells[best.cell];
       text += ' ' + tr("The largest, %1, keeps %2%3.")
                         .arg(budget_text(*meta.methods[cell.method].budget), keeps_text(best),
-                             best.worst ? tr(", and layer %1 holds %2 of the mass").arg(best.worst->layer).arg(format_percent(best.worst->mass, 1))
+                             best.worst ? tr(", and layer %1 holds %2 of the mass")
+                                              .arg(best.worst->layer)
+                                              .arg(format_percent(best.worst->mass, 1))
                                         : tr("; the sweep holds no mass curves at this length"));
     }
     headline_->setText(text);
   }
-  note_->setText(tr("Measured on %1. Worst layer: from mass curves of dense attention, what the best keys hold there; no "
-                    "method holds more. A budget chosen on samples must be confirmed on fresh ones.")
-                     .arg(where));
+  note_->setText(
+      tr("Measured on %1. Worst layer: from mass curves of dense attention, what the best keys hold there; no "
+         "method holds more. A budget chosen on samples must be confirmed on fresh ones.")
+          .arg(where));
 }
 
 void ShipPanel::show_runs() {
@@ -345,7 +362,8 @@ void ShipPanel::show_runs() {
   const auto open = runs();
   const auto chosen = family();
   if (!chosen) {
-    headline_->setText(open.empty() ? tr("Open a sweep or some runs.") : tr("The open runs hold dense alone: run a method at some budgets."));
+    headline_->setText(open.empty() ? tr("Open a sweep or some runs.")
+                                    : tr("The open runs hold dense alone: run a method at some budgets."));
     return note_->clear();
   }
   std::vector<record::ShipPrompt> prompts;
@@ -384,17 +402,25 @@ void ShipPanel::show_runs() {
            ship_item(format_count(open[i]->length()), qlonglong(open[i]->length()), true, bold),
            ship_item(budget_text(*method.budget), method.budget->value, true, bold),
            ship_item(format_percent(method.density), method.density, true, bold),
-           ship_item(format_percent(method.captured_mass_mean, 1) + (cell.keeps ? QString() : tr(" ✕")), method.captured_mass_mean, true, bold),
-           ship_item(format_percent(method.captured_mass_min, 1) + (cell.worst_keeps ? QString() : tr(" ✕")), method.captured_mass_min, true, bold),
+           ship_item(format_percent(method.captured_mass_mean, 1) + (cell.keeps ? QString() : tr(" ✕")),
+                     method.captured_mass_mean, true, bold),
+           ship_item(format_percent(method.captured_mass_min, 1) + (cell.worst_keeps ? QString() : tr(" ✕")),
+                     method.captured_mass_min, true, bold),
            ship_item(kl ? format_number(*kl) : QStringLiteral("–"), kl.value_or(-1), true, bold),
-           ship_item(!dense ? QStringLiteral("–") : same ? tr("same") : tr("differs"), same, false, bold),
-           ship_item(method.ttft.repeats > 0 ? format_ms(method.ttft.median) : tr("not timed"), method.ttft.median, true, bold),
-           ship_item(cell.speedup ? ratio_text(*cell.speedup) : QStringLiteral("–"), cell.speedup ? cell.speedup->ratio : -1, true, bold),
-           ship_item(cell.keeps && cell.worst_keeps ? tr("yes") : tr("no"), cell.keeps && cell.worst_keeps, false, bold)});
+           ship_item(!dense ? QStringLiteral("–")
+                     : same ? tr("same")
+                            : tr("differs"),
+                     same, false, bold),
+           ship_item(method.ttft.repeats > 0 ? format_ms(method.ttft.median) : tr("not timed"), method.ttft.median,
+                     true, bold),
+           ship_item(cell.speedup ? ratio_text(*cell.speedup) : QStringLiteral("–"),
+                     cell.speedup ? cell.speedup->ratio : -1, true, bold),
+           ship_item(cell.keeps && cell.worst_keeps ? tr("yes") : tr("no"), cell.keeps && cell.worst_keeps, false,
+                     bold)});
     }
   }
   fit_table(table_, 320);
-  const QString prompts_text = tr("%n prompt(s)", nullptr, static_cast<int>(open.size()));
+  const QString prompts_text = open.size() == 1 ? tr("1 prompt") : tr("%1 prompts").arg(open.size());
   QString text;
   if (ship.chosen) {
     const auto& best = ship.budgets[*ship.chosen];
@@ -406,75 +432,23 @@ void ShipPanel::show_runs() {
       slow = std::min(slow, cell.speedup->ratio);
       fast = std::max(fast, cell.speedup->ratio);
     }
-    text = tr("<b>%1</b>, %2: keeps at least %3 of the mass on each of %4, %5 in the worst layer; %6 of pairs in the mean")
+    text = tr("<b>%1</b>, %2: keeps at least %3 of the mass (%4), %5 in the worst layer; %6 of pairs in the mean")
                .arg(budget_text(best.budget), chosen->name.toHtmlEscaped(), format_percent(least, 1), prompts_text,
                     format_percent(worst, 1), format_percent(best.density));
-    text += fast > 0 ? tr("; %1x faster than dense.").arg(slow == fast ? format_fixed(fast, 2) : format_fixed(slow, 2) + QStringLiteral("–") + format_fixed(fast, 2))
+    text += fast > 0 ? tr("; %1x faster than dense.")
+                           .arg(slow == fast ? format_fixed(fast, 2)
+                                             : format_fixed(slow, 2) + QStringLiteral("–") + format_fixed(fast, 2))
                      : tr("; no speedup to tell.");
   } else {
-    text = tr("<b>No budget</b> of %1 that was run on all of %2 meets both targets.").arg(chosen->name.toHtmlEscaped(), prompts_text);
+    text = tr("<b>No budget</b> of %1 that was run on every prompt (%2) meets both targets.")
+               .arg(chosen->name.toHtmlEscaped(), prompts_text);
   }
   if (ship.bound)
     text += ' ' + tr("By the mass curves the best keys get there with %1 a query.").arg(format_count(*ship.bound));
   headline_->setText(text);
-  note_->setText(tr("An indication from %1, not a quality result: mass says nothing of scores. A sweep over these prompts does.").arg(prompts_text));
-}
-
-void ShipPanel::begin_plan() {
-  if (from_runs()) return;
-  const double mass = selection_->state().display.target / 100;
-  const std::int64_t wanted = length();
-  if (planning_.isRunning() || (plan_.sweep == sweep_ && plan_.mass == mass && plan_.length == wanted)) return;
-  planning_.setFuture(QtConcurrent::run([sweep = sweep_, mass, wanted] {
-    Plan plan{sweep, mass, wanted, {}, {}};
-    try {
-      plan.plan = record::plan_budgets(sweep->record, {wanted, mass, {}});
-    } catch (const std::exception& error) {
-      plan.problem = QString::fromUtf8(error.what());
-    }
-    return plan;
-  }));
-}
-
-void ShipPanel::show_layers() {
-  shown_layers_.clear();
-  const double mass = selection_->state().display.target / 100;
-  if (from_runs()) {
-    try {
-      run_budgets_ = layer_budgets_of(runs(), mass);
-      shown_layers_ = run_budgets_.layers;
-      const auto count = run_budgets_.sources.size();
-      layers_note_->setText(shown_layers_.empty()
-                                ? tr("No open run holds mass curves.")
-                                : tr("By layer the most that any of %n prompt(s) needs. Computed from mass, not measured: run them to see.", nullptr, static_cast<int>(count)));
-    } catch (const std::exception& error) {
-      layers_note_->setText(QString::fromUtf8(error.what()));
-    }
-  } else if (plan_.sweep != sweep_ || plan_.mass != mass || plan_.length != length()) {
-    layers_note_->setText(tr("Computing…"));
-    begin_plan();  // what was asked for meanwhile
-  } else if (!plan_.plan) {
-    layers_note_->setText(plan_.problem);
-  } else {
-    const bool greedy = list_->currentIndex() == 1;
-    shown_layers_ = greedy ? plan_.plan->greedy : plan_.plan->by_mass;
-    layers_note_->setText(
-        greedy ? tr("%1 keys a layer in the mean keep %2 of the mass so, %3 as one budget for all. Computed, not measured: run them to see.")
-                     .arg(format_count(plan_.plan->keys), format_percent(plan_.plan->greedy_mass, 1), format_percent(plan_.plan->uniform_mass, 1))
-               : tr("%1 keys a layer in the mean, from %n prompt(s)%2. Computed from mass, not measured: run them to see.", nullptr, static_cast<int>(plan_.plan->samples))
-                     .arg(format_count(plan_.plan->keys), plan_.plan->held_out ? tr(" that are never scored") : QString()));
-  }
-  fill_layers(shown_layers_);
-}
-
-void ShipPanel::fill_layers(const std::vector<record::LayerBudget>& layers) {
-  layers_->removeRows(0, layers_->rowCount());
-  for (const auto& one : layers)
-    layers_->appendRow({ship_item(QString::number(one.layer), one.layer), ship_item(format_count(one.keys), qlonglong(one.keys)),
-                        ship_item(format_percent(one.mass, 1), one.mass)});
-  fit_table(layers_table_);
-  write_->setEnabled(!layers.empty());
-  run_->setEnabled(!layers.empty());
+  note_->setText(
+      tr("An indication from %1, not a quality result: mass says nothing of scores. A sweep over these prompts does.")
+          .arg(prompts_text));
 }
 
 }  // namespace headroom::views

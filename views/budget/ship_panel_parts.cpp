@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The widgets of "a number to ship", its file and its figure.
+// The widgets of "a number to ship", budgets by layer, their file and the figure.
 #include <QComboBox>
 #include <QDoubleSpinBox>
 #include <QHeaderView>
@@ -10,6 +10,8 @@
 #include <QStandardItemModel>
 #include <QTableView>
 #include <QVBoxLayout>
+#include <QtConcurrent>
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "base/json_fields.h"
@@ -19,6 +21,16 @@
 #include "views/common/theme.h"
 
 namespace headroom::views {
+namespace {
+
+QStandardItem* layer_item(const QString& text, const QVariant& sort) {
+  auto* item = new QStandardItem(text);
+  item->setData(sort, Qt::UserRole);
+  item->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
+  return item;
+}
+
+}  // namespace
 
 void ShipPanel::build() {
   setObjectName("ship_panel");
@@ -99,6 +111,7 @@ void ShipPanel::build() {
   splitter->addWidget(build_layers());
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 0);
+  splitter->setSizes({700, 290});
   column->addWidget(splitter, 1);
 }
 
@@ -132,7 +145,6 @@ QWidget* ShipPanel::build_layers() {
   layers_ = new QStandardItemModel(0, 3, layers_table_);
   layers_->setHorizontalHeaderLabels({tr("layer"), tr("keys"), tr("mass")});
   layers_table_->setModel(layers_);
-  layers_table_->horizontalHeader()->setStretchLastSection(true);
   layers_table_->horizontalHeader()->setDefaultAlignment(Qt::AlignRight | Qt::AlignVCenter);
   layers_table_->setAccessibleName(tr("Budget of each layer"));
   layers_table_->setMinimumHeight(100);
@@ -145,7 +157,8 @@ QWidget* ShipPanel::build_layers() {
   write_->setToolTip(tr("budget.json: what headroom run --layer-budgets and headroom sweep --layer-budgets take"));
   run_ = new QPushButton(tr("Run these budgets"), side);
   run_->setObjectName("run_layer_budgets");
-  run_->setToolTip(tr("Runs them on the shown run's prompt, beside one budget for all layers that is as large in the mean"));
+  run_->setToolTip(
+      tr("Runs them on the shown run's prompt, beside one budget for all layers that is as large in the mean"));
   buttons->addWidget(write_);
   buttons->addWidget(run_);
   column->addLayout(buttons);
@@ -190,8 +203,75 @@ void ShipPanel::render(Figure& figure) {
   refresh();
   figure.title(tr("A number to ship"), source_->currentText());
   figure.html(headline_->text());
-  figure.html(QStringLiteral("<span style=\"color:%1\">%2</span>").arg(Theme::instance().muted_text().name(), note_->text().toHtmlEscaped()), 0.9);
+  figure.html(QStringLiteral("<span style=\"color:%1\">%2</span>")
+                  .arg(Theme::instance().muted_text().name(), note_->text().toHtmlEscaped()),
+              0.9);
   figure.table(*table_, figure.rest());
+}
+
+void ShipPanel::begin_plan() {
+  if (from_runs()) return;
+  const double mass = selection_->state().display.target / 100;
+  const std::int64_t wanted = length();
+  if (planning_.isRunning() || (plan_.sweep == sweep_ && plan_.mass == mass && plan_.length == wanted)) return;
+  planning_.setFuture(QtConcurrent::run([sweep = sweep_, mass, wanted] {
+    Plan plan{sweep, mass, wanted, {}, {}};
+    try {
+      plan.plan = record::plan_budgets(sweep->record, {wanted, mass, {}});
+    } catch (const std::exception& error) {
+      plan.problem = QString::fromUtf8(error.what());
+    }
+    return plan;
+  }));
+}
+
+void ShipPanel::show_layers() {
+  shown_layers_.clear();
+  const double mass = selection_->state().display.target / 100;
+  if (from_runs()) {
+    try {
+      run_budgets_ = layer_budgets_of(runs(), mass);
+      shown_layers_ = run_budgets_.layers;
+      const auto count = run_budgets_.sources.size();
+      layers_note_->setText(shown_layers_.empty()
+                                ? tr("No open run holds mass curves.")
+                                : (count == 1 ? tr("What this prompt needs.")
+                                              : tr("By layer the most that any of %1 prompts needs.").arg(count)) +
+                                      ' ' + tr("Computed from mass, not measured: run them to see."));
+    } catch (const std::exception& error) {
+      layers_note_->setText(QString::fromUtf8(error.what()));
+    }
+  } else if (plan_.sweep != sweep_ || plan_.mass != mass || plan_.length != length()) {
+    layers_note_->setText(tr("Computing…"));
+    begin_plan();  // what was asked for meanwhile
+  } else if (!plan_.plan) {
+    layers_note_->setText(plan_.problem);
+  } else {
+    const bool greedy = list_->currentIndex() == 1;
+    shown_layers_ = greedy ? plan_.plan->greedy : plan_.plan->by_mass;
+    layers_note_->setText(
+        greedy ? tr("%1 keys a layer in the mean keep %2 of the mass so, %3 as one budget for all. Computed, not "
+                    "measured: run them to see.")
+                     .arg(format_count(plan_.plan->keys), format_percent(plan_.plan->greedy_mass, 1),
+                          format_percent(plan_.plan->uniform_mass, 1))
+               : tr("%1 keys a layer in the mean, from the curves of %2%3. Computed from mass, not measured: run them "
+                    "to see.")
+                     .arg(format_count(plan_.plan->keys),
+                          plan_.plan->samples == 1 ? tr("1 prompt") : tr("%1 prompts").arg(plan_.plan->samples),
+                          plan_.plan->held_out ? tr(", never scored") : QString()));
+  }
+  fill_layers(shown_layers_);
+}
+
+void ShipPanel::fill_layers(const std::vector<record::LayerBudget>& layers) {
+  layers_->removeRows(0, layers_->rowCount());
+  for (const auto& one : layers)
+    layers_->appendRow({layer_item(QString::number(one.layer), one.layer),
+                        layer_item(format_count(one.keys), qlonglong(one.keys)),
+                        layer_item(format_percent(one.mass, 1), one.mass)});
+  fit_table(layers_table_);
+  write_->setEnabled(!layers.empty());
+  run_->setEnabled(!layers.empty());
 }
 
 }  // namespace headroom::views

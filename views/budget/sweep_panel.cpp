@@ -8,8 +8,8 @@
 #include <QSignalBlocker>
 #include <QSortFilterProxyModel>
 #include <QStandardItemModel>
-#include <QTableView>
 #include <QTabWidget>
+#include <QTableView>
 #include <algorithm>
 #include <cmath>
 
@@ -41,7 +41,8 @@ QString task_name(const record::SweepMeta& meta, std::size_t task) {
 QString mark_text(const OpenSweep& sweep, std::size_t task, std::int64_t length) {
   for (const auto& choice : sweep.summary.tasks)
     if (choice.task == task && choice.length == length && !choice.in_macro())
-      return QObject::tr(" (%1)").arg(QString::fromUtf8(record::task_mark_names[static_cast<std::size_t>(choice.mark)].data()));
+      return QObject::tr(" (%1)").arg(
+          QString::fromUtf8(record::task_mark_names[static_cast<std::size_t>(choice.mark)].data()));
   return {};
 }
 
@@ -50,7 +51,8 @@ QString mark_text(const OpenSweep& sweep, std::size_t task, std::int64_t length)
 SweepPanel::SweepPanel(Selection* selection, QWidget* parent) : QWidget(parent), selection_(selection) {
   build();
   const auto on = [this](QComboBox* box, auto&& edit) {
-    connect(box, &QComboBox::activated, this, [this, box, edit] { change_look([&](SweepLook& look) { edit(look, box); }); });
+    connect(box, &QComboBox::activated, this,
+            [this, box, edit] { change_look([&](SweepLook& look) { edit(look, box); }); });
   };
   connect(sweeps_, &QComboBox::activated, this,
           [this](int index) { selection_->change([&](ViewState& state) { state.sweep = index; }); });
@@ -60,6 +62,7 @@ SweepPanel::SweepPanel(Selection* selection, QWidget* parent) : QWidget(parent),
   on(axis_, [](SweepLook& look, QComboBox* box) { look.keys_axis = box->currentIndex() == 1; });
   on(budget_, [](SweepLook& look, QComboBox* box) { look.budget = box->currentData().toString(); });
   on(method_, [](SweepLook& look, QComboBox* box) { look.method = box->currentData().toString(); });
+  connect(plot_, &SweepPlot::legend_changed, this, [this] { legend_->setText(plot_->legend_html()); });
   connect(plot_, &SweepPlot::method_chosen, this,
           [this](const QString& id) { change_look([&](SweepLook& look) { look.method = id; }); });
   connect(methods_table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
@@ -171,8 +174,8 @@ void SweepPanel::restyle() {
 }
 
 void SweepPanel::fill_choices() {
-  const QSignalBlocker blockers[] = {QSignalBlocker(sweeps_), QSignalBlocker(task_),   QSignalBlocker(length_),
-                                     QSignalBlocker(axis_),   QSignalBlocker(budget_), QSignalBlocker(method_),
+  const QSignalBlocker blockers[] = {QSignalBlocker(sweeps_),  QSignalBlocker(task_),   QSignalBlocker(length_),
+                                     QSignalBlocker(axis_),    QSignalBlocker(budget_), QSignalBlocker(method_),
                                      QSignalBlocker(quantity_)};
   const ViewState& state = selection_->state();
   const SweepLook& look = state.sweep_look;
@@ -229,7 +232,8 @@ void SweepPanel::fill_choices() {
   method_->clear();
   for (const auto& method : meta.methods)
     method_->addItem(sweep_method_label(meta, method), QString::fromStdString(method.id));
-  method_->setCurrentIndex(std::max(method_->findData(look.method), look.method.isEmpty() && meta.methods.size() > 1 ? 1 : 0));
+  method_->setCurrentIndex(
+      std::max(method_->findData(look.method), look.method.isEmpty() && meta.methods.size() > 1 ? 1 : 0));
 }
 
 void SweepPanel::show_facts() {
@@ -241,16 +245,19 @@ void SweepPanel::show_facts() {
   std::size_t rows = 0;
   for (const auto& sample : record::own_samples(meta)) rows += sample.calibration ? 1 : meta.methods.size();
   if (sweep_->growing)
-    parts << tr("at work: %1 of %2 rows").arg(format_count(std::ssize(sweep_->record.rows)), format_count(static_cast<std::int64_t>(rows)));
+    parts << tr("at work: %1 of %2 rows")
+                 .arg(format_count(std::ssize(sweep_->record.rows)), format_count(static_cast<std::int64_t>(rows)));
   else if (!meta.complete)
-    parts << tr("not complete: %1 of %2 rows").arg(format_count(std::ssize(sweep_->record.rows)), format_count(static_cast<std::int64_t>(rows)));
+    parts << tr("not complete: %1 of %2 rows")
+                 .arg(format_count(std::ssize(sweep_->record.rows)), format_count(static_cast<std::int64_t>(rows)));
   else
     parts << tr("%1 prompts in all").arg(format_count(wanted));
   QString text = parts.join(QStringLiteral(" · "));
   const auto chosen = scope();
   if (chosen && chosen->scope != SweepScope::task)
     if (const std::string note = record::macro_note(meta, sweep_->summary, length()); !note.empty())
-      text += QStringLiteral(". ") + QString::fromStdString(note).left(1).toUpper() + QString::fromStdString(note).mid(1) + '.';
+      text += QStringLiteral(". ") + QString::fromStdString(note).left(1).toUpper() +
+              QString::fromStdString(note).mid(1) + '.';
   facts_->setText(text);
   QStringList alarms;
   for (const std::string& alarm : sweep_->summary.alarms) alarms << QString::fromStdString(alarm);
@@ -350,8 +357,7 @@ void SweepPanel::show_points() {
     QStringList lines{sweep_method_label(meta, method),
                       tr("%1 of pairs, %2 samples").arg(format_percent(cell->density), format_count(cell->samples))};
     if (difference.pairs > 0) {
-      lines << tr("score %1, from dense %2")
-                   .arg(format_fixed(cell->score.value_or(0), 1), difference_text(difference));
+      lines << tr("score %1, from dense %2").arg(format_fixed(cell->score.value_or(0), 1), difference_text(difference));
       if (const QString verdict = verdict_text(cell->verdict, sweep_->summary.margin); !verdict.isEmpty())
         lines << verdict;
     }
@@ -370,8 +376,7 @@ void SweepPanel::show_points() {
     picture.recall_mean = recall->mean;
     picture.recall_worst = recall->worst;
     picture.recall_label =
-        recall->held_out ? tr("best keys of dense attention, %n prompt(s) never scored", nullptr, static_cast<int>(recall->samples))
-                         : tr("best keys of dense attention, %n of the scored prompts", nullptr, static_cast<int>(recall->samples));
+        tr("best keys, prompts: %1%2").arg(recall->samples).arg(recall->held_out ? tr(", never scored") : QString());
   }
   plot_->show_picture(std::move(picture));
   plot_->set_selected(method_->currentData().toString());
@@ -404,9 +409,10 @@ void SweepPanel::show_gaps() {
     bar.name = names[static_cast<int>(kind)];
     const auto& from = meta.methods[one->from];
     const auto& to = meta.methods[one->to];
-    bar.pair = kind == record::GapKind::realization
-                   ? tr("per query → %1").arg(to.granularity > 1 ? tr("shared by %1").arg(to.granularity) : tr("as executed"))
-                   : tr("%1 → %2").arg(QString::fromStdString(from.name), QString::fromStdString(to.name));
+    bar.pair =
+        kind == record::GapKind::realization
+            ? tr("per query → %1").arg(to.granularity > 1 ? tr("shared by %1").arg(to.granularity) : tr("as executed"))
+            : tr("%1 → %2").arg(QString::fromStdString(from.name), QString::fromStdString(to.name));
     bar.value = one->by_construction ? tr("0 by construction") : difference_text(one->difference);
     bar.points = one->difference.mean;
     bar.look = to.look;
@@ -470,7 +476,8 @@ void SweepPanel::render(Figure& figure) {
   const double unit = figure.unit();
   const double rows = static_cast<double>(waterfall_->bars().size()) + 2;
   const double below = waterfall_->bars().empty() ? 0 : rows * 44 * unit + 28 * unit;
-  figure.plot(plot_, QRectF(rest.left(), rest.top(), rest.width(), std::max(120 * unit, rest.height() - below - 12 * unit)));
+  figure.plot(plot_,
+              QRectF(rest.left(), rest.top(), rest.width(), std::max(120 * unit, rest.height() - below - 12 * unit)));
   if (below <= 0) return;
   figure.take_top(rest.height() - below);
   figure.heading(tr("Where the points go at %1: feasibility, indexer and realization gap").arg(budget_->currentText()));

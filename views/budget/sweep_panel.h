@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The Budget page's view of a sweep: what each method and budget scored, where the points go, verdicts, and its samples,
-// one of which can be recorded to see its maps. Every figure is the summary's.
+// The Budget page's view of a sweep: what each method and budget scored, where the points go, verdicts, and its
+// samples, one of which can be recorded to see its maps. Every figure is the summary's.
 #pragma once
 
 #include <QWidget>

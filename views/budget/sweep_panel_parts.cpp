@@ -97,7 +97,8 @@ void SweepPanel::build() {
   verdicts_->setTextInteractionFlags(Qt::TextSelectableByMouse);
   confirm_ = new QPushButton(tr("Confirm…"), this);
   confirm_->setObjectName("confirm_sweep");
-  confirm_->setToolTip(tr("The same sweep with seeds that were not used: what is chosen on samples must be confirmed on others"));
+  confirm_->setToolTip(
+      tr("The same sweep with seeds that were not used: what is chosen on samples must be confirmed on others"));
   verdict_row->addWidget(verdicts_, 1);
   verdict_row->addWidget(confirm_, 0, Qt::AlignTop);
   column->addWidget(facts_);
@@ -109,6 +110,7 @@ void SweepPanel::build() {
   splitter->addWidget(build_tables());
   splitter->setStretchFactor(0, 3);
   splitter->setStretchFactor(1, 2);
+  splitter->setSizes({480, 250});  // of what there is: the picture first
   column->addWidget(splitter, 1);
 }
 
@@ -124,7 +126,7 @@ QWidget* SweepPanel::build_top() {
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Markers and lines"));
   plot_ = new SweepPlot(left);
-  plot_->setMinimumSize(260, 170);
+  plot_->setMinimumSize(260, 190);
   left_column->addWidget(legend_);
   left_column->addWidget(plot_, 1);
   auto* right = new QWidget(top);
@@ -165,9 +167,8 @@ QWidget* SweepPanel::build_tables() {
                                       tr("from dense"), tr("verdict"), tr("KL"), tr("flips"), tr("same answer")},
                                      methods_, sorted_methods_, tr("What each method and budget scored"));
   methods_table_->setObjectName("sweep_methods");
-  gaps_table_ = make_sorted_table(
-      this, {tr("task"), tr("dense"), tr("feasibility"), tr("indexer"), tr("realization")}, gaps_, sorted_gaps_,
-      tr("The three gaps of each task, in points"));
+  gaps_table_ = make_sorted_table(this, {tr("task"), tr("dense"), tr("feasibility"), tr("indexer"), tr("realization")},
+                                  gaps_, sorted_gaps_, tr("The three gaps of each task, in points"));
   gaps_table_->setObjectName("sweep_gaps");
   auto* samples = new QWidget(this);
   auto* column = new QVBoxLayout(samples);
@@ -182,7 +183,8 @@ QWidget* SweepPanel::build_tables() {
   sample_note_ = make_note({}, samples);
   record_ = new QPushButton(tr("Record this sample"), samples);
   record_->setObjectName("record_sample");
-  record_->setToolTip(tr("Runs the sample's prompt under dense and this method and records it: its attention maps can then be looked at"));
+  record_->setToolTip(tr(
+      "Runs the sample's prompt under dense and this method and records it: its attention maps can then be looked at"));
   row->addWidget(method_);
   row->addWidget(sample_note_, 1);
   row->addWidget(record_);
@@ -202,7 +204,7 @@ QWidget* SweepPanel::build_tables() {
   tabs_->addTab(methods_table_, tr("Methods"));
   tabs_->addTab(gaps_table_, tr("Gaps by task"));
   tabs_->addTab(samples, tr("Samples"));
-  tabs_->setMinimumHeight(150);
+  tabs_->setMinimumHeight(tabs_->fontMetrics().height() * 7);
   return tabs_;
 }
 
@@ -222,16 +224,21 @@ void SweepPanel::show_methods() {
     const auto chosen = scope();
     const std::int64_t wanted =
         chosen && chosen->scope == record::SweepScope::task && !meta.is_own_prompts() ? meta.samples : 0;
-    QString verdict = verdict_text(cell->verdict, sweep_->summary.margin);
+    static const QString short_verdicts[] = {QString(), tr("enough"), tr("not shown"), tr("not tested")};
+    QString verdict = short_verdicts[static_cast<int>(cell->verdict)];
     if (cell->alarm) verdict = tr("ALARM: above dense");
+    auto* verdict_item = cell_item(verdict, verdict, false);
+    verdict_item->setToolTip(verdict_text(cell->verdict, sweep_->summary.margin));
     methods_->appendRow(
-        {name, cell_item(std::isfinite(keys) ? format_count(std::llround(keys)) : QStringLiteral("–"), std::isfinite(keys) ? keys : 1e12),
+        {name,
+         cell_item(std::isfinite(keys) ? format_count(std::llround(keys)) : QStringLiteral("–"),
+                   std::isfinite(keys) ? keys : 1e12),
          cell_item(format_percent(cell->density), cell->density),
          cell_item(wanted > cell->samples ? tr("%1 of %2").arg(cell->samples).arg(wanted) : format_count(cell->samples),
                    qlonglong(cell->samples)),
          cell_item(cell->score ? format_fixed(*cell->score, 1) : QStringLiteral("–"), cell->score.value_or(-1)),
          cell_item(method.is_dense() ? QString() : difference_text(cell->difference), cell->difference.mean),
-         cell_item(verdict, verdict, false),
+         verdict_item,
          cell_item(forced ? format_number(cell->kl.mean) : QStringLiteral("–"), forced ? cell->kl.mean : -1),
          cell_item(forced ? format_percent(cell->flips, 1) : QStringLiteral("–"), forced ? cell->flips : -1),
          cell_item(forced ? format_percent(cell->exact) : QStringLiteral("–"), forced ? cell->exact : -1)});
@@ -266,19 +273,23 @@ void SweepPanel::show_samples() {
       const auto score = [](const std::optional<double>& value) {
         return cell_item(value ? format_fixed(*value, 0) : QStringLiteral("–"), value.value_or(-1));
       };
-      auto* task = cell_item(QString::fromStdString(meta.tasks[row.sample.task].name), QString::fromStdString(meta.tasks[row.sample.task].name), false);
+      auto* task = cell_item(QString::fromStdString(meta.tasks[row.sample.task].name),
+                             QString::fromStdString(meta.tasks[row.sample.task].name), false);
       task->setData(static_cast<int>(i), Qt::UserRole + 1);
       const bool kl = row.forced && row.forced->positions > 0 && !meta.methods[row.method].is_dense();
       const bool differs = kl && row.forced->first_divergence.has_value();
-      samples_->appendRow({task, cell_item(row.sample.length > 0 ? format_count(row.sample.length) : QStringLiteral("–"), qlonglong(row.sample.length)),
-                           cell_item(QString::number(row.sample.seed), qlonglong(row.sample.seed)),
-                           cell_item(format_count(row.tokens), qlonglong(row.tokens)), score(row.score), score(before),
-                           cell_item(kl ? format_number(row.forced->kl_mean) : QStringLiteral("–"), kl ? row.forced->kl_mean : -1),
-                           cell_item(!kl        ? QStringLiteral("–")
-                                     : differs ? tr("token %1").arg(*row.forced->first_divergence)
-                                               : tr("same"),
-                                     differs ? qlonglong(*row.forced->first_divergence) : qlonglong(1) << 40),
-                           cell_item(one_line(row.answer).left(200), one_line(row.answer).left(200), false)});
+      samples_->appendRow(
+          {task,
+           cell_item(row.sample.length > 0 ? format_count(row.sample.length) : QStringLiteral("–"),
+                     qlonglong(row.sample.length)),
+           cell_item(QString::number(row.sample.seed), qlonglong(row.sample.seed)),
+           cell_item(format_count(row.tokens), qlonglong(row.tokens)), score(row.score), score(before),
+           cell_item(kl ? format_number(row.forced->kl_mean) : QStringLiteral("–"), kl ? row.forced->kl_mean : -1),
+           cell_item(!kl       ? QStringLiteral("–")
+                     : differs ? tr("token %1").arg(*row.forced->first_divergence)
+                               : tr("same"),
+                     differs ? qlonglong(*row.forced->first_divergence) : qlonglong(1) << 40),
+           cell_item(one_line(row.answer).left(200), one_line(row.answer).left(200), false)});
       if (static_cast<int>(i) == chosen_sample_) current = task;
     }
     sample_note_->setText(both > 0 ? tr("%1 of %2 samples score lower than dense").arg(lost).arg(both)
@@ -304,11 +315,12 @@ void SweepPanel::show_sample() {
     const QString line = QString::fromStdString(text).simplified();
     return line.size() > 240 ? line.left(240) + QStringLiteral("…") : line;
   };
-  answers_->setText(row.method == 0 ? tr("Dense: %1").arg(shown(dense))
-                                    : tr("Dense: %1\n%2: %3")
-                                          .arg(shown(dense),
-                                               sweep_method_label(sweep_->record.meta, sweep_->record.meta.methods[row.method]),
-                                               shown(row.answer)));
+  answers_->setText(row.method == 0
+                        ? tr("Dense: %1").arg(shown(dense))
+                        : tr("Dense: %1\n%2: %3")
+                              .arg(shown(dense),
+                                   sweep_method_label(sweep_->record.meta, sweep_->record.meta.methods[row.method]),
+                                   shown(row.answer)));
 }
 
 }  // namespace headroom::views

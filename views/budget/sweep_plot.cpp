@@ -83,8 +83,9 @@ SweepPlot::SweepPlot(QWidget* parent) : QCustomPlot(parent) {
   recall_text_->setClipToAxisRect(false);
   recall_text_->position->setAxisRect(recall_);
   recall_text_->position->setType(QCPItemPosition::ptAxisRectRatio);
-  recall_text_->position->setCoords(0.99, 0.96);
+  recall_text_->position->setCoords(0.99, 0.98);
   recall_text_->setPositionAlignment(Qt::AlignRight | Qt::AlignBottom);
+  recall_text_->setPadding(QMargins(4, 0, 2, 0));
   restyle();
 }
 
@@ -102,6 +103,17 @@ void SweepPlot::restyle() {
   rebuild();
 }
 
+bool SweepPlot::shows_recall() const {
+  return !picture_.recall_x.empty() && height() >= 17 * fontMetrics().height();
+}
+
+void SweepPlot::resizeEvent(QResizeEvent* event) {
+  QCustomPlot::resizeEvent(event);
+  if (recall_->realVisibility() == shows_recall()) return;
+  rebuild();
+  emit legend_changed();
+}
+
 void SweepPlot::rebuild() {
   const Theme& theme = Theme::instance();
   clearPlottables();
@@ -111,7 +123,7 @@ void SweepPlot::rebuild() {
   QCPAxis* const y = measured_->axis(QCPAxis::atLeft);
   QCPAxis* const rx = recall_->axis(QCPAxis::atBottom);
   QCPAxis* const ry = recall_->axis(QCPAxis::atLeft);
-  const bool has_recall = !picture_.recall_x.empty();
+  const bool has_recall = shows_recall();
   recall_->setVisible(has_recall);
   recall_->setMaximumSize(QWIDGETSIZE_MAX, has_recall ? QWIDGETSIZE_MAX : 0);
   recall_->setMinimumSize(0, has_recall ? 5 * fontMetrics().height() : 0);
@@ -223,6 +235,7 @@ void SweepPlot::rebuild() {
   small.setPointSizeF(font().pointSizeF() * 0.9);
   recall_text_->setFont(small);
   recall_text_->setColor(theme.muted_text());
+  recall_text_->setBrush(theme.background());
   replot(QCustomPlot::rpQueuedReplot);
 }
 
@@ -231,7 +244,7 @@ QString SweepPlot::legend_html() const {
   QString html;
   const auto entry = [&](const QString& mark, const QColor& colour, const QString& name) {
     html += QStringLiteral("<span style=\"color:%1\"><b>%2</b></span>&nbsp;%3&nbsp;&nbsp; ")
-                .arg(colour.name(), mark, name.toHtmlEscaped().replace(' ', "&nbsp;"));
+                .arg(colour.name(), mark, name.toHtmlEscaped().replace(' ', "&nbsp;").replace('-', QChar(0x2011)));
   };
   if (!picture_.points.empty()) html += tr("measured:") + ' ';
   std::vector<Family> named;
@@ -243,11 +256,12 @@ QString SweepPlot::legend_html() const {
   }
   if (picture_.dense) {
     entry(QStringLiteral("━━"), theme.text(),
-          picture_.margin ? tr("dense, ± %1 in grey").arg(*picture_.margin == 1 ? tr("1 point")
-                                                                              : tr("%1 points").arg(format_number(*picture_.margin)))
-                          : tr("dense"));
+          picture_.margin
+              ? tr("dense, ± %1 in grey")
+                    .arg(*picture_.margin == 1 ? tr("1 point") : tr("%1 points").arg(format_number(*picture_.margin)))
+              : tr("dense"));
   }
-  if (!picture_.recall_x.empty()) {
+  if (shows_recall()) {
     html += tr("mass recall, computed:") + ' ';
     entry(QStringLiteral("━━"), theme.mass(), tr("mean layer"));
     entry(QStringLiteral("┈┈"), theme.mass(), tr("worst layer"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was measured in a sweep: a marker with its interval for each method and budget, the dense line with its band, and
-// below it the mass recall of the calibration samples, which is computed and labelled so.
+// What was measured in a sweep: a marker with its interval for each method and budget, the dense line with its band,
+// and below it the mass recall of the calibration samples, which is computed and labelled so.
 #pragma once
 
 #include <qcustomplot.h>
@@ -23,9 +23,9 @@ struct SweepPoint {
 struct SweepPicture {
   std::vector<SweepPoint> points;
   QString x_label, y_label;
-  bool x_percent = false;  ///< shares; else counts. Logarithmic in any case
-  std::optional<double> dense, margin;  ///< the dense line, and half its band
-  bool from_zero = false;               ///< the vertical axis begins at 0 (KL)
+  bool x_percent = false;                                   ///< shares; else counts. Logarithmic in any case
+  std::optional<double> dense, margin;                      ///< the dense line, and half its band
+  bool from_zero = false;                                   ///< the vertical axis begins at 0 (KL)
   std::vector<double> recall_x, recall_mean, recall_worst;  ///< empty: no curves
   QString recall_label;
 };
@@ -45,13 +45,17 @@ class SweepPlot : public QCustomPlot {
 
  signals:
   void method_chosen(const QString& id);
+  /// The curves came or went with the plot's height.
+  void legend_changed();
 
  protected:
   void mouseMoveEvent(QMouseEvent* event) override;
   void mousePressEvent(QMouseEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   void rebuild();
+  bool shows_recall() const;  ///< there are curves, and room for them
   const SweepPoint* point_at(const QPointF& position) const;
 
   SweepPicture picture_;

@@ -43,6 +43,8 @@ class Exportable {
   virtual std::function<QString(std::stop_token)> csv_work() const { return {}; }
   /// For file names and captions.
   virtual QString title() const = 0;
+  /// What the figure is of where that is not the shown run: a sweep, several runs. Empty: the shown run.
+  virtual QString source_text() const { return {}; }
   /// What the colours of its map stand for, "lift over uniform, 0.1 to 1000"; empty where it has no map.
   virtual QString scale_text() const { return {}; }
 };

@@ -79,7 +79,9 @@ QString difference_text(const statistics::Difference& difference) {
   if (difference.pairs == 0) return QStringLiteral("–");
   const auto sign = [](double value) {
     const QString text = format_fixed(std::abs(value), 1);
-    return (value < 0 && text != "0.0" ? QStringLiteral("−") : value > 0 && text != "0.0" ? QStringLiteral("+") : QString()) +
+    return (value < 0 && text != "0.0"   ? QStringLiteral("−")
+            : value > 0 && text != "0.0" ? QStringLiteral("+")
+                                         : QString()) +
            text;
   };
   if (!difference.interval)

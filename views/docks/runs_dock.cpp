@@ -40,7 +40,7 @@ QVariant sweep_data(const OpenSweep& sweep, int role) {
   const QString detail = QObject::tr("%1 samples · %2 methods")
                              .arg(number_locale().toString(qlonglong(meta.samples)))
                              .arg(meta.methods.size());
-  const QString state = when(meta.created) + (sweep.growing    ? QObject::tr(" · at work")
+  const QString state = when(meta.created) + (sweep.growing   ? QObject::tr(" · at work")
                                               : meta.complete ? QString()
                                                               : QObject::tr(" · incomplete"));
   switch (role) {
@@ -200,7 +200,8 @@ RunsDock::RunsDock(Selection* selection, QWidget* parent)
     const auto& runs = selection_->state().runs;
     if (index.row() < static_cast<int>(runs.size())) {
       selection_->open_record(runs[static_cast<std::size_t>(index.row())]);
-    } else if (const auto at = static_cast<std::size_t>(index.row()) - runs.size(); at < selection_->state().sweeps.size()) {
+    } else if (const auto at = static_cast<std::size_t>(index.row()) - runs.size();
+               at < selection_->state().sweeps.size()) {
       selection_->open_sweep(selection_->state().sweeps[at]);
       emit sweep_chosen();
     }

@@ -35,7 +35,8 @@ ContextPicture speedups_by_context(const std::vector<RecordPtr>& runs, const rec
   ContextPicture picture;
   for (const RecordPtr& run : runs) {
     const auto &meta = run->meta(), &wanted = shown.meta();
-    if (meta.model_sha256 != wanted.model_sha256 || meta.device != wanted.device || meta.dtype != wanted.dtype) continue;
+    if (meta.model_sha256 != wanted.model_sha256 || meta.device != wanted.device || meta.dtype != wanted.dtype)
+      continue;
     const auto* dense = dense_of(*run);
     if (!dense || dense->ttft.repeats <= 0) continue;
     ++picture.runs;
@@ -134,8 +135,10 @@ QString ContextPlot::legend_html() const {
   }
   entry(QStringLiteral("━━"), theme.text(), tr("dense"));
   if (!picture_.bounds.empty()) entry(QStringLiteral("┈┈"), theme.muted_text(), tr("bound: were attention free"));
-  if (picture_.points.empty()) html += tr("No method of these runs has a speedup to show.");
-  else html += tr("Bars: quartiles; open markers are hints. Quality stands on the Budget page.");
+  if (picture_.points.empty())
+    html += tr("No method of these runs has a speedup to show.");
+  else
+    html += tr("Bars: quartiles; open markers are hints. Quality stands on the Budget page.");
   return html;
 }
 

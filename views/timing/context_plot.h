@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Speedup over dense against the prompt's length, from the open runs of one model on one device: a marker for each timed
-// method with its quartiles, and the bound that free attention would have.
+// Speedup over dense against the prompt's length, from the open runs of one model on one device: a marker for each
+// timed method with its quartiles, and the bound that free attention would have.
 #pragma once
 
 #include <qcustomplot.h>

@@ -120,8 +120,7 @@ void TimingPage::refresh(unsigned) {
         view_->addItem(tr("By layer: %1").arg(method_label(*record_, *method)), QString::fromStdString(method->id));
     int beside = 0;
     for (const RecordPtr& run : selection()->state().runs) beside += run != record_;
-    view_->addItem(beside > 0 ? tr("Speedup against context, %n run(s)", nullptr, beside + 1)
-                              : tr("Speedup against context"),
+    view_->addItem(beside > 0 ? tr("Speedup against context, %1 runs").arg(beside + 1) : tr("Speedup against context"),
                    QLatin1String(context_view));
     view_->setCurrentIndex(std::max(0, view_->findData(before)));
   }

@@ -93,8 +93,8 @@ MemoryWorkload workload_of(const PreparedSweep& sweep) {
   return work;
 }
 
-/// Prefills of what is left, each at the rate of a matrix product; a sparse one takes a few times dense's attention, and
-/// answers are decoded on top.
+/// Prefills of what is left, each at the rate of a matrix product; a sparse one takes a few times dense's attention,
+/// and answers are decoded on top.
 double estimate_seconds(const PreparedSweep& sweep, const SweepPreflight& needs, bool busy) {
   const double left = needs.rows > 0 ? 1 - static_cast<double>(needs.rows_found) / static_cast<double>(needs.rows) : 0;
   double seconds = 0;

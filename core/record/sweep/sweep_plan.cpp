@@ -94,8 +94,7 @@ std::vector<const SweepCurves*> curves_at(const SweepRecord& record, std::int64_
 std::vector<int> planned_layers(const SweepMeta& meta, const std::vector<const SweepCurves*>& samples) {
   std::vector<int> layers;
   for (int layer = 0; layer < meta.num_layers(); ++layer) {
-    const bool listed =
-        std::find(meta.dense_layers.begin(), meta.dense_layers.end(), layer) != meta.dense_layers.end();
+    const bool listed = std::find(meta.dense_layers.begin(), meta.dense_layers.end(), layer) != meta.dense_layers.end();
     if (meta.layers[static_cast<std::size_t>(layer)].is_full() && !listed && MeanCurve(samples, layer).known())
       layers.push_back(layer);
   }
@@ -112,7 +111,8 @@ json layer_list(const std::vector<LayerBudget>& budgets) {
 }  // namespace
 
 const LengthRecall* MassRecall::at(std::int64_t length) const {
-  const auto found = std::find_if(lengths.begin(), lengths.end(), [&](const auto& one) { return one.length == length; });
+  const auto found =
+      std::find_if(lengths.begin(), lengths.end(), [&](const auto& one) { return one.length == length; });
   return found == lengths.end() ? nullptr : &*found;
 }
 

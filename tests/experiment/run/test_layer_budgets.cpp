@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Budgets by layer: each layer keeps its own number of keys, the same number everywhere is the one budget, what cannot be
-// meant is refused, and the file that carries them.
+// Budgets by layer: each layer keeps its own number of keys, the same number everywhere is the one budget, what cannot
+// be meant is refused, and the file that carries them.
 #include <QtTest>
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -15,13 +15,13 @@
 #include "base/output_file.h"
 #include "record/sweep/sweep_file.h"
 #include "record/sweep_fixture.h"
-#include "views/common/page_fixture.h"
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
 #include "views/budget/gap_waterfall.h"
 #include "views/budget/ship_panel.h"
 #include "views/budget/sweep_panel.h"
 #include "views/budget/sweep_plot.h"
+#include "views/common/page_fixture.h"
 
 using namespace headroom;
 using namespace headroom::views;
@@ -37,13 +37,23 @@ class TestSweepPages : public QObject {
   }
   static record::SweepRecord looked_at() {
     record::SweepRecord record = test::sweep_record();
-    for (std::size_t i = 0; i < record.meta.methods.size(); ++i) record.meta.methods[i].look = static_cast<int>(std::min<std::size_t>(i, 3));
+    for (std::size_t i = 0; i < record.meta.methods.size(); ++i)
+      record.meta.methods[i].look = static_cast<int>(std::min<std::size_t>(i, 3));
     record.meta.methods[1].title = record.meta.methods[2].title = "Oracle";
     record.meta.methods[3].title = record.meta.methods[4].title = "Indexer";
     return record;
   }
   static SweepPtr sweep() {
     static const SweepPtr made = written("sweep.h5", looked_at());
+    return made;
+  }
+  static RecordPtr one_run() {
+    static const RecordPtr made = [] {
+      test::SyntheticOptions options;
+      options.tokens = 180;
+      options.layers = 3;
+      return make_record("run.h5", options);
+    }();
     return made;
   }
   struct Bench {
@@ -80,7 +90,7 @@ class TestSweepPages : public QObject {
     QCOMPARE(picture.points.size(), 4u);
     QVERIFY(picture.dense && *picture.dense == 0 && *picture.margin == 1);
     for (const SweepPoint& point : picture.points) {
-      QVERIFY(point.low && point.high && *point.low < point.y && *point.high > point.y);
+      QVERIFY(point.low && point.high && *point.low<point.y&& * point.high> point.y);
       QVERIFY(point.y <= 0);
     }
     QVERIFY(picture.points[0].look != picture.points[2].look);  // oracle and indexer are told apart
@@ -249,12 +259,13 @@ class TestSweepPages : public QObject {
   void runs_give_an_indication_that_is_called_one() {
     test::SyntheticOptions other;
     other.seed = 5;
-    other.tokens = 400;
-    Bench b(nullptr, small_record());
+    other.tokens = 150;
+    other.layers = 3;
+    Bench b(nullptr, one_run());
     b.selection.add_record(make_record("other.h5", other));
     b.find<QTabBar>("budget_tabs")->setCurrentIndex(2);
     b.settle();
-    QVERIFY(b.find<QLabel>("ship_note")->text().contains("An indication from 2 prompt"));
+    QVERIFY(b.find<QLabel>("ship_note")->text().contains("An indication from 2 prompts"));
     QVERIFY(b.page.ship_panel()->model()->rowCount() >= 2);
     b.find<QDoubleSpinBox>("ship_keep")->setValue(1);
     b.find<QDoubleSpinBox>("ship_worst")->setValue(1);
@@ -264,14 +275,14 @@ class TestSweepPages : public QObject {
   }
 
   void lines_of_one_run_are_called_the_oracles_bound() {
-    Bench b(nullptr, small_record());
+    Bench b(nullptr, one_run());
     QVERIFY(b.page.plot()->legend_html().contains("oracle's bound"));
     QVERIFY(b.find<QLabel>("knee_cost")->text().contains("worst head"));
     QCOMPARE(b.find<QTableView>("budget_measured")->model()->rowCount(), 3);
   }
 
   void without_a_sweep_the_page_says_how_to_get_one() {
-    Bench b(nullptr, small_record());
+    Bench b(nullptr, one_run());
     QSignalSpy asked(&b.page, &BudgetPage::new_sweep_requested);
     b.find<QTabBar>("budget_tabs")->setCurrentIndex(1);
     b.settle();
@@ -282,7 +293,7 @@ class TestSweepPages : public QObject {
   }
 
   void closing_a_sweep_can_be_undone() {
-    Bench b(sweep(), small_record());
+    Bench b(sweep(), one_run());
     QVERIFY(b.selection.sweep());
     b.selection.close_sweep(0);
     QVERIFY(!b.selection.sweep());
