@@ -125,7 +125,17 @@ bool write_png(QIODevice& device, views::Exportable& page, const views::Selectio
   QImage image = figure_image(page, selection, options);
   for (const Fact& fact : facts(selection, page)) image.setText(fact.key, fact.value);
   image.setText("Title", page.title());
-  return QImageWriter(&device, "png").write(image);
+  // Compressing takes some tenths of a second; the event loop runs meanwhile.
+  const auto encoding = QtConcurrent::run([image] {
+    QBuffer bytes;
+    bytes.open(QIODevice::WriteOnly);
+    return QImageWriter(&bytes, "png").write(image) ? bytes.data() : QByteArray();
+  });
+  while (!encoding.isFinished()) {
+    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
+    QThread::msleep(1);
+  }
+  return !encoding.result().isEmpty() && device.write(encoding.result()) >= 0;
 }
 
 /// The event loop runs while rows are computed in the background.

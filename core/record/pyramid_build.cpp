@@ -102,11 +102,11 @@ class StripSweep {
     for (std::int64_t r = 0; r < count;) {
       const std::int64_t part = std::min(count - r, cell - ((query + r - begin) & (cell - 1)));
       tile_kernels().fold(p + r * block_keys, part, column_max_, column_sum_);
-      double* most = row_of(strip, max, index, query + r, begin);
+      double* top = row_of(strip, max, index, query + r, begin);
       double* total = row_of(strip, sum, index, query + r, begin);
       for (std::int64_t c = 0; c < columns; ++c) {
         const std::int64_t to = (key + c) >> level;
-        most[to] = std::max(most[to], static_cast<double>(column_max_[c]));
+        top[to] = std::max(top[to], static_cast<double>(column_max_[c]));
         total[to] += static_cast<double>(column_sum_[c]);
       }
       r += part;

@@ -21,6 +21,7 @@
 #include "record/hdf5_io.h"
 #include "record/run_record.h"
 #include "record/sealed_file.h"
+#include "record/stream_window.h"
 
 namespace headroom::record {
 namespace fs = std::filesystem;
@@ -161,6 +162,41 @@ class Copy {
   int objects_ = 0;
 };
 
+/// Every row of a stream that is not in memory.
+void read_window(const LayerStream& stream) {
+  std::vector<float> row(static_cast<std::size_t>(stream.head_dim));
+  using Part = StreamWindow::Part;
+  const std::int64_t kept = stream.length - stream.query_begin;
+  for (std::int64_t head = 0; head < stream.num_q_heads; ++head)
+    for (std::int64_t i = 0; i < kept; ++i) {
+      stream.window->copy(Part::q, head, i, 1, row.data());
+      stream.window->copy(Part::lse, head, i, 1, row.data());
+    }
+  for (std::int64_t head = 0; head < stream.num_kv_heads; ++head)
+    for (std::int64_t i = 0; i < stream.length; ++i) stream.window->copy(Part::k, head, i, 1, row.data());
+}
+
+/// Every stored tile of a layer.
+void read_tiles(const RunRecord& record, const std::string& method, int layer) {
+  const LayerMeta& sizes = record.meta().layer(layer);
+  const StoredLevels stored = record.stored_levels(method, layer);
+  const auto groups = num_support_groups(record.find_method(method)->scope, sizes.num_q_heads, sizes.num_kv_heads);
+  for (int level = 0; level < num_levels(record.length()); ++level) {
+    const std::int64_t tiles = (record.length() + (tile_size << level) - 1) / (tile_size << level);
+    for (std::int64_t row = 0; row < tiles; ++row)
+      for (std::int64_t column = 0; column <= row; ++column) {
+        const TileAddress address{level, row, column};
+        record.stored_tile(method, layer, {}, address);
+        for (int group = 0; group < groups; ++group) record.stored_overlay(method, layer, group, {}, address);
+        for (int head = 0; head < sizes.num_q_heads; ++head) {
+          const HeadSelector one{HeadSelector::Kind::head, head};
+          record.stored_tile(method, layer, one, address);
+          if (stored.has_missed_mass(one, level)) record.stored_overlay(method, layer, 0, one, address);
+        }
+      }
+  }
+}
+
 /// By the rules of every record: nothing damaged, nothing missing.
 void read_whole(const fs::path& file) {
   const auto record = RunRecord::open(file);
@@ -170,7 +206,8 @@ void read_whole(const fs::path& file) {
     for (int layer = 0; layer < record->meta().num_layers(); ++layer) {
       if (!record->meta().is_full(layer)) continue;
       const LayerMeta& sizes = record->meta().layer(layer);
-      record->layer_stream(method.id, layer);
+      if (const auto stream = record->layer_stream(method.id, layer); stream && stream->window) read_window(*stream);
+      read_tiles(*record, method.id, layer);
       for (int head = 0; head <= sizes.num_q_heads; ++head) {
         record->mass_received(method.id, layer, head);
         record->thumbnail(method.id, layer, head);
@@ -178,7 +215,8 @@ void read_whole(const fs::path& file) {
       for (int group = 0; group < num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads); ++group) {
         record->selection_frequency(method.id, layer, group);
         for (const auto kind : {SupportKind::support, SupportKind::target, SupportKind::wasted})
-          record->supports(method.id, layer, kind, group);
+          if (const auto rows = record->supports(method.id, layer, kind, group); rows && !rows->is_whole())
+            for (std::int64_t query = 0; query < rows->length(); ++query) rows->count(query, 0, query + 1);
       }
     }
   }

@@ -31,8 +31,8 @@ StreamWindow::Shape window_shape(const StoredDataset& dataset) {
   shape.rows = dataset.extent[1];
   shape.width = dataset.extent.size() > 2 ? dataset.extent[2] : 1;
   shape.halves = dataset.element == Element::f16;
-  const std::int64_t most = std::max<std::int64_t>(most_block_values / std::max<std::int64_t>(shape.width, 1), 1);
-  shape.block_rows = std::clamp(dataset.chunk[1], std::min(least_block_rows, most), most);
+  const std::int64_t rows = std::max<std::int64_t>(most_block_values / std::max<std::int64_t>(shape.width, 1), 1);
+  shape.block_rows = std::clamp(dataset.chunk[1], std::min(least_block_rows, rows), rows);
   return shape;
 }
 
@@ -109,8 +109,7 @@ std::shared_ptr<const Support> RunRecord::supports(std::string_view method, int 
       const std::string rows_path = layout::support_rows(path), keys_path = layout::support_keys(path);
       const Element whole[] = {Element::i32};
       // No more than every causal pair of every group.
-      const std::int64_t most = groups * (length * (length + 1) / 2);
-      const StoredDataset& keys = r.file.find(keys_path, whole, {-1}, most);
+      const StoredDataset& keys = r.file.find(keys_path, whole, {-1}, groups * (length * (length + 1) / 2));
       auto offsets = r.file.read_one<std::int64_t>(rows_path, {groups, length + 1}, group);
       std::int64_t first = 0;
       if (group > 0) {

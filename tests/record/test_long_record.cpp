@@ -141,7 +141,7 @@ class TestLongRecord : public QObject {
     QVERIFY(!stored.has_tile(mean, 0) && stored.has_tile(mean, 1) && !stored.has_tile(head, 1) && stored.has_tile(head, 2));
     QVERIFY(!stored.has_tile(group, 2) && !record->stored_tile(grouped_method, 0, group, {2, 0, 0}));
     QVERIFY(!record->stored_tile(grouped_method, 0, mean, {0, 0, 0}));
-    for (const std::string method : {std::string("dense"), shared_method, grouped_method}) {
+    for (const std::string& method : {std::string("dense"), shared_method, grouped_method}) {
       const auto stream = record->layer_stream(method, 0);
       for (const auto& [selector, levels] : {std::pair{mean, std::vector{1}}, std::pair{head, std::vector{2}}})
         for (const int level : levels)
@@ -233,6 +233,37 @@ class TestLongRecord : public QObject {
     QVERIFY(StreamWindow::held_bytes() < before);
   }
 
+  void what_is_held_stays_within_its_bounds() {
+    constexpr std::int64_t rows = 40000, keys = 400;
+    std::vector<std::int64_t> offsets{0};
+    for (std::int64_t t = 0; t < rows; ++t) offsets.push_back(offsets.back() + std::min(keys, t + 1));
+    const std::vector<std::int64_t> begins = offsets;
+    const Support support(
+        offsets,
+        [&](std::int64_t begin, std::span<std::int32_t> out) {
+          auto row = std::upper_bound(begins.begin(), begins.end(), begin) - begins.begin() - 1;
+          for (std::size_t i = 0; i < out.size(); ++i) {
+            const std::int64_t at = begin + static_cast<std::int64_t>(i);
+            while (at >= begins[static_cast<std::size_t>(row + 1)]) ++row;
+            out[i] = static_cast<std::int32_t>(at - begins[static_cast<std::size_t>(row)]);
+          }
+        },
+        "memory");
+    for (std::int64_t t = 0; t < rows; t += 7) QVERIFY(support.test(t, 0));
+    QVERIFY(support.bytes() <= (std::size_t{13} << 20) + offsets.size() * 8);
+    const StreamWindow::Shape wide{1, 2'000'000, 64, 256, true};
+    const StreamWindow window(
+        wide, wide, wide,
+        [](StreamWindow::Part, std::int64_t, std::int64_t, std::int64_t count, void* out) {
+          std::fill_n(static_cast<std::uint16_t*>(out), count * 64, std::uint16_t{0});
+        },
+        "memory");
+    std::vector<float> row(64);
+    for (std::int64_t t = 0; t < wide.rows; t += 128) window.copy(StreamWindow::Part::k, 0, t, 1, row.data());
+    QVERIFY(StreamWindow::held_bytes() <= StreamWindow::most_bytes);
+    QVERIFY(StreamWindow::held_bytes() > StreamWindow::most_bytes / 2);
+  }
+
   void lies_are_refused_data() {
     QTest::addColumn<int>("which");
     QTest::addColumn<QString>("words");
@@ -297,7 +328,10 @@ class TestLongRecord : public QObject {
     for (const RecordPart& part : record->parts()) {
       QVERIFY(part.bytes >= 0);
       sum += part.bytes;
-      if (part.kind == "pyramids") pyramids += part.bytes, QCOMPARE(part.layer, 0);
+      if (part.kind == "pyramids") {
+        pyramids += part.bytes;
+        QCOMPARE(part.layer, 0);
+      }
       if (part.kind == "supports") supports += part.bytes;
     }
     QCOMPARE(sum, static_cast<std::int64_t>(std::filesystem::file_size(lists_)));

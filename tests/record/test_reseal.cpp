@@ -92,7 +92,8 @@ class TestReseal : public QObject {
     for (int group = 0; group < 2; ++group) {
       const auto a = before->supports("kv_topk-k16-g1", 1, record::SupportKind::support, group);
       const auto b = after->supports("kv_topk-k16-g1", 1, record::SupportKind::support, group);
-      QVERIFY(a && b && std::ranges::equal(a->bytes(), b->bytes()));
+      QVERIFY(a && b && a->length() == b->length());
+      for (std::int64_t query = 0; query < a->length(); ++query) QCOMPARE(a->row(query), b->row(query));
     }
     QVERIFY(opens(path("new.h5")));
   }

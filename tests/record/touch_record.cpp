@@ -29,12 +29,17 @@ std::int64_t touch_everything(const std::filesystem::path& file) {
         seen += rank_in_row(*stream, {}, record->length() - 1, 0);
       }
       const LayerMeta& sizes = record->meta().layer(layer);
+      for (const int level : {0, 1, top})
+        for (const HeadSelector head : {HeadSelector{}, HeadSelector{HeadSelector::Kind::head, 0}})
+          if (const auto tile = record->stored_tile(method.id, layer, head, {level, 0, 0})) count(tile->max);
       for (int group = 0; group < num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads); ++group) {
         count(record->selection_frequency(method.id, layer, group));
         const auto support = record->supports(method.id, layer, SupportKind::support, group);
         const auto target = record->supports(method.id, layer, SupportKind::target, group);
         const auto wasted = record->supports(method.id, layer, SupportKind::wasted, group);
-        if (support && target && wasted) count(compute_overlay(*support, *target, *wasted, {top, 0, 0}).hit);
+        if (support && target && wasted) count(compute_overlay(*support, *target, wasted.get(), {top, 0, 0}).hit);
+        for (const int level : {0, 1, top})
+          if (const auto tile = record->stored_overlay(method.id, layer, group, {}, {level, 0, 0})) count(tile->hit);
       }
     }
   }

@@ -42,6 +42,7 @@ class LongLayer {
   float inverse_z(std::int64_t head, std::int64_t query) const {
     return inverse_z_[static_cast<std::size_t>(head * length_ + query)];
   }
+  const float* inverse_z(std::int64_t head) const { return inverse_z_.data() + head * length_; }
   float p(std::int64_t head, std::int64_t query, std::int64_t key) const {
     return e(head, query / block, key / block) * v(group_of(head), key) * inverse_z(head, query);
   }

@@ -112,9 +112,13 @@ class LongMaps {
     std::vector<float> weights(static_cast<std::size_t>(groups * B)), largest(static_cast<std::size_t>(side * side)),
         sums(largest.size());
     for (std::int64_t other = 0; other <= block; ++other) {
-      for (std::int64_t group = 0; group < groups; ++group)
-        for (std::int64_t t = 0; t < B; ++t)
-          weights[static_cast<std::size_t>(group * B + t)] = layer_.weight(group, block * B + t, other);
+      std::fill(weights.begin(), weights.end(), 0.0f);
+      for (std::int64_t head = 0; head < layer_.heads(); ++head) {
+        const float e = layer_.e(head, block, other) / static_cast<float>(layer_.heads());
+        const float* z = layer_.inverse_z(head) + block * B;
+        float* to = weights.data() + layer_.group_of(head) * B;
+        for (std::int64_t t = 0; t < B; ++t) to[t] += e * z[t];
+      }
       if (other < block) {
         mean_cells(weights.data(), layer_.v(0) + other * B, groups, layer_.length(), cell, largest.data(), sums.data());
       } else {

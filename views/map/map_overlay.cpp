@@ -146,7 +146,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
         if ((mirrored && !two) || !from || !from->has_overlay()) continue;
         const record::TileAddress address{level, mirrored ? column : row, mirrored ? row : column};
         if (address.column > address.row) continue;
-        for (int up = 0; (address.row >> up) > 0 || up == 0; ++up) {
+        for (int up = 0; level + up < record::num_levels(data.length); ++up) {
           const auto tile = cache.find_overlay(*from, {level + up, address.row >> up, address.column >> up});
           if (up == 0 && !tile) missing.push_back({from, address, true});
           if (!tile) continue;

@@ -24,7 +24,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view head = "{\"crc32c\":\"", between = "\",\"line\":", tail = "}";
+constexpr std::string_view line_head = "{\"crc32c\":\"", line_middle = "\",\"line\":", line_tail = "}";
 constexpr std::size_t digits = 8, most_line_bytes = 16u << 20;
 constexpr std::int64_t most_store_bytes = 8LL << 30;
 
@@ -35,20 +35,20 @@ std::uint32_t checksum_of(std::string_view text) {
 std::string sealed_line(const std::string& text) {
   char number[digits + 1];
   std::snprintf(number, sizeof number, "%08x", checksum_of(text));
-  return std::string(head) + number + std::string(between) + text + std::string(tail) + "\n";
+  return std::string(line_head) + number + std::string(line_middle) + text + std::string(line_tail) + "\n";
 }
 
 /// The text inside; empty where the line is not whole.
 std::string_view opened_line(std::string_view line) {
-  constexpr std::size_t front = head.size() + digits + between.size();
-  if (line.size() <= front + tail.size() || !line.starts_with(head) || !line.ends_with(tail) ||
-      line.substr(head.size() + digits, between.size()) != between)
+  constexpr std::size_t front = line_head.size() + digits + line_middle.size();
+  if (line.size() <= front + line_tail.size() || !line.starts_with(line_head) || !line.ends_with(line_tail) ||
+      line.substr(line_head.size() + digits, line_middle.size()) != line_middle)
     return {};
   std::uint32_t expected = 0;
-  const char* const number = line.data() + head.size();
+  const char* const number = line.data() + line_head.size();
   const auto [end, failed] = std::from_chars(number, number + digits, expected, 16);
   if (failed != std::errc() || end != number + digits) return {};
-  const std::string_view text = line.substr(front, line.size() - front - tail.size());
+  const std::string_view text = line.substr(front, line.size() - front - line_tail.size());
   return checksum_of(text) == expected ? text : std::string_view();
 }
 
@@ -152,7 +152,7 @@ SweepStoreContent read_sweep_store(const std::filesystem::path& file) {
       throw input_error(file.string() + ":" + std::to_string(broken),
                         "is damaged: its checksum does not fit, and more follows", "a store as it was written",
                         "another line");
-    if (number == 1) first = line.substr(0, head.size());
+    if (number == 1) first = line.substr(0, line_head.size());
     const std::string_view text = ended ? opened_line(line) : std::string_view();
     if (text.empty()) {
       broken = number;
@@ -165,7 +165,7 @@ SweepStoreContent read_sweep_store(const std::filesystem::path& file) {
   content.torn = broken > 0;
   if (content.whole_bytes == 0) {
     // The process ended in the middle of its first line, or before it.
-    if (head.starts_with(first)) return content;
+    if (line_head.starts_with(first)) return content;
     throw input_error(file.string(), "holds no sweep", "a store that a sweep began", "something else");
   }
   content.record = reader.finish();
