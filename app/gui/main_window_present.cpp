@@ -20,6 +20,7 @@
 #include "gui/talk_desk.h"
 #include "gui/talk_stage.h"
 #include "views/common/banner_bar.h"
+#include "views/common/page_base.h"
 #include "views/talk/stage.h"
 #include "views/talk/talk_panel.h"
 
@@ -166,6 +167,9 @@ void MainWindow::leave_presenting() {
   banners_->setMaximumHeight(QWIDGETSIZE_MAX);
   // Text first: with large text the window could not be as small as it was.
   refresh_scale();
+  // Hidden pages would go on asking for the room that large text took.
+  for (const Page& page : pages_)
+    if (auto* base = qobject_cast<views::PageBase*>(page.widget)) base->refresh_now();
   for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->show();
   hints_->setVisible(hints_->shown() > 0 && !options_.quiet);
   settle_layouts(*this);

@@ -48,6 +48,10 @@ TalkStage::TalkStage(TalkDesk& desk, views::Selection& selection, EngineClient& 
       bar_(bar),
       window_(window) {
   bar_->hide();
+  // Other steps, other numbers; runs that are still at work are then the window's to tell of.
+  connect(&desk_.book(), &views::TalkBook::changed, this, [this] {
+    if (!active()) live_.clear();
+  });
   connect(&jobs_, &JobTracker::changed, this, &TalkStage::job_changed);
   connect(&jobs_, &JobTracker::finished, this, [this](const QString& id, const QString& path) {
     for (auto& [step, live] : live_) {
@@ -222,6 +226,7 @@ void TalkStage::toggle_notes() {
   }
   describe();
   speaker_->show();
+  speaker_->raise();
 }
 
 void TalkStage::start_live() {

@@ -455,7 +455,8 @@ class TestTalk : public QObject {
     // The map's cells are those of the record.
     const auto record = record::RunRecord::open(first_.toStdString());
     const json& map = data["steps"][0]["map"];
-    const views::MapDataPtr whole = views::load_map_data({record, "oracle-k64-g1", 1, {}});
+    const views::MapDataPtr whole = views::load_map_data(
+        {record, QString::fromStdString(views::read_talk(file.toStdString()).steps[0].view["method"]), 1, {}});
     QVERIFY(whole->stream);
     int compared = 0;
     for (const json& grid : data["maps"][map["grids"].get<std::string>()]) {
