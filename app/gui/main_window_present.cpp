@@ -5,6 +5,7 @@
 #include <QGuiApplication>
 #include <QMenuBar>
 #include <QScreen>
+#include <QStackedWidget>
 #include <QStatusBar>
 #include <QToolBar>
 #include <QToolButton>
@@ -29,7 +30,7 @@ namespace {
 
 constexpr double presented_text = 1.75, fit_step = 12.5;
 // A page is laid out for so many pixels of usual text at least: with fewer, words are cut and labels meet.
-constexpr double least_page_width = 780, least_page_height = 480;
+constexpr double least_page_width = 820, least_page_height = 480;
 constexpr int leave_hint_ms = 4000;
 
 /// Fonts reach layouts through posted events: sizes are right only behind these.
@@ -57,6 +58,14 @@ void MainWindow::build_talks(QVBoxLayout* column) {
   talks_ = new TalkDesk(around);
   stage_ = new TalkStage(*talks_, selection_, engine_, jobs_, stage_bar_, this);
   leave_hint_ = new views::FadingHint(centralWidget());
+  // A page that is not shown must not widen the window: some ask for more once they were shown wide.
+  const auto only_shown = [this] {
+    for (int i = 0; i < stack_->count(); ++i) {
+      const auto policy = i == stack_->currentIndex() ? QSizePolicy::Preferred : QSizePolicy::Ignored;
+      stack_->widget(i)->setSizePolicy(policy, policy);
+    }
+  };
+  connect(stack_, &QStackedWidget::currentChanged, this, only_shown);
 }
 
 void MainWindow::connect_talks() {

@@ -213,8 +213,8 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   QString note = QObject::tr("%1, layer %2, %3: attention probability, colours logarithmic from %4 to %5. ")
                      .arg(state.method)
                      .arg(state.layer)
-                     .arg(views::head_name(source), views::short_number(state.colour_min),
-                          views::short_number(state.colour_max));
+                     .arg(views::head_name(source), QString::number(state.colour_min, 'g', 3),
+                          QString::number(state.colour_max, 'g', 3));
   note += finest == 1 ? QObject::tr("Where the step looks, cells are single pairs of tokens; elsewhere the largest p of %1 × %1 pairs.")
                             .arg(grids.back().cell)
                       : QObject::tr("The finest cells in this file are %1 × %1 pairs; a cell shows its largest p.").arg(finest);

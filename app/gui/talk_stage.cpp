@@ -172,8 +172,8 @@ QString TalkStage::view_words() const {
       .arg(state.layer)
       .arg(views::head_name(record->meta().layer(state.layer), state.head),
            lift ? tr("lift over an even share") : tr("attention probability"),
-           views::short_number(lift ? state.display.lift_min : state.colour_min),
-           views::short_number(lift ? state.display.lift_max : state.colour_max));
+           QString::number(lift ? state.display.lift_min : state.colour_min, 'g', 3),
+           QString::number(lift ? state.display.lift_max : state.colour_max, 'g', 3));
 }
 
 QString TalkStage::source_words() const {

@@ -3,6 +3,7 @@
 #include "views/map/map_readout.h"
 
 #include <QFutureWatcher>
+#include <QEvent>
 #include <QLabel>
 #include <QVBoxLayout>
 #include <QtConcurrent>
@@ -92,6 +93,11 @@ void MapReadout::apply_theme() {
   }
   badge_->setPalette(muted);
   badge_->setFont(small);
+}
+
+void MapReadout::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange) apply_theme();
 }
 
 QWidget* MapReadout::box(const QString& id) const {
