@@ -84,8 +84,7 @@ void MainWindow::connect_talks() {
   on(a.add_to_talk, [this] { talks_->add_view(); });
   on(a.update_talk_step, [this] { talks_->update_step(); });
   on(a.previous_step, [this] { talks_->show_step(std::max(0, talks_->book().current() - 1)); });
-  on(a.next_step,
-     [this] { talks_->show_step(std::min(talks_->book().count() - 1, talks_->book().current() + 1)); });
+  on(a.next_step, [this] { talks_->show_step(std::min(talks_->book().count() - 1, talks_->book().current() + 1)); });
   on(a.undo_talk, [this] { talks_->book().undo_stack().undo(); });
   on(a.redo_talk, [this] { talks_->book().undo_stack().redo(); });
   on(a.check_talk, [this] { talks_->check(); });
@@ -205,7 +204,7 @@ void MainWindow::fit_presented_text() {
   const QSize room = (windowHandle() && windowHandle()->screen() ? windowHandle()->screen() : screen())->size();
   const auto fits = [&] {
     settle_layouts(*this);
-    const int bar = stage_bar_->isHidden() ? 0
+    const int bar = stage_bar_->isHidden()            ? 0
                     : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
                                                       : stage_bar_->sizeHint().height();
     return std::all_of(pages_.begin(), pages_.end(), [&](const Page& page) {
@@ -217,8 +216,7 @@ void MainWindow::fit_presented_text() {
     });
   };
   const double bar = stage_bar_->isHidden() ? 0 : 0.1;
-  const double most =
-      100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
+  const double most = 100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
   double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);

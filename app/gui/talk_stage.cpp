@@ -40,13 +40,7 @@ QString made_on(const record::RunRecord& record) {
 
 TalkStage::TalkStage(TalkDesk& desk, views::Selection& selection, EngineClient& engine, JobTracker& jobs,
                      views::StageBar* bar, QWidget* window)
-    : QObject(window),
-      desk_(desk),
-      selection_(selection),
-      engine_(engine),
-      jobs_(jobs),
-      bar_(bar),
-      window_(window) {
+    : QObject(window), desk_(desk), selection_(selection), engine_(engine), jobs_(jobs), bar_(bar), window_(window) {
   bar_->hide();
   // Other steps, other numbers; runs that are still at work are then the window's to tell of.
   connect(&desk_.book(), &views::TalkBook::changed, this, [this] {
@@ -206,8 +200,8 @@ void TalkStage::describe() {
   bar_->show_view(step.page == "attention" && problem_.isEmpty() ? view_words() : QString());
   bar_->show_problem(problem_.isEmpty() ? QString() : tr("This step cannot be shown: %1").arg(problem_));
   if (!speaker_) return;
-  views::SpeakerWindow::Shown shown{step.title, step.caption, step.notes, {}, {}, source, step_ + 1,
-                                    desk_.book().count()};
+  views::SpeakerWindow::Shown shown{step.title, step.caption, step.notes, {},
+                                    {},         source,       step_ + 1,  desk_.book().count()};
   if (step_ + 1 < desk_.book().count()) {
     shown.next_title = steps[static_cast<std::size_t>(step_ + 1)].title;
     shown.next_caption = steps[static_cast<std::size_t>(step_ + 1)].caption;

@@ -2,8 +2,8 @@
 // Filling of the read-out; ranks come from a background thread, since a row at 128K is half a billion multiply-adds.
 #include "views/map/map_readout.h"
 
-#include <QFutureWatcher>
 #include <QEvent>
+#include <QFutureWatcher>
 #include <QLabel>
 #include <QVBoxLayout>
 #include <QtConcurrent>
