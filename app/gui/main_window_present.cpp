@@ -5,6 +5,7 @@
 #include <QGuiApplication>
 #include <QMenuBar>
 #include <QScreen>
+#include <QStackedWidget>
 #include <QStatusBar>
 #include <QToolBar>
 #include <QToolButton>
@@ -20,6 +21,7 @@
 #include "gui/talk_desk.h"
 #include "gui/talk_stage.h"
 #include "views/common/banner_bar.h"
+#include "views/common/page_base.h"
 #include "views/talk/stage.h"
 #include "views/talk/talk_panel.h"
 
@@ -28,7 +30,7 @@ namespace {
 
 constexpr double presented_text = 1.75, fit_step = 12.5;
 // A page is laid out for so many pixels of usual text at least: with fewer, words are cut and labels meet.
-constexpr double least_page_width = 780, least_page_height = 480;
+constexpr double least_page_width = 820, least_page_height = 480;
 constexpr int leave_hint_ms = 4000;
 
 /// Fonts reach layouts through posted events: sizes are right only behind these.
@@ -56,6 +58,14 @@ void MainWindow::build_talks(QVBoxLayout* column) {
   talks_ = new TalkDesk(around);
   stage_ = new TalkStage(*talks_, selection_, engine_, jobs_, stage_bar_, this);
   leave_hint_ = new views::FadingHint(centralWidget());
+  // A page that is not shown must not widen the window: some ask for more once they were shown wide.
+  const auto only_shown = [this] {
+    for (int i = 0; i < stack_->count(); ++i) {
+      const auto policy = i == stack_->currentIndex() ? QSizePolicy::Preferred : QSizePolicy::Ignored;
+      stack_->widget(i)->setSizePolicy(policy, policy);
+    }
+  };
+  connect(stack_, &QStackedWidget::currentChanged, this, only_shown);
 }
 
 void MainWindow::connect_talks() {
@@ -74,8 +84,7 @@ void MainWindow::connect_talks() {
   on(a.add_to_talk, [this] { talks_->add_view(); });
   on(a.update_talk_step, [this] { talks_->update_step(); });
   on(a.previous_step, [this] { talks_->show_step(std::max(0, talks_->book().current() - 1)); });
-  on(a.next_step,
-     [this] { talks_->show_step(std::min(talks_->book().count() - 1, talks_->book().current() + 1)); });
+  on(a.next_step, [this] { talks_->show_step(std::min(talks_->book().count() - 1, talks_->book().current() + 1)); });
   on(a.undo_talk, [this] { talks_->book().undo_stack().undo(); });
   on(a.redo_talk, [this] { talks_->book().undo_stack().redo(); });
   on(a.check_talk, [this] { talks_->check(); });
@@ -166,6 +175,9 @@ void MainWindow::leave_presenting() {
   banners_->setMaximumHeight(QWIDGETSIZE_MAX);
   // Text first: with large text the window could not be as small as it was.
   refresh_scale();
+  // Hidden pages would go on asking for the room that large text took.
+  for (const Page& page : pages_)
+    if (auto* base = qobject_cast<views::PageBase*>(page.widget)) base->refresh_now();
   for (QWidget* chrome : std::initializer_list<QWidget*>{menuBar(), toolbar_, statusBar(), rail_bar_}) chrome->show();
   hints_->setVisible(hints_->shown() > 0 && !options_.quiet);
   settle_layouts(*this);
@@ -192,7 +204,7 @@ void MainWindow::fit_presented_text() {
   const QSize room = (windowHandle() && windowHandle()->screen() ? windowHandle()->screen() : screen())->size();
   const auto fits = [&] {
     settle_layouts(*this);
-    const int bar = stage_bar_->isHidden() ? 0
+    const int bar = stage_bar_->isHidden()            ? 0
                     : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
                                                       : stage_bar_->sizeHint().height();
     return std::all_of(pages_.begin(), pages_.end(), [&](const Page& page) {
@@ -204,8 +216,7 @@ void MainWindow::fit_presented_text() {
     });
   };
   const double bar = stage_bar_->isHidden() ? 0 : 0.1;
-  const double most =
-      100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
+  const double most = 100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
   double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);

@@ -87,9 +87,8 @@ void TalkDesk::tell(const QString& key, const QString& title, const QString& tex
   banner.title = title;
   banner.text = text;
   if (!show_folder_of.isEmpty())
-    banner.buttons = {{tr("Open"), [show_folder_of] {
-                         QDesktopServices::openUrl(QUrl::fromLocalFile(show_folder_of));
-                       }}};
+    banner.buttons = {
+        {tr("Open"), [show_folder_of] { QDesktopServices::openUrl(QUrl::fromLocalFile(show_folder_of)); }}};
   around_.banners->show_banner(banner);
 }
 
@@ -253,8 +252,7 @@ void TalkDesk::set_live(int step, bool on) {
   if (!on) return book_.set_live(step, std::nullopt);
   with_records([this, step] {
     try {
-      const views::ViewState state =
-          views::view_of_step(book_.talk(), static_cast<std::size_t>(step), book_.records());
+      const views::ViewState state = views::view_of_step(book_.talk(), static_cast<std::size_t>(step), book_.records());
       const auto& record = *state.runs[static_cast<std::size_t>(state.current)];
       protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
       spec.out.reset();
@@ -267,8 +265,7 @@ void TalkDesk::set_live(int step, bool on) {
   });
 }
 
-void TalkDesk::start_work(const QString& words,
-                          std::function<void(std::stop_token, const views::TalkProgress&)> work,
+void TalkDesk::start_work(const QString& words, std::function<void(std::stop_token, const views::TalkProgress&)> work,
                           std::function<void(const QString& problem)> done) {
   if (work_) return;
   work_ = std::make_shared<Work>();
@@ -366,9 +363,9 @@ void TalkDesk::check() {
 void TalkDesk::pack() {
   const QFileInfo file(book_.file());
   const QString name = book_.file().isEmpty() ? tr("talk") : file.completeBaseName();
-  const QString folder = QFileDialog::getSaveFileName(around_.window, tr("Pack the talk into a new folder"),
-                                                      (book_.file().isEmpty() ? QDir::homePath() : file.absolutePath()) +
-                                                          "/" + name + "-packed");
+  const QString folder = QFileDialog::getSaveFileName(
+      around_.window, tr("Pack the talk into a new folder"),
+      (book_.file().isEmpty() ? QDir::homePath() : file.absolutePath()) + "/" + name + "-packed");
   if (!folder.isEmpty()) pack_to(folder);
 }
 
@@ -382,7 +379,8 @@ void TalkDesk::pack_to(const QString& folder) {
         views::pack_talk(talk, bytes_of_name(name), path_of(folder), stop, progress);
       },
       [this, folder](const QString& problem) {
-        if (!problem.isEmpty()) return tell("pack", tr("The talk was not packed; nothing was left behind."), problem, false);
+        if (!problem.isEmpty())
+          return tell("pack", tr("The talk was not packed; nothing was left behind."), problem, false);
         tell("pack", tr("Packed: %1").arg(shown_path(folder)),
              tr("The talk and copies of its records. A record contains the whole prompt."), true, folder);
       });

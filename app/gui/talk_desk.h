@@ -104,7 +104,7 @@ class TalkDesk : public QObject {
   QThreadPool pool_;
   std::shared_ptr<Work> work_;
   QTimer tick_;
-  QStringList missing_;  ///< why records of the talk could not be opened
+  QStringList missing_;               ///< why records of the talk could not be opened
   std::function<void()> waiting_;     ///< for the talk's records
   std::function<void()> after_save_;  ///< for the file
   QPointer<QWidget> question_;

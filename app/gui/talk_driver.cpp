@@ -63,8 +63,9 @@ int check_talk_file(const CommandLine& line) {
       say_problem((fault.step < 0 ? std::string() : "step " + std::to_string(fault.step + 1) + ": ") +
                   fault.line().toStdString());
     if (!faults.empty()) return static_cast<int>(ErrorKind::input);
-    say_result(line.records.first() + ": " +
-               QObject::tr("%1 steps, %2 records: all there and unchanged").arg(talk.steps.size()).arg(talk.records.size()));
+    say_result(
+        line.records.first() + ": " +
+        QObject::tr("%1 steps, %2 records: all there and unchanged").arg(talk.steps.size()).arg(talk.records.size()));
     return 0;
   });
 }
@@ -73,8 +74,7 @@ int pack_talk_file(const CommandLine& line) {
   return exit_code_of([&] {
     const QString& file = line.records.first();
     const views::Talk talk = views::read_talk(path_of(file));
-    const auto packed =
-        views::pack_talk(talk, path_of(file).stem().native(), path_of(line.output));
+    const auto packed = views::pack_talk(talk, path_of(file).stem().native(), path_of(line.output));
     say_result(name_from_path(packed));
     return 0;
   });

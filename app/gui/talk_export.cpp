@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gui/talk_export.h"
 
+#include <unistd.h>
 #include <QBuffer>
 #include <QCoreApplication>
 #include <QFileInfo>
@@ -9,7 +10,6 @@
 #include <QPainter>
 #include <QPdfWriter>
 #include <QRegularExpression>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/output_file.h"
@@ -43,7 +43,8 @@ QByteArray pdf_of(const TalkExport& job) {
     QPdfWriter writer(&bytes);
     writer.setResolution(96);
     writer.setPageMargins(QMarginsF(0, 0, 0, 0));
-    writer.setPageSize(QPageSize(QSizeF(slide_width, slide_height) * 0.75, QPageSize::Point, {}, QPageSize::ExactMatch));
+    writer.setPageSize(
+        QPageSize(QSizeF(slide_width, slide_height) * 0.75, QPageSize::Point, {}, QPageSize::ExactMatch));
     writer.setTitle(job.talk.title.isEmpty() ? QObject::tr("Talk") : job.talk.title);
     writer.setCreator("Headroom " + QCoreApplication::applicationVersion());
     QPainter painter;
@@ -107,8 +108,7 @@ std::int64_t write_pictures(const TalkExport& job, const fs::path& folder) {
     write_picture(bytes.data(), name_from_path(part / path_of(picture_name(slide.step(), step + 1))), {});
   }
   fs::rename(part, whole, failed);
-  if (failed)
-    throw input_error(whole.native(), "cannot be made", "a folder that does not exist", failed.message());
+  if (failed) throw input_error(whole.native(), "cannot be made", "a folder that does not exist", failed.message());
   guard.kept = true;
   return total;
 }
@@ -118,8 +118,8 @@ std::int64_t write_pictures(const TalkExport& job, const fs::path& folder) {
 QString TalkExported::words() const {
   const QString size = bytes >= 1'000'000 ? QObject::tr("%1 MB").arg(views::format_fixed(bytes / 1e6, 1))
                                           : QObject::tr("%1 kB").arg(views::format_count((bytes + 999) / 1000));
-  const QString text = steps == 1 ? QObject::tr("1 step, %1.").arg(size)
-                                  : QObject::tr("%1 steps, %2.").arg(steps).arg(size);
+  const QString text =
+      steps == 1 ? QObject::tr("1 step, %1.").arg(size) : QObject::tr("%1 steps, %2.").arg(steps).arg(size);
   return note.isEmpty() ? text : text + " " + note;
 }
 

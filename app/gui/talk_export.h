@@ -23,7 +23,7 @@ struct TalkExport {
 struct TalkExported {
   int steps = 0;
   std::int64_t bytes = 0;
-  QString note;   ///< what the result does not hold
+  QString note;           ///< what the result does not hold
   QString words() const;  ///< "12 steps, 2.3 MB."
 };
 

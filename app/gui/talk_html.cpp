@@ -78,7 +78,8 @@ HtmlGrid stream_grid(const record::LayerStream& stream, record::HeadSelector hea
     auto at = tiles.find(address);
     if (at == tiles.end()) {
       if (stop.stop_requested()) throw cancelled_error();
-      at = tiles.emplace(address, record::compute_tile(stream, head, {level, address.first, address.second}, stop)).first;
+      at = tiles.emplace(address, record::compute_tile(stream, head, {level, address.first, address.second}, stop))
+               .first;
     }
     const record::Tile& tile = at->second;
     const std::int64_t r = y % side, c = x % side;
@@ -108,15 +109,13 @@ std::vector<HtmlGrid> make_grids(const views::MapData& map, const views::Viewpor
     const std::int64_t cell = std::int64_t{1} << level;
     query = query / cell * cell;
     key = key / cell * cell;
-    const double heads = map.source.head.kind == record::HeadSelector::Kind::head
-                             ? 1.0
-                             : static_cast<double>(map.stream->num_q_heads);
+    const double heads =
+        map.source.head.kind == record::HeadSelector::Kind::head ? 1.0 : static_cast<double>(map.stream->num_q_heads);
     const double work = static_cast<double>(query_end - query) * static_cast<double>(key_end - key) * heads *
                         static_cast<double>(map.stream->head_dim);
     const bool finer = !map.thumbnail || cell < map.thumbnail->cell;
     if (finer && work <= most_grid_work)
-      grids.push_back(
-          stream_grid(*map.stream, map.source.head, level, query, query_end, key, key_end, stop));
+      grids.push_back(stream_grid(*map.stream, map.source.head, level, query, query_end, key, key_end, stop));
   }
   if (map.thumbnail) {
     grids.push_back(thumbnail_grid(*map.thumbnail));
@@ -213,11 +212,14 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   QString note = QObject::tr("%1, layer %2, %3: attention probability, colours logarithmic from %4 to %5. ")
                      .arg(state.method)
                      .arg(state.layer)
-                     .arg(views::head_name(source), views::short_number(state.colour_min),
-                          views::short_number(state.colour_max));
-  note += finest == 1 ? QObject::tr("Where the step looks, cells are single pairs of tokens; elsewhere the largest p of %1 × %1 pairs.")
-                            .arg(grids.back().cell)
-                      : QObject::tr("The finest cells in this file are %1 × %1 pairs; a cell shows its largest p.").arg(finest);
+                     .arg(views::head_name(source), QString::number(state.colour_min, 'g', 3),
+                          QString::number(state.colour_max, 'g', 3));
+  note += finest == 1
+              ? QObject::tr("Where the step looks, cells are single pairs of tokens; elsewhere the largest p of "
+                            "%1 × %1 pairs.")
+                    .arg(grids.back().cell)
+              : QObject::tr("The finest cells in this file are %1 × %1 pairs; a cell shows its largest p.")
+                    .arg(finest);
   if (grids.size() == 1 && finest == 1 && map->length <= html_grid_cells)
     note = note.section(". ", 0, 0) + ". " + QObject::tr("Cells are single pairs of tokens.");
   if (state.display.mode == views::MapMode::lift)
@@ -225,14 +227,17 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   if (map->has_overlay())
     note += " " + QObject::tr("Marks of hit, missed and wasted keys are in the picture, not on this map.");
   page.coarse |= finest > 1;
-  step["map"] = {{"grids", at->second},
-                 {"record", page.record(record, state.viewport)},
-                 {"length", map->length},
-                 {"low", state.colour_min},
-                 {"high", state.colour_max},
-                 {"view", {state.viewport.query_begin, state.viewport.query_end, state.viewport.key_begin, state.viewport.key_end}},
-                 {"what", text_of(QObject::tr("%1, layer %2, %3").arg(state.method).arg(state.layer).arg(views::head_name(source)))},
-                 {"note", text_of(note)}};
+  step["map"] = {
+      {"grids", at->second},
+      {"record", page.record(record, state.viewport)},
+      {"length", map->length},
+      {"low", state.colour_min},
+      {"high", state.colour_max},
+      {"view",
+       {state.viewport.query_begin, state.viewport.query_end, state.viewport.key_begin, state.viewport.key_end}},
+      {"what",
+       text_of(QObject::tr("%1, layer %2, %3").arg(state.method).arg(state.layer).arg(views::head_name(source)))},
+      {"note", text_of(note)}};
   return true;
 }
 
@@ -291,9 +296,13 @@ std::uint32_t pixel_of(QRgb colour) {  // as a canvas has it: red lowest
 QByteArray colour_rules() {
   const views::Theme& theme = views::Theme::instance();
   QStringList rules;
-  for (const auto& [name, colour] :
-       {std::pair{"background", theme.background()}, {"text", theme.text()}, {"panel", theme.panel()},
-        {"border", theme.border()}, {"muted", theme.muted_text()}, {"accent", theme.accent()}, {"mass", theme.mass()}})
+  for (const auto& [name, colour] : {std::pair{"background", theme.background()},
+                                     {"text", theme.text()},
+                                     {"panel", theme.panel()},
+                                     {"border", theme.border()},
+                                     {"muted", theme.muted_text()},
+                                     {"accent", theme.accent()},
+                                     {"mass", theme.mass()}})
     rules << QString("--%1: %2;").arg(name, colour.name());
   return rules.join(' ').toUtf8();
 }
@@ -314,13 +323,14 @@ std::vector<HtmlGrid> html_grids(const views::MapData& map, const views::Viewpor
                                  const std::function<bool()>& given_up) {
   std::stop_source stop;
   // Exact tiles take their time: the window's thread goes on meanwhile.
-  auto running = QtConcurrent::run([&map, viewport, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
-    try {
-      return make_grids(map, viewport, token);
-    } catch (const Error&) {
-      return std::nullopt;  // stopped
-    }
-  });
+  auto running =
+      QtConcurrent::run([&map, viewport, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
+        try {
+          return make_grids(map, viewport, token);
+        } catch (const Error&) {
+          return std::nullopt;  // stopped
+        }
+      });
   while (!running.isFinished()) {
     if (given_up && given_up()) stop.request_stop();
     QCoreApplication::processEvents(QEventLoop::AllEvents, 20);

@@ -40,14 +40,12 @@ QString made_on(const record::RunRecord& record) {
 
 TalkStage::TalkStage(TalkDesk& desk, views::Selection& selection, EngineClient& engine, JobTracker& jobs,
                      views::StageBar* bar, QWidget* window)
-    : QObject(window),
-      desk_(desk),
-      selection_(selection),
-      engine_(engine),
-      jobs_(jobs),
-      bar_(bar),
-      window_(window) {
+    : QObject(window), desk_(desk), selection_(selection), engine_(engine), jobs_(jobs), bar_(bar), window_(window) {
   bar_->hide();
+  // Other steps, other numbers; runs that are still at work are then the window's to tell of.
+  connect(&desk_.book(), &views::TalkBook::changed, this, [this] {
+    if (!active()) live_.clear();
+  });
   connect(&jobs_, &JobTracker::changed, this, &TalkStage::job_changed);
   connect(&jobs_, &JobTracker::finished, this, [this](const QString& id, const QString& path) {
     for (auto& [step, live] : live_) {
@@ -168,8 +166,8 @@ QString TalkStage::view_words() const {
       .arg(state.layer)
       .arg(views::head_name(record->meta().layer(state.layer), state.head),
            lift ? tr("lift over an even share") : tr("attention probability"),
-           views::short_number(lift ? state.display.lift_min : state.colour_min),
-           views::short_number(lift ? state.display.lift_max : state.colour_max));
+           QString::number(lift ? state.display.lift_min : state.colour_min, 'g', 3),
+           QString::number(lift ? state.display.lift_max : state.colour_max, 'g', 3));
 }
 
 QString TalkStage::source_words() const {
@@ -202,8 +200,8 @@ void TalkStage::describe() {
   bar_->show_view(step.page == "attention" && problem_.isEmpty() ? view_words() : QString());
   bar_->show_problem(problem_.isEmpty() ? QString() : tr("This step cannot be shown: %1").arg(problem_));
   if (!speaker_) return;
-  views::SpeakerWindow::Shown shown{step.title, step.caption, step.notes, {}, {}, source, step_ + 1,
-                                    desk_.book().count()};
+  views::SpeakerWindow::Shown shown{step.title, step.caption, step.notes, {},
+                                    {},         source,       step_ + 1,  desk_.book().count()};
   if (step_ + 1 < desk_.book().count()) {
     shown.next_title = steps[static_cast<std::size_t>(step_ + 1)].title;
     shown.next_caption = steps[static_cast<std::size_t>(step_ + 1)].caption;
@@ -222,6 +220,7 @@ void TalkStage::toggle_notes() {
   }
   describe();
   speaker_->show();
+  speaker_->raise();
 }
 
 void TalkStage::start_live() {

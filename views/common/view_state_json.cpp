@@ -48,13 +48,18 @@ struct StateWriter {
   void shown_sweep(const char*, int) {}
   void record(const char* key, int) { out[key] = number_of(shown_by(state), records); }
   void flag(const char* key, bool value) { out[key] = value; }
-  void maybe_flag(const char* key, const std::optional<bool>& value) { out[key] = value ? json(*value) : json(nullptr); }
+  void maybe_flag(const char* key, const std::optional<bool>& value) {
+    out[key] = value ? json(*value) : json(nullptr);
+  }
   void whole(const char* key, std::int64_t value, std::int64_t, std::int64_t) { out[key] = value; }
   void number(const char* key, double value, double, double) { out[key] = value; }
   void text(const char* key, const QString& value, std::size_t) { out[key] = value.toStdString(); }
   template <typename Value>
   void choice(const char* key, const Value& value, const auto& names) {
-    out[key] = names.at(static_cast<std::size_t>(value));
+    const auto index = static_cast<std::size_t>(value);
+    if (index >= names.size())
+      throw Error(ErrorKind::internal, std::string("a value of \"") + key + "\" has no name in view_state_fields.h");
+    out[key] = names[index];
   }
   void head(const char* key, const record::HeadSelector& value) {
     out[key] = {{"kind", head_kind_names.at(static_cast<std::size_t>(value.kind))}, {"index", value.index}};
@@ -161,9 +166,12 @@ class StateReader {
     fields_.array(key, 4);
     const std::vector<double> edges = fields_.numbers(key, 4);
     constexpr double most = 2.0 * static_cast<double>(most_tokens);
-    const bool good = edges.size() == 4 && std::all_of(edges.begin(), edges.end(), [](double edge) {
-                        return edge >= -most && edge <= most;  // and a number
-                      }) && edges[0] <= edges[1] && edges[2] <= edges[3];
+    const bool good = edges.size() == 4 &&
+                      std::all_of(edges.begin(), edges.end(),
+                                  [](double edge) {
+                                    return edge >= -most && edge <= most;  // and a number
+                                  }) &&
+                      edges[0] <= edges[1] && edges[2] <= edges[3];
     if (!good) fields_.fail(key, "[first query, last query, first key, last key] in tokens", object_.at(key).dump());
     value = {edges[0], edges[1], edges[2], edges[3]};
   }
@@ -234,6 +242,30 @@ class StateReader {
   const std::vector<RecordPtr>* records_;
 };
 
+/// Finds the sides, however many there are.
+struct SideLister {
+  std::vector<std::pair<std::string, const SideChoice*>> sides;
+  void runs(const auto&...) {}
+  void record(const auto&...) {}
+  void flag(const auto&...) {}
+  void maybe_flag(const auto&...) {}
+  void whole(const auto&...) {}
+  void number(const auto&...) {}
+  void text(const auto&...) {}
+  void choice(const auto&...) {}
+  void head(const auto&...) {}
+  void keys(const auto&...) {}
+  void pins(const auto&...) {}
+  void viewport(const auto&...) {}
+  void side(const char* key, const SideChoice& value) { sides.emplace_back(key, &value); }
+};
+
+std::vector<std::pair<std::string, const SideChoice*>> sides_of(const DisplayState& display) {
+  SideLister lister;
+  each_display_field(lister, display);
+  return lister.sides;
+}
+
 /// Notes where each field lies.
 struct LayoutLister {
   const char* base;
@@ -283,8 +315,11 @@ std::string method_names(const record::RunRecord& record) {
 
 std::vector<RecordPtr> records_named(const ViewState& state) {
   std::vector<RecordPtr> records;
-  for (const RecordPtr& record : {shown_by(state), state.display.baseline.run, state.display.candidate.run})
+  const auto add = [&](const RecordPtr& record) {
     if (record && std::find(records.begin(), records.end(), record) == records.end()) records.push_back(record);
+  };
+  add(shown_by(state));
+  for (const auto& [key, side] : sides_of(state.display)) add(side->run);
   return records;
 }
 
@@ -330,11 +365,8 @@ std::vector<Misfit> misfits(const ViewState& state) {
   const std::int64_t length = record.length();
   if (state.query_begin < 0 || state.query_end > length)
     wrong("query_end", up_to(length), std::to_string(state.query_end));
-  for (const std::int64_t key : {state.keys.empty() ? 0 : *state.keys.begin(), state.keys.empty() ? 0 : *state.keys.rbegin()})
-    if (key < 0 || key >= length) {
-      wrong("keys", up_to(length - 1), std::to_string(key));
-      break;
-    }
+  if (!state.keys.empty() && (*state.keys.begin() < 0 || *state.keys.rbegin() >= length))
+    wrong("keys", up_to(length - 1), std::to_string(*state.keys.rbegin()));
   for (const MapPoint& pin : state.pins)
     if (pin.query < 0 || pin.query >= length || pin.key < 0 || pin.key >= length) {
       wrong("pins", up_to(length - 1), "[" + std::to_string(pin.query) + ", " + std::to_string(pin.key) + "]");
@@ -353,8 +385,8 @@ std::vector<Misfit> misfits(const ViewState& state) {
   method("display.timing_layers", display.timing_layers, record);
   if (display.curve_scope >= 0 && !record.meta().has_layer(display.curve_scope))
     wrong("display.curve_scope", up_to(record.meta().num_layers() - 1), std::to_string(display.curve_scope));
-  for (const auto& [key, side] : {std::pair{"display.baseline", &display.baseline}, {"display.candidate", &display.candidate}})
-    if (side->run) method(key, side->method, *side->run);
+  for (const auto& [key, side] : sides_of(display))
+    if (side->run) method("display." + key, side->method, *side->run);
   return list;
 }
 

@@ -2,6 +2,7 @@
 // Filling of the read-out; ranks come from a background thread, since a row at 128K is half a billion multiply-adds.
 #include "views/map/map_readout.h"
 
+#include <QEvent>
 #include <QFutureWatcher>
 #include <QLabel>
 #include <QVBoxLayout>
@@ -93,6 +94,11 @@ void MapReadout::apply_theme() {
   }
   badge_->setPalette(muted);
   badge_->setFont(small);
+}
+
+void MapReadout::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange) apply_theme();
 }
 
 QWidget* MapReadout::box(const QString& id) const {

@@ -25,6 +25,9 @@ class MapReadout : public QWidget {
   QSize sizeHint() const override;
   QSize minimumSizeHint() const override;
 
+ protected:
+  void changeEvent(QEvent* event) override;
+
  private:
   struct Field {
     QString id;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a talk shows beside the pages while it is presented: caption and number for the audience, a line that says how to
-// leave, and a window with notes, next step and clock for the speaker.
+// What a talk shows beside the pages while it is presented: caption and number for the audience, a line that says how
+// to leave, and a window with notes, next step and clock for the speaker.
 #pragma once
 
 #include <QElapsedTimer>

@@ -55,9 +55,9 @@ class TalkBook : public QObject {
   void set_live(int step, std::optional<nlohmann::json> spec);
 
  signals:
-  void changed();           ///< steps or their texts
+  void changed();  ///< steps or their texts
   void current_changed();
-  void state_changed();     ///< another file, another talk, saved or not
+  void state_changed();  ///< another file, another talk, saved or not
 
  private:
   friend class TalkChange;

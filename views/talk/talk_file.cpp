@@ -32,14 +32,13 @@ void each_record_number(View& view, Visit&& visit) {
   number(view, "current");
   const auto display = view.find("display");
   if (display == view.end() || !display->is_object()) return;
-  for (const char* side : {"baseline", "candidate"})
-    if (const auto at = display->find(side); at != display->end() && at->is_object()) number(*at, "record");
+  for (auto& side : *display)  // whatever names a record there
+    if (side.is_object()) number(side, "record");
 }
 
 bool is_hex(const std::string& text, std::size_t size) {
-  return text.size() == size && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == size &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 /// File names are bytes; JSON is UTF-8. Names that are not have no place in a talk.
@@ -115,12 +114,12 @@ Talk without_spare_records(Talk talk) {
 
 std::string talk_text(const Talk& whole, const fs::path& folder) {
   const Talk talk = without_spare_records(whole);
-  json object = {{"format", talk_format}, {"version", talk_version}, {"program", "Headroom " + std::string(program_version())}};
+  json object = {
+      {"format", talk_format}, {"version", talk_version}, {"program", "Headroom " + std::string(program_version())}};
   object["title"] = talk.title.toStdString();
   auto& records = object["records"] = json::array();
   for (const TalkRecord& record : talk.records)
-    records.push_back(
-        {{"file", path_text(record.path, folder)}, {"run_id", record.run_id}, {"sha256", record.sha256}});
+    records.push_back({{"file", path_text(record.path, folder)}, {"run_id", record.run_id}, {"sha256", record.sha256}});
   auto& steps = object["steps"] = json::array();
   for (const TalkStep& step : talk.steps) {
     json one = {{"title", step.title.toStdString()}, {"caption", step.caption.toStdString()},
@@ -149,7 +148,8 @@ Talk read_talk_text(std::string_view text, const fs::path& folder, const std::st
     Fields record(entry, place + ", record " + std::to_string(++number));
     TalkRecord one;
     const std::string file = record.string("file");
-    if (file.empty() || file.find('\0') != std::string::npos) record.fail("file", "the path of a record", describe(file));
+    if (file.empty() || file.find('\0') != std::string::npos)
+      record.fail("file", "the path of a record", describe(file));
     one.path = (fs::path(file).is_absolute() ? fs::path(file) : folder / file).lexically_normal();
     one.run_id = record.string("run_id", 64);
     if (!is_hex(one.run_id, 16)) record.fail("run_id", "16 hexadecimal digits", describe(one.run_id));
@@ -160,8 +160,7 @@ Talk read_talk_text(std::string_view text, const fs::path& folder, const std::st
   }
   number = 0;
   for (const json& entry : fields.array("steps", most_steps))
-    talk.steps.push_back(
-        step_from_json(entry, talk.records.size(), place + ", step " + std::to_string(++number)));
+    talk.steps.push_back(step_from_json(entry, talk.records.size(), place + ", step " + std::to_string(++number)));
   fields.refuse_unknown();
   return talk;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A talk as a file of its own (docs/talks.md): steps with captions and notes, each a page and a view of records that lie
-// elsewhere and are named by relative path, run id and hash.
+// A talk as a file of its own (docs/talks.md): steps with captions and notes, each a page and a view of records that
+// lie elsewhere and are named by relative path, run id and hash.
 #pragma once
 
 #include <QString>
@@ -29,10 +29,10 @@ struct TalkRecord {
 
 struct TalkStep {
   QString title, caption, notes;
-  QString page;                              ///< "attention"
-  std::int64_t first_token = 0;              ///< where the prompt text is scrolled to
+  QString page;                                    ///< "attention"
+  std::int64_t first_token = 0;                    ///< where the prompt text is scrolled to
   nlohmann::json view = nlohmann::json::object();  ///< view_state_json; record numbers are those of Talk::records
-  std::optional<nlohmann::json> live;        ///< a RunSpec to be run while presenting; the step's own record is its twin
+  std::optional<nlohmann::json> live;  ///< a RunSpec to be run while presenting; the step's own record is its twin
   bool operator==(const TalkStep&) const = default;
 };
 
@@ -46,8 +46,8 @@ struct Talk {
 /// The page ids that a step may show.
 const std::vector<QString>& talk_pages();
 
-/// The text of a talk that lies in `folder`. Records that no step names are left out. Throws an internal error where the
-/// talk names a record that it does not hold.
+/// The text of a talk that lies in `folder`. Records that no step names are left out. Throws an internal error where
+/// the talk names a record that it does not hold.
 std::string talk_text(const Talk& talk, const std::filesystem::path& folder);
 /// Throws input errors that name `file`, the step, the field, what was expected and what was found; records are not
 /// opened.

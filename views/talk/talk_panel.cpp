@@ -125,8 +125,9 @@ TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(b
   notes_->installEventFilter(this);
   form->addWidget(notes_, 1);
   live_ = new QCheckBox(tr("Can run live"), fields_);
-  live_->setToolTip(tr("While presenting, L starts the run of this step's record again with the engine, and T changes "
-                       "between the live run and the recorded one"));
+  live_->setToolTip(
+      tr("While presenting, L starts the run of this step's record again with the engine, and T changes "
+         "between the live run and the recorded one"));
   form->addWidget(live_);
   live_words_ = make_note({}, fields_);
   form->addWidget(live_words_);
@@ -278,17 +279,16 @@ void TalkPanel::show_step() {
 void TalkPanel::show_faults(const std::vector<TalkFault>& faults) {
   faults_->clear();
   for (const TalkFault& fault : faults) {
-    auto* item = new QListWidgetItem(fault.step < 0 ? fault.line()
-                                                    : tr("Step %1: %2").arg(fault.step + 1).arg(fault.line()));
+    auto* item =
+        new QListWidgetItem(fault.step < 0 ? fault.line() : tr("Step %1: %2").arg(fault.step + 1).arg(fault.line()));
     item->setData(step_role, fault.step);
     item->setToolTip(fault.line());
     faults_->addItem(item);
   }
   faults_->setVisible(!faults.empty());
   verdict_->setVisible(true);
-  verdict_->setText(faults.empty()
-                        ? tr("Checked: every record is there and unchanged, and every step fits its record.")
-                        : tr("%1 to mend; click to go to the step.").arg(faults.size()));
+  verdict_->setText(faults.empty() ? tr("Checked: every record is there and unchanged, and every step fits its record.")
+                                   : tr("%1 to mend; click to go to the step.").arg(faults.size()));
 }
 
 void TalkPanel::forget_faults() {
@@ -311,8 +311,8 @@ bool TalkPanel::eventFilter(QObject* object, QEvent* event) {
   const auto ours = [&]() -> std::function<void()> {
     // Ctrl+Z means the talk while one writes it, whatever it means in the window.
     if (key->matches(QKeySequence::Undo)) return [this] { book_->undo_stack().undo(); };
-    if (key->matches(QKeySequence::Redo) || (key->modifiers() == (Qt::ControlModifier | Qt::ShiftModifier) &&
-                                             key->key() == Qt::Key_Z))
+    if (key->matches(QKeySequence::Redo) ||
+        (key->modifiers() == (Qt::ControlModifier | Qt::ShiftModifier) && key->key() == Qt::Key_Z))
       return [this] { book_->undo_stack().redo(); };
     if (object != steps_) return {};
     if (key->modifiers() == Qt::AltModifier && key->key() == Qt::Key_Up)

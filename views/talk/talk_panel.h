@@ -39,7 +39,7 @@ class TalkPanel : public QWidget {
  signals:
   void add_requested();
   void update_requested();
-  void show_requested(int step);     ///< double click, Enter
+  void show_requested(int step);  ///< double click, Enter
   void live_requested(int step, bool on);
   void check_requested();
   void pack_requested();

@@ -201,11 +201,10 @@ class TestTalkFile : public QObject {
     QCOMPARE(faults.size(), std::size_t(1));
     QCOMPARE(faults[0].step, 0);
     QVERIFY2(faults[0].line().contains("layer") && faults[0].line().contains("0 to 2"), qPrintable(faults[0].line()));
-    for (const auto& [pointer, value, word] :
-         {std::tuple{"/method", json("oracle-k1-g1"), "method"},
-          {"/head", json{{"kind", "head"}, {"index", 6}}, "head"},
-          {"/keys", json{{199, 201}}, "keys"},
-          {"/query_end", json(900), "query_end"}}) {
+    for (const auto& [pointer, value, word] : {std::tuple{"/method", json("oracle-k1-g1"), "method"},
+                                               {"/head", json{{"kind", "head"}, {"index", 6}}, "head"},
+                                               {"/keys", json{{199, 201}}, "keys"},
+                                               {"/query_end", json(900), "query_end"}}) {
       bad = talk;
       bad.steps[0].view[json::json_pointer(pointer)] = value;
       faults = check_talk(bad);
@@ -253,9 +252,14 @@ class TestTalkFile : public QObject {
     const Talk there = read_talk(path("stick/my talk.headroom-talk"));
     QVERIFY(check_talk(there).empty());
     QVERIFY(there.records[0].path != there.records[1].path);
-    QCOMPARE(QDir(QString::fromStdString(path("stick").string())).entryList(QDir::Files | QDir::Dirs | QDir::NoDotAndDotDot).size(), 2);
+    QCOMPARE(QDir(QString::fromStdString(path("stick").string()))
+                 .entryList(QDir::Files | QDir::Dirs | QDir::NoDotAndDotDot)
+                 .size(),
+             2);
     // Not over anything, and nothing half-written is left.
-    const auto names = [&] { return QDir(dir_.path()).entryList(QDir::AllEntries | QDir::Hidden | QDir::NoDotAndDotDot); };
+    const auto names = [&] {
+      return QDir(dir_.path()).entryList(QDir::AllEntries | QDir::Hidden | QDir::NoDotAndDotDot);
+    };
     const QStringList before = names();
     QVERIFY(error_of([&] { pack_talk(there, "t", path("stick")); }).contains("is there already"));
     fs::remove(there.records[1].path);
