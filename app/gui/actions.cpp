@@ -58,6 +58,7 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
     action->setCheckable(true);
     pages.append(action);
   }
+  budget_slider = make(view_menu_, {}, tr("&Budget slider"), QKeySequence("B"), tr("Shows the Budget page's slider"));
   docks_end_ = view_menu_->addSeparator();
   dark = make(view_menu_, "theme", tr("&Dark theme"), QKeySequence("Ctrl+T"), tr("Switches between light and dark"));
   dark->setCheckable(true);

@@ -27,9 +27,12 @@
 #include "gui/hint_bar.h"
 #include "gui/icons.h"
 #include "gui/new_run_dialog.h"
+#include "gui/page_keys.h"
 #include "gui/page_rail.h"
+#include "gui/page_scroll.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
+#include "views/common/elided_label.h"
 #include "views/common/theme.h"
 #include "views/docks/inspector_dock.h"
 #include "views/docks/jobs_dock.h"
@@ -47,7 +50,8 @@ void open_dialog(QDialog* dialog) {
 }  // namespace
 
 MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
-    : settings_(settings), options_(std::move(options)), jobs_(engine_), tiles_(engine_), layout_(*this, settings) {
+    : settings_(settings), options_(std::move(options)), jobs_(engine_), tiles_(engine_), layout_(*this, settings),
+      session_(settings.file()) {
   setObjectName("main_window");
   setWindowTitle("Headroom");
   setAcceptDrops(true);
@@ -71,7 +75,9 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
                       {[this](int tokens) { run_budget(tokens); }, [this](int index) { show_page(index); }, &tiles_});
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
-    stack_->addWidget(page.widget);
+    auto* room = new PageScroll(stack_);
+    room->set_page(page.widget);
+    stack_->addWidget(room);
     ids << page.id;
     titles << page.title;
     page_hints << page.hint;
@@ -97,6 +103,10 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   build_docks();
   build_status_bar();
   connect_actions();
+  new PageKeys(*this, [this] {
+    const Page& page = pages_[current_page()];
+    return page.commands ? page.commands() : QVector<views::PageCommand>();
+  });
   connect_engine();
   connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
   connect(&opener_, &RecordOpener::opened, this, &MainWindow::record_opened);
@@ -115,12 +125,16 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   } else {
     layout_.restore();
   }
+  watch_session();
   set_text_scale(settings_.text_scale());
   show_page(0);
   follow_selection(views::Selection::Everything);
 }
 
 MainWindow::~MainWindow() {
+  // Pages and docks go after the members: what they still say while they go must not reach the session's timer.
+  stack_->disconnect(this);
+  for (QDockWidget* dock : docks_) dock->disconnect(this);
   engine_.disconnect(this);
   engine_.disconnect(&jobs_);
 }
@@ -154,12 +168,14 @@ void MainWindow::build_docks() {
 }
 
 void MainWindow::build_status_bar() {
-  summary_ = new QLabel(this);
+  summary_ = new views::ElidedLabel(this);  // long: it must not widen the window
   summary_->setTextFormat(Qt::PlainText);
   summary_->setContentsMargins(8, 0, 8, 0);
+  summary_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
   statusBar()->addWidget(summary_, 1);
   scale_button_ = new QToolButton(this);
   scale_button_->setAutoRaise(true);
+  scale_button_->setAccessibleName(tr("Text size"));
   scale_button_->setIcon(icon("text_size"));
   scale_button_->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
   scale_button_->setPopupMode(QToolButton::InstantPopup);
@@ -200,7 +216,9 @@ void MainWindow::connect_actions() {
   });
   on(a.new_run, [this] { new_run({}); });
   on(a.close_run, [this] { runs_->close_current(); });
-  on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, this)); });
+  on(a.export_figure, [this] {
+    open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, settings_, this));
+  });
   on(a.copy_figure, [this] {
     const QString problem = copy_page(pages_, current_page(), selection_, &tiles_);
     if (!problem.isEmpty())
@@ -236,8 +254,12 @@ void MainWindow::connect_actions() {
         engine_, settings_, [this] { return engine_.keeps_jobs() ? 0 : jobs_.count_running(); }, this));
   });
   on(a.restart_engine, [this] { restart_engine(); });
-  on(a.palette, [this] { show_palette(this, all_actions()); });
-  on(a.keys, [this] { show_keys(this, all_actions()); });
+  on(a.palette, [this] { show_palette(); });
+  on(a.keys, [this] { show_keys(); });
+  on(a.budget_slider, [this] {
+    show_page(page_index(pages_, "budget"));
+    show_budget_slider(pages_);
+  });
   on(a.hints, [this] {
     settings_.restore_notices();
     hints_->reload();
@@ -252,10 +274,6 @@ void MainWindow::connect_actions() {
           [this] { engine_.kill(tr("The engine was stopped by you")); });
   connect(a.recent, &QMenu::aboutToShow, this, &MainWindow::refresh_recent);
   refresh_recent();
-}
-
-QVector<QAction*> MainWindow::all_actions() const {
-  return actions_->all();
 }
 
 void MainWindow::connect_engine() {
@@ -300,24 +318,18 @@ void MainWindow::closeEvent(QCloseEvent* event) {
   if (!may_close()) return event->ignore();
   if (presenting_) set_presenting(false);
   if (jobs_dock_opened_) docks_[2]->hide();  // it would stand open next time with nothing in it
-  if (!options_.quiet) layout_.save();
+  session_timer_.stop();
+  save_session();
+  session_.finish();
   settings_.sync();
   QMainWindow::closeEvent(event);
 }
 
 void MainWindow::keyPressEvent(QKeyEvent* event) {
-  if (event->key() != Qt::Key_Escape) return QMainWindow::keyPressEvent(event);
-  // What is nearest to the reader gives way first.
-  if (presenting_) {
-    set_presenting(false);
-  } else if (!banners_->dismiss_newest()) {
-    // Whoever types means the field, not the job behind it.
-    QWidget* const field = focusWidget();
-    if (field && field->testAttribute(Qt::WA_InputMethodEnabled))
-      field->clearFocus();
-    else
-      jobs_.cancel_current();
-  }
+  if (event->key() == Qt::Key_Escape && event->modifiers() == Qt::NoModifier)
+    escape();
+  else
+    QMainWindow::keyPressEvent(event);
 }
 
 void MainWindow::changeEvent(QEvent* event) {
@@ -342,7 +354,9 @@ void MainWindow::dropEvent(QDropEvent* event) {
 
 void MainWindow::show_page(int index) {
   if (index < 0 || index >= pages_.size()) return;
+  const bool another = index != stack_->currentIndex();
   stack_->setCurrentIndex(index);
+  if (another) pages_[index].widget->setFocus();  // its keys, and Tab goes on from there
   rail_->set_current(index);
   for (int i = 0; i < actions_->pages.size(); ++i) actions_->pages[i]->setChecked(i == index);
 }
@@ -356,7 +370,7 @@ void MainWindow::follow_selection(unsigned mask) {
   a.undo->setEnabled(selection_.can_undo());
   a.redo->setEnabled(selection_.can_redo());
   const views::RecordPtr record = selection_.record();
-  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token})
+  for (QAction* action : {a.close_run, a.export_figure, a.copy_figure, a.find, a.go_to_token, a.budget_slider})
     action->setEnabled(record != nullptr);
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {

@@ -38,10 +38,12 @@ class BudgetPage : public PageBase, public Exportable {
 
   const BudgetReadOut& read_out() const { return read_out_; }
   BudgetPlot* plot() const { return plot_; }
+  void focus_budget();  ///< the slider takes the keys
   /// The per-layer table as it is sorted, with a header line.
   QString suggestions_csv() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  double wanted_height(double width, double least_text) override;
   bool ready() const override { return settled(); }
   QString problem() const override { return record_ ? problem_ : QString(); }
   QString csv() const override;
@@ -56,7 +58,9 @@ class BudgetPage : public PageBase, public Exportable {
 
  private:
   void build();
+  void draw_text(Figure& figure) const;
   QWidget* build_side();
+  int side_width() const;
   void fill_choices();
   void load_curves();
   void show_markers();
@@ -86,6 +90,7 @@ class BudgetPage : public PageBase, public Exportable {
   QSlider* slider_;
   QDoubleSpinBox *spin_, *target_;
   QPushButton* run_;
+  QWidget* side_ = nullptr;
   BudgetPlot* plot_;
   QLabel *legend_, *headline_, *source_, *one_prompt_, *total_;
   struct Row {

@@ -13,6 +13,7 @@
 #include <QSortFilterProxyModel>
 #include <QStandardItemModel>
 #include <QTableView>
+#include <algorithm>
 
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
@@ -96,8 +97,8 @@ void BudgetPage::build() {
 }
 
 QWidget* BudgetPage::build_side() {
-  auto* side = new QWidget(body());
-  side->setFixedWidth(312);
+  auto* side = side_ = new QWidget(body());
+  side->setFixedWidth(side_width());
   auto* column = new QVBoxLayout(side);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(8);
@@ -175,6 +176,10 @@ QWidget* BudgetPage::build_side() {
   total_ = make_note(QString(), side);
   column->addWidget(total_);
   return side;
+}
+
+int BudgetPage::side_width() const {
+  return std::max(312, fontMetrics().height() * 37 / 2);
 }
 
 QString one_prompt_html(const record::RunRecord& record, const ViewState& state) {

@@ -60,6 +60,9 @@ struct DisplayState {
   SideChoice baseline, candidate;
   int compare_quantity = 0;
   bool differences_only = false;
+  // Compare, further candidates: one without a method is not there, one without a run is of the shown record
+  SideChoice candidate_2, candidate_3, candidate_4;
+  int compare_chosen = 0;  ///< 0: all candidates are shown, else this one alone
 
   bool operator==(const DisplayState&) const = default;
 };

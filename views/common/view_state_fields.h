@@ -25,7 +25,8 @@ void each_display_field(Archive& archive, Display& display) {
   // In the order of the struct. A name too few does not compile.
   auto& [mode, show_mean, hide_bands, hit, wasted, minimap, missed, missed_from, lift_min, lift_max, grid_statistic,
          layer_order, grid_table, all_budgets, unit, curve_stream, curve_scope, density_axis, target, timing_layers,
-         compare_mode, baseline, candidate, compare_quantity, differences_only] = display;
+         compare_mode, baseline, candidate, compare_quantity, differences_only, candidate_2, candidate_3, candidate_4,
+         compare_chosen] = display;
   archive.choice("mode", mode, map_mode_names);
   archive.flag("show_mean", show_mean);
   archive.flag("hide_bands", hide_bands);
@@ -51,6 +52,10 @@ void each_display_field(Archive& archive, Display& display) {
   archive.side("candidate", candidate);
   archive.whole("compare_quantity", compare_quantity, 0, 1000);
   archive.flag("differences_only", differences_only);
+  archive.side("candidate_2", candidate_2);
+  archive.side("candidate_3", candidate_3);
+  archive.side("candidate_4", candidate_4);
+  archive.whole("compare_chosen", compare_chosen, 0, 4);
 }
 
 template <typename Archive, typename State>

@@ -263,7 +263,9 @@ std::string method_names(const record::RunRecord& record) {
 
 std::vector<RecordPtr> records_named(const ViewState& state) {
   std::vector<RecordPtr> records;
-  for (const RecordPtr& record : {shown_by(state), state.display.baseline.run, state.display.candidate.run})
+  const DisplayState& display = state.display;
+  for (const RecordPtr& record : {shown_by(state), display.baseline.run, display.candidate.run, display.candidate_2.run,
+                                  display.candidate_3.run, display.candidate_4.run})
     if (record && std::find(records.begin(), records.end(), record) == records.end()) records.push_back(record);
   return records;
 }
@@ -333,7 +335,11 @@ std::vector<Misfit> misfits(const ViewState& state) {
   method("display.timing_layers", display.timing_layers, record);
   if (display.curve_scope >= 0 && !record.meta().has_layer(display.curve_scope))
     wrong("display.curve_scope", up_to(record.meta().num_layers() - 1), std::to_string(display.curve_scope));
-  for (const auto& [key, side] : {std::pair{"display.baseline", &display.baseline}, {"display.candidate", &display.candidate}})
+  for (const auto& [key, side] : {std::pair{"display.baseline", &display.baseline},
+                                  {"display.candidate", &display.candidate},
+                                  {"display.candidate_2", &display.candidate_2},
+                                  {"display.candidate_3", &display.candidate_3},
+                                  {"display.candidate_4", &display.candidate_4}})
     if (side->run) method(key, side->method, *side->run);
   return list;
 }

@@ -5,6 +5,7 @@
 #include <QWidget>
 
 #include "views/common/exportable.h"
+#include "views/common/page_command.h"
 #include "views/common/selection.h"
 
 class QSplitter;
@@ -32,10 +33,13 @@ class AttentionPage : public QWidget, public Exportable {
   AttentionControls* controls() const { return controls_; }
 
   bool settled() const;  ///< map, overlay and text are drawn
-  void focus_find();   ///< Ctrl+F
-  void focus_go_to();  ///< Ctrl+G
+  /// What the page's keys do. Valid as long as the page.
+  QVector<PageCommand> commands();
+  void focus_find();   ///< Ctrl+F of the window
+  void focus_go_to();  ///< Ctrl+G of the window
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  double wanted_height(double width, double least_text) override;
   bool ready() const override;
   bool complete() const override;
   QString problem() const override;
@@ -44,6 +48,7 @@ class AttentionPage : public QWidget, public Exportable {
   std::function<QString(std::stop_token)> csv_work() const override;
   QString title() const override;
   QString scale_text() const override;
+  QString aggregation_text() const override;
 
  protected:
   void keyPressEvent(QKeyEvent* event) override;

@@ -408,10 +408,10 @@ void OverviewPage::draw_text(Figure& figure) const {
       tr("%1 by layer and head, %2").arg(QString::fromUtf8(grid_data_->statistic->title), stream_->currentText()));
 }
 
-double OverviewPage::wanted_height(double width) {
+double OverviewPage::wanted_height(double width, double least_text) {
   refresh_now();
   if (!record_) return 0;
-  return figure_height(width, [this](Figure& figure) {
+  return figure_height(width, least_text, [this](Figure& figure) {
     draw_text(figure);
     // Cells of which each can be told from the next, with the axis below.
     if (grid_data_ && grid_data_->layers > 0)

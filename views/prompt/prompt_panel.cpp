@@ -14,6 +14,7 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <cmath>
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
@@ -282,7 +283,9 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
   painter.save();
   painter.setClipRect(target, Qt::IntersectClip);
   QFont font = QGuiApplication::font();
-  font.setPixelSize(options.text_size > 0 ? static_cast<int>(options.text_size) : map_text_size(target.width() * 0.62));
+  const int text_size =
+      options.text_size > 0 ? static_cast<int>(options.text_size) : map_text_size(target.width() * 0.62);
+  font.setPixelSize(std::max(text_size, static_cast<int>(std::ceil(options.least_text))));
   painter.setFont(font);
   const QFontMetricsF metrics(font);
   const double line = metrics.lineSpacing() * 1.15;

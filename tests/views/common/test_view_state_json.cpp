@@ -52,6 +52,10 @@ class TestViewStateJson : public QObject {
     d.baseline = {first, "dense"};
     d.candidate = {second, "indexer-k64-g1"};
     d.compare_quantity = 3;
+    d.candidate_2 = {first, "oracle-k64-g1"};
+    d.candidate_3 = {nullptr, "dense"};
+    d.candidate_4 = {first, "indexer-k64-g1"};
+    d.compare_chosen = 2;
     return state;
   }
   static QByteArray error_of(const json& object, std::size_t records = 2) {
