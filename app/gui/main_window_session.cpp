@@ -139,6 +139,7 @@ void MainWindow::finish_return() {
       placed = false;  // the records come back, at their usual places
     }
   }
+  if (same && !placed && !selection_.record()) back->replaced << name_of_file(shown->path());  // the place is not in it
   if (!placed && !open.empty() && !selection_.record()) selection_.open_record(shown ? shown : open.front());
   for (const views::RecordPtr& record : open) selection_.add_record(record);
   if (shown) settings_.set_last_record(name_from_path(shown->path()));

@@ -77,7 +77,7 @@ int page_index(const QVector<Page>& pages, const QString& view) {
 
 views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view) {
   const Page& page = pages[page_index(pages, view)];
-  if (view == "text") return *static_cast<views::AttentionPage*>(page.widget)->prompt();
+  if (view == "text") return static_cast<views::AttentionPage*>(page.widget)->text_figure();
   return *page.exportable;
 }
 

@@ -179,7 +179,7 @@ QWidget* BudgetPage::build_side() {
 }
 
 int BudgetPage::side_width() const {
-  return std::max(312, fontMetrics().height() * 37 / 2);
+  return std::max(312, fontMetrics().height() * 20);
 }
 
 QString one_prompt_html(const record::RunRecord& record, const ViewState& state) {

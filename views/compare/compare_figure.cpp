@@ -79,12 +79,12 @@ QString ComparePage::aggregation_text() const {
   return maps_->pictured().empty() ? QString() : maps_->first()->aggregation_text();
 }
 
-void ComparePage::draw_text(Figure& figure) const {
+void ComparePage::draw_text(Figure& figure, bool with_answers) const {
   QStringList names;
   for (const CompareSide& one : candidates_) names << side_name(one);
   figure.title(tr("%1 against %2").arg(names.join(tr(" and ")), side_name(baseline_)),
                run_caption(baseline_.run->meta(), baseline_.run->length()));
-  figure.html(answers_->html(), 0.9);
+  if (with_answers) figure.html(answers_->html(), 0.9);
   if (const QString why = maps_->refusal(); !why.isEmpty())
     figure.html(tr("<b>Maps not combined.</b> %1").arg(why.toHtmlEscaped()), 0.9);
 }
@@ -93,7 +93,7 @@ double ComparePage::wanted_height(double width, double least_text) {
   refresh_now();
   if (!selection()->record() || !baseline_.method) return 0;
   return figure_height(width, least_text, [this](Figure& figure) {
-    draw_text(figure);
+    draw_text(figure, true);
     const double unit = figure.unit();
     // Maps of which each is some 200 units wide or fills the width, as many in a row as that allows.
     const int count = static_cast<int>(maps_->pictured().size());
@@ -110,13 +110,16 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
   refresh_now();
   Figure figure(painter, target, options);
   if (!selection()->record() || !baseline_.method) return figure.title(title(), tr("No run is open"));
-  draw_text(figure);
+  // Where there is much too little height for all, on a slide with large text, the maps are what is compared.
+  const bool maps_alone = target.height() < 0.6 * wanted_height(target.width(), options.least_text);
+  draw_text(figure, !maps_alone);
   const double unit = figure.unit(), gap = 16 * unit;
   const auto maps = maps_->pictured();
   if (!maps.empty()) {
     // As many in a row as gives the largest squares; what stands around a square is about so wide and high.
     const QRectF rest = figure.rest();
-    const double wide = 130 * unit, high = 170 * unit, room = std::max(rest.height() * 0.62, rest.height() - 320 * unit);
+    const double wide = 130 * unit, high = 170 * unit, room = 
+        maps_alone ? rest.height() : std::max(rest.height() * 0.62, rest.height() - 320 * unit);
     const int count = static_cast<int>(maps.size());
     int columns = 1;
     double side = 0;
@@ -138,6 +141,7 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
           inner);
     figure.take_top(((count + columns - 1) / columns) * (height + gap));
   }
+  if (maps_alone && !maps.empty()) return;
   figure.heading(quantity_box_->currentText());
   figure.html(summary_->text(), 0.9);
   figure.plot(chart_, figure.rest());

@@ -4,6 +4,7 @@
 #include <qcustomplot.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "views/map/attention_map_widget.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int gap = 10;
 constexpr int smallest = 40;
+constexpr int most_rounds = 20;
 
 }  // namespace
 
@@ -31,9 +33,12 @@ void CompareGrid::measure(std::size_t index) {
   Slot& slot = slots_[index];
   const QRect inner = slot.pane.map->plot()->axisRect(1)->rect();
   if (slot.pane.widget->isHidden() || inner.width() < 1) return;
-  // Only more: labels change while one pans, and the maps must not dance.
-  const QSize around = (slot.pane.map->size() - inner.size()).expandedTo(slot.around);
-  if (around == slot.around) return;
+  const QSize around = slot.pane.map->size() - inner.size(), change = around - slot.around;
+  if (std::max(std::abs(change.width()), std::abs(change.height())) <= 1) return;
+  // Another size may bring other labels, and so on: a few rounds, then it stays as it is until something else changes.
+  if (!last_measured_.isValid() || last_measured_.elapsed() > 500) rounds_ = 0;
+  last_measured_.start();
+  if (++rounds_ > most_rounds) return;
   slot.around = around;
   QMetaObject::invokeMethod(this, &CompareGrid::place, Qt::QueuedConnection);
 }

@@ -2,6 +2,7 @@
 // Places maps so that what is drawn in each is a square and all are of one size, as large as the room allows.
 #pragma once
 
+#include <QElapsedTimer>
 #include <QLabel>
 #include <QWidget>
 #include <vector>
@@ -39,7 +40,8 @@ class CompareGrid : public QWidget {
   };
   void measure(std::size_t index);
   std::vector<Slot> slots_;
-  int side_ = 0;
+  int side_ = 0, rounds_ = 0;
+  QElapsedTimer last_measured_;
 };
 
 }  // namespace headroom::views

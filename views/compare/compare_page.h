@@ -68,7 +68,7 @@ class ComparePage : public PageBase, public Exportable {
   void remove_candidate(std::size_t index);
   bool shows(const CompareSide& side) const;
   void show_summary();
-  void draw_text(Figure& figure) const;
+  void draw_text(Figure& figure, bool with_answers) const;
   void share_width();
   void show_sides();
   void show_chart();

@@ -28,6 +28,22 @@ constexpr double least_missed = 0.001;  // share of the mass: with less there is
 
 }  // namespace
 
+class AttentionPage::TextFigure : public Exportable {
+ public:
+  explicit TextFigure(AttentionPage& page) : page_(page) {}
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override {
+    if (page_.source_stale_) page_.update_source();
+    page_.prompt_->render(painter, target, options);
+  }
+  bool ready() const override { return !page_.source_stale_ && page_.map_->ready() && page_.prompt_->ready(); }
+  QString problem() const override { return page_.prompt_->problem(); }
+  QString csv() const override { return page_.prompt_->csv(); }
+  QString title() const override { return page_.prompt_->title(); }
+
+ private:
+  AttentionPage& page_;
+};
+
 AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
     : QWidget(parent),
       selection_(selection),
@@ -81,6 +97,11 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
 }
 
 AttentionPage::~AttentionPage() = default;
+
+Exportable& AttentionPage::text_figure() {
+  if (!text_figure_) text_figure_ = std::make_unique<TextFigure>(*this);
+  return *text_figure_;
+}
 
 void AttentionPage::set_tile_provider(TileProvider* provider) {
   map_->cache()->set_provider(provider);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QWidget>
+#include <memory>
 
 #include "views/common/exportable.h"
 #include "views/common/page_command.h"
@@ -33,6 +34,8 @@ class AttentionPage : public QWidget, public Exportable {
   AttentionControls* controls() const { return controls_; }
 
   bool settled() const;  ///< map, overlay and text are drawn
+  /// The prompt text with its marks as a figure of its own. What it is coloured by is the map's, which is loaded for it.
+  Exportable& text_figure();
   /// What the page's keys do. Valid as long as the page.
   QVector<PageCommand> commands();
   void focus_find();   ///< Ctrl+F of the window
@@ -67,6 +70,8 @@ class AttentionPage : public QWidget, public Exportable {
   MapReadout* readout_;
   PromptPanel* prompt_;
   QSplitter* splitter_;
+  class TextFigure;
+  std::unique_ptr<TextFigure> text_figure_;
   bool with_text_ = false;    ///< of the last render()
   bool source_stale_ = true;  ///< hidden pages load nothing
 };

@@ -167,8 +167,9 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   QString strip_label = QObject::tr("mass received (log)");
   if (!figure.primary->selection_frequency.empty())
     strip_label += QObject::tr(", line: share of queries that select the key");
-  painter.drawText(QRectF(marginal.left(), marginal.top() - line * 1.05, marginal.width(), line), Qt::AlignRight,
-                   strip_label);
+  const double strip_room = marginal.right() - target.left();  // left of the strip there is nothing else
+  painter.drawText(QRectF(target.left(), marginal.top() - line * 1.05, strip_room, line), Qt::AlignRight,
+                   metrics.elidedText(strip_label, Qt::ElideRight, strip_room));
 
   const MapStyle& style = figure.map->style();
   draw_colour_bar(painter, QRectF(area.right() + 8 * scale, area.top(), 12 * scale, area.height()), style.colour_min,

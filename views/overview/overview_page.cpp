@@ -426,7 +426,9 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   draw_text(figure);
   if (!grid_data_ || grid_data_->layers == 0) return;
   QFont text = QGuiApplication::font();
-  text.setPixelSize(std::max(1, static_cast<int>(13 * figure.unit())));
+  // The grid's smallest text is 0.8 of this.
+  text.setPixelSize(std::max({1, static_cast<int>(13 * figure.unit()),
+                              options.least_text > 0 ? static_cast<int>(std::ceil((options.least_text + 1) / 0.8)) : 0}));
   painter.setFont(text);
   grid_->draw(painter, figure.rest(), figure.unit(), false);
 }

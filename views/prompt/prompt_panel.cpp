@@ -18,6 +18,7 @@
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 #include "views/map/map_figure.h"
 #include "views/map/row_mass.h"
 #include "views/prompt/prompt_text.h"
@@ -61,17 +62,14 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   go_to_->setGroupSeparatorShown(true);
   go_to_->setPrefix(tr("token "));
   go_to_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("token 000,000")) + 20);
-  caption_ = new QLabel;
+  caption_ = new WrapLabel;
   caption_->setAccessibleName(tr("What the background shows"));
-  caption_->setWordWrap(true);
-  legend_ = new QLabel;
+  legend_ = new WrapLabel;
   legend_->setTextFormat(Qt::RichText);
-  legend_->setWordWrap(true);
 
-  auto* find_row = new QHBoxLayout;
+  auto* find_row = new FlowLayout(nullptr, 4, 4);
   find_row->setContentsMargins(8, 4, 8, 2);
-  find_row->setSpacing(4);
-  find_row->addWidget(find_, 1);
+  find_row->addWidget(find_);
   for (QWidget* widget :
        {static_cast<QWidget*>(regex_), static_cast<QWidget*>(count_), static_cast<QWidget*>(previous_),
         static_cast<QWidget*>(next_), static_cast<QWidget*>(go_to_), static_cast<QWidget*>(white_space_)})
@@ -87,7 +85,8 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   column->addLayout(find_row);
   column->addLayout(notes);
   column->addWidget(text_, 1);
-  setMinimumSize(260, 120);
+  setMinimumWidth(260);
+  text_->setMinimumHeight(60);
 
   connect(find_, &QLineEdit::textChanged, this, &PromptPanel::search);
   connect(find_, &QLineEdit::returnPressed, this,
