@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // headroom run: the main job from the command line.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -98,7 +99,11 @@ int run_command(const protocol::RunSpec& spec, bool json) {
     finished.meta.complete = false;
     finished.tokens = tokens;
   };
-  callbacks.method_finished = [&](const record::MethodSummary& method) { finished.methods.push_back(method); };
+  callbacks.method_finished = [&](const record::MethodSummary& method) {
+    auto& known = finished.methods;
+    const auto at = std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == method.id; });
+    at == known.end() ? known.push_back(method) : void(*at = method);
+  };
   callbacks.notice = [&](const std::string& text) {
     line.clear();
     std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());

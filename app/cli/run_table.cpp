@@ -20,6 +20,7 @@ std::string percent(double share) {
 }
 
 std::string time_text(const record::Quartiles& time) {
+  if (time.repeats <= 0) return nothing;  // stopped before
   const bool seconds = time.median >= 1000;
   const double unit = seconds ? 1000 : 1;
   const int digits = seconds || time.median < 10 ? 2 : 0;
@@ -96,7 +97,9 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   const auto& meta = outcome.meta;
   std::string shown = printable_text(meta.model_name) + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
                       " tokens, " + meta.dtype + ", " + meta.device + "\n";
-  if (!outcome.methods.empty())
+  if (!outcome.methods.empty() && outcome.methods.front().ttft.repeats <= 0)
+    shown += "time to first token: not taken\n\n";
+  else if (!outcome.methods.empty())
     shown += "time to first token: median of " + std::to_string(outcome.methods.front().ttft.repeats) +
              (outcome.methods.front().ttft.repeats > 1 ? " [quartiles]" : "") + ", after " +
              std::to_string(meta.warmups) + " warm-up\n\n";

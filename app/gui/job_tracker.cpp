@@ -173,10 +173,13 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
       if (summary.ttft.repeats > 0) partial.ttft_ms = finite(summary.ttft.median);
       partial.captured_mass = finite(summary.captured_mass_mean);
       partial.kl_to_dense = summary.answer_kl();
-      // What is heard again when a job is taken up stands there already.
-      const auto& known = job->info.partial;
-      if (std::none_of(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; }))
-        job->info.partial.append(partial);
+      // Told once when it is recorded and once when it is timed; and again when a job is taken up.
+      auto& known = job->info.partial;
+      const auto at = std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == partial.id; });
+      if (at == known.end())
+        known.append(partial);
+      else
+        *at = partial;
     } else if (method == m::job_done) {
       const protocol::JobDone done = protocol::job_done_from_json(params);
       if (job->spec) return deliver(*job, QString::fromStdString(done.record), views::JobInfo::State::done);
@@ -292,6 +295,7 @@ void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State st
   if (path.isEmpty() || !engine_.remote()) return end(job, path, state);
   job.info.phase = tr("Transferring the record");
   job.info.layer = -1;
+  job.info.done = job.info.total = 0;  // of the phase before
   job.info.eta_s.reset();
   emit changed(job.info);
   auto* download = new RecordDownload(engine_, path, this);

@@ -62,15 +62,17 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   }
   model::release_unused_memory();
   provide_dense_stream(method, run_.prompt.table.ids);
-  time_passes(method, summary, job);
-  model::release_unused_memory();
+  auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
+  if (plan.dense_backend.empty()) plan.dense_backend = run_.backends.front()->id();
+  summary.plan = plan_text(plan, method.is_dense(), run_.methods.dense_layers);
+  if (const auto* fastest = dense_backend(summary); fastest && method.is_dense())
+    summary.backend = fastest->dense_label();  // what everything is compared with is the fastest dense there is
   auto pass = options(method);
   pass.job = progress_.begin(method.id + " recorded", true);
   pass.extra_capacity = new_tokens();
   auto result = recorded_.run(
       pass, [this](const auto& shown) { return decoder_.prefill(run_.prompt.table.ids, shown); }, data);
   progress_.end();
-  auto& plan = *summary.timing_plan;
   model::release_unused_memory();
   plan.density = method.is_dense() ? 1.0 : planned_density(plan, summary.density, run_.methods.dense_layers);
   score(result, summary, job);
@@ -120,58 +122,88 @@ record::TimingPlan MethodRunner::timing_plan(const Method& method, const JobCont
   return automatic_plan(*costs_, method, run_.length(), set.dense_layers, run_.config(), context);
 }
 
-std::vector<TimedPass> MethodRunner::timed(const model::PrefillOptions& options, const std::string& phase,
-                                           const JobContext& job) {
-  const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
-  const std::string of = "/" + std::to_string(run_.spec.repeats);
-  std::vector<TimedPass> passes;
-  for (int repeat = 0; repeat < run_.spec.repeats; ++repeat) {
-    job.check();
-    auto pass = options;
-    pass.job = progress_.begin(phase + " timed " + std::to_string(repeat + 1) + of, true);
-    passes.push_back(timed_pass(decoder_, run_.prompt.table.ids, pass, *timer));
-    progress_.end();
-  }
-  return passes;
+const attention::Backend* MethodRunner::dense_backend(const record::MethodSummary& summary) const {
+  return attention::find_backend(run_.backends, summary.timing_plan->dense_backend).get();
 }
 
-void MethodRunner::time_baselines(record::MethodSummary& summary, const JobContext& job) {
-  for (const std::string& wanted : run_.spec.baselines) {
-    const auto backend = attention::find_backend(run_.backends, wanted);
-    if (!backend || backend->dense_label() == summary.backend) continue;  // timed already
-    model::PrefillOptions pass;
-    pass.policy = dense_policy_.get();
-    pass.backend = pass.dense_backend = backend.get();
-    record::MethodSummary timed_alone;
-    summarise(timed(pass, "dense by " + wanted, job), timed_alone);
-    summary.baselines.push_back({wanted, timed_alone.ttft, timed_alone.load});
-  }
-}
-
-void MethodRunner::time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job) {
-  const std::span<const std::int32_t> ids = run_.prompt.table.ids;
-  auto& plan = summary.timing_plan.emplace(timing_plan(method, job));
-  if (plan.dense_backend.empty()) plan.dense_backend = run_.backends.front()->id();
-  summary.plan = plan_text(plan, method.is_dense(), run_.methods.dense_layers);
-  const auto machine = MachineLock::wait(job);
-  auto pass = options(method);
-  pass.dense_layers = dense_layers_of(plan);
-  if (const auto fastest = attention::find_backend(run_.backends, plan.dense_backend)) {
-    pass.dense_backend = fastest.get();
-    if (method.is_dense()) {  // what everything is compared with is the fastest dense there is
-      pass.backend = fastest.get();
-      summary.backend = fastest->dense_label();
+std::vector<MethodRunner::Lane> MethodRunner::lanes(const std::vector<Method>& methods,
+                                                    const std::vector<record::MethodSummary>& summaries) const {
+  std::vector<Lane> result;
+  for (std::size_t i = 0; i < summaries.size(); ++i) {
+    const Method& method = methods[i];
+    Lane& lane = result.emplace_back(Lane{i, {}, method.id, options(method), {}});
+    lane.pass.dense_layers = dense_layers_of(*summaries[i].timing_plan);
+    if (const auto* fastest = dense_backend(summaries[i])) {
+      lane.pass.dense_backend = fastest;
+      if (method.is_dense()) lane.pass.backend = fastest;
+    }
+    if (!method.is_dense()) continue;
+    for (const std::string& wanted : run_.spec.baselines) {
+      const auto backend = attention::find_backend(run_.backends, wanted);
+      if (!backend || backend->dense_label() == summaries[i].backend) continue;  // timed already
+      Lane& baseline = result.emplace_back(Lane{i, wanted, "dense by " + wanted, {}, {}});
+      baseline.pass.policy = dense_policy_.get();
+      baseline.pass.backend = baseline.pass.dense_backend = backend.get();
     }
   }
+  return result;
+}
+
+void MethodRunner::warm_up(const Lane& lane) {
+  const std::span<const std::int32_t> ids = run_.prompt.table.ids;
   // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
   const auto tokens =
       decoder_.device().is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();
-  auto warm_up = pass;
-  warm_up.job = progress_.begin(method.id + " warm-up", false);
-  decoder_.prefill(ids.first(tokens), warm_up);
+  auto pass = lane.pass;
+  pass.job = progress_.begin(lane.phase + " warm-up", false);
+  decoder_.prefill(ids.first(tokens), pass);
   progress_.end();
-  summarise(timed(pass, method.id, job), summary);
-  if (method.is_dense()) time_baselines(summary, job);
+}
+
+void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
+                                const JobContext& job) {
+  const c10::InferenceMode guard;
+  const std::span<const std::int32_t> ids = run_.prompt.table.ids;
+  for (const Method& method : methods) provide_dense_stream(method, ids);  // a reference answer may have taken its place
+  model::release_unused_memory();
+  std::vector<Lane> all = lanes(methods, summaries);
+  const auto machine = MachineLock::wait(job);
+  for (const Lane& lane : all) warm_up(lane);
+  const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
+  const std::string of = "/" + std::to_string(run_.spec.repeats);
+  for (int round = 0; round < run_.spec.repeats; ++round) {
+    std::vector<TimedPass> passes;
+    for (const Lane& lane : all) {
+      job.check();
+      auto pass = lane.pass;
+      pass.job = progress_.begin(lane.phase + " timed " + std::to_string(round + 1) + of, true);
+      passes.push_back(timed_pass(decoder_, ids, pass, *timer));
+      progress_.end();
+    }
+    // A round counts once it is whole, and at once: a run that is stopped keeps those before.
+    for (std::size_t i = 0; i < all.size(); ++i) all[i].passes.push_back(std::move(passes[i]));
+    summarise_lanes(all, summaries);
+  }
+}
+
+void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) {
+  for (const Lane& lane : lanes) {
+    record::MethodSummary times;
+    summarise(lane.passes, times);
+    record::MethodSummary& summary = summaries[lane.method];
+    if (!lane.baseline.empty()) {
+      summary.baselines.push_back({lane.baseline, times.ttft, times.load});
+      continue;
+    }
+    summary.baselines.clear();
+    summary.ttft = times.ttft;
+    summary.ttft_samples = std::move(times.ttft_samples);
+    summary.stages = times.stages;
+    summary.layer_stages = std::move(times.layer_stages);
+    summary.load = times.load;
+    summary.device_peak_bytes = std::move(times.device_peak_bytes);
+    summary.peak_bytes = times.peak_bytes;
+  }
 }
 
 void MethodRunner::score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One method's part of a run: timed passes with nothing recorded, then one recorded pass, then the answer.
+// The methods of a run: of each one recorded pass and the answer, then timed passes of all in turn with nothing recorded.
 #pragma once
 
 #include <memory>
@@ -33,12 +33,28 @@ class MethodRunner {
 
   /// The first call with a dense method makes the reference that later ones are compared with.
   MethodData run(const Method& method, const JobContext& job);
+  /// Times what run() has recorded, `summaries` in the order of `methods`, in turn (dense, A, B, dense, ...): what changes
+  /// in the machine meanwhile meets all, and passes of one round can be compared. Each whole round is in `summaries` at
+  /// once, also where a later one is stopped.
+  void time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
+                    const JobContext& job);
 
  private:
+  /// What is timed: a method, or dense once more through another backend.
+  struct Lane {
+    std::size_t method = 0;  ///< of the summaries
+    std::string baseline;    ///< backend; empty: the method itself
+    std::string phase;
+    model::PrefillOptions pass;
+    std::vector<TimedPass> passes;
+  };
   record::TimingPlan timing_plan(const Method& method, const JobContext& job);
-  void time_passes(const Method& method, record::MethodSummary& summary, const JobContext& job);
-  void time_baselines(record::MethodSummary& summary, const JobContext& job);
-  std::vector<TimedPass> timed(const model::PrefillOptions& options, const std::string& phase, const JobContext& job);
+  /// That of the timing plan; null where there is none of this name.
+  const attention::Backend* dense_backend(const record::MethodSummary& summary) const;
+  std::vector<Lane> lanes(const std::vector<Method>& methods,
+                          const std::vector<record::MethodSummary>& summaries) const;
+  void warm_up(const Lane& lane);
+  static void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries);
   void score(model::PrefillResult& result, record::MethodSummary& summary, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;

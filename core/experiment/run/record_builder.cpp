@@ -41,6 +41,15 @@ void RecordBuilder::add(const MethodData& method) {
   methods_.push_back(method.summary);
 }
 
+void RecordBuilder::set_summaries(const std::vector<record::MethodSummary>& summaries) {
+  for (auto& method : methods_) {
+    const auto found = std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) { return s.id == method.id; });
+    if (found == summaries.end()) continue;
+    method = *found;
+    writer_.write_summary(method);
+  }
+}
+
 const model::AttentionSpec& RecordBuilder::attention(int layer) const {
   return plan_.config.layer(layer).attention;
 }

@@ -39,6 +39,8 @@ class RecordBuilder {
 
   /// Summary, statistics, curves and marginals of one method.
   void add(const MethodData& method);
+  /// In place of the summaries of those methods that were added: their times come last.
+  void set_summaries(const std::vector<record::MethodSummary>& summaries);
   /// Thumbnails, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
   /// then gives the file its name. Sets meta.kept_note. Returns where the record is (OutputFile::commit).
   std::filesystem::path finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,

@@ -122,10 +122,15 @@ class Run {
       if (callbacks_.method_finished) callbacks_.method_finished(data.summary);
       if (builder_) builder_->add(data);
     }
+    outcome_.meta.timed_in_turn = true;
+    runner.time_in_turn(prepared_.methods.methods, outcome_.methods, job_);
+    if (callbacks_.method_finished)
+      for (const auto& summary : outcome_.methods) callbacks_.method_finished(summary);
   }
 
   void write(std::optional<std::chrono::milliseconds> deadline) {
     model::release_unused_memory();
+    builder_->set_summaries(outcome_.methods);  // with their times
     const auto written = builder_->finish(outcome_.meta, progress_, job_, deadline);
     outcome_.record_path = written.string();
     if (written != prepared_.out->asked() && callbacks_.notice)

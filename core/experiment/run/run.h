@@ -24,6 +24,7 @@ struct RunOutcome {
 
 struct RunCallbacks {
   std::function<void(const record::RunMeta&, std::int64_t tokens)> prepared;  ///< before the first pass
+  /// A method is recorded, its times not yet taken (ttft.repeats is 0); and once more when all have been timed.
   std::function<void(const record::MethodSummary&)> method_finished;
   std::function<void(const std::string&)> notice;  ///< what a user should know, in a sentence
   /// The record is on the disk; complete or, after a cancel or a failure, with what was finished.
