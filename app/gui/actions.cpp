@@ -62,6 +62,7 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   }
   runs_table = make(view_menu_, {}, tr("Runs as a &table…"), QKeySequence("Ctrl+Shift+L"),
                     tr("Files with notes and sizes, and what was measured on every open run"));
+  budget_slider = make(view_menu_, {}, tr("&Budget slider"), QKeySequence("B"), tr("Shows the Budget page's slider"));
   docks_end_ = view_menu_->addSeparator();
   missed_keys = make(view_menu_, {}, tr("&Missed keys, by mass"), QKeySequence("Ctrl+M"),
                      tr("Which keys the rows missed, ranked by their mass"));

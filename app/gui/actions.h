@@ -22,7 +22,7 @@ class Actions : public QObject {
   QVector<QAction*> pages;
   QAction *new_sweep, *runs_table;
   QAction *open_run, *new_run, *close_run, *export_figure, *copy_figure, *quit;
-  QAction *undo, *redo, *find, *go_to_token;
+  QAction *undo, *redo, *find, *go_to_token, *budget_slider;
   QAction *dark, *text_larger, *text_smaller, *text_normal, *present, *reset_layout;
   QAction *connect_engine, *restart_engine;
   QAction *palette, *keys, *hints, *about;

@@ -5,19 +5,27 @@
 #include <QPushButton>
 #include <QVBoxLayout>
 
+#include "gui/page_scroll.h"
+
 namespace headroom::gui {
 
 CloseQuestion::CloseQuestion(const QString& title, int jobs, QWidget* parent) : QDialog(parent) {
   setObjectName("close_question");
   setWindowTitle(tr("Close Headroom"));
   setModal(true);
-  auto* column = new QVBoxLayout(this);
+  auto* outer = new QVBoxLayout(this);
+  auto* scroll = new PageScroll(this);  // with large text on a small screen
+  auto* body = new QWidget;
+  auto* column = new QVBoxLayout(body);
+  column->setContentsMargins(0, 0, 0, 0);
+  scroll->set_page(body);
+  outer->addWidget(scroll, 1);
   auto* text = new QLabel(
       jobs > 1 ? tr("%1 jobs are not done. At work: %2").arg(jobs).arg(title) : tr("A job is at work: %1").arg(title),
       this);
   text->setTextFormat(Qt::PlainText);
   text->setWordWrap(true);
-  text->setMinimumWidth(fontMetrics().averageCharWidth() * 60);
+  const int unit = fontMetrics().height();
   column->addWidget(text);
   const auto add = [&](const char* name, const QString& label, const QString& meaning, auto signal) {
     auto* button = new QPushButton(label, this);
@@ -45,8 +53,10 @@ CloseQuestion::CloseQuestion(const QString& title, int jobs, QWidget* parent) : 
       &CloseQuestion::stop_chosen);
   auto* stay = new QPushButton(tr("Do not close"), this);
   stay->setObjectName("close_not");
-  column->addWidget(stay, 0, Qt::AlignRight);
+  column->addStretch(1);
+  outer->addWidget(stay, 0, Qt::AlignRight);
   connect(stay, &QPushButton::clicked, this, &QDialog::reject);
+  resize(dialog_size(parent, QSize(unit * 30, unit * 22)));
 }
 
 }  // namespace headroom::gui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gui/command_palette.h"
 
+#include <QApplication>
 #include <QDialogButtonBox>
 #include <QHeaderView>
 #include <QKeyEvent>
@@ -8,25 +9,16 @@
 #include <QListWidget>
 #include <QPainter>
 #include <QStyledItemDelegate>
+#include <QTimer>
 #include <QTreeWidget>
 #include <QVBoxLayout>
 #include <algorithm>
 
+#include "gui/page_scroll.h"
 #include "views/common/theme.h"
 
 namespace headroom::gui {
 namespace {
-
-QString plain_text(const QAction* action) {
-  QString text = action->text();
-  return text.remove('&').remove(u'…');
-}
-
-QString keys_of(const QAction* action) {
-  QStringList keys;
-  for (const QKeySequence& key : action->shortcuts()) keys << key.toString(QKeySequence::NativeText);
-  return keys.join(", ");
-}
 
 /// Icon, name, and the keys at the right edge.
 class CommandDelegate : public QStyledItemDelegate {
@@ -49,41 +41,31 @@ class CommandDelegate : public QStyledItemDelegate {
         .value<QIcon>()
         .paint(painter, QRect(option.rect.x() + 10, option.rect.y() + 4, side, side));
     painter->setFont(option.font);
-    painter->setPen(theme.text());
+    const QFontMetrics metrics(option.font);
+    const bool enabled = index.flags() & Qt::ItemIsEnabled;
     const QRect line = option.rect.adjusted(side + 22, 0, -12, 0);
-    painter->drawText(line, Qt::AlignVCenter | Qt::AlignLeft, index.data().toString());
+    const QString keys = index.data(Qt::UserRole + 1).toString();
     painter->setPen(theme.muted_text());
-    painter->drawText(line, Qt::AlignVCenter | Qt::AlignRight, index.data(Qt::UserRole + 1).toString());
+    painter->drawText(line, Qt::AlignVCenter | Qt::AlignRight, keys);
+    painter->setPen(enabled ? theme.text() : theme.muted_text());
+    const QRect name = line.adjusted(0, 0, keys.isEmpty() ? 0 : -metrics.horizontalAdvance(keys) - 12, 0);
+    painter->drawText(name, Qt::AlignVCenter | Qt::AlignLeft,
+                      metrics.elidedText(index.data().toString(), Qt::ElideRight, name.width()));
     painter->restore();
   }
 };
 
 }  // namespace
 
-int match_score(const QString& pattern, const QString& text) {
-  if (pattern.isEmpty()) return 1;
-  int score = 1;
-  qsizetype from = 0, last = -2;
-  for (const QChar c : pattern) {
-    if (c.isSpace()) continue;
-    const qsizetype at = text.indexOf(c, from, Qt::CaseInsensitive);
-    if (at < 0) return 0;
-    if (at == last + 1) score += 4;
-    if (at == 0 || !text[at - 1].isLetterOrNumber()) score += 3;
-    last = at;
-    from = at + 1;
-  }
-  const qsizetype whole = text.indexOf(pattern, 0, Qt::CaseInsensitive);
-  return score + (whole == 0 || (whole > 0 && !text[whole - 1].isLetterOrNumber()) ? 10 : 0);
-}
-
-CommandPalette::CommandPalette(const QVector<QAction*>& actions, QWidget* parent)
-    : QDialog(parent, Qt::Dialog | Qt::FramelessWindowHint), actions_(actions) {
+CommandPalette::CommandPalette(QVector<Command> commands, TypedCommands typed, QWidget* parent)
+    : QDialog(parent, Qt::Dialog | Qt::FramelessWindowHint), commands_(std::move(commands)), typed_(std::move(typed)) {
   setWindowTitle(tr("Commands"));
+  setObjectName("command_palette");
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(8, 8, 8, 8);
   input_ = new QLineEdit(this);
-  input_->setPlaceholderText(tr("Type a few letters of a command"));
+  input_->setPlaceholderText(tr("Words of a command, a control or a place: “layer 12 head 5”, “token 900”"));
+  input_->setAccessibleName(tr("Find a command"));
   input_->setClearButtonEnabled(true);
   input_->installEventFilter(this);
   list_ = new QListWidget(this);
@@ -98,8 +80,8 @@ CommandPalette::CommandPalette(const QVector<QAction*>& actions, QWidget* parent
   connect(list_, &QListWidget::itemClicked, this, [this] { run_current(); });
   filter({});
   const int unit = fontMetrics().height();
-  resize(unit * 32, unit * 20);
-  if (parent) move(parent->mapToGlobal(QPoint((parent->width() - width()) / 2, parent->height() / 8)));
+  resize(dialog_size(parent, QSize(unit * 40, unit * 24)));
+  if (parent) move(parent->mapToGlobal(QPoint((parent->width() - width()) / 2, parent->height() / 12)));
 }
 
 bool CommandPalette::eventFilter(QObject* watched, QEvent* event) {
@@ -116,54 +98,69 @@ bool CommandPalette::eventFilter(QObject* watched, QEvent* event) {
 
 void CommandPalette::filter(const QString& text) {
   struct Hit {
-    QAction* action;
+    const Command* command;
     int score;
   };
   QVector<Hit> hits;
-  for (QAction* action : actions_) {
-    if (!action->isEnabled()) continue;
-    if (const int score = match_score(text.trimmed(), plain_text(action)); score > 0) hits.append({action, score});
-  }
-  std::stable_sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.score > b.score; });
+  from_text_ = typed_ ? typed_(text) : QVector<Command>();
+  for (const Command& command : from_text_) hits.append({&command, 1000});
+  for (const Command& command : commands_)
+    if (const int score = match_score(text, command.title); score > 0) hits.append({&command, score});
+  // Of two that fit as well the one that can be run, then the shorter.
+  std::stable_sort(hits.begin(), hits.end(), [&](const Hit& a, const Hit& b) {
+    if (a.score != b.score) return a.score > b.score;
+    if (a.command->enabled != b.command->enabled) return a.command->enabled;
+    return !text.isEmpty() && a.command->title.size() < b.command->title.size();
+  });
   list_->clear();
   for (const Hit& hit : hits) {
-    auto* item = new QListWidgetItem(hit.action->icon(), plain_text(hit.action), list_);
-    item->setData(Qt::UserRole + 1, keys_of(hit.action));
-    item->setData(Qt::UserRole, QVariant::fromValue<QObject*>(hit.action));
+    auto* item = new QListWidgetItem(hit.command->icon, hit.command->title, list_);
+    item->setData(Qt::UserRole + 1, hit.command->keys);
+    if (!hit.command->enabled) {
+      item->setFlags(item->flags() & ~Qt::ItemIsEnabled);
+      item->setToolTip(tr("Not possible now"));
+    }
   }
+  shown_.clear();
+  for (const Hit& hit : hits) shown_ << *hit.command;
   list_->setCurrentRow(0);
 }
 
 void CommandPalette::run_current() {
-  const QListWidgetItem* item = list_->currentItem();
-  if (!item) return;
-  auto* action = qobject_cast<QAction*>(item->data(Qt::UserRole).value<QObject*>());
+  const int row = list_->currentRow();
+  if (row < 0 || row >= shown_.size() || !shown_[row].enabled) return;
+  // After the palette has closed, so that a dialog of the command does not open on top of it.
+  QTimer::singleShot(0, parentWidget() ? static_cast<QObject*>(parentWidget()) : qApp, shown_[row].run);
   accept();
-  // After the palette has closed, so that a dialog of the action does not open on top of it.
-  if (action) QMetaObject::invokeMethod(action, &QAction::trigger, Qt::QueuedConnection);
 }
 
-KeysDialog::KeysDialog(const QVector<QAction*>& actions, const QVector<PageKey>& page_keys, QWidget* parent)
-    : QDialog(parent) {
+KeysDialog::KeysDialog(const QVector<KeyGroup>& groups, QWidget* parent) : QDialog(parent) {
   setWindowTitle(tr("All keys"));
+  setObjectName("keys_dialog");
   auto* layout = new QVBoxLayout(this);
   auto* tree = new QTreeWidget(this);
   tree->setColumnCount(2);
   tree->setHeaderLabels({tr("Key"), tr("What it does")});
   tree->setRootIsDecorated(false);
-  tree->setAlternatingRowColors(true);
-  for (const QAction* action : actions) {
-    if (const QString keys = keys_of(action); !keys.isEmpty()) new QTreeWidgetItem(tree, {keys, plain_text(action)});
+  tree->setItemsExpandable(false);
+  tree->setAccessibleName(tr("All keys"));
+  for (const KeyGroup& group : groups) {
+    if (group.keys.isEmpty()) continue;
+    auto* head = new QTreeWidgetItem(tree, {group.title});
+    QFont bold = tree->font();
+    bold.setWeight(QFont::DemiBold);
+    head->setFont(0, bold);
+    head->setFirstColumnSpanned(true);
+    for (const PageKey& key : group.keys) new QTreeWidgetItem(head, {key.keys, key.what});
+    head->setExpanded(true);
   }
-  for (const PageKey& key : page_keys) new QTreeWidgetItem(tree, {key.keys, key.what});
-  new QTreeWidgetItem(tree, {tr("Esc"), tr("Leave presenting, close the newest message, cancel the running job")});
   tree->header()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
   layout->addWidget(tree);
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Close, this);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
   layout->addWidget(buttons);
   const int unit = fontMetrics().height();
-  resize(unit * 36, unit * 34);
+  resize(dialog_size(parent, QSize(unit * 40, unit * 36)));
 }
 
 }  // namespace headroom::gui

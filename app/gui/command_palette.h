@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Ctrl+Shift+P: any command by a few letters of its name. And `?`: every key of the window in a list.
+// Ctrl+Shift+P: any command by words of its name. And `?`: every key of the window in a list.
 #pragma once
 
-#include <QAction>
 #include <QDialog>
 #include <QVector>
+
+#include "gui/commands.h"
 
 class QLineEdit;
 class QListWidget;
@@ -14,7 +15,12 @@ namespace headroom::gui {
 class CommandPalette : public QDialog {
   Q_OBJECT
  public:
-  CommandPalette(const QVector<QAction*>& actions, QWidget* parent);
+  /// What a text asks for beyond the commands that have a name.
+  using TypedCommands = std::function<QVector<Command>(const QString& text)>;
+
+  CommandPalette(QVector<Command> commands, TypedCommands typed, QWidget* parent);
+  /// What is listed now, best first.
+  const QVector<Command>& shown() const { return shown_; }
 
  protected:
   bool eventFilter(QObject* watched, QEvent* event) override;
@@ -22,23 +28,24 @@ class CommandPalette : public QDialog {
  private:
   void filter(const QString& text);
   void run_current();
-  QVector<QAction*> actions_;
+  QVector<Command> commands_, from_text_, shown_;
+  TypedCommands typed_;
   QLineEdit* input_;
   QListWidget* list_;
 };
 
-/// Keys that the pages handle themselves, beside those of the actions.
 struct PageKey {
   QString keys, what;
+};
+struct KeyGroup {
+  QString title;
+  QVector<PageKey> keys;
 };
 
 class KeysDialog : public QDialog {
   Q_OBJECT
  public:
-  KeysDialog(const QVector<QAction*>& actions, const QVector<PageKey>& page_keys, QWidget* parent);
+  KeysDialog(const QVector<KeyGroup>& groups, QWidget* parent);
 };
-
-/// 0 where the letters of `pattern` do not occur in order in `text`; more is better (word starts and runs count).
-int match_score(const QString& pattern, const QString& text);
 
 }  // namespace headroom::gui

@@ -12,6 +12,8 @@
 #include <QRadioButton>
 #include <QVBoxLayout>
 
+#include "gui/page_scroll.h"
+
 namespace headroom::gui {
 namespace {
 
@@ -27,7 +29,13 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, std:
     : QDialog(parent), engine_(engine), settings_(settings), lost_(std::move(lost)) {
   setWindowTitle(tr("Connect to engine"));
   setObjectName("connect_dialog");
-  auto* layout = new QVBoxLayout(this);
+  auto* outer = new QVBoxLayout(this);
+  auto* scroll = new PageScroll(this);
+  auto* body = new QWidget;
+  auto* layout = new QVBoxLayout(body);
+  layout->setContentsMargins(0, 0, 0, 0);
+  scroll->set_page(body);
+  outer->addWidget(scroll, 1);
   const EngineSettings now = settings.engine();
 
   local_ = new QRadioButton(tr("The engine on this machine"), this);
@@ -74,7 +82,7 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, std:
   connect_ = buttons->addButton(tr("Connect"), QDialogButtonBox::ActionRole);
   connect_->setObjectName("connect");
   connect_->setDefault(true);
-  layout->addWidget(buttons);
+  outer->addWidget(buttons);
   connect(connect_, &QPushButton::clicked, this, &ConnectDialog::connect_now);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
   connect(local_, &QRadioButton::toggled, this, &ConnectDialog::refresh);
@@ -87,7 +95,8 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, std:
   });
   refresh();
   const int unit = fontMetrics().height();
-  resize(unit * 38, unit * 30);
+  steps_->setMinimumHeight(unit * 5);
+  resize(dialog_size(parent, QSize(unit * 38, unit * 30)));
 }
 
 EngineSettings ConnectDialog::chosen() const {

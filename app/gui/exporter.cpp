@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/output_file.h"
+#include "gui/clipped_device.h"
 #include "gui/file_names.h"
 #include "views/common/theme.h"
 
@@ -70,6 +71,7 @@ QVector<Fact> facts(const views::Selection& selection, const views::Exportable& 
   list << Fact{"Layer", QString::number(state.layer)} << Fact{"Head", head_text(state.head)}
        << Fact{"Method", state.method} << Fact{"Baseline", state.baseline};
   if (const QString scale = page.scale_text(); !scale.isEmpty()) list << Fact{"Scale", scale};
+  if (const QString cell = page.aggregation_text(); !cell.isEmpty()) list << Fact{"Aggregation", cell};
   return list << Fact{"Software", program()};
 }
 
@@ -83,6 +85,7 @@ void draw(views::Exportable& page, const views::Selection& selection, QPainter& 
           double image_scale) {
   views::ExportOptions wanted;
   wanted.image_scale = image_scale;
+  wanted.least_text = options.least_text;
   const QString source = page.source_text();
   if (options.caption)
     wanted.provenance =
@@ -114,10 +117,12 @@ bool write_svg(QIODevice& device, views::Exportable& page, const views::Selectio
   generator.setResolution(96);
   generator.setTitle(page.title());
   generator.setDescription(describe_facts(selection, page));
-  QPainter painter(&generator);
-  if (!painter.isActive()) return false;
+  QPainter target(&generator);
+  if (!target.isActive()) return false;
+  ClippedDevice clipped(target, options.size);  // the generator takes no notice of clipping
+  QPainter painter(&clipped);
   draw(page, selection, painter, options, image_scale_of(options));
-  return painter.end();
+  return painter.end() && target.end();
 }
 
 bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection,
@@ -154,6 +159,26 @@ QByteArray numbers_of(const views::Exportable& page, const std::function<bool()>
 
 }  // namespace
 
+std::span<const FigurePreset> figure_presets() {
+  // Painter units are 1/96 inch; a figure lays itself out for the width and the text that it is given.
+  static constexpr FigurePreset presets[] = {
+      {"screen", QT_TRANSLATE_NOOP("FigurePreset", "Screen, 1200 × 750"), 317.5, 198.4375, 0, false},
+      {"slide", QT_TRANSLATE_NOOP("FigurePreset", "Slide 16:9, 339 × 191 mm, text ≥ 12 pt"), 338.7, 190.5, 12, false},
+      {"two-columns", QT_TRANSLATE_NOOP("FigurePreset", "Two columns, 180 mm wide, text ≥ 7 pt"), 180, 110, 7, true},
+      {"column", QT_TRANSLATE_NOOP("FigurePreset", "One column, 88 mm wide, text ≥ 7 pt"), 88, 66, 7, true},
+  };
+  return presets;
+}
+
+void apply_preset(FigureOptions& options, const FigurePreset& preset, views::Exportable& page) {
+  constexpr double mm = 96.0 / 25.4;
+  options.size = QSizeF(preset.width_mm, preset.height_mm) * mm;
+  options.least_text = preset.least_points * 96 / 72;
+  if (!preset.grows) return;
+  const double wanted = page.wanted_height(options.size.width(), options.least_text);
+  options.size.setHeight(std::clamp(wanted, options.size.height(), most_height_mm * mm));
+}
+
 std::optional<FigureFormat> figure_format(const QString& file) {
   const QString suffix = QFileInfo(file).suffix().toLower();
   if (suffix == "png") return FigureFormat::png;
@@ -176,23 +201,31 @@ QString provenance(const views::Selection& selection, const QString& scale) {
   return parts.join(" · ");
 }
 
+QString fact_lines(const views::Selection& selection, const views::Exportable& page) {
+  QString lines;
+  for (const Fact& fact : facts(selection, page)) {
+    QString value = fact.value;
+    lines += QStringLiteral("# %1: %2\r\n").arg(fact.key, value.replace('\n', ' ').replace('\r', ' '));
+  }
+  return lines;
+}
+
+void ask_for_figure(views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  QImage nothing(1, 1, QImage::Format_ARGB32_Premultiplied);
+  QPainter painter(&nothing);
+  draw(page, selection, painter, options, image_scale_of(options));
+}
+
 QString await_figure(views::Exportable& page, const views::Selection& selection, const FigureOptions& options,
                      const std::function<bool()>& given_up) {
   const bool numbers = options.format == FigureFormat::csv;
-  const double scale = image_scale_of(options);
-  // Drawing is what finds out what a picture needs; nobody sees this one.
-  const auto draw_nowhere = [&] {
-    QImage nothing(1, 1, QImage::Format_ARGB32_Premultiplied);
-    QPainter painter(&nothing);
-    draw(page, selection, painter, options, scale);
-  };
   QElapsedTimer clock, drawn;
   clock.start();
   for (;;) {
     // A hidden page catches up with the selection when it is drawn; the selection may have changed since.
     const bool stuck = !page.ready() && drawn.isValid() && drawn.elapsed() > 250;
     if (!drawn.isValid() || stuck || (page.ready() && !page.complete() && !numbers)) {
-      draw_nowhere();
+      ask_for_figure(page, selection, options);
       drawn.start();
     }
     QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
@@ -243,7 +276,9 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
       good = write_svg(bytes, page, selection, options);
       break;
     case FigureFormat::csv:
-      good = bytes.write(numbers_of(page, given_up)) >= 0;
+      if (const QByteArray numbers = numbers_of(page, given_up); !numbers.isEmpty())
+        bytes.write(fact_lines(selection, page).toUtf8() + numbers);
+      good = true;
   }
   page.exported();
   if (given_up && given_up()) return QObject::tr("Stopped.");

@@ -6,6 +6,7 @@
 #include <QPainter>
 #include <QToolButton>
 #include <QVBoxLayout>
+#include <algorithm>
 
 #include "gui/settings_store.h"
 #include "views/common/theme.h"
@@ -63,6 +64,15 @@ void HintBar::reload() {
     ++shown_;
   }
   setVisible(shown_ > 0);
+  resizeEvent(nullptr);
+}
+
+void HintBar::resizeEvent(QResizeEvent* event) {
+  if (event) QWidget::resizeEvent(event);
+  // As many as stand there in a line or two; the others come when these are closed.
+  const int room = std::max(1, width() / (fontMetrics().height() * 16));
+  for (int i = 0; i < layout()->count(); ++i)
+    if (QWidget* cell = layout()->itemAt(i)->widget()) cell->setVisible(i < room);
 }
 
 void HintBar::paintEvent(QPaintEvent*) {

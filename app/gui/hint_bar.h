@@ -18,6 +18,7 @@ class HintBar : public QWidget {
 
  protected:
   void paintEvent(QPaintEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   SettingsStore& settings_;

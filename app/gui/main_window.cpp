@@ -27,11 +27,14 @@
 #include "gui/hint_bar.h"
 #include "gui/icons.h"
 #include "gui/new_run_dialog.h"
+#include "gui/page_keys.h"
 #include "gui/page_rail.h"
 #include "gui/talk_desk.h"
 #include "gui/talk_stage.h"
+#include "gui/page_scroll.h"
 #include "gui/window_dialogs.h"
 #include "views/common/banner_bar.h"
+#include "views/common/elided_label.h"
 #include "views/common/theme.h"
 #include "views/docks/inspector_dock.h"
 #include "views/docks/jobs_dock.h"
@@ -50,7 +53,8 @@ void open_dialog(QDialog* dialog) {
 }  // namespace
 
 MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
-    : settings_(settings), options_(std::move(options)), jobs_(engine_), tiles_(engine_), layout_(*this, settings) {
+    : settings_(settings), options_(std::move(options)), jobs_(engine_), tiles_(engine_), layout_(*this, settings),
+      session_(settings.file()) {
   setObjectName("main_window");
   setWindowTitle("Headroom");
   setAcceptDrops(true);
@@ -89,7 +93,9 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   pages_ = make_pages(&selection_, stack_, requests);
   QStringList ids, titles, page_hints;
   for (const Page& page : pages_) {
-    stack_->addWidget(page.widget);
+    auto* room = new PageScroll(stack_);
+    room->set_page(page.widget);
+    stack_->addWidget(room);
     ids << page.id;
     titles << page.title;
     page_hints << page.hint;
@@ -117,6 +123,10 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   build_status_bar();
   connect_actions();
   connect_researcher();
+  new PageKeys(*this, [this] {
+    const Page& page = pages_[current_page()];
+    return page.commands ? page.commands() : QVector<views::PageCommand>();
+  });
   connect_engine();
   connect_sweeps();
   connect(&selection_, &views::Selection::changed, this, &MainWindow::follow_selection);
@@ -137,6 +147,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   } else {
     layout_.restore();
   }
+  watch_session();
   set_text_scale(settings_.text_scale());
   show_page(0);
   follow_selection(views::Selection::Everything);
@@ -145,6 +156,9 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
 MainWindow::~MainWindow() {
   delete stage_;
   delete talks_;
+  // Pages and docks go after the members: what they still say while they go must not reach the session's timer.
+  stack_->disconnect(this);
+  for (QDockWidget* dock : docks_) dock->disconnect(this);
   engine_.disconnect(this);
   engine_.disconnect(&jobs_);
 }
@@ -183,12 +197,14 @@ void MainWindow::build_docks() {
 }
 
 void MainWindow::build_status_bar() {
-  summary_ = new QLabel(this);
+  summary_ = new views::ElidedLabel(this);  // long: it must not widen the window
   summary_->setTextFormat(Qt::PlainText);
   summary_->setContentsMargins(8, 0, 8, 0);
+  summary_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
   statusBar()->addWidget(summary_, 1);
   scale_button_ = new QToolButton(this);
   scale_button_->setAutoRaise(true);
+  scale_button_->setAccessibleName(tr("Text size"));
   scale_button_->setIcon(icon("text_size"));
   scale_button_->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
   scale_button_->setPopupMode(QToolButton::InstantPopup);
@@ -231,7 +247,9 @@ void MainWindow::connect_actions() {
   on(a.new_sweep, [this] { new_sweep({}); });
   on(a.runs_table, [this] { show_runs_table(); });
   on(a.close_run, [this] { runs_->close_current(); });
-  on(a.export_figure, [this] { open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, this)); });
+  on(a.export_figure, [this] {
+    open_dialog(new ExportDialog(pages_, current_page(), selection_, &tiles_, settings_, this));
+  });
   on(a.copy_figure, [this] {
     const QString problem = copy_page(pages_, current_page(), selection_, &tiles_);
     if (!problem.isEmpty())
@@ -267,8 +285,12 @@ void MainWindow::connect_actions() {
         engine_, settings_, [this] { return engine_.keeps_jobs() ? 0 : jobs_.count_running(); }, this));
   });
   on(a.restart_engine, [this] { restart_engine(); });
-  on(a.palette, [this] { show_palette(this, all_actions()); });
-  on(a.keys, [this] { show_keys(this, all_actions()); });
+  on(a.palette, [this] { show_palette(); });
+  on(a.keys, [this] { show_keys(); });
+  on(a.budget_slider, [this] {
+    show_page(page_index(pages_, "budget"));
+    show_budget_slider(pages_);
+  });
   on(a.hints, [this] {
     settings_.restore_notices();
     hints_->reload();
@@ -285,10 +307,6 @@ void MainWindow::connect_actions() {
           [this] { engine_.kill(tr("The engine was stopped by you")); });
   connect(a.recent, &QMenu::aboutToShow, this, &MainWindow::refresh_recent);
   refresh_recent();
-}
-
-QVector<QAction*> MainWindow::all_actions() const {
-  return actions_->all();
 }
 
 void MainWindow::connect_engine() {
@@ -337,24 +355,19 @@ void MainWindow::closeEvent(QCloseEvent* event) {
   const QByteArray place = geometry_before_presenting_;  // of a window that is still on its way back
   if (presenting_) set_presenting(false);
   if (jobs_dock_opened_) docks_[2]->hide();  // it would stand open next time with nothing in it
+  session_timer_.stop();
+  save_session();
+  session_.finish();
   if (!options_.quiet) layout_.save(place);
   settings_.sync();
   QMainWindow::closeEvent(event);
 }
 
 void MainWindow::keyPressEvent(QKeyEvent* event) {
-  if (event->key() != Qt::Key_Escape) return QMainWindow::keyPressEvent(event);
-  // What is nearest to the reader gives way first.
-  if (presenting_) {
-    set_presenting(false);
-  } else if (!banners_->dismiss_newest()) {
-    // Whoever types means the field, not the job behind it.
-    QWidget* const field = focusWidget();
-    if (field && field->testAttribute(Qt::WA_InputMethodEnabled))
-      field->clearFocus();
-    else
-      jobs_.cancel_current();
-  }
+  if (event->key() == Qt::Key_Escape && event->modifiers() == Qt::NoModifier)
+    escape();
+  else
+    QMainWindow::keyPressEvent(event);
 }
 
 void MainWindow::changeEvent(QEvent* event) {
@@ -379,7 +392,9 @@ void MainWindow::dropEvent(QDropEvent* event) {
 
 void MainWindow::show_page(int index) {
   if (index < 0 || index >= pages_.size()) return;
+  const bool another = index != stack_->currentIndex();
   stack_->setCurrentIndex(index);
+  if (another) pages_[index].widget->setFocus();  // its keys, and Tab goes on from there
   rail_->set_current(index);
   for (int i = 0; i < actions_->pages.size(); ++i) actions_->pages[i]->setChecked(i == index);
 }
@@ -393,7 +408,7 @@ void MainWindow::follow_selection(unsigned mask) {
   a.undo->setEnabled(selection_.can_undo());
   a.redo->setEnabled(selection_.can_redo());
   const views::RecordPtr record = selection_.record();
-  for (QAction* action : {a.close_run, a.find, a.go_to_token, a.missed_keys, a.readers, a.why_changed})
+  for (QAction* action : {a.close_run, a.find, a.go_to_token, a.budget_slider, a.missed_keys, a.readers, a.why_changed})
     action->setEnabled(record != nullptr);
   for (QAction* action : {a.export_figure, a.copy_figure}) action->setEnabled(record || selection_.sweep());
   refresh_talk_actions();

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "gui/commands.h"
 #include "gui/engine_client.h"
 #include "gui/engine_tiles.h"
 #include "gui/exact_layers.h"
@@ -17,6 +18,7 @@
 #include "gui/record_opener.h"
 #include "gui/record_watch.h"
 #include "gui/sweep_follower.h"
+#include "gui/session_store.h"
 
 class QDockWidget;
 class QLabel;
@@ -42,6 +44,7 @@ class PageRail;
 class TalkDesk;
 class TalkStage;
 struct NewRunRequest;
+struct ReturningSession;
 
 struct StartOptions {
   QStringList records;     ///< shown at start; none: the last session's, else the bundled one
@@ -85,6 +88,8 @@ class MainWindow : public QMainWindow {
   TalkDesk& talks() { return *talks_; }
   TalkStage& stage() { return *stage_; }
   void set_text_scale(int percent);
+  /// All that the palette lists now.
+  QVector<Command> commands();
 
  protected:
   void showEvent(QShowEvent* event) override;
@@ -114,6 +119,14 @@ class MainWindow : public QMainWindow {
   void stop_and_close();
   void close_now();
   void open_first_record();
+  // The last session (main_window_session.cpp).
+  void watch_session();
+  void save_session();
+  /// False where nothing of it can be opened.
+  bool return_to_session();
+  /// Null: it was not opened. False where the record is none that the session waits for.
+  bool record_returned(const QString& path, const views::RecordPtr& record);
+  void finish_return();
   void record_opened(const QString& path, const views::RecordPtr& record, int layer);
   /// A run of ours is done: said, and shown when one asks; what is looked at stays.
   void announce_run(const QString& path, const views::RecordPtr& record, int layer);
@@ -146,7 +159,9 @@ class MainWindow : public QMainWindow {
   std::optional<std::string> prompts_of(const views::OpenSweep& sweep);
   void say(const QString& key, const QString& title, const QString& text, bool warning = false);
   void show_notices();
-  QVector<QAction*> all_actions() const;
+  void show_palette();
+  void show_keys();
+  void escape();
 
   SettingsStore& settings_;
   StartOptions options_;
@@ -158,6 +173,9 @@ class MainWindow : public QMainWindow {
   JobTracker jobs_;
   EngineTiles tiles_;
   LayoutStore layout_;
+  SessionStore session_;
+  std::shared_ptr<ReturningSession> returning_;  ///< while its records are opened
+  QTimer session_timer_;
   Actions* actions_ = nullptr;
   QVector<Page> pages_;
   QStackedWidget* stack_ = nullptr;

@@ -58,6 +58,7 @@ void MainWindow::open_first_record() {
     return;
   }
   if (options_.quiet) return;  // pictures show what was asked for
+  if (return_to_session()) return;
   const QString last = settings_.last_record();
   std::error_code failed;
   const QString first = !last.isEmpty() && std::filesystem::exists(path_of(last), failed) ? last : bundled_record();
@@ -71,6 +72,7 @@ void MainWindow::open_first_record() {
 
 void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {
   banners_->remove("record:" + path);
+  if (record_returned(path, record)) return;
   if (finished_runs_.remove(path) && selection_.record()) return announce_run(path, record, layer);
   views::RecordPtr outdated;
   for (const views::RecordPtr& open : selection_.state().runs) {
@@ -130,6 +132,7 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
   banners_->show_banner(banner);
   finished_runs_.remove(path);
   if (settings_.last_record() == path) settings_.set_last_record({});
+  record_returned(path, nullptr);
 }
 
 void MainWindow::record_changed(const views::RecordPtr& record, record::FileChange change) {

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "gui/engine_client.h"
 #include "gui/file_names.h"
+#include "gui/page_scroll.h"
 #include "gui/remote_browser.h"
 #include "gui/settings_store.h"
 
@@ -28,7 +29,13 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
     : QDialog(parent), engine_(engine), settings_(settings) {
   setWindowTitle(tr("New run"));
   setObjectName("new_run_dialog");
-  auto* layout = new QGridLayout(this);
+  auto* outer = new QVBoxLayout(this);
+  // On a small screen, or with large text, the fields scroll and the buttons stay in sight.
+  auto* fields = new PageScroll(this);
+  fields->set_page(new QWidget);
+  auto* layout = new QGridLayout(fields->page());
+  layout->setContentsMargins(0, 0, 0, 0);
+  outer->addWidget(fields, 1);
   layout->addWidget(build_model(), 0, 0);
   layout->addWidget(build_prompt(), 1, 0, 2, 1);
   layout->addWidget(build_methods(), 0, 1, 2, 1);
@@ -40,7 +47,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Cancel, this);
   start_ = buttons->addButton(tr("Start run"), QDialogButtonBox::AcceptRole);
   start_->setObjectName("start_run");
-  layout->addWidget(buttons, 4, 0, 1, 2);
+  outer->addWidget(buttons);
   connect(buttons, &QDialogButtonBox::accepted, this, &QDialog::accept);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
 
@@ -81,7 +88,7 @@ NewRunDialog::NewRunDialog(EngineClient& engine, SettingsStore& settings, const 
   connect(&engine_, &EngineClient::state_changed, this, &NewRunDialog::engine_changed);
   engine_changed();
   const int unit = fontMetrics().height();
-  resize(unit * 64, unit * 43);
+  resize(dialog_size(parent, QSize(unit * 64, unit * 43)));
   prompt_text_->setFocus();
 }
 

@@ -20,6 +20,9 @@
 #include "gui/engine_client.h"
 #include "gui/new_run_dialog.h"
 
+#include "views/common/flow_layout.h"
+#include "views/common/page_base.h"
+
 namespace headroom::gui {
 namespace {
 
@@ -148,17 +151,37 @@ void NewRunDialog::list_tasks() {
 }
 
 void NewRunDialog::list_methods() {
-  for (const MethodBox& method : methods_) delete method.check;
+  while (QLayoutItem* item = method_list_->takeAt(0)) {
+    delete item->widget();  // a group with its boxes
+    delete item;
+  }
   methods_.clear();
   const auto wanted = [this](const std::string& name) {
     return std::find(wanted_methods_.begin(), wanted_methods_.end(), name) != wanted_methods_.end();
   };
-  const auto add = [this](const protocol::MethodInfo& info, const std::string& name, const QString& label, bool on) {
-    auto* check = new QCheckBox(label, method_list_->parentWidget());
+  // Groups in columns: a list of sixteen would be longer than a small screen is high.
+  struct Group {
+    QString title;
+    QWidget* box = nullptr;
+    std::vector<QCheckBox*> checks = {};
+  };
+  Group groups[] = {{tr("Usual")}, {tr("Need an indexer")}, {tr("Further")}};
+  const auto add = [&](const protocol::MethodInfo& info, const std::string& name, const QString& label, bool on) {
+    Group& group = groups[info.is_default ? 0 : info.needs_index ? 1 : 2];
+    if (!group.box) {
+      group.box = new QWidget(method_list_->parentWidget());
+      auto* column = new QVBoxLayout(group.box);
+      column->setContentsMargins(0, 0, 0, 0);
+      column->setSpacing(2);
+      column->addWidget(views::make_note(group.title, group.box));
+      column->addLayout(new views::FlowLayout(nullptr, 12, 3));
+    }
+    auto* check = new QCheckBox(label, group.box);
     check->setObjectName(QString::fromStdString("method_" + name));
     check->setToolTip(QString::fromStdString(info.definition));
     check->setChecked(on || (with_index_ && info.needs_index));
-    method_list_->addWidget(check);
+    group.box->layout()->itemAt(1)->layout()->addWidget(check);
+    group.checks.push_back(check);
     methods_.push_back({check, name, info.needs_index});
     connect(check, &QCheckBox::toggled, this, &NewRunDialog::edited);
   };
@@ -174,6 +197,13 @@ void NewRunDialog::list_methods() {
     }
   }
   for (const std::string& name : unknown) add({}, name, QString::fromStdString(name), true);
+  for (Group& group : groups) {
+    if (!group.box) continue;
+    method_list_->addWidget(group.box);
+    int widest = 0;
+    for (QCheckBox* check : group.checks) widest = std::max(widest, check->sizeHint().width());
+    for (QCheckBox* check : group.checks) check->setMinimumWidth(widest);  // columns that line up
+  }
   with_index_ = false;
 }
 

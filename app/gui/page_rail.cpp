@@ -19,7 +19,8 @@ class RailButton : public QToolButton {
     return {std::max(metrics.horizontalAdvance("Attention") + metrics.height() * 3 / 2, 76),
             icon_size() + metrics.height() + 22};
   }
-  QSize minimumSizeHint() const override { return sizeHint(); }
+  /// Where there is no height for the names, with large text on a small screen, the icons stand alone.
+  QSize minimumSizeHint() const override { return {sizeHint().width(), icon_size() + 10}; }
 
  protected:
   void paintEvent(QPaintEvent*) override {
@@ -38,8 +39,11 @@ class RailButton : public QToolButton {
       painter.drawRoundedRect(QRectF(0, body.top() + 8, 3, body.height() - 16), 1.5, 1.5);
     }
     const int size = icon_size();
-    icon().paint(&painter, QRect((width() - size) / 2, 9, size, size), Qt::AlignCenter, QIcon::Normal,
+    const bool named = height() >= sizeHint().height() - 6;
+    const int top = named ? 9 : (height() - size) / 2;
+    icon().paint(&painter, QRect((width() - size) / 2, top, size, size), Qt::AlignCenter, QIcon::Normal,
                  isChecked() ? QIcon::On : QIcon::Off);
+    if (!named) return;
     painter.setPen(isChecked() ? theme.accent() : theme.text());
     painter.drawText(QRect(0, 9 + size + 3, width(), height() - size - 14), Qt::AlignHCenter | Qt::AlignTop, text());
   }
@@ -53,7 +57,7 @@ class RailButton : public QToolButton {
 PageRail::PageRail(QWidget* parent) : QWidget(parent), layout_(new QVBoxLayout(this)) {
   layout_->setContentsMargins(0, 8, 0, 8);
   layout_->setSpacing(4);
-  layout_->addStretch();
+  layout_->addStretch(1);
   group_.setExclusive(true);
   setAccessibleName(tr("Pages"));
   connect(&views::Theme::instance(), &views::Theme::changed, this, qOverload<>(&QWidget::update));
@@ -61,6 +65,7 @@ PageRail::PageRail(QWidget* parent) : QWidget(parent), layout_(new QVBoxLayout(t
 
 void PageRail::add_page(QAction* action) {
   auto* button = new RailButton(this);
+  button->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Preferred);
   button->setText(action->iconText());
   button->setIcon(action->icon());
   button->setCheckable(true);

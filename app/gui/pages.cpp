@@ -30,7 +30,8 @@ PageType* add(QVector<Page>& pages, views::Selection* selection, QWidget* parent
   auto* widget = new PageType(selection, parent);
   widget->setObjectName("page_" + id);
   widget->setAccessibleName(title);
-  pages.append({id, title, hint, widget, widget, [widget] { return widget->settled(); }});
+  pages.append({id, title, hint, widget, widget, [widget] { return widget->settled(); }, {}});
+  if constexpr (requires { widget->commands(); }) pages.back().commands = [widget] { return widget->commands(); };
   return widget;
 }
 
@@ -91,8 +92,12 @@ int page_index(const QVector<Page>& pages, const QString& view) {
 
 views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view) {
   const Page& page = pages[page_index(pages, view)];
-  if (view == "text") return *static_cast<views::AttentionPage*>(page.widget)->prompt();
+  if (view == "text") return static_cast<views::AttentionPage*>(page.widget)->text_figure();
   return *page.exportable;
+}
+
+void show_budget_slider(const QVector<Page>& pages) {
+  static_cast<views::BudgetPage*>(pages[page_index(pages, "budget")].widget)->focus_budget();
 }
 
 void show_find(const QVector<Page>& pages) {

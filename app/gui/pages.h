@@ -8,6 +8,7 @@
 
 #include "base/layer_budgets.h"
 #include "views/common/exportable.h"
+#include "views/common/page_command.h"
 #include "views/common/selection.h"
 #include "views/map/tile_provider.h"
 
@@ -22,6 +23,7 @@ struct Page {
   QWidget* widget = nullptr;
   views::Exportable* exportable = nullptr;
   std::function<bool()> settled;  ///< everything that was asked for is drawn
+  std::function<QVector<views::PageCommand>()> commands;  ///< keys of its own; null where it has none
 };
 
 /// What pages ask of the frame.
@@ -42,6 +44,8 @@ QVector<Page> make_pages(views::Selection* selection, QWidget* parent, const Pag
 int page_index(const QVector<Page>& pages, const QString& view);
 /// `view` must be one that page_index() knows.
 views::Exportable& exportable_view(const QVector<Page>& pages, const QString& view);
+/// The Budget page's slider takes the keys.
+void show_budget_slider(const QVector<Page>& pages);
 /// Opens the find bar of the prompt text.
 void show_find(const QVector<Page>& pages);
 /// Puts the cursor into the field that goes to a token by its number.

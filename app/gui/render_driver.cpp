@@ -108,6 +108,12 @@ void read_head(const QString& text, CommandLine& line) {
     line.problem = "--head: expected a head's number, mean or group:KV-HEAD, found \"" + text + "\"";
 }
 
+const FigurePreset* preset_named(const QString& name) {
+  for (const FigurePreset& preset : figure_presets())
+    if (name == preset.name) return &preset;
+  return nullptr;
+}
+
 std::string method_list(const record::RunRecord& record) {
   std::string list;
   for (const auto& method : record.methods()) list += (list.empty() ? "" : ", ") + method.id;
@@ -158,8 +164,8 @@ QString usage() {
          "headroom-gui --export-talk TALK [--theme light|dark] -o FILE.pdf|FILE.html|FOLDER\n"
          "headroom-gui --export S.h5 --view budget … -o FILE\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
-         "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark] [--size 1200x750] -o "
-         "FILE.png|pdf|svg|csv";
+         "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark]\n"
+         "             [--size 1200x750 | --preset screen|slide|two-columns|column] -o FILE.png|pdf|svg|csv";
 }
 
 CommandLine read_command_line(const QStringList& arguments) {
@@ -218,6 +224,10 @@ CommandLine read_command_line(const QStringList& arguments) {
         line.theme = views::ThemeMode::light;
       else if (line.problem.isEmpty())
         line.problem = "--theme: expected light or dark, found \"" + name + "\"";
+    } else if (argument == "--preset") {
+      line.preset = value();
+      if (!preset_named(line.preset) && line.problem.isEmpty())
+        line.problem = "--preset: expected screen, slide, two-columns or column, found \"" + line.preset + "\"";
     } else if (argument == "--size") {
       const QStringList sides = value().split('x');
       const QSize size(sides.value(0).toInt(), sides.value(1).toInt());
@@ -240,6 +250,7 @@ CommandLine read_command_line(const QStringList& arguments) {
                                                                : "--pack-talk needs -o FOLDER";
   if (line.mode == CommandLine::Mode::render && line.records.isEmpty()) line.problem = "--render needs a record";
   if (line.mode == CommandLine::Mode::export_view) {
+    if (line.size_given && !line.preset.isEmpty()) line.problem = "--preset and --size exclude each other";
     if (!line.size_given) line.size = {1200, 750};
     if (line.view.isEmpty())
       line.problem = "--export needs --view";
@@ -311,8 +322,10 @@ int export_view(const CommandLine& line) {
     options.size = line.size;
     views::Exportable& view = exportable_view(window.pages(), line.view);
     // As high as its content wants, where nobody says how high.
-    if (!line.size_given)
-      options.size.setHeight(std::max(options.size.height(), view.wanted_height(options.size.width())));
+    if (const FigurePreset* preset = preset_named(line.preset))
+      apply_preset(options, *preset, view);
+    else if (!line.size_given)
+      options.size.setHeight(std::max(options.size.height(), view.wanted_height(options.size.width(), 0)));
     const QString problem = write_figure(view, window.selection(), line.output, options);
     if (problem.isEmpty()) return 0;
     complain(problem);

@@ -19,6 +19,7 @@ struct CommandLine {
   QString engine;
   QString output;  ///< --render DIR or -o FILE
   QString view;
+  QString preset;  ///< of a figure's size and text; empty: `size`
   QString method, baseline;  ///< ids; empty: what the window opens with
   std::optional<int> layer;
   std::optional<record::HeadSelector> head;

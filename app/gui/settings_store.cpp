@@ -122,6 +122,23 @@ void SettingsStore::restore_notices() {
   settings_.remove("dismissed");
 }
 
+SettingsStore::ExportChoices SettingsStore::export_choices() const {
+  ExportChoices choices;
+  choices.format = std::clamp(settings_.value("export/format", 0).toInt(), 0, 3);
+  choices.preset = settings_.value("export/preset", choices.preset).toString();
+  choices.scale = std::clamp(settings_.value("export/scale", 2).toInt(), 1, 4);
+  choices.caption = settings_.value("export/caption", true).toBool();
+  choices.folder = settings_.value("export/folder").toString();
+  return choices;
+}
+void SettingsStore::set_export_choices(const ExportChoices& choices) {
+  settings_.setValue("export/format", choices.format);
+  settings_.setValue("export/preset", choices.preset);
+  settings_.setValue("export/scale", choices.scale);
+  settings_.setValue("export/caption", choices.caption);
+  settings_.setValue("export/folder", choices.folder);
+}
+
 QByteArray SettingsStore::blob(const QString& key) const {
   return settings_.value("layout/" + key).toByteArray();
 }

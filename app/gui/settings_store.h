@@ -52,6 +52,16 @@ class SettingsStore {
   bool dismissed(const QString& notice) const;
   void dismiss(const QString& notice);
   void restore_notices();
+  /// What the Export dialog was last left at.
+  struct ExportChoices {
+    int format = 0;
+    QString preset = QStringLiteral("screen");
+    int scale = 2;
+    bool caption = true;
+    QString folder;
+  };
+  ExportChoices export_choices() const;
+  void set_export_choices(const ExportChoices& choices);
   QByteArray blob(const QString& key) const;
   void set_blob(const QString& key, const QByteArray& value);
   /// JSON text of the last run that was asked for; empty if none.

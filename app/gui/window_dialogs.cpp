@@ -7,7 +7,6 @@
 #include <QMessageBox>
 
 #include "base/paths.h"
-#include "gui/command_palette.h"
 #include "views/common/format.h"
 #include "views/docks/inspector_dock.h"
 
@@ -18,26 +17,31 @@ QStringList choose_records(QWidget* parent, const QString& folder) {
                                        QObject::tr("Records and sweeps (*.h5 *.hdf5);;All files (*)"));
 }
 
-void show_palette(QWidget* parent, const QVector<QAction*>& actions) {
-  auto* palette = new CommandPalette(actions, parent);
-  palette->setAttribute(Qt::WA_DeleteOnClose);
-  palette->open();
-}
-
-void show_keys(QWidget* parent, const QVector<QAction*>& actions) {
-  static const QVector<PageKey> page_keys = {
-      {"W A S D, arrows", QObject::tr("Attention map: pan, step a cell")},
-      {QObject::tr("Wheel, + and -"), QObject::tr("Attention map: zoom")},
-      {"F", QObject::tr("Attention map: show the whole map")},
-      {"[ and ]", QObject::tr("Attention: previous and next head; with Shift the layer")},
-      {", and .", QObject::tr("Attention: previous and next selected key")},
-      {"M", QObject::tr("Attention: next missed key")},
-      {"P", QObject::tr("Attention: pin the place under the cursor")},
-      {QObject::tr("Enter"), QObject::tr("Overview grid: open the head's map")},
-  };
-  auto* dialog = new KeysDialog(actions, page_keys, parent);
-  dialog->setAttribute(Qt::WA_DeleteOnClose);
-  dialog->open();
+QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Page>& pages) {
+  KeyGroup everywhere{QObject::tr("Everywhere"), {}};
+  for (const QAction* action : actions)
+    if (const QString keys = keys_of(action); !keys.isEmpty()) everywhere.keys << PageKey{keys, plain_text(action)};
+  everywhere.keys << PageKey{QObject::tr("Esc"),
+                             QObject::tr("Leave presenting, else close the newest message, else leave the field that "
+                                         "is typed in, else cancel the running job")};
+  QVector<KeyGroup> groups{everywhere};
+  for (const Page& page : pages) {
+    KeyGroup group{QObject::tr("On the page %1").arg(page.title), {}};
+    for (const views::PageCommand& command : page.commands ? page.commands() : QVector<views::PageCommand>())
+      group.keys << PageKey{command.keys, command.title};
+    if (page.id == "attention") {
+      group.keys << PageKey{QObject::tr("Wheel"), QObject::tr("Zoom where the mouse is; with Shift: to the side")}
+                 << PageKey{QObject::tr("Shift+drag"), QObject::tr("Choose query rows")}
+                 << PageKey{QObject::tr("Ctrl+click"), QObject::tr("Add a key to the chosen ones")};
+    } else if (page.id == "overview") {
+      group.keys << PageKey{QObject::tr("Arrows, Home, End"), QObject::tr("In the grid: another layer or head")}
+                 << PageKey{QObject::tr("Enter"), QObject::tr("In the grid: open the head's map")};
+    }
+    groups << group;
+  }
+  groups << KeyGroup{QObject::tr("In the list of runs"),
+                     {{QObject::tr("Del"), QObject::tr("Close the run; its file stays")}}};
+  return groups;
 }
 
 void show_about(QWidget* parent) {

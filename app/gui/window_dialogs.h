@@ -7,6 +7,8 @@
 #include <QStringList>
 #include <QVector>
 
+#include "gui/command_palette.h"
+#include "gui/pages.h"
 #include "views/common/selection.h"
 
 class QWidget;
@@ -14,8 +16,8 @@ class QWidget;
 namespace headroom::gui {
 
 QStringList choose_records(QWidget* parent, const QString& folder);
-void show_palette(QWidget* parent, const QVector<QAction*>& actions);
-void show_keys(QWidget* parent, const QVector<QAction*>& actions);
+/// Every key of the window, those of pages as the pages say.
+QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Page>& pages);
 void show_about(QWidget* parent);
 /// The first record that ships with the program; empty where there is none.
 QString bundled_record();

@@ -5,7 +5,7 @@
 #include <QTemporaryDir>
 #include <QtTest>
 
-#include "gui/command_palette.h"
+#include "gui/commands.h"
 #include "gui/engine_client.h"
 #include "gui/layout_store.h"
 #include "gui/render_driver.h"

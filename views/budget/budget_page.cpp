@@ -175,6 +175,10 @@ void BudgetPage::set_budget(double keys) {
   show_budget();  // in the same frame; other views hear of it with the next tick
 }
 
+void BudgetPage::focus_budget() {
+  slider_->setFocus(Qt::ShortcutFocusReason);
+}
+
 void BudgetPage::end_drag() {
   selection()->end_merge();
 }
@@ -256,6 +260,7 @@ void BudgetPage::refresh(unsigned mask) {
 void BudgetPage::restyle() {
   sweep_->restyle();
   ship_->restyle();
+  side_->setFixedWidth(side_width());  // its texts grow with the font
   plot_->restyle();
   legend_->setText(plot_->legend_html());
   if (record_) one_prompt_->setText(one_prompt_html(*record_, selection()->state()));
@@ -463,18 +468,32 @@ QString BudgetPage::csv() const {
   return text;
 }
 
-void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  refresh_now();
-  Figure figure(painter, target, options);
-  if (part() == 1 && selection()->sweep()) return sweep_->render(figure);
-  if (part() == 2) return ship_->render(figure);
-  if (!record_) return figure.title(title(), tr("No run is open"));
+void BudgetPage::draw_text(Figure& figure) const {
   figure.title(tr("How much mass does a budget keep?"), run_caption(record_->meta(), record_->length()));
   figure.html(QStringLiteral("<b>%1</b> &nbsp; %2 %3 · %4 %5 · %6 %7")
                   .arg(headline_->text(), tr("mass recall"), mean_.value->text(), low_.name->text(), low_.value->text(),
                        tr("worst head"), worst_head_.value->text()));
   figure.html(source_->text(), 0.9);
   figure.html(plot_->legend_html(), 0.9);
+}
+
+double BudgetPage::wanted_height(double width, double least_text) {
+  refresh_now();
+  if (!record_ || part() != 0) return 0;
+  return figure_height(width, least_text, [this](Figure& figure) {
+    draw_text(figure);
+    figure.take_top(280 * figure.unit());
+    figure.html(one_prompt_html(*record_, selection()->state()), 0.9);
+  });
+}
+
+void BudgetPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
+  refresh_now();
+  Figure figure(painter, target, options);
+  if (part() == 1 && selection()->sweep()) return sweep_->render(figure);
+  if (part() == 2) return ship_->render(figure);
+  if (!record_) return figure.title(title(), tr("No run is open"));
+  draw_text(figure);
   const QString hints = one_prompt_html(*record_, selection()->state());
   const QRectF rest = figure.rest();
   const double below = figure.html_height(hints, 0.9) + 16 * figure.unit();

@@ -43,11 +43,13 @@ class BudgetPage : public PageBase, public Exportable {
 
   const BudgetReadOut& read_out() const { return read_out_; }
   BudgetPlot* plot() const { return plot_; }
+  void focus_budget();  ///< the slider takes the keys
   /// The per-layer table as it is sorted, with a header line.
   QString suggestions_csv() const;
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   bool settled() const override;
+  double wanted_height(double width, double least_text) override;
   bool ready() const override { return settled(); }
   QString source_text() const override;
   QString problem() const override { return record_ && part() == 0 ? problem_ : QString(); }
@@ -79,6 +81,8 @@ class BudgetPage : public PageBase, public Exportable {
   int part() const;  ///< of the page: 0 the run, 1 the sweep, 2 a number to ship
   void show_part();
   QByteArray budgets_json() const;
+  void draw_text(Figure& figure) const;
+  int side_width() const;
   void fill_choices();
   void load_curves();
   void show_markers();
@@ -114,6 +118,7 @@ class BudgetPage : public PageBase, public Exportable {
   QSlider* slider_;
   QDoubleSpinBox *spin_, *target_;
   QPushButton* run_;
+  QWidget* side_ = nullptr;
   BudgetPlot* plot_;
   QLabel *legend_, *headline_, *source_, *one_prompt_, *total_, *knee_cost_;
   struct Row {

@@ -16,6 +16,7 @@
 #include <QTabBar>
 #include <QTabWidget>
 #include <QTableView>
+#include <algorithm>
 
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
@@ -150,8 +151,8 @@ void BudgetPage::build_run() {
 }
 
 QWidget* BudgetPage::build_side() {
-  auto* side = new QWidget(run_body_);
-  side->setFixedWidth(312);
+  auto* side = side_ = new QWidget(run_body_);
+  side->setFixedWidth(side_width());
   auto* column = new QVBoxLayout(side);
   QVBoxLayout* const outer = column;
   column->setContentsMargins(0, 0, 0, 0);
@@ -274,6 +275,10 @@ QWidget* BudgetPage::build_side() {
           to_layer_budgets(budgets.layers, budgets.model_sha256, record_->path().filename().string()));
   });
   return side;
+}
+
+int BudgetPage::side_width() const {
+  return std::max(312, fontMetrics().height() * 20);
 }
 
 QString one_prompt_html(const record::RunRecord& record, const ViewState& state) {

@@ -18,6 +18,10 @@ struct ExportOptions {
   QString provenance;
   /// Height of the text of a map in painter units; 0: what suits the target. A page that holds maps gives them its own.
   double text_size = 0;
+  bool square = false;  ///< a map is as high as it is wide, whatever the room it has
+  /// No text is smaller than this, in painter units; what does not fit beside each other stands below. 0: the figure is
+  /// laid out as on a screen 1200 units wide, however small that makes the text.
+  double least_text = 0;
 };
 
 class Exportable {
@@ -26,8 +30,9 @@ class Exportable {
   /// Draws the current view into `target` with the painter's own units and the current Theme. Text is drawn as text,
   /// so that it stays text in PDF and SVG. Leaves the painter's state as it was.
   virtual void render(QPainter& painter, const QRectF& target, const ExportOptions& options) = 0;
-  /// Height that a figure of this width wants so that everything in it can be read; 0: any will do.
-  virtual double wanted_height(double /*width*/) { return 0; }
+  /// Height that a figure of this width and ExportOptions::least_text wants so that everything in it can be read; 0:
+  /// any will do.
+  virtual double wanted_height(double /*width*/, double /*least_text*/) { return 0; }
   /// Nothing that was asked for is still on its way.
   virtual bool ready() const { return true; }
   /// The last render() drew all that it should show. What it lacked has been asked for: render again once ready().
@@ -47,6 +52,8 @@ class Exportable {
   virtual QString source_text() const { return {}; }
   /// What the colours of its map stand for, "lift over uniform, 0.1 to 1000"; empty where it has no map.
   virtual QString scale_text() const { return {}; }
+  /// What a cell of its map stands for in the last render(), "max of 32×32 pairs per cell"; empty where it has no map.
+  virtual QString aggregation_text() const { return {}; }
 };
 
 }  // namespace headroom::views

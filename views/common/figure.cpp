@@ -7,6 +7,8 @@
 #include <QPicture>
 #include <QTableView>
 #include <QTextDocument>
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "views/common/page_base.h"
@@ -15,8 +17,14 @@
 namespace headroom::views {
 namespace {
 
-// A figure is laid out as if it were this many pixels wide on screen, then scaled to the target.
+// A figure is laid out as if it were this many pixels wide on screen, then scaled to the target; with a least size of
+// text it is laid out for fewer pixels, so that the smallest text, which is so many pixels high, comes out that large.
 constexpr double design_width = 1200;
+constexpr double smallest_design_text = 10;
+
+double unit_of(const QRectF& target, const ExportOptions& options) {
+  return std::max(target.width() / design_width, options.least_text / smallest_design_text);
+}
 
 void lay_out(QTextDocument& document, const QString& html, double size_factor, double width) {
   document.setDocumentMargin(0);
@@ -38,12 +46,12 @@ double draw_at_bottom(QPainter& painter, const QRectF& target, const QString& te
 }
 
 Figure::Figure(QPainter& painter, const QRectF& target, const ExportOptions& options)
-    : painter_(painter), unit_(target.width() / design_width) {
+    : painter_(painter), unit_(unit_of(target, options)) {
   painter_.save();
   painter_.setRenderHint(QPainter::Antialiasing);
   const Theme& theme = Theme::instance();
   painter_.fillRect(target, theme.background());
-  const double margin = 24 * unit_;
+  const double margin = std::min(24 * unit_, target.width() * 0.03);
   rest_ = target.adjusted(margin, margin, -margin, -margin);
   if (!options.provenance.isEmpty()) {
     painter_.setFont(font(0.75));
@@ -63,25 +71,26 @@ QFont Figure::font(double factor, bool bold) const {
   return result;
 }
 
+double Figure::line_of(const QString& text, double factor, bool bold, double spacing) {
+  painter_.setFont(font(factor, bold));
+  constexpr int how = Qt::AlignLeft | Qt::AlignTop | Qt::TextWordWrap;
+  const QRectF room(rest_.left(), rest_.top(), rest_.width(), 1e5);
+  const double height = QFontMetricsF(painter_.font()).boundingRect(room, how, text).height();
+  painter_.drawText(QRectF(room.left(), room.top(), room.width(), height + 1), how, text);
+  take_top(height + spacing * unit_);
+  return height;
+}
+
 void Figure::title(const QString& text, const QString& caption) {
   painter_.setPen(Theme::instance().text());
-  painter_.setFont(font(1.5, true));
-  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 30 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
-                    text);
-  take_top(32 * unit_);
+  line_of(text, 1.5, true, 4);
   painter_.setPen(Theme::instance().muted_text());
-  painter_.setFont(font(0.9));
-  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 18 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
-                    caption);
-  take_top(28 * unit_);
+  line_of(caption, 0.9, false, 10);
 }
 
 void Figure::heading(const QString& text) {
   painter_.setPen(Theme::instance().text());
-  painter_.setFont(font(1, true));
-  painter_.drawText(QRectF(rest_.left(), rest_.top(), rest_.width(), 22 * unit_), Qt::AlignLeft | Qt::AlignVCenter,
-                    text);
-  take_top(26 * unit_);
+  line_of(text, 1, true, 6);
 }
 
 double Figure::html_height(const QString& text, double size_factor) const {
@@ -124,21 +133,51 @@ void Figure::plot(QCustomPlot* plot, const QRectF& rect) {
   painter_.restore();
 }
 
-void Figure::table(const QTableView& view, const QRectF& rect, const std::function<bool(int row)>& skip) {
-  const QAbstractItemModel* model = view.model();
-  if (!model) return;
+std::vector<std::vector<int>> Figure::table_blocks(const QTableView& view,
+                                                   const std::function<bool(int row)>& skip) const {
+  const QAbstractItemModel& model = *view.model();
+  const QFontMetricsF metrics(font(0.85, true));
   std::vector<int> columns;
-  for (int column = 1; column < model->columnCount(); ++column)
-    if (!view.isColumnHidden(column)) columns.push_back(column);
-  // Blocks of about the same width rather than full ones and a narrow rest.
-  const int count = static_cast<int>(columns.size()), blocks = std::max(1, (count + most_columns - 1) / most_columns);
-  QRectF rest = rect;
-  for (int block = 0; block < blocks; ++block) {
-    const auto from = columns.begin() + block * count / blocks, to = columns.begin() + (block + 1) * count / blocks;
-    std::vector<int> shown{0};
-    shown.insert(shown.end(), from, to);
-    rest.setTop(table_block(*model, shown, rest, skip) + table_row());
+  std::vector<double> widths;
+  for (int column = 0; column < model.columnCount(); ++column) {
+    if (column > 0 && view.isColumnHidden(column)) continue;
+    double width = metrics.horizontalAdvance(model.headerData(column, Qt::Horizontal).toString());
+    for (int row = 0; row < model.rowCount(); ++row)
+      if (!skip || !skip(row))
+        width = std::max(width, metrics.horizontalAdvance(model.index(row, column).data().toString()));
+    columns.push_back(column);
+    widths.push_back(width + 16 * unit_);
   }
+  if (columns.empty()) return {};
+  // As many columns as have their full width, at least one and no more than can be taken in; then blocks of about the
+  // same width rather than full ones and a narrow rest.
+  const double room = rest_.width() - std::min(widths.front(), rest_.width() / 3);
+  const double widest = columns.size() > 1 ? *std::max_element(widths.begin() + 1, widths.end()) : 1;
+  const int most = std::clamp(static_cast<int>(room / std::max(1.0, std::min(widest, room / 2))), 1, most_columns);
+  const int count = static_cast<int>(columns.size()) - 1, number = std::max(1, (count + most - 1) / most);
+  std::vector<std::vector<int>> blocks;
+  for (int block = 0; block < number; ++block) {
+    std::vector<int> shown{columns.front()};
+    shown.insert(shown.end(), columns.begin() + 1 + block * count / number,
+                 columns.begin() + 1 + (block + 1) * count / number);
+    blocks.push_back(shown);
+  }
+  return blocks;
+}
+
+double Figure::table_height(const QTableView& view, const std::function<bool(int row)>& skip) const {
+  if (!view.model()) return 0;
+  int rows = 1;
+  for (int row = 0; row < view.model()->rowCount(); ++row) rows += skip && skip(row) ? 0 : 1;
+  const auto blocks = static_cast<double>(table_blocks(view, skip).size());
+  return (blocks * (rows + 1) - 1) * table_row();
+}
+
+void Figure::table(const QTableView& view, const QRectF& rect, const std::function<bool(int row)>& skip) {
+  if (!view.model()) return;
+  QRectF rest = rect;
+  for (const std::vector<int>& shown : table_blocks(view, skip))
+    rest.setTop(table_block(*view.model(), shown, rest, skip) + table_row());
 }
 
 double Figure::table_block(const QAbstractItemModel& model, const std::vector<int>& columns, const QRectF& rect,
@@ -185,13 +224,17 @@ double Figure::table_block(const QAbstractItemModel& model, const std::vector<in
   return y;
 }
 
-double figure_height(double width, const std::function<void(Figure&)>& draw) {
+double figure_height(double width, double least_text, const std::function<void(Figure&)>& draw) {
   constexpr double plenty = 1e5;
+  ExportOptions options;
+  options.least_text = least_text;
   QImage nothing(1, 1, QImage::Format_ARGB32_Premultiplied);
   QPainter painter(&nothing);
-  Figure figure(painter, QRectF(0, 0, width, plenty), {});
+  Figure figure(painter, QRectF(0, 0, width, plenty), options);
   draw(figure);
-  return plenty - figure.rest().height() + 32 * figure.unit();
+  // The caption below may take several lines where the figure is narrow.
+  const double lines = 1 + std::ceil(900 * figure.unit() / width);
+  return plenty - figure.rest().height() + (16 + 14 * lines) * figure.unit();
 }
 
 }  // namespace headroom::views

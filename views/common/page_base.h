@@ -106,18 +106,18 @@ class Figure {
   double unit() const { return unit_; }  ///< painter units of one screen pixel in this figure
   void plot(QCustomPlot* plot, const QRectF& rect);
   double table_row() const { return 20 * unit_; }
-  /// Columns behind the first stand in blocks of at most `most`, one block below the other.
+  /// Columns behind the first stand in blocks of at most so many, fewer in a narrow figure, one block below the other.
   static constexpr int most_columns = 6;
   void table(const QTableView& table, const QRectF& rect, const std::function<bool(int row)>& skip = {});
-  /// Rows that table() draws of so many fields and columns behind the first, its headers and gaps among them.
-  static int table_rows(int fields, int columns) {
-    const int blocks = std::max(1, (columns + most_columns - 1) / most_columns);
-    return blocks * (fields + 2) - 1;
-  }
+  /// What table() takes in a figure of this width.
+  double table_height(const QTableView& table, const std::function<bool(int row)>& skip = {}) const;
   QPainter& painter() { return painter_; }
 
  private:
   QFont font(double factor, bool bold = false) const;
+  /// Wrapped lines at the top of the rest; returns their height. `spacing` below them is in units.
+  double line_of(const QString& text, double factor, bool bold, double spacing);
+  std::vector<std::vector<int>> table_blocks(const QTableView& view, const std::function<bool(int row)>& skip) const;
   /// Returns where the block ends.
   double table_block(const QAbstractItemModel& model, const std::vector<int>& columns, const QRectF& rect,
                      const std::function<bool(int row)>& skip);
@@ -127,6 +127,6 @@ class Figure {
 };
 
 /// Height that `draw` takes of a figure of this width, with room for a caption below.
-double figure_height(double width, const std::function<void(Figure&)>& draw);
+double figure_height(double width, double least_text, const std::function<void(Figure&)>& draw);
 
 }  // namespace headroom::views

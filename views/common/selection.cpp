@@ -116,7 +116,9 @@ bool same_text(const RecordPtr& a, const RecordPtr& b) {
 
 /// What was chosen of a run that is no longer open must not be taken for something of another one.
 void forget_closed(ViewState& state) {
-  for (SideChoice* side : {&state.display.baseline, &state.display.candidate})
+  DisplayState& shown = state.display;
+  for (SideChoice* side :
+       {&shown.baseline, &shown.candidate, &shown.candidate_2, &shown.candidate_3, &shown.candidate_4})
     if (side->run && !contains(state.runs, side->run)) *side = {};
   if (state.current >= 0) return;
   state.keys.clear();

@@ -28,7 +28,7 @@ void each_display_field(Archive& archive, Display& display) {
   auto& [mode, show_mean, hide_bands, hit, wasted, minimap, missed, missed_from, lift_min, lift_max, grid_statistic,
          layer_order, grid_table, all_budgets, unit, curve_stream, curve_scope, density_axis, target, timing_layers,
          compare_mode, baseline, candidate, compare_quantity, differences_only, missed_question, missed_scope,
-         rank_to, answer_position] = display;
+         rank_to, answer_position, candidate_2, candidate_3, candidate_4, compare_chosen] = display;
   archive.choice("mode", mode, map_mode_names);
   archive.flag("show_mean", show_mean);
   archive.flag("hide_bands", hide_bands);
@@ -58,6 +58,10 @@ void each_display_field(Archive& archive, Display& display) {
   archive.choice("missed_scope", missed_scope, missed_scope_names);
   archive.number("rank_to", rank_to, 1, static_cast<double>(most_tokens));
   archive.whole("answer_position", answer_position, -1, most_tokens);
+  archive.side("candidate_2", candidate_2);
+  archive.side("candidate_3", candidate_3);
+  archive.side("candidate_4", candidate_4);
+  archive.whole("compare_chosen", compare_chosen, 0, 4);
 }
 
 template <typename Archive, typename Look>

@@ -51,14 +51,17 @@ CompareChart::CompareChart(QWidget* parent) : QCustomPlot(parent) {
   restyle();
 }
 
-void CompareChart::set_points(std::vector<ComparePoint> points, const CompareQuantity& quantity,
-                              const QString& baseline, const QString& candidate, int candidate_look) {
-  points_ = std::move(points);
+void CompareChart::set_series(std::vector<CompareSeries> series, const CompareQuantity& quantity,
+                              const QString& baseline) {
+  series_ = std::move(series);
   quantity_ = quantity;
   baseline_ = baseline;
-  candidate_ = candidate;
-  look_ = candidate_look;
   rebuild();
+}
+
+void CompareChart::set_points(std::vector<ComparePoint> points, const CompareQuantity& quantity,
+                              const QString& baseline, const QString& candidate, int candidate_look) {
+  set_series({{candidate, candidate_look, std::move(points)}}, quantity, baseline);
 }
 
 void CompareChart::set_current(int layer, int head) {
@@ -89,10 +92,11 @@ void CompareChart::rebuild() {
 void CompareChart::rebuild_lines() {
   const Theme& theme = Theme::instance();
   double low = 1e300, high = -1e300, last = 0;
-  const auto add = [&](bool candidate) {
+  const auto add = [&](const std::vector<ComparePoint>& points, double ComparePoint::*side, const QColor& colour,
+                       bool candidate, int look) {
     QVector<double> x, y;
-    for (const auto& point : points_) {
-      const double value = candidate ? point.candidate : point.baseline;
+    for (const auto& point : points) {
+      const double value = point.*side;
       last = std::max<double>(last, point.layer);
       // A gap where a layer has no number (sliding, linear) rather than a line across it.
       while (!x.isEmpty() && x.back() < point.layer - 1) {
@@ -107,18 +111,20 @@ void CompareChart::rebuild_lines() {
     }
     if (std::none_of(y.begin(), y.end(), [](double v) { return std::isfinite(v); })) return;
     auto* graph = addGraph(xAxis, yAxis);
-    const QColor colour = candidate ? theme.method(look_) : theme.muted_text();
     graph->setPen(QPen(colour, 2, candidate ? Qt::SolidLine : Qt::DashLine));
     graph->setData(x, y, true);
     graph->setSelectable(QCP::stNone);
     auto* marks = add_markers(xAxis, yAxis);
-    marks->setScatterStyle(candidate
-                               ? QCPScatterStyle(QCPScatterStyle::ssDisc, colour, colour, 6)
-                               : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1.5), theme.background(), 6));
+    // One candidate needs no marker of its own; several are told apart by shape as well as by colour.
+    marks->setScatterStyle(
+        !candidate ? QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1.5), theme.background(), 6)
+        : series_.size() > 1 ? method_marker(look, 7, true)
+                             : QCPScatterStyle(QCPScatterStyle::ssDisc, colour, colour, 6));
     marks->setData(x, y, true);
   };
-  add(false);
-  add(true);
+  if (!series_.empty()) add(series_.front().points, &ComparePoint::baseline, theme.muted_text(), false, 0);
+  for (const CompareSeries& one : series_)
+    add(one.points, &ComparePoint::candidate, theme.method(one.look), true, one.look);
   auto ticker = QSharedPointer<QCPAxisTickerFixed>::create();
   ticker->setTickStep(std::max(1.0, std::ceil(last / 16)));
   xAxis->setTicker(ticker);
@@ -147,14 +153,11 @@ void CompareChart::rebuild_lines() {
 void CompareChart::rebuild_scatter() {
   const Theme& theme = Theme::instance();
   double low = 1e300, high = -1e300;
-  QVector<double> x, y, sx, sy;
-  for (const auto& point : points_) {
-    low = std::min({low, point.baseline, point.candidate});
-    high = std::max({high, point.baseline, point.candidate});
-    const bool current = point.layer == layer_ && (head_ < 0 || point.head == head_);
-    (current ? sx : x) << point.baseline;
-    (current ? sy : y) << point.candidate;
-  }
+  for (const CompareSeries& one : series_)
+    for (const auto& point : one.points) {
+      low = std::min({low, point.baseline, point.candidate});
+      high = std::max({high, point.baseline, point.candidate});
+    }
   if (low > high) {
     low = 0;
     high = 1;
@@ -164,41 +167,62 @@ void CompareChart::rebuild_scatter() {
   xAxis->setRange(range);
   yAxis->setRange(range);
   xAxis->setLabel(tr("baseline: %1").arg(baseline_));
-  yAxis->setLabel(tr("candidate: %1").arg(candidate_));
+  yAxis->setLabel(series_.size() == 1 ? tr("candidate: %1").arg(series_.front().name) : tr("candidates"));
   auto* diagonal = new QCPItemStraightLine(this);
   diagonal->setLayer("grid");
   diagonal->point1->setCoords(range.lower, range.lower);
   diagonal->point2->setCoords(range.upper, range.upper);
   diagonal->setPen(QPen(theme.muted_text(), 1, Qt::DashLine));
-  const auto add = [&](const QVector<double>& at, const QVector<double>& values, const QColor& colour, double size) {
+  const auto add = [&](const QVector<double>& at, const QVector<double>& values, const QColor& colour, double size,
+                       int look) {
     if (at.isEmpty()) return;
     auto* graph = add_markers(xAxis, yAxis);
     QColor fill = colour;
     fill.setAlpha(150);
-    graph->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
+    graph->setScatterStyle(series_.size() > 1 ? method_marker(look, size, true)
+                                              : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
     graph->setData(at, values);
   };
-  add(x, y, theme.method(look_), 6);
-  add(sx, sy, theme.text(), 9);
+  QVector<double> chosen_x, chosen_y;
+  for (const CompareSeries& one : series_) {
+    QVector<double> x, y;
+    for (const auto& point : one.points) {
+      const bool current = point.layer == layer_ && (head_ < 0 || point.head == head_);
+      (current ? chosen_x : x) << point.baseline;
+      (current ? chosen_y : y) << point.candidate;
+    }
+    add(x, y, theme.method(one.look), 6, one.look);
+  }
+  auto* chosen = add_markers(xAxis, yAxis);
+  QColor fill = theme.text();
+  fill.setAlpha(150);
+  chosen->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(theme.text(), 1), fill, 9));
+  chosen->setData(chosen_x, chosen_y);
 }
 
 QString CompareChart::legend_html() const {
   const Theme& theme = Theme::instance();
   QString html;
-  const auto entry = [&](const char* mark, const QColor& colour, const QString& name) {
+  const auto entry = [&](const QByteArray& mark, const QColor& colour, const QString& name) {
     html += QStringLiteral("<span style=\"color:%1\">%2</span>&nbsp;<span style=\"color:%3\">%4</span>&nbsp;&nbsp; ")
                 .arg(colour.name(), QString::fromUtf8(mark), theme.text().name(), name.toHtmlEscaped());
   };
+  const auto mark = [&](const CompareSeries& one) {
+    return series_.size() > 1 ? method_mark(one.look, true).toUtf8() : QByteArray("●");
+  };
   if (quantity_.kind == CompareQuantity::Kind::heads) {
-    entry("●", theme.method(look_), tr("one head"));
+    for (const CompareSeries& one : series_)
+      entry(mark(one), theme.method(one.look), series_.size() > 1 ? tr("one head, %1").arg(one.name) : tr("one head"));
     entry("●", theme.text(), head_ < 0 ? tr("of the selected layer") : tr("the selected head"));
     return html;
   }
-  const auto has = [&](double ComparePoint::*side) {
-    return std::any_of(points_.begin(), points_.end(), [&](const auto& point) { return std::isfinite(point.*side); });
+  const auto has = [&](const CompareSeries& one, double ComparePoint::*side) {
+    return std::any_of(one.points.begin(), one.points.end(),
+                       [&](const auto& point) { return std::isfinite(point.*side); });
   };
-  if (has(&ComparePoint::baseline)) entry("○", theme.muted_text(), baseline_);
-  if (has(&ComparePoint::candidate)) entry("●", theme.method(look_), candidate_);
+  if (!series_.empty() && has(series_.front(), &ComparePoint::baseline)) entry("○", theme.muted_text(), baseline_);
+  for (const CompareSeries& one : series_)
+    if (has(one, &ComparePoint::candidate)) entry(mark(one), theme.method(one.look), one.name);
   return html;
 }
 
@@ -208,37 +232,43 @@ QPointF CompareChart::pixel_of(const ComparePoint& point) const {
   return {xAxis->coordToPixel(point.layer), 0};
 }
 
-const ComparePoint* CompareChart::nearest(const QPointF& position) const {
-  if (!axisRect()->rect().contains(position.toPoint())) return nullptr;
+CompareChart::Place CompareChart::nearest(const QPointF& position) const {
+  if (!axisRect()->rect().contains(position.toPoint())) return {};
   const bool scatter = quantity_.kind == CompareQuantity::Kind::heads;
-  const ComparePoint* best = nullptr;
+  Place best;
   double best_distance = scatter ? 14 : 40;
-  for (const auto& point : points_) {
-    const QPointF at = pixel_of(point);
-    const double distance =
-        scatter ? std::hypot(at.x() - position.x(), at.y() - position.y()) : std::abs(at.x() - position.x());
-    if (distance >= best_distance) continue;
-    best_distance = distance;
-    best = &point;
-  }
+  for (const CompareSeries& one : series_)
+    for (const auto& point : one.points) {
+      const QPointF at = pixel_of(point);
+      const double distance =
+          scatter ? std::hypot(at.x() - position.x(), at.y() - position.y()) : std::abs(at.x() - position.x());
+      if (distance >= best_distance) continue;
+      best_distance = distance;
+      best = {&one, &point};
+    }
   return best;
 }
 
 void CompareChart::mousePressEvent(QMouseEvent* event) {
   if (event->button() != Qt::LeftButton) return;
-  if (const ComparePoint* point = nearest(event->position())) emit chosen(point->layer, point->head);
+  if (const Place place = nearest(event->position()); place.point) emit chosen(place.point->layer, place.point->head);
 }
 
 void CompareChart::mouseMoveEvent(QMouseEvent* event) {
-  const ComparePoint* point = nearest(event->position());
-  if (!point) return QToolTip::hideText();
-  const QString place =
-      point->head < 0 ? tr("Layer %1").arg(point->layer) : tr("Layer %1, head %2").arg(point->layer).arg(point->head);
-  QToolTip::showText(
-      event->globalPosition().toPoint(),
-      tr("%1\n%2: %3\n%4: %5")
-          .arg(place, baseline_, quantity_.format(point->baseline), candidate_, quantity_.format(point->candidate)),
-      this);
+  const Place near = nearest(event->position());
+  if (!near.point) return QToolTip::hideText();
+  const ComparePoint& point = *near.point;
+  QStringList lines{point.head < 0 ? tr("Layer %1").arg(point.layer)
+                                   : tr("Layer %1, head %2").arg(point.layer).arg(point.head),
+                    QStringLiteral("%1: %2").arg(baseline_, quantity_.format(point.baseline))};
+  // Over a layer all candidates are of interest; a point of the scatter is one candidate's.
+  for (const CompareSeries& one : series_) {
+    if (point.head >= 0 && &one != near.series) continue;
+    for (const auto& other : one.points)
+      if (other.layer == point.layer && other.head == point.head)
+        lines << QStringLiteral("%1: %2").arg(one.name, quantity_.format(other.candidate));
+  }
+  QToolTip::showText(event->globalPosition().toPoint(), lines.join('\n'), this);
 }
 
 }  // namespace headroom::views

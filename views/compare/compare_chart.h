@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Baseline against candidate: two lines over the layers, or one point a head. A click chooses the layer or head.
+// Baseline against candidates: a line of each over the layers, or one point a head. A click chooses the layer or head.
 #pragma once
 
 #include <qcustomplot.h>
@@ -15,13 +15,15 @@ class CompareChart : public QCustomPlot {
  public:
   explicit CompareChart(QWidget* parent = nullptr);
 
+  void set_series(std::vector<CompareSeries> series, const CompareQuantity& quantity, const QString& baseline);
+  /// With one candidate.
   void set_points(std::vector<ComparePoint> points, const CompareQuantity& quantity, const QString& baseline,
                   const QString& candidate, int candidate_look);
   void set_current(int layer, int head);
   void restyle();
   /// Which mark is whose, as rich text.
   QString legend_html() const;
-  const std::vector<ComparePoint>& points() const { return points_; }
+  const std::vector<CompareSeries>& series() const { return series_; }
 
  signals:
   void chosen(int layer, int head);  ///< head -1: only a layer was chosen
@@ -31,16 +33,19 @@ class CompareChart : public QCustomPlot {
   void mouseMoveEvent(QMouseEvent* event) override;
 
  private:
-  const ComparePoint* nearest(const QPointF& position) const;
+  struct Place {
+    const CompareSeries* series = nullptr;
+    const ComparePoint* point = nullptr;
+  };
+  Place nearest(const QPointF& position) const;
   QPointF pixel_of(const ComparePoint& point) const;
   void rebuild();
   void rebuild_lines();
   void rebuild_scatter();
 
-  std::vector<ComparePoint> points_;
+  std::vector<CompareSeries> series_;
   CompareQuantity quantity_;
-  QString baseline_, candidate_;
-  int look_ = 0;
+  QString baseline_;
   int layer_ = -1, head_ = -1;
 };
 

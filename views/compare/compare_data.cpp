@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/method.h"
 #include "base/utf8.h"
 #include "views/common/format.h"
 
@@ -66,14 +67,22 @@ QString map_refusal(const CompareSide& baseline, const CompareSide& candidate, i
   return {};
 }
 
-std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const CompareSide& candidate) {
+bool MetadataRow::differs() const {
+  return std::any_of(values.begin(), values.end(), [&](const QString& value) { return value != values.front(); });
+}
+
+std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const std::vector<CompareSide>& candidates) {
   std::vector<MetadataRow> rows;
-  if (!baseline.run || !candidate.run || !baseline.method || !candidate.method) return rows;
+  std::vector<CompareSide> sides{baseline};
+  sides.insert(sides.end(), candidates.begin(), candidates.end());
+  if (candidates.empty() || std::any_of(sides.begin(), sides.end(), [](const auto& s) { return !s.run || !s.method; }))
+    return rows;
   const auto add = [&](const QString& field, auto&& value) {
-    MetadataRow row{field, value(baseline), value(candidate)};
-    if (row.baseline.isEmpty() && row.candidate.isEmpty()) return;
-    if (row.baseline.isEmpty()) row.baseline = QStringLiteral("–");
-    if (row.candidate.isEmpty()) row.candidate = QStringLiteral("–");
+    MetadataRow row{field, {}};
+    for (const CompareSide& side : sides) row.values.push_back(value(side));
+    if (std::all_of(row.values.begin(), row.values.end(), [](const QString& v) { return v.isEmpty(); })) return;
+    for (QString& one : row.values)
+      if (one.isEmpty()) one = QStringLiteral("–");
     rows.push_back(row);
   };
   using Side = const CompareSide&;
@@ -150,6 +159,7 @@ std::vector<MetadataRow> compare_metadata(const CompareSide& baseline, const Com
 void MetadataModel::set_rows(std::vector<MetadataRow> rows) {
   beginResetModel();
   rows_ = std::move(rows);
+  sides_ = rows_.empty() ? 2 : static_cast<int>(rows_.front().values.size());
   choose();
   endResetModel();
 }
@@ -176,7 +186,7 @@ QVariant MetadataModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid()) return {};
   const MetadataRow& row = rows_[shown_[static_cast<std::size_t>(index.row())]];
   if (role == Qt::DisplayRole || role == Qt::ToolTipRole) {
-    QString words = index.column() == 0 ? row.field : index.column() == 1 ? row.baseline : row.candidate;
+    QString words = index.column() == 0 ? row.field : row.values[static_cast<std::size_t>(index.column() - 1)];
     // A number keeps its unit on the same line.
     if (role == Qt::DisplayRole && index.column() > 0 && words.size() <= 12 && !words.isEmpty() && words[0].isDigit())
       words.replace(' ', QChar::Nbsp);
@@ -192,7 +202,8 @@ QVariant MetadataModel::data(const QModelIndex& index, int role) const {
 
 QVariant MetadataModel::headerData(int section, Qt::Orientation orientation, int role) const {
   if (role != Qt::DisplayRole || orientation != Qt::Horizontal) return {};
-  return section == 0 ? QString() : section == 1 ? tr("Baseline") : tr("Candidate");
+  if (section < 2) return section == 0 ? QString() : tr("Baseline");
+  return sides_ == 2 ? tr("Candidate") : tr("Candidate %1").arg(section - 1);
 }
 
 QString CompareQuantity::title() const {
@@ -252,7 +263,9 @@ std::vector<ComparePoint> compare_points(const CompareSide& baseline, const Comp
   return points;
 }
 
-QString compare_summary(const std::vector<ComparePoint>& points, const CompareQuantity& quantity) {
+QString compare_summary(const std::vector<ComparePoint>& points, const CompareQuantity& quantity,
+                        const QString& name) {
+  const QString candidate = name.isEmpty() ? QObject::tr("Candidate") : name;
   double sum = 0, widest = -1, total = 0;
   int both = 0, single = 0;
   const ComparePoint* at_widest = nullptr;
@@ -271,9 +284,15 @@ QString compare_summary(const std::vector<ComparePoint>& points, const CompareQu
   }
   if (both == 0) {
     if (single > 0)
-      return QObject::tr("Only the candidate has this number (mean %1): it has no meaning for dense.")
-          .arg(quantity.format(total / single));
-    return QObject::tr("Neither side has this number: it has no meaning for dense, or the record does not hold it.");
+      return name.isEmpty()
+                 ? QObject::tr("Only the candidate has this number (mean %1): it has no meaning for dense.")
+                       .arg(quantity.format(total / single))
+                 : QObject::tr("%1: mean %2; the baseline has no such number.")
+                       .arg(name, quantity.format(total / single));
+    return name.isEmpty()
+               ? QObject::tr(
+                     "Neither side has this number: it has no meaning for dense, or the record does not hold it.")
+               : QObject::tr("%1: no such number, for dense it has no meaning.").arg(name);
   }
   const double mean = sum / both;
   const bool share = quantity.kind == CompareQuantity::Kind::heads
@@ -285,8 +304,19 @@ QString compare_summary(const std::vector<ComparePoint>& points, const CompareQu
   const QString place = at_widest->head < 0
                             ? QObject::tr("layer %1").arg(at_widest->layer)
                             : QObject::tr("layer %1, head %2").arg(at_widest->layer).arg(at_widest->head);
-  return QObject::tr("Candidate − baseline: mean %1; widest at %2, %3 → %4.")
-      .arg(difference, place, quantity.format(at_widest->baseline), quantity.format(at_widest->candidate));
+  return QObject::tr("%1 − baseline: mean %2; widest at %3, %4 → %5.")
+      .arg(candidate, difference, place, quantity.format(at_widest->baseline), quantity.format(at_widest->candidate));
+}
+
+std::vector<int> distinct_looks(const std::vector<CompareSide>& candidates) {
+  std::vector<int> looks;
+  const auto taken = [&](int look) { return std::find(looks.begin(), looks.end(), look) != looks.end(); };
+  for (const CompareSide& side : candidates) {
+    int look = side.method ? side.method->look : 0;
+    for (int tries = 0; taken(look) && tries < num_method_looks; ++tries) look = (look + 1) % num_method_looks;
+    looks.push_back(look);
+  }
+  return looks;
 }
 
 }  // namespace headroom::views

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "views/map/attention_map_widget.h"
+#include "views/common/elided_label.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/page_base.h"
@@ -25,69 +26,16 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(6);
-  auto* bar = new FlowLayout(nullptr, 8, 6);
-  bar->addWidget(make_heading(tr("Map"), this));
-  mode_box_ = new QComboBox(this);
-  mode_box_->addItems({tr("Side by side"), tr("Difference"), tr("Diagonal split"), tr("Flicker (hold X)")});
-  mode_box_->setAccessibleName(tr("How the two maps are compared"));
-  layer_box_ = new QComboBox(this);
-  layer_box_->setAccessibleName(tr("Layer of the maps"));
-  head_box_ = new QComboBox(this);
-  head_box_->setAccessibleName(tr("Head of the maps"));
-  for (QComboBox* box : {mode_box_, layer_box_, head_box_}) {
-    box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
-    bar->addWidget(box);
-  }
-  hold_button_ = new QPushButton(tr("Hold for the candidate"), this);
-  hold_button_->setFocusPolicy(Qt::NoFocus);
-  bar->addWidget(hold_button_);
-  column->addLayout(bar);
+  build_bar(column);
   refusal_label_ = new QLabel(this);
   refusal_label_->setWordWrap(true);
   refusal_label_->setMargin(8);
   refusal_label_->setAutoFillBackground(true);
   column->addWidget(refusal_label_);
-
-  auto* maps = new QHBoxLayout;
-  maps->setSpacing(8);
-  const auto pane = [&](QWidget*& widget, QLabel*& title, QLabel*& note, AttentionMapWidget*& map) {
-    widget = new QWidget(this);
-    auto* inner = new QVBoxLayout(widget);
-    inner->setContentsMargins(0, 0, 0, 0);
-    inner->setSpacing(2);
-    title = make_heading(QString(), widget);
-    inner->addWidget(title);
-    note = make_note(QString(), widget);
-    note->setWordWrap(false);
-    inner->addWidget(note);
-    // Long names must not widen one map at the other's cost.
-    for (QLabel* label : {title, note}) label->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
-    map = new AttentionMapWidget(selection, cache_, widget);
-    map->plot()->setMinimumSize(170, 140);  // beside it there is the colour bar
-    map->set_minimap_enabled(false);
-    map->set_marginals_visible(false);
-    map->set_mask_unattended(true);  // else a map shows probability on keys that its method never read
-    inner->addWidget(map, 1);
-    maps->addWidget(widget, 1);
-  };
-  pane(first_pane_, first_title_, first_note_, first_);
-  pane(second_pane_, second_title_, second_note_, second_);
-  column->addLayout(maps, 1);
-
-  connect(mode_box_, &QComboBox::activated, this, [this](int index) {
-    set_mode(static_cast<Mode>(index));
-    if (mode_ == Mode::flicker) setFocus();
-  });
-  connect(hold_button_, &QPushButton::pressed, this, [this] { hold(true); });
-  connect(hold_button_, &QPushButton::released, this, [this] { hold(false); });
-  connect(layer_box_, &QComboBox::activated, this,
-          [this](int index) { selection_->change([&](ViewState& state) { state.layer = index; }); });
-  connect(head_box_, &QComboBox::activated, this, [this](int index) {
-    selection_->change([&](ViewState& state) {
-      state.head.kind = index == 0 ? record::HeadSelector::Kind::mean : record::HeadSelector::Kind::head;
-      state.head.index = std::max(0, index - 1);
-    });
-  });
+  grid_ = new CompareGrid(this);
+  column->addWidget(grid_, 1);
+  add_pane();
+  add_pane();
   const auto recolour = [this] {
     QPalette palette = refusal_label_->palette();
     palette.setColor(QPalette::Window, Theme::instance().warning_background());
@@ -99,14 +47,77 @@ CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent
   arrange();
 }
 
+void CompareMaps::build_bar(QLayout* column) {
+  auto* bar = new FlowLayout(nullptr, 8, 6);
+  bar->addWidget(make_heading(tr("Map"), this));
+  const auto choice = [&](const QString& name) {
+    auto* box = new QComboBox(this);
+    box->setAccessibleName(name);
+    box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+    bar->addWidget(box);
+    return box;
+  };
+  mode_box_ = choice(tr("How the maps are compared"));
+  mode_box_->addItems({tr("Side by side"), tr("Difference"), tr("Diagonal split"), tr("Flicker (hold X)")});
+  chosen_box_ = choice(tr("Which candidates' maps are shown"));
+  layer_box_ = choice(tr("Layer of the maps"));
+  head_box_ = choice(tr("Head of the maps"));
+  hold_button_ = new QPushButton(tr("Hold for the candidate"), this);
+  hold_button_->setFocusPolicy(Qt::NoFocus);
+  bar->addWidget(hold_button_);
+  static_cast<QVBoxLayout*>(column)->addLayout(bar);
+  connect(mode_box_, &QComboBox::activated, this, [this](int index) {
+    set_mode(static_cast<Mode>(index));
+    if (mode_ == Mode::flicker) setFocus();
+  });
+  connect(chosen_box_, &QComboBox::activated, this, &CompareMaps::set_chosen);
+  connect(hold_button_, &QPushButton::pressed, this, [this] { hold(true); });
+  connect(hold_button_, &QPushButton::released, this, [this] { hold(false); });
+  connect(layer_box_, &QComboBox::activated, this,
+          [this](int index) { selection_->change([&](ViewState& state) { state.layer = index; }); });
+  connect(head_box_, &QComboBox::activated, this, [this](int index) {
+    selection_->change([&](ViewState& state) {
+      state.head.kind = index == 0 ? record::HeadSelector::Kind::mean : record::HeadSelector::Kind::head;
+      state.head.index = std::max(0, index - 1);
+    });
+  });
+}
+
+void CompareMaps::add_pane() {
+  MapPane pane;
+  pane.widget = new QWidget(grid_);
+  pane.title = new ElidedLabel(pane.widget);
+  pane.note = new ElidedLabel(pane.widget);
+  const auto restyle = [title = pane.title, note = pane.note] {
+    QFont bold = title->parentWidget()->font();
+    bold.setWeight(QFont::DemiBold);
+    title->setFont(bold);
+    set_text_colour(note, Theme::instance().muted_text());
+  };
+  connect(&Theme::instance(), &Theme::changed, pane.title, restyle);
+  restyle();
+  auto* map = pane.map = new AttentionMapWidget(selection_, cache_, pane.widget);
+  map->set_minimap_enabled(false);
+  map->set_marginals_visible(false);
+  map->set_mask_unattended(true);  // else a map shows probability on keys that its method never read
+  map->setMinimumSize(0, 0);
+  map->plot()->setMinimumSize(40, 40);
+  pane.widget->hide();
+  grid_->add_pane(pane);
+  panes_.push_back(pane);
+}
+
 void CompareMaps::set_tile_provider(TileProvider* provider) {
   cache_->set_provider(provider);
 }
 
-void CompareMaps::set_sides(const CompareSide& baseline, const CompareSide& candidate) {
+void CompareMaps::set_sides(const CompareSide& baseline, const std::vector<CompareSide>& candidates) {
   baseline_ = baseline;
-  candidate_ = candidate;
+  candidates_ = candidates;
+  if (chosen_ > static_cast<int>(candidates_.size())) chosen_ = 0;
+  while (panes_.size() < candidates_.size() + 1) add_pane();
   fill_places();
+  fill_chosen();
   update_maps();
 }
 
@@ -124,6 +135,25 @@ void CompareMaps::set_mode(Mode mode) {
   held_ = false;
   mode_box_->setCurrentIndex(static_cast<int>(mode));
   update_maps();
+}
+
+void CompareMaps::set_chosen(int candidate) {
+  if (candidate < 0 || candidate > static_cast<int>(candidates_.size())) candidate = 0;
+  if (candidate == chosen_) return;
+  selection_->change([candidate](ViewState& state) { state.display.compare_chosen = candidate; });
+  chosen_ = candidate;
+  held_ = false;
+  chosen_box_->setCurrentIndex(candidate);
+  update_maps();
+}
+
+void CompareMaps::fill_chosen() {
+  const QSignalBlocker block(chosen_box_);
+  chosen_box_->clear();
+  chosen_box_->addItem(tr("All candidates"));
+  for (const CompareSide& one : candidates_) chosen_box_->addItem(tr("Only %1").arg(side_title(one)));
+  chosen_box_->setCurrentIndex(chosen_);
+  chosen_box_->setVisible(candidates_.size() > 1);
 }
 
 void CompareMaps::fill_places() {
@@ -155,100 +185,148 @@ QString CompareMaps::shown_keys(const CompareSide& side) const {
   return known ? tr("grey: not attended to") : tr("of all keys, attended to or not");
 }
 
+const CompareSide& CompareMaps::side(int index) const {
+  return index == 0 ? baseline_ : candidates_[static_cast<std::size_t>(index - 1)];
+}
+
+std::vector<int> CompareMaps::compared() const {
+  std::vector<int> list;
+  for (int i = 1; i <= static_cast<int>(candidates_.size()); ++i)
+    if (chosen_ == 0 || chosen_ == i) list.push_back(i);
+  return list;
+}
+
+QString CompareMaps::refusal_of(int candidate) const {
+  return mode_ == Mode::side_by_side ? QString() : map_refusal(baseline_, side(candidate), layer_);
+}
+
 QString CompareMaps::refusal() const {
-  if (mode_ == Mode::side_by_side) return {};
-  return map_refusal(baseline_, candidate_, layer_);
+  QString first;
+  for (const int candidate : compared()) {
+    const QString why = refusal_of(candidate);
+    if (why.isEmpty()) return {};
+    if (first.isEmpty()) first = why;
+  }
+  return first;
+}
+
+std::vector<CompareMaps::Shown> CompareMaps::wanted() const {
+  std::vector<Shown> list;
+  if (!combines()) list.push_back({0, false});
+  for (const int candidate : compared())
+    if (refusal_of(candidate).isEmpty()) list.push_back({candidate, combines()});
+  return mode_ == Mode::flicker && list.size() == 1 ? std::vector<Shown>() : list;
 }
 
 QString CompareMaps::side_title(const CompareSide& side) const {
   if (!side.method) return {};
-  const QString run = baseline_.run != candidate_.run ? QStringLiteral(" · ") + run_label(*side.run) : QString();
-  return method_label(*side.run, *side.method) + run;
+  const bool runs = std::any_of(candidates_.begin(), candidates_.end(),
+                                [&](const CompareSide& one) { return one.run != baseline_.run; });
+  return method_label(*side.run, *side.method) + (runs ? QStringLiteral(" · ") + run_label(*side.run) : QString());
 }
 
 void CompareMaps::update_maps() {
-  if (!baseline_.run || !candidate_.run || !baseline_.method || !candidate_.method) return;
-  const MapSource a{baseline_.run, QString::fromStdString(baseline_.method->id), layer_, head_};
-  const MapSource b{candidate_.run, QString::fromStdString(candidate_.method->id), layer_, head_};
-  first_->set_source(a);
-  const bool combine = refusal().isEmpty();
-  if (combine && mode_ == Mode::difference) {
-    first_->set_second_source(b, MapLayout::difference);
-  } else if (combine && mode_ == Mode::diagonal_split) {
-    first_->set_second_source(b, MapLayout::diagonal_split);
-  } else {
-    first_->clear_second_source();
+  if (!baseline_.run || !baseline_.method || candidates_.empty()) return;
+  const auto source = [&](const CompareSide& of) {
+    return MapSource{of.run, QString::fromStdString(of.method->id), layer_, head_};
+  };
+  shown_ = wanted();
+  if (flickers_ >= static_cast<int>(shown_.size())) {
+    held_ = false;
+    flickers_ = 0;
   }
-  if (mode_ == Mode::side_by_side || mode_ == Mode::flicker) second_->set_source(b);
-  const QString base = side_title(baseline_), other = side_title(candidate_);
-  second_title_->setText(tr("Candidate: %1").arg(other));
-  second_note_->setText(shown_keys(candidate_));
-  QString note = shown_keys(baseline_);
-  switch (mode_) {
-    case Mode::difference:
-      first_title_->setText(tr("%1 minus %2").arg(other, base));
+  for (std::size_t i = 0; i < shown_.size(); ++i) {
+    const Shown& what = shown_[i];
+    const MapPane& pane = panes_[i];
+    const CompareSide& other = side(what.side);
+    pane.map->set_source(source(what.combined ? baseline_ : other));
+    const QString base = side_title(baseline_), name = side_title(other);
+    QString note = shown_keys(what.combined ? baseline_ : other);
+    if (!what.combined) {
+      pane.map->clear_second_source();
+      pane.title->setText(what.side == 0             ? tr("Baseline: %1").arg(base)
+                          : candidates_.size() == 1 ? tr("Candidate: %1").arg(name)
+                                                    : tr("Candidate %1: %2").arg(what.side).arg(name));
+    } else if (mode_ == Mode::difference) {
+      pane.map->set_second_source(source(other), MapLayout::difference);
+      pane.title->setText(tr("%1 minus %2").arg(name, base));
       note = layer_ == 0 ? tr("equal: the first layer sees the same input in every method")
                          : tr("of all keys, those that were not attended to as well");
-      break;
-    case Mode::diagonal_split:
-      first_title_->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, other));
-      if (note.isEmpty()) note = shown_keys(candidate_);
-      break;
-    default:
-      first_title_->setText(tr("Baseline: %1").arg(base));
+    } else {
+      pane.map->set_second_source(source(other), MapLayout::diagonal_split);
+      pane.title->setText(tr("below the diagonal %1, above it %2 mirrored").arg(base, name));
+      if (note.isEmpty()) note = shown_keys(other);
+    }
+    pane.note->setText(note);
+    for (QLabel* label : {pane.title, pane.note}) label->setToolTip(label->text());
   }
-  first_note_->setText(note);
-  for (QLabel* label : {first_title_, second_title_, first_note_, second_note_}) label->setToolTip(label->text());
   arrange();
 }
 
 void CompareMaps::arrange() {
-  const QString why = refusal();
-  refusal_label_->setText(why.isEmpty() ? QString() : tr("<b>Not combined.</b> %1").arg(why.toHtmlEscaped()));
-  refusal_label_->setVisible(!why.isEmpty());
+  QStringList refused;
+  for (const int candidate : compared())
+    if (const QString why = refusal_of(candidate); !why.isEmpty())
+      refused << (compared().size() > 1 ? tr("%1: %2").arg(side_title(side(candidate)), why) : why).toHtmlEscaped();
+  refusal_label_->setText(refused.isEmpty() ? QString()
+                                            : tr("<b>Not combined.</b> %1").arg(refused.join(QStringLiteral("<br>"))));
+  refusal_label_->setVisible(!refused.isEmpty());
   const bool flicker = mode_ == Mode::flicker;
   hold_button_->setVisible(flicker);
-  hold_button_->setEnabled(why.isEmpty());
-  const bool only_second = flicker && held_ && why.isEmpty();
-  first_pane_->setVisible(why.isEmpty() && !only_second);
-  second_pane_->setVisible(why.isEmpty() && (mode_ == Mode::side_by_side || only_second));
-  first_->set_colour_bar_visible(mode_ != Mode::side_by_side);  // both maps have the range of the second one's
+  hold_button_->setEnabled(!shown_.empty());
+  hold_button_->setText(compared().size() > 1 ? tr("Hold for the next candidate") : tr("Hold for the candidate"));
+  const std::size_t shown = shown_.size(), in_sight = flicker && held_ ? static_cast<std::size_t>(flickers_) : 0;
+  for (std::size_t i = 0; i < panes_.size(); ++i) {
+    panes_[i].widget->setVisible(i < shown && (!flicker || i == in_sight));
+    // Side by side all have one range: the last one's scale stands for all. Differences are each on their own.
+    panes_[i].map->set_colour_bar_visible(flicker || combines() || i + 1 == shown);
+  }
+  grid_->place();
 }
 
 void CompareMaps::hold(bool candidate) {
-  if (mode_ != Mode::flicker || held_ == candidate) return;
+  if (mode_ != Mode::flicker || held_ == candidate || shown_.size() < 2) return;
   held_ = candidate;
+  if (candidate) flickers_ = flickers_ + 1 < static_cast<int>(shown_.size()) ? flickers_ + 1 : 1;
   arrange();
 }
 
 bool CompareMaps::shows_candidate() const {
-  return !second_pane_->isHidden();
+  return mode_ == Mode::flicker ? held_ : mode_ == Mode::side_by_side && shown_.size() > 1;
+}
+
+std::vector<AttentionMapWidget*> CompareMaps::pictured() const {
+  std::vector<AttentionMapWidget*> maps;
+  for (std::size_t i = 0; i < shown_.size(); ++i) maps.push_back(panes_[i].map);
+  return maps;
 }
 
 bool CompareMaps::settled() const {
-  const auto ready = [&](const AttentionMapWidget* map, const QWidget* pane) {
-    return pane->isHidden() ||
-           (map->data() && map->data()->source.layer == layer_ && map->data()->source.head == head_ && map->settled());
-  };
-  const bool second_needed = first_->style_now().layout == MapLayout::single &&
-                             (mode_ == Mode::difference || mode_ == Mode::diagonal_split) && refusal().isEmpty();
-  return ready(first_, first_pane_) && ready(second_, second_pane_) && !second_needed && !cache_->busy();
+  for (std::size_t i = 0; i < shown_.size(); ++i) {
+    if (panes_[i].widget->isHidden()) continue;
+    const AttentionMapWidget* map = panes_[i].map;
+    const bool here = map->data() && map->data()->source.layer == layer_ && map->data()->source.head == head_;
+    if (!here || !map->settled() || (shown_[i].combined && map->style_now().layout == MapLayout::single)) return false;
+  }
+  return !cache_->busy();
+}
+
+QVector<PageCommand> CompareMaps::commands() {
+  QVector<PageCommand> list = first()->commands().mid(0, 7);  // what moves the view: pan, zoom, the whole map
+  list.prepend({tr("Flicker: a candidate in the baseline's place while the key is held; of several the next each time"),
+                "X",
+                {Qt::Key_X},
+                [this] { hold(true); },
+                [this] { hold(false); }});
+  return list;
 }
 
 void CompareMaps::keyPressEvent(QKeyEvent* event) {
-  if (event->key() == Qt::Key_X && mode_ == Mode::flicker && event->modifiers() == Qt::NoModifier) {
-    if (!event->isAutoRepeat()) hold(true);
-    return;
-  }
-  QWidget::keyPressEvent(event);
+  if (!run_command(commands(), *event)) QWidget::keyPressEvent(event);
 }
 
 void CompareMaps::keyReleaseEvent(QKeyEvent* event) {
-  if (event->key() == Qt::Key_X && mode_ == Mode::flicker) {
-    if (!event->isAutoRepeat()) hold(false);
-    return;
-  }
-  QWidget::keyReleaseEvent(event);
+  if (!end_command(commands(), *event)) QWidget::keyReleaseEvent(event);
 }
 
 void CompareMaps::focusOutEvent(QFocusEvent* event) {

@@ -6,12 +6,14 @@
 #include <QHeaderView>
 #include <QLabel>
 #include <QResizeEvent>
+#include <QScrollArea>
 #include <QSignalBlocker>
 #include <QSplitter>
 #include <QTableView>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <utility>
 
 #include "views/overview/answer_cards.h"
 #include "views/map/attention_map_widget.h"
@@ -46,23 +48,46 @@ void ComparePage::build() {
   column->setSpacing(8);
 
   auto* bar = new FlowLayout(nullptr, 8, 6);
-  const auto choice = [&](const QString& name) {
+  const auto choice = [&](const QString& name, QLabel** label) {
     auto* box = new QComboBox(body());
     box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     box->setAccessibleName(name);
-    bar->addWidget(make_heading(name, body()));
+    QLabel* heading = make_heading(name, body());
+    bar->addWidget(heading);
+    if (label) *label = heading;
     bar->addWidget(box);
     connect(box, &QComboBox::activated, this, &ComparePage::picked);
     return box;
   };
-  baseline_box_ = choice(tr("Baseline"));
+  baseline_box_ = choice(tr("Baseline"), nullptr);
   auto* swap = new QToolButton(body());
   swap->setText(QStringLiteral("⇄"));
   swap->setToolTip(tr("Swap baseline and candidate"));
   swap->setAccessibleName(tr("Swap baseline and candidate"));
-  connect(swap, &QToolButton::clicked, this, [this] { set_sides(candidate_, baseline_); });
+  connect(swap, &QToolButton::clicked, this, [this] {
+    std::vector<CompareSide> candidates = candidates_;
+    const CompareSide baseline = std::exchange(candidates.front(), baseline_);
+    set_sides(baseline, candidates);
+  });
   bar->addWidget(swap);
-  candidate_box_ = choice(tr("Candidate"));
+  for (std::size_t i = 0; i < most_candidates; ++i) {
+    CandidateBox one;
+    one.box = choice(i == 0 ? tr("Candidate") : tr("Candidate %1").arg(i + 1), &one.label);
+    one.remove = new QToolButton(body());
+    one.remove->setText(QStringLiteral("✕"));
+    one.remove->setAutoRaise(true);
+    one.remove->setToolTip(tr("Take candidate %1 away").arg(i + 1));
+    one.remove->setAccessibleName(one.remove->toolTip());
+    connect(one.remove, &QToolButton::clicked, this, [this, i] { remove_candidate(i); });
+    bar->addWidget(one.remove);
+    candidate_boxes_.push_back(one);
+  }
+  add_ = new QToolButton(body());
+  add_->setText(tr("+ Candidate"));
+  add_->setToolTip(tr("Compares one more, four at most"));
+  add_->setAccessibleName(tr("Add a candidate"));
+  connect(add_, &QToolButton::clicked, this, &ComparePage::add_candidate);
+  bar->addWidget(add_);
   details_ = new QToolButton(body());
   details_->setText(tr("Details and answers"));
   details_->setCheckable(true);
@@ -90,32 +115,32 @@ void ComparePage::build() {
   style_table(table_);
   table_->setModel(metadata_);
   table_->setAccessibleName(tr("Baseline and candidate, field by field"));
-  table_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   // Fields wrap too. A model reset forgets how sections resize. After the view's own handling of it: queued.
-  share_width_ = [this] {
-    table_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Fixed);
-    table_->horizontalHeader()->resizeSection(0, table_->fontMetrics().horizontalAdvance("time to first token") + 12);
-    for (const int section : {1, 2}) table_->horizontalHeader()->setSectionResizeMode(section, QHeaderView::Stretch);
-  };
-  connect(metadata_, &MetadataModel::modelReset, this, share_width_, Qt::QueuedConnection);
-  share_width_();
+  connect(metadata_, &MetadataModel::modelReset, this, &ComparePage::share_width, Qt::QueuedConnection);
+  connect(columns_, &QSplitter::splitterMoved, this, &ComparePage::share_width, Qt::QueuedConnection);
   // Values take as many lines as they need in their column.
   table_->setWordWrap(true);
   table_->verticalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   connect(table_->horizontalHeader(), &QHeaderView::sectionResized, table_, &QTableView::resizeRowsToContents,
           Qt::QueuedConnection);
-  left_column->addWidget(table_, 1);
+  left_column->addWidget(table_, 2);
   left_column->addWidget(make_heading(tr("Answers"), left));
   answers_ = new AnswerCards(left);
   answers_->set_vertical(true);
   answers_->set_on_panel(true);
-  left_column->addWidget(answers_);
+  auto* answers_area = new QScrollArea(left);  // five answers may be longer than the page
+  answers_area->setWidgetResizable(true);
+  answers_area->setFrameShape(QFrame::NoFrame);
+  answers_area->setFocusPolicy(Qt::NoFocus);
+  answers_area->setWidget(answers_);
+  answers_area->setMinimumHeight(fontMetrics().lineSpacing() * 5);
+  left_column->addWidget(answers_area, 1);
   connect(differences_only_, &QToolButton::toggled, this, [this](bool only) {
     selection()->change([only](ViewState& state) { state.display.differences_only = only; });
     metadata_->set_differences_only(only);
   });
 
-  auto* right = new QSplitter(Qt::Vertical, columns_);
+  auto* right = panes_ = new QSplitter(Qt::Vertical, columns_);
   right_ = right;
   right->setChildrenCollapsible(false);
   maps_ = new CompareMaps(selection(), right);
@@ -161,6 +186,22 @@ void ComparePage::build() {
   });
 }
 
+QVector<PageCommand> ComparePage::commands() {
+  return maps_->commands();
+}
+
+/// Fields are as wide as the longest common one; the sides share the rest, and where that is too little they scroll.
+void ComparePage::share_width() {
+  QHeaderView* header = table_->horizontalHeader();
+  const int digit = table_->fontMetrics().horizontalAdvance('0');
+  const int field = table_->fontMetrics().horizontalAdvance("time to first token") + 12;
+  const int count = metadata_->columnCount() - 1, room = table_->viewport()->width() - field;
+  header->setSectionResizeMode(QHeaderView::Fixed);
+  header->resizeSection(0, field);
+  const int width = std::max(room / std::max(1, count), 14 * digit);
+  for (int i = 1; i <= count; ++i) header->resizeSection(i, i < count ? width : std::max(width, room - width * (count - 1)));
+}
+
 void ComparePage::set_tile_provider(TileProvider* provider) {
   maps_->set_tile_provider(provider);
 }
@@ -171,10 +212,10 @@ bool ComparePage::settled() const {
 
 void ComparePage::refresh(unsigned mask) {
   if (mask & (Selection::Runs | Selection::Method | Selection::Display)) {
-    const CompareSide old_baseline = baseline_,
-                      old_candidate = candidate_;  // alive until the widgets have changed over
+    const CompareSide old_baseline = baseline_;
+    const std::vector<CompareSide> old_candidates = candidates_;  // alive until the widgets have changed over
     choose_defaults();
-    const bool same = baseline_ == old_baseline && candidate_ == old_candidate;
+    const bool same = baseline_ == old_baseline && candidates_ == old_candidates;
     if (mask & (Selection::Runs | Selection::Method) || !same) {
       fill_choices();
       show_sides();
@@ -190,14 +231,15 @@ void ComparePage::refresh(unsigned mask) {
 
 void ComparePage::restyle() {
   chart_->restyle();
-  summary_->setText(chart_->legend_html() + summary_text_.toHtmlEscaped());
-  share_width_();
+  show_summary();
+  share_width();
   table_->resizeRowsToContents();
 }
 
 void ComparePage::resizeEvent(QResizeEvent* event) {
   PageBase::resizeEvent(event);
   arrange();
+  QMetaObject::invokeMethod(this, &ComparePage::share_width, Qt::QueuedConnection);
   if (placed_ || left_->isHidden() || event->size().width() < 400) return;
   placed_ = true;
   const int left = std::clamp(event->size().width() * 3 / 10, 300, 460);
@@ -225,15 +267,28 @@ void ComparePage::choose_defaults() {
     return method ? CompareSide{choice.run, method} : CompareSide{current, usual};
   };
   baseline_ = side(state.display.baseline, baseline_of(*current, state));
-  candidate_ = side(state.display.candidate, current->find_method(state.method.toStdString()));
+  CompareSide first = side(state.display.candidate, current->find_method(state.method.toStdString()));
   if (!baseline_.method && !current->methods().empty()) baseline_.method = &current->methods().front();
-  if (candidate_.method && !(candidate_ == baseline_)) return;
-  candidate_ = baseline_;
-  for (const auto& method : current->methods())
-    if (!(CompareSide{current, &method} == baseline_)) {
-      candidate_ = {current, &method};
-      break;
-    }
+  if (!first.method || first == baseline_) {
+    first = baseline_;
+    for (const auto& method : current->methods())
+      if (!(CompareSide{current, &method} == baseline_)) {
+        first = {current, &method};
+        break;
+      }
+  }
+  candidates_ = {first};
+  const DisplayState& display = state.display;
+  for (const SideChoice* choice : {&display.candidate_2, &display.candidate_3, &display.candidate_4}) {
+    const RecordPtr run = choice->run ? choice->run : current;
+    const bool open = std::find(state.runs.begin(), state.runs.end(), run) != state.runs.end();
+    const CompareSide more{run, open ? run->find_method(choice->method.toStdString()) : nullptr};
+    if (more.method && !shows(more)) candidates_.push_back(more);
+  }
+}
+
+bool ComparePage::shows(const CompareSide& side) const {
+  return side == baseline_ || std::find(candidates_.begin(), candidates_.end(), side) != candidates_.end();
 }
 
 QString ComparePage::side_name(const CompareSide& side) const {
@@ -242,18 +297,29 @@ QString ComparePage::side_name(const CompareSide& side) const {
 }
 
 void ComparePage::fill_choices() {
-  const QSignalBlocker block_baseline(baseline_box_), block_candidate(candidate_box_);
   sides_.clear();
-  baseline_box_->clear();
-  candidate_box_->clear();
   for (const RecordPtr& run : selection()->state().runs)
-    for (const auto& method : run->methods()) {
-      const CompareSide side{run, &method};
-      sides_.push_back(side);
-      for (QComboBox* box : {baseline_box_, candidate_box_}) box->addItem(side_name(side));
-      if (side == baseline_) baseline_box_->setCurrentIndex(baseline_box_->count() - 1);
-      if (side == candidate_) candidate_box_->setCurrentIndex(candidate_box_->count() - 1);
+    for (const auto& method : run->methods()) sides_.push_back({run, &method});
+  const auto fill = [&](QComboBox* box, const CompareSide* chosen) {
+    const QSignalBlocker block(box);
+    box->clear();
+    for (const CompareSide& side : sides_) {
+      box->addItem(side_name(side));
+      if (chosen && side == *chosen) box->setCurrentIndex(box->count() - 1);
     }
+  };
+  fill(baseline_box_, &baseline_);
+  const std::size_t count = candidates_.size();
+  for (std::size_t i = 0; i < candidate_boxes_.size(); ++i) {
+    const CandidateBox& one = candidate_boxes_[i];
+    fill(one.box, i < count ? &candidates_[i] : nullptr);
+    one.label->setVisible(i < count);
+    one.box->setVisible(i < count);
+    one.remove->setVisible(i < count && count > 1);
+  }
+  candidate_boxes_.front().label->setText(count > 1 ? tr("Candidate 1") : tr("Candidate"));
+  add_->setVisible(count < most_candidates);
+  add_->setEnabled(sides_.size() > count + 1);
 }
 
 void ComparePage::picked() {
@@ -261,52 +327,99 @@ void ComparePage::picked() {
     const int index = box->currentIndex();
     return index >= 0 ? sides_[static_cast<std::size_t>(index)] : CompareSide{};
   };
-  set_sides(side(baseline_box_), side(candidate_box_));
+  std::vector<CompareSide> candidates;
+  for (std::size_t i = 0; i < candidates_.size(); ++i) candidates.push_back(side(candidate_boxes_[i].box));
+  set_sides(side(baseline_box_), candidates);
 }
 
-void ComparePage::set_sides(const CompareSide& baseline, const CompareSide& candidate) {
-  if (!baseline.method || !candidate.method) return;
-  const CompareSide old_baseline = baseline_, old_candidate = candidate_;
+void ComparePage::add_candidate() {
+  if (candidates_.size() >= most_candidates) return;
+  const auto next = std::find_if(sides_.begin(), sides_.end(), [&](const CompareSide& one) { return !shows(one); });
+  if (next == sides_.end()) return;
+  std::vector<CompareSide> candidates = candidates_;
+  candidates.push_back(*next);
+  set_sides(baseline_, candidates);
+}
+
+void ComparePage::remove_candidate(std::size_t index) {
+  if (index >= candidates_.size() || candidates_.size() == 1) return;
+  std::vector<CompareSide> candidates = candidates_;
+  candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(index));
+  set_sides(baseline_, candidates);
+}
+
+void ComparePage::set_sides(const CompareSide& baseline, std::vector<CompareSide> candidates) {
+  std::erase_if(candidates, [](const CompareSide& side) { return !side.method; });
+  if (!baseline.method || candidates.empty()) return;
+  const CompareSide old_baseline = baseline_;
+  const std::vector<CompareSide> old_candidates = std::exchange(candidates_, {candidates.front()});
   baseline_ = baseline;
-  candidate_ = candidate;
+  for (const CompareSide& one : candidates)
+    if (!shows(one) && candidates_.size() < most_candidates) candidates_.push_back(one);
   fill_choices();
   show_sides();
   const RecordPtr current = selection()->record();
   selection()->change([&](ViewState& state) {
-    state.display.baseline = choice_of(baseline_, current);
-    state.display.candidate = choice_of(candidate_, current);
+    DisplayState& display = state.display;
+    display.baseline = choice_of(baseline_, current);
+    display.candidate = choice_of(candidates_.front(), current);
+    SideChoice* const more[] = {&display.candidate_2, &display.candidate_3, &display.candidate_4};
+    for (std::size_t i = 0; i < std::size(more); ++i) {
+      *more[i] = {};
+      if (i + 1 >= candidates_.size()) continue;
+      const CompareSide& side = candidates_[i + 1];
+      *more[i] = {side.run == current ? nullptr : side.run, QString::fromStdString(side.method->id)};
+    }
+    if (display.compare_chosen > static_cast<int>(candidates_.size())) display.compare_chosen = 0;
     if (baseline_.run == current) state.baseline = QString::fromStdString(baseline_.method->id);
-    if (candidate_.run == current) state.method = QString::fromStdString(candidate_.method->id);
+    if (candidates_.front().run == current)
+      state.method = QString::fromStdString(candidates_.front().method->id);
   });
 }
 
 void ComparePage::show_sides() {
-  if (!baseline_.method || !candidate_.method) return;
-  metadata_->set_rows(compare_metadata(baseline_, candidate_));
-  const bool two_runs = baseline_.run != candidate_.run;
-  const bool one_prompt = !two_runs || baseline_.run->tokens().ids == candidate_.run->tokens().ids;
-  answers_->set_answers(
-      {{baseline_.method, two_runs ? run_label(*baseline_.run) : QString(), true},
-       {candidate_.method, two_runs ? run_label(*candidate_.run) : QString(), one_prompt}},
-      one_prompt ? QString::fromStdString(baseline_.run->meta().task_reference).trimmed() : QString());
-  maps_->set_sides(baseline_, candidate_);
+  if (!baseline_.method || !candidate().method) return;
+  metadata_->set_rows(compare_metadata(baseline_, candidates_));
+  const bool runs = std::any_of(candidates_.begin(), candidates_.end(),
+                                [&](const CompareSide& one) { return one.run != baseline_.run; });
+  const auto run_of = [&](const CompareSide& side) { return runs ? run_label(*side.run) : QString(); };
+  std::vector<AnswerEntry> answers{{baseline_.method, run_of(baseline_), true}};
+  bool one_prompt = true;
+  for (const CompareSide& one : candidates_) {
+    const bool same = one.run == baseline_.run || one.run->tokens().ids == baseline_.run->tokens().ids;
+    answers.push_back({one.method, run_of(one), same});
+    one_prompt &= same;
+  }
+  answers_->set_answers(answers, one_prompt ? QString::fromStdString(baseline_.run->meta().task_reference).trimmed()
+                                            : QString());
+  maps_->set_sides(baseline_, candidates_);
   show_chart();
 }
 
 void ComparePage::show_chart() {
   const CompareQuantity& quantity = quantities_[static_cast<std::size_t>(std::max(0, quantity_box_->currentIndex()))];
-  QString note;
+  const std::vector<int> looks = distinct_looks(candidates_);
+  QStringList notes;
   chart_problem_.clear();
+  series_.clear();
   try {
-    points_ = compare_points(baseline_, candidate_, quantity);
-    note = compare_summary(points_, quantity);
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+      series_.push_back({side_name(candidates_[i]), looks[i], compare_points(baseline_, candidates_[i], quantity)});
+      notes << compare_summary(series_.back().points, quantity,
+                               candidates_.size() > 1 ? series_.back().name : QString());
+    }
   } catch (const std::exception& error) {
-    points_.clear();
-    note = chart_problem_ = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()));
+    series_.clear();
+    notes = {chart_problem_ = tr("These numbers cannot be read: %1").arg(QString::fromUtf8(error.what()))};
   }
-  summary_text_ = note;
-  chart_->set_points(points_, quantity, side_name(baseline_), side_name(candidate_), candidate_.method->look);
-  summary_->setText(chart_->legend_html() + note.toHtmlEscaped());
+  summary_text_ = notes.join('\n');
+  chart_->set_series(series_, quantity, side_name(baseline_));
+  show_summary();
+}
+
+void ComparePage::show_summary() {
+  const QString legend = chart_->legend_html(), note = summary_text_.toHtmlEscaped().replace('\n', "<br>");
+  summary_->setText(legend + (candidates_.size() > 1 ? QStringLiteral("<br>") : QString()) + note);
 }
 
 void ComparePage::show_display() {
@@ -322,79 +435,7 @@ void ComparePage::show_display() {
   }
   metadata_->set_differences_only(display.differences_only);
   maps_->set_mode(display.compare_mode);
-}
-
-QString ComparePage::scale_text() const {
-  return maps_->refusal().isEmpty() ? maps_->first()->scale_text() : QString();
-}
-
-bool ComparePage::complete() const {
-  if (!baseline_.method || !maps_->refusal().isEmpty()) return true;
-  const bool two = maps_->mode() == CompareMaps::Mode::side_by_side;
-  return maps_->first()->complete() && (!two || maps_->second()->complete());
-}
-
-QString ComparePage::problem() const {
-  if (!baseline_.method) return {};
-  if (!chart_problem_.isEmpty()) return chart_problem_;
-  if (!maps_->refusal().isEmpty()) return {};  // the picture says so in the maps' place
-  QString why = maps_->first()->problem();
-  if (why.isEmpty() && maps_->mode() == CompareMaps::Mode::side_by_side) why = maps_->second()->problem();
-  return why;
-}
-
-void ComparePage::exported() {
-  maps_->first()->exported();
-  maps_->second()->exported();
-}
-
-QString ComparePage::summary() const {
-  return summary_text_;
-}
-QString ComparePage::title() const {
-  return tr("Compare");
-}
-
-QString ComparePage::csv() const {
-  if (!baseline_.method || !candidate_.method) return {};
-  QString text = QStringLiteral("layer,head,baseline %1,candidate %2\r\n")
-                     .arg(QString::fromStdString(baseline_.method->id), QString::fromStdString(candidate_.method->id));
-  const auto number = [](double value) { return std::isfinite(value) ? QString::number(value, 'g', 9) : QString(); };
-  for (const auto& point : points_)
-    text += QStringLiteral("%1,%2,%3,%4\r\n")
-                .arg(point.layer)
-                .arg(point.head < 0 ? QString() : QString::number(point.head), number(point.baseline),
-                     number(point.candidate));
-  return text;
-}
-
-void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
-  refresh_now();
-  Figure figure(painter, target, options);
-  if (!selection()->record() || !baseline_.method) return figure.title(title(), tr("No run is open"));
-  figure.title(tr("%1 against %2").arg(side_name(candidate_), side_name(baseline_)),
-               run_caption(baseline_.run->meta(), baseline_.run->length()));
-  figure.html(answers_->html(), 0.9);
-  const QRectF rest = figure.rest();
-  const double unit = figure.unit();
-  const QString why = maps_->refusal();
-  const double map_height = why.isEmpty() ? rest.height() * 0.58 : 0;
-  if (why.isEmpty()) {
-    const bool two = maps_->mode() == CompareMaps::Mode::side_by_side;
-    const double width = two ? (rest.width() - 16 * unit) / 2 : rest.width();
-    ExportOptions inner = options;
-    inner.provenance.clear();
-    inner.text_size = 13 * unit;
-    maps_->first()->render(painter, QRectF(rest.left(), rest.top(), width, map_height), inner);
-    if (two)
-      maps_->second()->render(painter, QRectF(rest.left() + width + 16 * unit, rest.top(), width, map_height), inner);
-    figure.take_top(map_height + 12 * unit);
-  } else {
-    figure.html(tr("<b>Maps not combined.</b> %1").arg(why.toHtmlEscaped()), 0.9);
-  }
-  figure.heading(quantity_box_->currentText());
-  figure.html(summary_->text(), 0.9);
-  figure.plot(chart_, figure.rest());
+  maps_->set_chosen(display.compare_chosen);
 }
 
 }  // namespace headroom::views

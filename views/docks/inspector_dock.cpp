@@ -22,6 +22,7 @@
 #include "views/common/format.h"
 #include "views/common/pair_link.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -237,8 +238,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   lower_ = new QWidget(splitter);
   auto* lower_layout = new QVBoxLayout(lower_);
   lower_layout->setContentsMargins(0, 4, 0, 0);
-  keys_title_ = new QLabel(lower_);
-  keys_title_->setWordWrap(true);
+  keys_title_ = new WrapLabel(lower_);
   keys_title_->setContentsMargins(8, 0, 8, 0);
   lower_layout->addWidget(keys_title_);
   keys_ = new QTableWidget(0, 4, lower_);

@@ -153,12 +153,16 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   fit_colours_->setText(tr("Fit colours"));
   fit_colours_->setToolTip(tr("Colour range from what is visible; double-click the scale to reset"));
 
-  auto* overlay = new QWidget;
-  auto* overlay_row = new QHBoxLayout(overlay);
-  overlay_row->setContentsMargins(0, 0, 0, 0);
-  overlay_row->setSpacing(3);
-  for (QWidget* part : std::initializer_list<QWidget*>{hit_, missed_, missed_from_, missed_from_text_, wasted_})
-    overlay_row->addWidget(part);
+  // In parts, so that they wrap where the window is narrow.
+  const auto row_of = [](std::initializer_list<QWidget*> parts) {
+    auto* box = new QWidget;
+    auto* row = new QHBoxLayout(box);
+    row->setContentsMargins(0, 0, 0, 0);
+    row->setSpacing(3);
+    for (QWidget* part : parts) row->addWidget(part);
+    return box;
+  };
+  QWidget* overlay = row_of({hit_, missed_});
   auto* hide = new QWidget;
   auto* hide_row = new QHBoxLayout(hide);
   hide_row->setContentsMargins(0, 0, 0, 0);
@@ -169,7 +173,8 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   layer_box->layout()->addWidget(layer_legend_);
   for (QWidget* item :
        {labelled(tr("Method"), method_), layer_box, labelled(tr("Heads"), head_),
-        labelled(tr("Colour"), mode_), labelled(tr("Cell"), cell_), labelled(tr("Overlay"), overlay), hide,
+        labelled(tr("Colour"), mode_), labelled(tr("Cell"), cell_), labelled(tr("Overlay"), overlay),
+        row_of({missed_from_, missed_from_text_}), static_cast<QWidget*>(wasted_), hide,
         static_cast<QWidget*>(minimap_), static_cast<QWidget*>(fit_), static_cast<QWidget*>(fit_colours_)})
     flow->addWidget(item);
 

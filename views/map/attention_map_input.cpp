@@ -362,64 +362,41 @@ void AttentionMapWidget::toggle_pin() {
   });
 }
 
+QVector<PageCommand> AttentionMapWidget::commands() {
+  const auto pan = [this](double keys, double queries) {
+    const Viewport& view = selection_->state().viewport;
+    move_view(0.15 * keys * (view.key_end - view.key_begin), 0.15 * queries * (view.query_end - view.query_begin),
+              QStringLiteral("pan"));
+  };
+  const auto zoom_by = [this](double factor) {
+    const Viewport& view = selection_->state().viewport;
+    zoom(factor, {(view.key_begin + view.key_end) / 2, (view.query_begin + view.query_end) / 2},
+         QStringLiteral("zoom"));
+  };
+  return {
+      {tr("Pan up"), "W", {Qt::Key_W}, [pan] { pan(0, -1); }},
+      {tr("Pan left"), "A", {Qt::Key_A}, [pan] { pan(-1, 0); }},
+      {tr("Pan down"), "S", {Qt::Key_S}, [pan] { pan(0, 1); }},
+      {tr("Pan right"), "D", {Qt::Key_D}, [pan] { pan(1, 0); }},
+      {tr("Zoom in"), "+", {Qt::Key_Plus, Qt::SHIFT | Qt::Key_Plus, Qt::Key_Equal}, [zoom_by] { zoom_by(0.8); }},
+      {tr("Zoom out"), "-", {Qt::Key_Minus}, [zoom_by] { zoom_by(1.25); }},
+      {tr("Show the whole map"), "F", {Qt::Key_F}, [this] { fit_view(); }},
+      {tr("Step to the query above"), tr("Up"), {Qt::Key_Up}, [this] { step_cursor(-1, 0); }},
+      {tr("Step to the query below"), tr("Down"), {Qt::Key_Down}, [this] { step_cursor(1, 0); }},
+      {tr("Step to the key on the left"), tr("Left"), {Qt::Key_Left}, [this] { step_cursor(0, -1); }},
+      {tr("Step to the key on the right"), tr("Right"), {Qt::Key_Right}, [this] { step_cursor(0, 1); }},
+      {tr("Previous selected key"), ",", {Qt::Key_Comma}, [this] { step_selected_key(-1); }},
+      {tr("Next selected key"), ".", {Qt::Key_Period}, [this] { step_selected_key(1); }},
+      {tr("Next missed key"), "M", {Qt::Key_M}, [this] { next_missed(); }},
+      {tr("Pin the place under the cursor, or take its pin away"), "P", {Qt::Key_P}, [this] { toggle_pin(); }},
+  };
+}
+
 void AttentionMapWidget::keyPressEvent(QKeyEvent* event) {
-  const Viewport view = selection_->state().viewport;
-  const double keys = 0.15 * (view.key_end - view.key_begin), queries = 0.15 * (view.query_end - view.query_begin);
-  const QPointF centre((view.key_begin + view.key_end) / 2, (view.query_begin + view.query_end) / 2);
-  if (event->modifiers() & (Qt::ControlModifier | Qt::AltModifier | Qt::MetaModifier))
-    return QWidget::keyPressEvent(event);
-  switch (event->key()) {
-    case Qt::Key_W:
-      move_view(0, -queries, QStringLiteral("pan"));
-      break;
-    case Qt::Key_S:
-      move_view(0, queries, QStringLiteral("pan"));
-      break;
-    case Qt::Key_A:
-      move_view(-keys, 0, QStringLiteral("pan"));
-      break;
-    case Qt::Key_D:
-      move_view(keys, 0, QStringLiteral("pan"));
-      break;
-    case Qt::Key_Plus:
-    case Qt::Key_Equal:
-      zoom(0.8, centre, QStringLiteral("zoom"));
-      break;
-    case Qt::Key_Minus:
-      zoom(1.25, centre, QStringLiteral("zoom"));
-      break;
-    case Qt::Key_F:
-      fit_view();
-      break;
-    case Qt::Key_Up:
-      step_cursor(-1, 0);
-      break;
-    case Qt::Key_Down:
-      step_cursor(1, 0);
-      break;
-    case Qt::Key_Left:
-      step_cursor(0, -1);
-      break;
-    case Qt::Key_Right:
-      step_cursor(0, 1);
-      break;
-    case Qt::Key_Comma:
-      step_selected_key(-1);
-      break;
-    case Qt::Key_Period:
-      step_selected_key(1);
-      break;
-    case Qt::Key_M:
-      next_missed();
-      break;
-    case Qt::Key_P:
-      toggle_pin();
-      break;
-    default:
-      QWidget::keyPressEvent(event);
-      return;
-  }
-  event->accept();
+  if (run_command(commands(), *event))
+    event->accept();
+  else
+    QWidget::keyPressEvent(event);
 }
 
 }  // namespace headroom::views

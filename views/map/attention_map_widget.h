@@ -9,6 +9,7 @@
 
 #include "views/map/attention_map.h"
 #include "views/common/exportable.h"
+#include "views/common/page_command.h"
 
 class QLabel;
 
@@ -82,6 +83,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   /// "reading layer 7; still shown: layer 5"; empty where what is shown is what was asked for.
   QString stale_note() const;
 
+  /// What keys do to the map. Valid as long as the widget.
+  QVector<PageCommand> commands();
   void step_cursor(int rows, int keys);   ///< in visible cells
   void step_selected_key(int direction);  ///< to the previous or next key in the support of the row
   /// What is near is there at once, what is far is searched for in the background; another call or any other change of
@@ -99,6 +102,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   std::function<QString(std::stop_token)> csv_work() const override;
   QString title() const override;
   QString scale_text() const override;
+  QString aggregation_text() const override;
 
  signals:
   void data_changed();

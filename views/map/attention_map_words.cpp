@@ -86,6 +86,11 @@ QString AttentionMapWidget::scale_text() const {
   return style.mode == MapMode::lift ? tr("lift over uniform, %1").arg(range) : tr("p, %1").arg(range);
 }
 
+QString AttentionMapWidget::aggregation_text() const {
+  // The first part of the badge; what is still to be refined is none of a finished picture.
+  return badge(is_pictured_ ? pictured_ : map_->composition()).section(QStringLiteral("  ·  "), 0, 0);
+}
+
 void AttentionMapWidget::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   cache_->hold(true);
   pictured_ = draw_map_figure(painter, target, options,

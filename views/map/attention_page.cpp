@@ -7,10 +7,10 @@
 #include <QKeyEvent>
 #include <QLabel>
 #include <QPainter>
-#include <QPushButton>
-#include <QShortcut>
 #include <QSplitter>
 #include <QVBoxLayout>
+#include <algorithm>
+#include <cmath>
 
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
@@ -29,6 +29,22 @@ constexpr double narrowest_map = 420;  // in a figure's units: below it the map 
 constexpr double least_missed = 0.001;  // share of the mass: with less there is nothing to see in orange
 
 }  // namespace
+
+class AttentionPage::TextFigure : public Exportable {
+ public:
+  explicit TextFigure(AttentionPage& page) : page_(page) {}
+  void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override {
+    if (page_.source_stale_) page_.update_source();
+    page_.prompt_->render(painter, target, options);
+  }
+  bool ready() const override { return !page_.source_stale_ && page_.map_->ready() && page_.prompt_->ready(); }
+  QString problem() const override { return page_.prompt_->problem(); }
+  QString csv() const override { return page_.prompt_->csv(); }
+  QString title() const override { return page_.prompt_->title(); }
+
+ private:
+  AttentionPage& page_;
+};
 
 AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
     : QWidget(parent),
@@ -103,18 +119,16 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
   connect(&Theme::instance(), &Theme::changed, this, &AttentionPage::show_hint);
   show_hint();
   connect(selection_, &Selection::changed, this, &AttentionPage::selection_changed);
-  const auto shortcut = [this](const QKeySequence& keys, auto action) {
-    auto* result = new QShortcut(keys, this);
-    result->setContext(Qt::WidgetWithChildrenShortcut);
-    connect(result, &QShortcut::activated, this, action);
-  };
-  shortcut(QKeySequence::Find, [this] { focus_find(); });
-  shortcut(QKeySequence(Qt::CTRL | Qt::Key_G), [this] { focus_go_to(); });
   show_display();
   setFocusProxy(map_);
 }
 
 AttentionPage::~AttentionPage() = default;
+
+Exportable& AttentionPage::text_figure() {
+  if (!text_figure_) text_figure_ = std::make_unique<TextFigure>(*this);
+  return *text_figure_;
+}
 
 void AttentionPage::set_tile_provider(TileProvider* provider) {
   map_->cache()->set_provider(provider);
@@ -227,49 +241,36 @@ void AttentionPage::resizeEvent(QResizeEvent* event) {
                                                : QList<int>{height() * 66 / 100, height() * 34 / 100});
 }
 
-void AttentionPage::keyPressEvent(QKeyEvent* event) {
+QVector<PageCommand> AttentionPage::commands() {
   // Keyboards differ in what Shift makes of a bracket: both the shifted character and the modifier count.
-  const bool shift = event->modifiers() & Qt::ShiftModifier;
-  switch (event->key()) {
-    case Qt::Key_BracketLeft:
-      shift ? controls_->step_layer(-1) : controls_->step_head(-1);
-      break;
-    case Qt::Key_BracketRight:
-      shift ? controls_->step_layer(1) : controls_->step_head(1);
-      break;
-    case Qt::Key_BraceLeft:
-      controls_->step_layer(-1);
-      break;
-    case Qt::Key_BraceRight:
-      controls_->step_layer(1);
-      break;
-    case Qt::Key_Comma:
-      map_->step_selected_key(-1);
-      break;
-    case Qt::Key_Period:
-      map_->step_selected_key(1);
-      break;
-    case Qt::Key_M:
-      map_->next_missed();
-      break;
-    case Qt::Key_P:
-      map_->toggle_pin();
-      break;
-    case Qt::Key_F:
-      map_->fit_view();
-      break;
-    default:
-      QWidget::keyPressEvent(event);
-      return;
-  }
-  event->accept();
+  return map_->commands() +
+         QVector<PageCommand>{
+             {tr("Previous head"), "[", {Qt::Key_BracketLeft}, [this] { controls_->step_head(-1); }},
+             {tr("Next head"), "]", {Qt::Key_BracketRight}, [this] { controls_->step_head(1); }},
+             {tr("Previous layer"),
+              "Shift+[",
+              {Qt::SHIFT | Qt::Key_BracketLeft, Qt::SHIFT | Qt::Key_BraceLeft, Qt::Key_BraceLeft},
+              [this] { controls_->step_layer(-1); }},
+             {tr("Next layer"),
+              "Shift+]",
+              {Qt::SHIFT | Qt::Key_BracketRight, Qt::SHIFT | Qt::Key_BraceRight, Qt::Key_BraceRight},
+              [this] { controls_->step_layer(1); }},
+         };
+}
+
+void AttentionPage::keyPressEvent(QKeyEvent* event) {
+  if (run_command(commands(), *event))
+    event->accept();
+  else
+    QWidget::keyPressEvent(event);
 }
 
 void AttentionPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   if (source_stale_) update_source();  // hidden pages load nothing until then
   // The map takes the left part, the text beside it what it needs; on narrow figures the map stands alone.
   const double map_width = target.width() * 0.62;
-  with_text_ = target.width() >= target.height() * 1.25 && map_width >= narrowest_map;
+  const double least = std::max(1.0, options.least_text / 7);  // large text needs a wider map beside it
+  with_text_ = target.width() >= target.height() * 1.25 && map_width >= narrowest_map * least;
   if (!with_text_) {
     map_->render(painter, target, options);
     return;
@@ -277,7 +278,7 @@ void AttentionPage::render(QPainter& painter, const QRectF& target, const Export
   // One caption under both.
   ExportOptions plain = options;
   plain.provenance.clear();
-  plain.text_size = map_text_size(map_width);
+  plain.text_size = std::max<double>(map_text_size(map_width), std::ceil(options.least_text));
   QRectF body = target;
   painter.save();
   QFont font = QGuiApplication::font();
@@ -291,6 +292,12 @@ void AttentionPage::render(QPainter& painter, const QRectF& target, const Export
   const double gap = plain.text_size * 1.2;
   prompt_->render(
       painter, QRectF(body.left() + map_width + gap, body.top(), body.width() - map_width - gap, body.height()), plain);
+}
+
+double AttentionPage::wanted_height(double width, double least_text) {
+  // In a column the map stands alone: a square with its lines above and below.
+  const bool alone = least_text > 0 && width * 0.62 < narrowest_map * std::max(1.0, least_text / 7);
+  return alone ? width * 0.82 + 14 * least_text : 0;
 }
 
 bool AttentionPage::ready() const {
@@ -318,6 +325,9 @@ QString AttentionPage::title() const {
 }
 QString AttentionPage::scale_text() const {
   return map_->scale_text();
+}
+QString AttentionPage::aggregation_text() const {
+  return map_->aggregation_text();
 }
 
 }  // namespace headroom::views

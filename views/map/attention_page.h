@@ -4,8 +4,10 @@
 
 #include <QWidget>
 #include <functional>
+#include <memory>
 
 #include "views/common/exportable.h"
+#include "views/common/page_command.h"
 #include "views/common/selection.h"
 
 class QLabel;
@@ -41,10 +43,15 @@ class AttentionPage : public QWidget, public Exportable {
   bool exact_offer_stands() const { return offered_ == ExactOffer::possible; }
 
   bool settled() const;  ///< map, overlay and text are drawn
-  void focus_find();   ///< Ctrl+F
-  void focus_go_to();  ///< Ctrl+G
+  /// The prompt text with its marks as a figure of its own. What it is coloured by is the map's, which is loaded for it.
+  Exportable& text_figure();
+  /// What the page's keys do. Valid as long as the page.
+  QVector<PageCommand> commands();
+  void focus_find();   ///< Ctrl+F of the window
+  void focus_go_to();  ///< Ctrl+G of the window
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
+  double wanted_height(double width, double least_text) override;
   bool ready() const override;
   bool complete() const override;
   QString problem() const override;
@@ -53,6 +60,7 @@ class AttentionPage : public QWidget, public Exportable {
   std::function<QString(std::stop_token)> csv_work() const override;
   QString title() const override;
   QString scale_text() const override;
+  QString aggregation_text() const override;
 
  signals:
   void exact_layer_asked(int layer);
@@ -82,6 +90,8 @@ class AttentionPage : public QWidget, public Exportable {
   QPushButton* exact_button_;
   std::function<ExactOffer(const RecordPtr&, int)> offer_;
   ExactOffer offered_ = ExactOffer::none;
+  class TextFigure;
+  std::unique_ptr<TextFigure> text_figure_;
   bool with_text_ = false;    ///< of the last render()
   bool source_stale_ = true;  ///< hidden pages load nothing
 };

@@ -71,8 +71,9 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   const Theme& theme = Theme::instance();
   painter.save();
   QFont plain = QGuiApplication::font();
-  plain.setPixelSize(options.text_size > 0 ? std::max(1, static_cast<int>(std::lround(options.text_size)))
-                                           : map_text_size(target.width()));
+  const int text_size = options.text_size > 0 ? std::max(1, static_cast<int>(std::lround(options.text_size)))
+                                              : map_text_size(target.width());
+  plain.setPixelSize(std::max(text_size, static_cast<int>(std::ceil(options.least_text))));
   QFont bold = plain;
   bold.setBold(true);
   painter.setFont(plain);
@@ -102,9 +103,13 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   const double left = metrics.horizontalAdvance(grouped(figure.primary->length)) + line * 1.9;
   const double right = 24 * scale + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 0.4;
   const double strip = line * 2.2;
-  const QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
-  const QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
-                    bottom - line * 2.9 - marginal.bottom() - gap);
+  QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
+  QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
+              bottom - line * 2.9 - marginal.bottom() - gap);
+  if (options.square) {
+    area.setSize(QSizeF(1, 1) * std::min(area.width(), area.height()));
+    marginal.setWidth(area.width());
+  }
   if (area.width() < 3 * line || area.height() < 3 * line) {
     shown.blank = true;
     painter.restore();
@@ -162,8 +167,9 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   QString strip_label = QObject::tr("mass received (log)");
   if (!figure.primary->selection_frequency.empty())
     strip_label += QObject::tr(", line: share of queries that select the key");
-  painter.drawText(QRectF(marginal.left(), marginal.top() - line * 1.05, marginal.width(), line), Qt::AlignRight,
-                   strip_label);
+  const double strip_room = marginal.right() - target.left();  // left of the strip there is nothing else
+  painter.drawText(QRectF(target.left(), marginal.top() - line * 1.05, strip_room, line), Qt::AlignRight,
+                   metrics.elidedText(strip_label, Qt::ElideRight, strip_room));
 
   const MapStyle& style = figure.map->style();
   draw_colour_bar(painter, QRectF(area.right() + 8 * scale, area.top(), 12 * scale, area.height()), style.colour_min,

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <exception>
 
+#include "views/common/elided_label.h"
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
 #include "views/map/attention_map_widget.h"
@@ -37,7 +38,7 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
     auto* column = new QVBoxLayout(box);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);
-    Field field{id, new QLabel(caption), new QLabel, box, width};
+    Field field{id, new QLabel(caption), new ElidedLabel, box, width};
     field.value->setAccessibleName(caption);
     field.value->setTextFormat(Qt::PlainText);
     field.value->setTextInteractionFlags(Qt::TextSelectableByMouse);

@@ -410,10 +410,10 @@ void OverviewPage::draw_text(Figure& figure) const {
       tr("%1 by layer and head, %2").arg(QString::fromUtf8(grid_data_->statistic->title), stream_->currentText()));
 }
 
-double OverviewPage::wanted_height(double width) {
+double OverviewPage::wanted_height(double width, double least_text) {
   refresh_now();
   if (!record_) return 0;
-  return figure_height(width, [this](Figure& figure) {
+  return figure_height(width, least_text, [this](Figure& figure) {
     draw_text(figure);
     // Cells of which each can be told from the next, with the axis below.
     if (grid_data_ && grid_data_->layers > 0)
@@ -428,7 +428,9 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   draw_text(figure);
   if (!grid_data_ || grid_data_->layers == 0) return;
   QFont text = QGuiApplication::font();
-  text.setPixelSize(std::max(1, static_cast<int>(13 * figure.unit())));
+  // The grid's smallest text is 0.8 of this.
+  text.setPixelSize(std::max({1, static_cast<int>(13 * figure.unit()),
+                              options.least_text > 0 ? static_cast<int>(std::ceil((options.least_text + 1) / 0.8)) : 0}));
   painter.setFont(text);
   grid_->draw(painter, figure.rest(), figure.unit(), false);
 }

@@ -36,7 +36,7 @@ class OverviewPage : public PageBase, public Exportable {
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   bool ready() const override { return settled(); }
   QString problem() const override { return grid_problem_; }
-  double wanted_height(double width) override;
+  double wanted_height(double width, double least_text) override;
   QString csv() const override;
   QString title() const override;
 

@@ -14,9 +14,11 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <cmath>
 
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 #include "views/map/map_figure.h"
 #include "views/map/row_mass.h"
 #include "views/prompt/prompt_text.h"
@@ -60,17 +62,14 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   go_to_->setGroupSeparatorShown(true);
   go_to_->setPrefix(tr("token "));
   go_to_->setMinimumWidth(fontMetrics().horizontalAdvance(QStringLiteral("token 000,000")) + 20);
-  caption_ = new QLabel;
+  caption_ = new WrapLabel;
   caption_->setAccessibleName(tr("What the background shows"));
-  caption_->setWordWrap(true);
-  legend_ = new QLabel;
+  legend_ = new WrapLabel;
   legend_->setTextFormat(Qt::RichText);
-  legend_->setWordWrap(true);
 
-  auto* find_row = new QHBoxLayout;
+  auto* find_row = new FlowLayout(nullptr, 4, 4);
   find_row->setContentsMargins(8, 4, 8, 2);
-  find_row->setSpacing(4);
-  find_row->addWidget(find_, 1);
+  find_row->addWidget(find_);
   for (QWidget* widget :
        {static_cast<QWidget*>(regex_), static_cast<QWidget*>(count_), static_cast<QWidget*>(previous_),
         static_cast<QWidget*>(next_), static_cast<QWidget*>(go_to_), static_cast<QWidget*>(white_space_)})
@@ -86,7 +85,8 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   column->addLayout(find_row);
   column->addLayout(notes);
   column->addWidget(text_, 1);
-  setMinimumSize(260, 120);
+  setMinimumWidth(260);
+  text_->setMinimumHeight(60);
 
   connect(find_, &QLineEdit::textChanged, this, &PromptPanel::search);
   connect(find_, &QLineEdit::returnPressed, this,
@@ -294,7 +294,9 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
   painter.save();
   painter.setClipRect(target, Qt::IntersectClip);
   QFont font = QGuiApplication::font();
-  font.setPixelSize(options.text_size > 0 ? static_cast<int>(options.text_size) : map_text_size(target.width() * 0.62));
+  const int text_size =
+      options.text_size > 0 ? static_cast<int>(options.text_size) : map_text_size(target.width() * 0.62);
+  font.setPixelSize(std::max(text_size, static_cast<int>(std::ceil(options.least_text))));
   painter.setFont(font);
   const QFontMetricsF metrics(font);
   const double line = metrics.lineSpacing() * 1.15;

@@ -253,15 +253,13 @@ QString TimingPage::unoptimised_text() const {
   return sentences.join(' ');
 }
 
-double TimingPage::wanted_height(double width) {
+double TimingPage::wanted_height(double width, double least_text) {
   refresh_now();
   if (!record_) return 0;
-  return figure_height(width, [this](Figure& figure) {
+  return figure_height(width, least_text, [this](Figure& figure) {
     draw_text(figure);
     figure.take_top((plot_height() + 16) * figure.unit());
-    int fields = 0;
-    for (int row = 0; row < model_->rowCount(); ++row) fields += model_->is_stage(row) ? 0 : 1;
-    figure.take_top(Figure::table_rows(fields, model_->columnCount() - 1) * figure.table_row());
+    figure.take_top(figure.table_height(*table_, [this](int row) { return model_->is_stage(row); }));
   });
 }
 

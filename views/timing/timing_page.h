@@ -27,7 +27,7 @@ class TimingPage : public PageBase, public Exportable {
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
   bool ready() const override { return settled(); }
-  double wanted_height(double width) override;
+  double wanted_height(double width, double least_text) override;
   QString csv() const override;
   QString title() const override;
 

@@ -67,6 +67,10 @@ class TestViewStateJson : public QObject {
     l.ship_family = "indexer";
     l.keep = 97;
     l.worst = 88;
+    d.candidate_2 = {first, "oracle-k64-g1"};
+    d.candidate_3 = {nullptr, "dense"};
+    d.candidate_4 = {first, "indexer-k64-g1"};
+    d.compare_chosen = 2;
     return state;
   }
   static QByteArray error_of(const json& object, std::size_t records = 2) {

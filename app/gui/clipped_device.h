@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Paints on a painter whose device knows no clipping (Qt's SVG): lines, areas and images are cut at the clip's rectangle
+// before they get there, so that a curve ends where its axes end.
+#pragma once
+
+#include <QPaintDevice>
+#include <QSizeF>
+#include <memory>
+
+class QPainter;
+
+namespace headroom::gui {
+
+class ClippedDevice : public QPaintDevice {
+ public:
+  /// `target` must be active and outlive this. `size` in its units, at 96 dots an inch.
+  ClippedDevice(QPainter& target, QSizeF size);
+  ~ClippedDevice() override;
+  QPaintEngine* paintEngine() const override;
+
+ protected:
+  int metric(PaintDeviceMetric metric) const override;
+
+ private:
+  class Engine;
+  std::unique_ptr<Engine> engine_;
+  QSizeF size_;
+};
+
+}  // namespace headroom::gui

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Nothing is clipped or lies over something else: every page and dialog, 75 to 200 % text, 1280x720 and 1024x640.
+#include <QDialog>
+#include <QTemporaryDir>
+#include <QtTest>
+
+#include "gui/actions.h"
+#include "gui/close_question.h"
+#include "gui/icons.h"
+#include "gui/main_window.h"
+#include "gui/text_fits.h"
+#include "gui/window_style.h"
+#include "support/synthetic_record.h"
+#include "views/common/banner_bar.h"
+
+using namespace headroom;
+using namespace headroom::gui;
+
+class TestWindowSizes : public QObject {
+  Q_OBJECT
+  QTemporaryDir dir_;
+  QString record_;
+
+  struct Bench {
+    Bench(const QString& settings_file, const QString& record)
+        : settings(settings_file), window(settings, options(record)) {
+      window.move(20, 20);
+      window.show();
+      (void)QTest::qWaitForWindowExposed(&window);
+      (void)QTest::qWaitFor([&] { return window.selection().record() != nullptr; }, 10000);
+    }
+    static StartOptions options(const QString& record) {
+      StartOptions options;
+      options.records = {record};
+      options.engine = HEADROOM_BINARY_DIR "/tests/fake_engine";
+      return options;
+    }
+    SettingsStore settings;
+    MainWindow window;
+  };
+  QString ini() {
+    static int n = 0;
+    return dir_.filePath(QString("settings%1.ini").arg(++n));
+  }
+  static void calm() {
+    for (int i = 0; i < 6; ++i) {
+      QCoreApplication::processEvents();
+      QCoreApplication::sendPostedEvents();
+      QTest::qWait(10);
+    }
+  }
+  /// Asks until nothing is wrong, or says what stays wrong: layouts settle over several rounds of the event loop.
+  static QString wrong(const QWidget* root) {
+    QStringList list;
+    (void)QTest::qWaitFor(
+        [&] {
+          list = gui::test::misfits(root);
+          return list.isEmpty();
+        },
+        1500);
+    return list.mid(0, 12).join("\n");
+  }
+  static void sizes_and_scales() {
+    QTest::addColumn<QSize>("size");
+    QTest::addColumn<int>("scale");
+    for (const QSize size : {QSize(1280, 720), QSize(1024, 640)})
+      for (const int scale : {75, 100, 150, 200})
+        QTest::newRow(qPrintable(QString("%1x%2 at %3 %").arg(size.width()).arg(size.height()).arg(scale)))
+            << size << scale;
+  }
+
+ private slots:
+  void initTestCase() {
+    QApplication::setStyle(new WindowStyle);
+    load_resources();
+    qputenv("XDG_DATA_HOME", dir_.filePath("data").toUtf8());
+    qputenv("HEADROOM_FAKE", "normal");
+    record_ = dir_.filePath("a-record-with-a-rather-long-name.h5");
+    headroom::test::SyntheticOptions options;
+    options.tokens = 300;
+    options.layers = 6;
+    options.sliding_layers = {3};
+    headroom::test::write_synthetic_record(record_.toStdString(), options);
+  }
+
+  void the_check_can_fail() {
+    QWidget box;
+    auto* label = new QLabel("A text that is longer than this", &box);
+    label->setGeometry(0, 0, 30, 30);
+    auto* button = new QPushButton("Press", &box);
+    button->setGeometry(10, 10, 100, 30);
+    box.resize(90, 60);
+    box.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&box));
+    QCOMPARE(gui::test::misfits(&box).size(), 3);
+  }
+
+  void pages_data() { sizes_and_scales(); }
+  void pages() {
+    QFETCH(QSize, size);
+    QFETCH(int, scale);
+    Bench b(ini(), record_);
+    b.window.resize(size);
+    b.window.set_text_scale(scale);
+    calm();
+    QVERIFY2(b.window.size() == size, qPrintable(QString("%1x%2").arg(b.window.width()).arg(b.window.height())));
+    QStringList all;
+    for (int page = 0; page < b.window.pages().size(); ++page) {
+      b.window.show_page(page);
+      calm();
+      if (const QString text = wrong(&b.window); !text.isEmpty())
+        all << QString("page %1:\n%2").arg(b.window.pages()[page].id, text);
+      if (qEnvironmentVariableIsSet("HEADROOM_PICTURES"))
+        b.window.grab().save(QString("%1/%2-%3-%4.png")
+                                 .arg(qEnvironmentVariable("HEADROOM_PICTURES"), b.window.pages()[page].id)
+                                 .arg(size.width())
+                                 .arg(scale));
+    }
+    b.window.set_text_scale(100);
+    QVERIFY2(all.isEmpty(), qPrintable(all.join('\n')));
+  }
+
+  void dialogs_data() { sizes_and_scales(); }
+  void dialogs() {
+    QFETCH(QSize, size);
+    QFETCH(int, scale);
+    Bench b(ini(), record_);
+    b.window.resize(size);
+    b.window.set_text_scale(scale);
+    QTRY_COMPARE_WITH_TIMEOUT(b.window.engine().state(), EngineClient::State::ready, 10000);
+    Actions& actions = b.window.actions();
+    QStringList all;
+    const auto look = [&](const QString& name, QDialog* dialog) {
+      if (!dialog) return void(all << name + ": did not open");
+      calm();
+      if (const QString text = wrong(dialog); !text.isEmpty()) all << name + ":\n" + text;
+      if (dialog->width() > size.width() || dialog->height() > size.height())
+        all << QString("%1: %2x%3 is larger than the window").arg(name).arg(dialog->width()).arg(dialog->height());
+      if (qEnvironmentVariableIsSet("HEADROOM_PICTURES"))
+        dialog->grab().save(QString("%1/dialog-%2-%3-%4.png")
+                                .arg(qEnvironmentVariable("HEADROOM_PICTURES"), name)
+                                .arg(size.width())
+                                .arg(scale));
+      dialog->close();
+      calm();
+    };
+    const auto opened = [&](QAction* action) -> QDialog* {
+      action->trigger();
+      calm();
+      return qobject_cast<QDialog*>(QApplication::activeModalWidget());
+    };
+    for (QAction* action : {actions.new_run, actions.export_figure, actions.connect_engine, actions.palette,
+                            actions.keys, actions.about})
+      look(plain_text(action).replace(' ', '-').toLower(), opened(action));
+    auto* question = new CloseQuestion("Oracle top-k, 512 keys, a long title", 2, &b.window);
+    question->setAttribute(Qt::WA_DeleteOnClose);
+    question->open();
+    look("close", question);
+    b.window.set_text_scale(100);
+    QVERIFY2(all.isEmpty(), qPrintable(all.join('\n')));
+  }
+};
+
+QTEST_MAIN(TestWindowSizes)
+#include "test_window_sizes.moc"

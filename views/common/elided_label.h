@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A line that ends in an ellipsis where there is no room for all of it; the whole is its tool tip.
+#pragma once
+
+#include <QLabel>
+
+namespace headroom::views {
+
+class ElidedLabel : public QLabel {
+  Q_OBJECT
+ public:
+  using QLabel::QLabel;
+  QSize minimumSizeHint() const override;
+
+ protected:
+  void paintEvent(QPaintEvent* event) override;
+  bool event(QEvent* event) override;
+};
+
+}  // namespace headroom::views
