@@ -27,6 +27,7 @@
 #include "gui/window_style.h"
 #include "protocol/base64.h"
 #include "support/synthetic_record.h"
+#include "two_screens.h"
 #include "views/common/banner_bar.h"
 #include "views/common/record_queries.h"
 #include "views/talk/talk_panel.h"
@@ -34,7 +35,6 @@
 using namespace headroom;
 using namespace headroom::gui;
 using nlohmann::json;
-
 class TestTalk : public QObject {
   Q_OBJECT
   QTemporaryDir dir_;
@@ -229,7 +229,6 @@ class TestTalk : public QObject {
     QList<bool> visible;
     for (auto* dock : docks) visible << dock->isVisible();
     const QRect map = b.window.pages()[1].widget->geometry();
-
     QTest::keyClick(&b.window, Qt::Key_F5);
     QTRY_VERIFY(top("screen_choice"));  // there are two
     QPushButton* here = nullptr;
@@ -252,7 +251,6 @@ class TestTalk : public QObject {
     QTRY_VERIFY(top("speaker_window"));
     QCOMPARE(static_cast<views::SpeakerWindow*>(top("speaker_window"))->notes(), QString("Breathe."));
     QVERIFY(!b.window.screen()->geometry().intersects(top("speaker_window")->geometry()));
-
     QCOMPARE(b.window.selection().state().colour_max, 0.3);  // scales are the step's
     QTest::keyClick(&b.window, Qt::Key_Right);
     QCOMPARE(bar->number(), QString("2 / 3"));
@@ -271,7 +269,6 @@ class TestTalk : public QObject {
     QTest::keyClick(&b.window, Qt::Key_Left);
     QCOMPARE(b.window.selection().state().viewport, (views::Viewport{20, 90, 10, 80}));
     QVERIFY(b.window.screen()->geometry().contains(b.window.geometry()));
-
     QTest::keyClick(&b.window, Qt::Key_Escape);
     QVERIFY(!b.window.presenting());
     QTRY_COMPARE(b.window.geometry(), place);
@@ -280,7 +277,16 @@ class TestTalk : public QObject {
     QTRY_COMPARE(b.window.pages()[1].widget->geometry(), map);
     QVERIFY(!top("speaker_window"));
     QVERIFY(!bar->isVisible());
-
+    // On a larger screen text has its 1.75 times, and the way back is the same.
+    QTest::keyClick(&b.window, Qt::Key_F5);
+    QTRY_VERIFY(top("screen_choice"));
+    for (auto* button : top("screen_choice")->findChildren<QPushButton*>())
+      if (button->text().contains("1600")) button->click();
+    QTRY_COMPARE(b.window.size(), QSize(1600, 1000));
+    QCOMPARE(b.window.screen()->name(), QString("desk"));
+    QVERIFY(std::abs(QApplication::font().pointSizeF() / size - 1.75) < 0.05);
+    QTest::keyClick(&b.window, Qt::Key_Escape);
+    QTRY_COMPARE(b.window.geometry(), place);
     // What is saved is the window, not the stage.
     b.window.set_presenting(true);
     QTRY_COMPARE(b.window.size(), QSize(1280, 720));
@@ -482,16 +488,8 @@ class TestTalk : public QObject {
 };
 
 int main(int argc, char** argv) {
-  // A projector and the speaker's screen.
   QTemporaryDir folder;
-  QFile screens(folder.filePath("screens.json"));
-  if (!screens.open(QIODevice::WriteOnly)) return 1;
-  const QString dots = R"("logicalDpi": 96, "logicalBaseDpi": 96, "dpr": 1})";
-  screens.write((R"({"screens": [{"name": "projector", "x": 0, "y": 0, "width": 1280, "height": 720, )" + dots +
-                 R"(, {"name": "desk", "x": 1280, "y": 0, "width": 1600, "height": 1000, )" + dots + "]}")
-                    .toUtf8());
-  screens.close();
-  qputenv("QT_QPA_PLATFORM", ("offscreen:configfile=" + screens.fileName()).toUtf8());
+  if (!test::set_two_screens(folder.filePath("screens.json"))) return 1;
   QApplication::setStyle(new WindowStyle);
   QApplication application(argc, argv);
   TestTalk test;
