@@ -13,7 +13,7 @@ class SettingsStore;
 class LayoutStore {
  public:
   /// Changes whenever docks or toolbars are added, removed or renamed: older layouts are then ignored.
-  static constexpr int layout_version = 2;
+  static constexpr int layout_version = 3;
 
   LayoutStore(QMainWindow& window, SettingsStore& settings) : window_(window), settings_(settings) {}
   /// Takes the present arrangement as the one that reset() returns to.

@@ -139,6 +139,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   if (width() < 1400) {  // the page needs the width more than a second dock does
     tabifyDockWidget(docks_[0], docks_[1]);
     tabifyDockWidget(docks_[0], docks_[3]);
+    tabifyDockWidget(docks_[0], docks_[4]);
     docks_[0]->raise();
   }
   layout_.remember_default();

@@ -216,6 +216,8 @@ QString TalkDesk::apply(int step) {
           if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
         wanted.current = static_cast<int>(std::find(runs.begin(), runs.end(), record) - runs.begin());
         wanted.runs = std::move(runs);
+        wanted.sweeps = state.sweeps;
+        wanted.sweep = state.sweep;
         state = wanted;
       },
       QStringLiteral("talk"));  // one step back leads to what was before the talk

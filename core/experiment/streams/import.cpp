@@ -32,7 +32,7 @@ constexpr const char* static_label = "static: in the unmodified model's own stre
 class OwnSelection final : public attention::Policy {
  public:
   OwnSelection(const Streams& streams, std::int64_t most)
-      : Policy(traits_of(streams), {Budget{BudgetKind::tokens, static_cast<double>(most)}, {}, 1, {}, nullptr}),
+      : Policy(traits_of(streams), {Budget{BudgetKind::tokens, static_cast<double>(most)}, 1, {}, nullptr}),
         streams_(streams) {}
 
   attention::Selection select(const attention::PreparedLayer& layer, StageClock&, const JobContext&) const override {
