@@ -266,7 +266,8 @@ void print_record(const record::RunRecord& run) {
   print_answer("\nwhat takes the space\n");
   for (const record::KindSize& size : record::sizes_by_kind(run.parts())) {
     const std::string advice = record::kind_advice(size.kind);
-    print_answer("%-24s %12s  %s\n", record::kind_title(size.kind).c_str(), megabytes(static_cast<std::uint64_t>(size.bytes)).c_str(),
+    print_answer("%-24s %12s  %s\n", record::kind_title(size.kind).c_str(),
+                 megabytes(static_cast<std::uint64_t>(size.bytes)).c_str(),
                  advice.empty() ? "" : ("smaller with " + advice).c_str());
   }
   print_answer("\nhow the timed passes ran\n");

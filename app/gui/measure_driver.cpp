@@ -76,8 +76,8 @@ class Driver : public QObject {
   }
 
   int run() {
-    std::printf("%-28s %4s %9s %9s %9s %9s %9s %9s   %s\n", "", "n", "median", "p95", "largest", "stall", "own", "work p95",
-                "hoped for");
+    std::printf("%-28s %4s %9s %9s %9s %9s %9s %9s   %s\n", "", "n", "median", "p95", "largest", "stall", "own",
+                "work p95", "hoped for");
     print("first paint", {first_paint_ms_}, 0, 0, {{}, 300.0}, false);
     open();
     page_ = static_cast<views::AttentionPage*>(window_->pages()[page_index(window_->pages(), "attention")].widget);
@@ -312,7 +312,8 @@ class Driver : public QObject {
     const bool missed = (target.p95 && at(0.95) > *target.p95) || (target.most && at(1) > *target.most) ||
                         (watched && stall > stall_target_ms);
     std::printf("%-28s %4zu %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f   %s%s\n", name, taken.size(), at(0.5), at(0.95), at(1),
-                stall, own, of(worked, 0.95), qUtf8Printable(hoped.join(QStringLiteral(", "))), missed ? "  (not reached)" : "");
+                stall, own, of(worked, 0.95), qUtf8Printable(hoped.join(QStringLiteral(", "))),
+                missed ? "  (not reached)" : "");
     std::fflush(stdout);
     worst_stall_ = std::max(worst_stall_, stall);
     worst_own_ = std::max(worst_own_, own);

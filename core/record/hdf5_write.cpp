@@ -63,8 +63,8 @@ Handle create_dataset(hid_t file, const std::string& path, Element element, cons
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation.get(), 0);  // the same run gives the same bytes
   if (std::find(extent.begin(), extent.end(), 0) == extent.end()) {
-    const std::vector<hsize_t> chunk = chunk_size.empty() ? chunk_of(extent)
-                                                          : std::vector<hsize_t>(chunk_size.begin(), chunk_size.end());
+    const std::vector<hsize_t> chunk =
+        chunk_size.empty() ? chunk_of(extent) : std::vector<hsize_t>(chunk_size.begin(), chunk_size.end());
     H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
     if (size_of(element) > 1) H5Pset_shuffle(creation.get());
     H5Pset_deflate(creation.get(), 1);

@@ -133,9 +133,9 @@ void PyramidRows::add_to(std::size_t number, std::int64_t index, std::vector<dou
     for (std::int64_t column = 0; column < set.side; ++column) {
       double value = cells[static_cast<std::size_t>(column)];
       if (averaged(plane_) && value > 0)
-        value /= static_cast<double>(std::max<std::int64_t>(
-            1, visible_pairs(row * cell, std::min((row + 1) * cell, length_), column * cell,
-                             std::min((column + 1) * cell, length_))));
+        value /= static_cast<double>(
+            std::max<std::int64_t>(1, visible_pairs(row * cell, std::min((row + 1) * cell, length_), column * cell,
+                                                    std::min((column + 1) * cell, length_))));
       level.floats[static_cast<std::size_t>(place + column)] = rounded_mantissa(value);
     }
   }

@@ -28,14 +28,17 @@ struct PyramidLevels {
 /// mean and 2048 for a head; none where the thumbnail (128 cells) is as fine.
 PyramidLevels pyramid_levels(std::int64_t length, const LayerMeta& layer);
 
-/// Bytes of a layer's pyramid before compression, for one method with `groups` supports (0: dense); half of it is empty.
+/// Bytes of a layer's pyramid before compression, for one method with `groups` supports (0: dense); half of it is
+/// empty.
 std::int64_t pyramid_bytes(std::int64_t length, const LayerMeta& layer, std::int64_t groups);
 
 /// One kind of value of a pyramid. Those of the head mean begin with m_.
 enum class Plane { max, mean, missed_mass, m_max, m_mean, m_missed_mass, hit, missed, wasted, selected };
 inline constexpr int num_planes = 10;
 const char* plane_name(Plane plane);
-inline bool is_count(Plane plane) { return plane >= Plane::hit; }
+inline bool is_count(Plane plane) {
+  return plane >= Plane::hit;
+}
 inline bool of_head_mean(Plane plane) {
   return plane == Plane::m_max || plane == Plane::m_mean || plane == Plane::m_missed_mass;
 }
@@ -50,8 +53,8 @@ class PyramidRows {
     std::int64_t planes = 1, side = 0, band = 0;  ///< [planes, side, side] in bands of so many rows
   };
   /// Rows [row, row + rows) of one index of a dataset; counts as int32, all else as float32 (8 bits of mantissa).
-  using WriteFloats = std::function<void(const Dataset&, std::int64_t index, std::int64_t row, std::int64_t rows,
-                                         const float* values)>;
+  using WriteFloats =
+      std::function<void(const Dataset&, std::int64_t index, std::int64_t row, std::int64_t rows, const float* values)>;
   using WriteCounts = std::function<void(const Dataset&, std::int64_t index, std::int64_t row, std::int64_t rows,
                                          const std::int32_t* values)>;
 

@@ -159,9 +159,8 @@ class StripSweep {
             mean_[static_cast<std::size_t>(i)] += weight * p_[static_cast<std::size_t>(i)];
           fold(strip, Plane::max, Plane::mean, head, begin, t, count, key, p_.data());
           if (groups_ > 0)
-            miss(strip, Plane::missed_mass, head,
-                 support_group(supports_.scope, head, s_.num_q_heads, s_.num_kv_heads), begin, t, count, key,
-                 p_.data());
+            miss(strip, Plane::missed_mass, head, support_group(supports_.scope, head, s_.num_q_heads, s_.num_kv_heads),
+                 begin, t, count, key, p_.data());
         }
         fold(strip, Plane::m_max, Plane::m_mean, 0, begin, t, count, key, mean_.data());
         if (groups_ == 1) miss(strip, Plane::m_missed_mass, 0, 0, begin, t, count, key, mean_.data());
@@ -204,8 +203,7 @@ bool build_pyramid(const LayerStream& stream, const PyramidSupports& supports, P
     std::mutex mutex;
     const auto work = [&](std::int64_t i) {
       try {
-        done[static_cast<std::size_t>(i)] =
-            StripSweep(stream, supports, levels).run((begin + i) * shape.rows(), stop);
+        done[static_cast<std::size_t>(i)] = StripSweep(stream, supports, levels).run((begin + i) * shape.rows(), stop);
       } catch (...) {
         const std::lock_guard lock(mutex);
         problem = std::current_exception();

@@ -143,8 +143,7 @@ void RecordFile::read_box(const StoredDataset& dataset, const std::string& path,
 }
 
 std::span<const std::uint8_t> RecordFile::undo(const StoredDataset& dataset, const StoredChunk& chunk,
-                                               const std::string& path, const Extent& at,
-                                               ChunkBuffers& buffers) const {
+                                               const std::string& path, const Extent& at, ChunkBuffers& buffers) const {
   const std::string place = place_ + ":" + path;
   const std::size_t chunk_bytes = buffers.plain.size();
   buffers.stored.resize(chunk.size);

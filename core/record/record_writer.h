@@ -52,8 +52,8 @@ class RecordWriter {
   void write_mass_curves(std::string_view method, const MassCurves& curves);
   void write_thumbnails(std::string_view method, int layer,
                         const std::vector<Thumbnail>& per_head);  ///< the layer's Hq + 1 of them
-  /// One bitmap a head group of the method's scope (num_support_groups); causal pairs only. Stored as lists of keys where
-  /// the prompt is longer than 16384 tokens and a row holds few of its keys, or where that was asked for.
+  /// One bitmap a head group of the method's scope (num_support_groups); causal pairs only. Stored as lists of keys
+  /// where the prompt is longer than 16384 tokens and a row holds few of its keys, or where that was asked for.
   void write_supports(std::string_view method, int layer, SupportKind kind, std::span<const SupportBitmap> groups);
   /// The same as lists, row by row: `count` says how many keys a row has, `keys` fills in those, ascending.
   using RowCount = std::function<std::int64_t(std::int64_t group, std::int64_t query)>;
@@ -63,16 +63,15 @@ class RecordWriter {
   /// Supports as lists whatever the prompt's length.
   void always_as_lists() { always_lists_ = true; }
   /// Of a method with supports (`groups` of them) or dense (0).
-  std::unique_ptr<PyramidWriter> pyramid(std::string_view method, int layer, PyramidLevels levels,
-                                         std::int64_t groups);
+  std::unique_ptr<PyramidWriter> pyramid(std::string_view method, int layer, PyramidLevels levels, std::int64_t groups);
   /// [the layer's Hq + 1, L]
   void write_mass_received(std::string_view method, int layer, std::int64_t heads, const std::vector<float>& values);
   /// [head groups, L]
   void write_selection_frequency(std::string_view method, int layer, const std::vector<float>& values);
   /// q, k as float16 where every value survives the round trip, else float32.
   void write_layer_stream(std::string_view method, int layer, const LayerStream& stream);
-  /// The same row by row, for streams larger than memory: `read` fills in rows [begin, begin + rows) of a head, q's rows
-  /// numbered from query_begin on. `halves`: every value of q and k survives float16.
+  /// The same row by row, for streams larger than memory: `read` fills in rows [begin, begin + rows) of a head, q's
+  /// rows numbered from query_begin on. `halves`: every value of q and k survives float16.
   struct StreamShape {
     std::int64_t query_begin = 0;
     double scale = 0;

@@ -47,11 +47,10 @@ class RunRecord {
   std::vector<float> mass_received(std::string_view method, int layer, int head) const;  ///< [L] or empty
   std::vector<float> selection_frequency(std::string_view method, int layer, int group = 0) const;  ///< likewise
 
-
   /// Which tiles the record holds ready-made (pyramid.h).
   StoredLevels stored_levels(std::string_view method, int layer) const;
-  /// nullopt where it is not stored (stored_levels(), has_tile()). Reads a few chunks, whatever the level. Tiles outside
-  /// the map are empty.
+  /// nullopt where it is not stored (stored_levels(), has_tile()). Reads a few chunks, whatever the level. Tiles
+  /// outside the map are empty.
   std::optional<Tile> stored_tile(std::string_view method, int layer, HeadSelector head, TileAddress address) const;
   /// Counts of the head group `group`, with the missed mass of the heads where that is stored.
   std::optional<OverlayTile> stored_overlay(std::string_view method, int layer, int group, HeadSelector head,

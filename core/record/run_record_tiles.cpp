@@ -175,8 +175,7 @@ std::vector<RecordPart> RunRecord::parts() const {
     known += bytes;
   }
   std::vector<RecordPart> parts;
-  for (const auto& [key, bytes] : sizes)
-    parts.push_back({std::get<2>(key), std::get<0>(key), std::get<1>(key), bytes});
+  for (const auto& [key, bytes] : sizes) parts.push_back({std::get<2>(key), std::get<0>(key), std::get<1>(key), bytes});
   parts.push_back({"rest", {}, -1, file_bytes() - known});
   return parts;
 }

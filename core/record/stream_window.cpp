@@ -122,8 +122,8 @@ std::shared_ptr<const StreamWindow::Block> StreamWindow::block(Part part, std::i
   }
   if (!finite) {
     const char* names[] = {"q", "k", "lse"};
-    throw input_error(place_ + "/" + names[static_cast<int>(part)],
-                      "holds values that are not finite", {}, "head " + std::to_string(head) + ", row " + std::to_string(begin) + " on");
+    throw input_error(place_ + "/" + names[static_cast<int>(part)], "holds values that are not finite", {},
+                      "head " + std::to_string(head) + ", row " + std::to_string(begin) + " on");
   }
   WindowCache::instance().put(key, loaded, loaded->bytes());
   return loaded;

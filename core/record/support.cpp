@@ -58,7 +58,8 @@ Support::Support(std::vector<std::int64_t> offsets, ReadKeys read, std::string p
       offsets_(std::move(offsets)),
       read_keys_(std::move(read)),
       place_(std::move(place)),
-      block_rows_(std::clamp<std::int64_t>(most_block_pairs / std::max<std::int64_t>(length_, 1), 1, most_block_rows)) {}
+      block_rows_(std::clamp<std::int64_t>(most_block_pairs / std::max<std::int64_t>(length_, 1), 1, most_block_rows)) {
+}
 
 Support::Support(std::int64_t length, ReadRows read, std::string place)
     : length_(length),
@@ -74,8 +75,9 @@ Support::BlockPtr Support::load(std::int64_t number) const {
     block->bits.resize(static_cast<std::size_t>((block->end - block->begin) * row_bytes()));
     read_rows_(block->begin, block->end - block->begin, block->bits);
     for (std::int64_t query = block->begin; query < block->end; ++query) {
-      const auto row = std::span(block->bits).subspan(static_cast<std::size_t>((query - block->begin) * row_bytes()),
-                                                      static_cast<std::size_t>(row_bytes()));
+      const auto row = std::span(block->bits)
+                           .subspan(static_cast<std::size_t>((query - block->begin) * row_bytes()),
+                                    static_cast<std::size_t>(row_bytes()));
       if (ones(row, query + 1, row_bytes() * 8) != 0)
         throw input_error(place_, "row " + std::to_string(query) + " holds keys after its query");
     }
@@ -125,7 +127,8 @@ Support::BlockPtr Support::block(std::int64_t query) const {
 
 std::span<const std::int32_t> Support::keys_in(const Block& block, std::int64_t query) const {
   const auto row = static_cast<std::size_t>(query - block.begin);
-  const std::int64_t begin = block.offsets[row] - block.offsets.front(), end = block.offsets[row + 1] - block.offsets.front();
+  const std::int64_t begin = block.offsets[row] - block.offsets.front(),
+                     end = block.offsets[row + 1] - block.offsets.front();
   return std::span(block.keys).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which keys each query attends to, as a record holds it: a whole bitmap for short prompts, else rows that are read when
-// they are asked for, so that a prompt of 128K tokens takes a few megabytes and not two gigabytes.
+// Which keys each query attends to, as a record holds it: a whole bitmap for short prompts, else rows that are read
+// when they are asked for, so that a prompt of 128K tokens takes a few megabytes and not two gigabytes.
 #pragma once
 
 #include <cstdint>
@@ -83,8 +83,8 @@ class Support {
   mutable std::size_t held_ = 0;
 };
 
-/// Checks what a record says about where rows begin: `offsets` [L + 1] from `first` on, ascending, no row longer than its
-/// history, ending at or before `keys`. Throws input errors that name the row.
+/// Checks what a record says about where rows begin: `offsets` [L + 1] from `first` on, ascending, no row longer than
+/// its history, ending at or before `keys`. Throws input errors that name the row.
 void check_offsets(std::span<const std::int64_t> offsets, std::int64_t first, std::int64_t keys,
                    const std::string& place);
 

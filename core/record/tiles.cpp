@@ -64,7 +64,7 @@ bool sweep(const LayerStream& s, HeadSelector head, std::int64_t row_begin, std:
   for (std::int64_t key = key_begin; key < key_end; key += block_keys) {
     const std::int64_t first = std::max(row_begin, key);
     if (first >= row_end) break;
-    for (std::int64_t kv = 0; kv < num_kv; ++kv) 
+    for (std::int64_t kv = 0; kv < num_kv; ++kv)
       pack(s, first_kv + kv, key, panels.data() + kv * block_keys * d, k_scratch);
     for (std::int64_t t = first; t < row_end;) {
       if (stop.stop_requested()) return false;
@@ -98,7 +98,6 @@ std::int64_t pairs_below(std::int64_t begin, std::int64_t end, std::int64_t limi
   const auto triangle = [](std::int64_t n) { return n * (n + 1) / 2; };
   return triangle(middle) - triangle(begin) + (end - middle) * limit;
 }
-
 
 struct Region {
   std::int64_t row = 0, key = 0;       ///< first query and key
@@ -240,7 +239,8 @@ float probability(const LayerStream& stream, HeadSelector head, std::int64_t que
   for (std::size_t i = 0; i < heads.size(); ++i) {
     tile_kernels().row(query_rows(stream, heads[i], query, 1, q_scratch),
                        *lse_rows(stream, heads[i], query, 1, lse_scratch),
-                       key_rows(stream, heads[i] / group, key, 1, k_scratch), 1, d, static_cast<float>(stream.scale), 1.0f / static_cast<float>(heads.size()), i > 0, &p);
+                       key_rows(stream, heads[i] / group, key, 1, k_scratch), 1, d, static_cast<float>(stream.scale),
+                       1.0f / static_cast<float>(heads.size()), i > 0, &p);
   }
   return p;
 }

@@ -62,8 +62,8 @@ Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress addr
 /// `query_begin` on (those that the stream keeps: the map shows no others). Bitmaps may be empty.
 OverlayTile compute_overlay(const SupportBitmap& support, const SupportBitmap& target, const SupportBitmap& wasted,
                             TileAddress address, std::int64_t query_begin = 0);
-/// The same from a record's supports, reading the rows that the tile shows; `wasted` may be null. A stop request ends it
-/// early with an empty tile.
+/// The same from a record's supports, reading the rows that the tile shows; `wasted` may be null. A stop request ends
+/// it early with an empty tile.
 OverlayTile compute_overlay(const Support& support, const Support& target, const Support* wasted, TileAddress address,
                             std::int64_t query_begin = 0, std::stop_token stop = {});
 /// Fills `tile.missed_mass` with p of the selected heads. False, and the tile as it was, where the stream is of another

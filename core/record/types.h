@@ -262,8 +262,8 @@ struct LayerStream {
   std::vector<float> q;    ///< [Hq, L - query_begin, d]
   std::vector<float> k;    ///< [Hkv, L, d]
   std::vector<float> lse;  ///< [Hq, L - query_begin]
-  /// Set where the stream is too large to be held: then q, k and lse are empty, and the functions of tiles.h read the rows
-  /// that they need (stream_window.h).
+  /// Set where the stream is too large to be held: then q, k and lse are empty, and the functions of tiles.h read the
+  /// rows that they need (stream_window.h).
   std::shared_ptr<const StreamWindow> window = {};
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parts that only long prompts have: supports as lists, stored tiles, windows on q and k. Short records are made to have
-// them, so that each can be compared with what it stands for.
+// Parts that only long prompts have: supports as lists, stored tiles, windows on q and k. Short records are made to
+// have them, so that each can be compared with what it stands for.
 #include <hdf5.h>
 
 #include <QTemporaryDir>
@@ -71,7 +71,8 @@ void poke(hid_t file, const std::string& path, hid_t type, std::vector<hsize_t> 
 }
 
 bool near(float a, float b, double share) {
-  return std::isnan(a) ? std::isnan(b) : std::abs(static_cast<double>(a - b)) <= share * std::abs(static_cast<double>(a)) + 1e-9;
+  return std::isnan(a) ? std::isnan(b)
+                       : std::abs(static_cast<double>(a - b)) <= share * std::abs(static_cast<double>(a)) + 1e-9;
 }
 
 }  // namespace
@@ -119,8 +120,11 @@ class TestLongRecord : public QObject {
 
   void overlays_are_those_of_the_bitmaps() {
     const auto a = RunRecord::open(lists_), b = RunRecord::open(bitmaps_);
-    const auto of = [](const RunRecord& record, SupportKind kind) { return record.supports(grouped_method, 0, kind, 1); };
-    for (const TileAddress address : {TileAddress{0, 1, 0}, TileAddress{1, 0, 0}, TileAddress{2, 0, 0}, TileAddress{0, 2, 2}}) {
+    const auto of = [](const RunRecord& record, SupportKind kind) {
+      return record.supports(grouped_method, 0, kind, 1);
+    };
+    for (const TileAddress address :
+         {TileAddress{0, 1, 0}, TileAddress{1, 0, 0}, TileAddress{2, 0, 0}, TileAddress{0, 2, 2}}) {
       const auto x = compute_overlay(*of(*a, SupportKind::support), *of(*a, SupportKind::target),
                                      of(*a, SupportKind::wasted).get(), address);
       const auto y = compute_overlay(*of(*b, SupportKind::support), *of(*b, SupportKind::target),
@@ -138,7 +142,8 @@ class TestLongRecord : public QObject {
     const auto stored = record->stored_levels(grouped_method, 0);
     using Kind = HeadSelector::Kind;
     const HeadSelector mean, head{Kind::head, 4}, group{Kind::group, 1};
-    QVERIFY(!stored.has_tile(mean, 0) && stored.has_tile(mean, 1) && !stored.has_tile(head, 1) && stored.has_tile(head, 2));
+    QVERIFY(!stored.has_tile(mean, 0) && stored.has_tile(mean, 1) && !stored.has_tile(head, 1) &&
+            stored.has_tile(head, 2));
     QVERIFY(!stored.has_tile(group, 2) && !record->stored_tile(grouped_method, 0, group, {2, 0, 0}));
     QVERIFY(!record->stored_tile(grouped_method, 0, mean, {0, 0, 0}));
     for (const std::string& method : {std::string("dense"), shared_method, grouped_method}) {
@@ -209,7 +214,9 @@ class TestLongRecord : public QObject {
         q, k, lse,
         [&](StreamWindow::Part part, std::int64_t head, std::int64_t begin, std::int64_t rows, void* out) {
           ++reads;
-          const auto& from = part == StreamWindow::Part::q ? whole->q : part == StreamWindow::Part::k ? whole->k : whole->lse;
+          const auto& from = part == StreamWindow::Part::q   ? whole->q
+                             : part == StreamWindow::Part::k ? whole->k
+                                                             : whole->lse;
           const std::int64_t width = part == StreamWindow::Part::lse ? 1 : whole->head_dim;
           std::copy_n(from.begin() + (head * length + begin) * width, rows * width, static_cast<float*>(out));
         },
@@ -225,7 +232,8 @@ class TestLongRecord : public QObject {
       for (const TileAddress address : {TileAddress{0, 1, 1}, TileAddress{0, 2, 0}, TileAddress{2, 0, 0}}) {
         const Tile a = compute_tile(windowed, selector, address), b = compute_tile(*whole, selector, address);
         QVERIFY(a.rows > 0 && a.rows == b.rows);
-        for (std::size_t i = 0; i < a.max.size(); ++i) QVERIFY(near(b.max[i], a.max[i], 0) && near(b.mean[i], a.mean[i], 0));
+        for (std::size_t i = 0; i < a.max.size(); ++i)
+          QVERIFY(near(b.max[i], a.max[i], 0) && near(b.mean[i], a.mean[i], 0));
       }
     }
     const auto before = StreamWindow::held_bytes();
@@ -286,16 +294,26 @@ class TestLongRecord : public QObject {
     const auto change = [&](hid_t f) {
       const hid_t i64 = H5T_NATIVE_INT64, i32 = H5T_NATIVE_INT32, f32 = H5T_NATIVE_FLOAT;
       switch (which) {
-        case 0: return poke<std::int64_t>(f, list + "/rows", i64, {0, 100}, 10);
-        case 1: return poke<std::int64_t>(f, list + "/rows", i64, {0, 4}, 60);
-        case 2: return poke<std::int64_t>(f, list + "/rows", i64, {0, 700}, 1LL << 40);
-        case 3: return poke<std::int32_t>(f, list + "/keys", i32, {0}, 5);
-        case 4: return poke<std::int32_t>(f, list + "/keys", i32, {0}, -1);
-        case 5: return poke<std::int32_t>(f, list + "/keys", i32, {2}, 0);
-        case 6: return poke<float>(f, layer + "pyramid/1/m_max", f32, {0, 3, 1}, -1.0f);
-        case 7: return poke<std::int32_t>(f, layer + "pyramid/1/hit", i32, {0, 3, 1}, -4);
-        case 8: return poke<float>(f, layer + "pyramid/1/m_mean", f32, {0, 3, 1}, std::nanf(""));
-        default: break;
+        case 0:
+          return poke<std::int64_t>(f, list + "/rows", i64, {0, 100}, 10);
+        case 1:
+          return poke<std::int64_t>(f, list + "/rows", i64, {0, 4}, 60);
+        case 2:
+          return poke<std::int64_t>(f, list + "/rows", i64, {0, 700}, 1LL << 40);
+        case 3:
+          return poke<std::int32_t>(f, list + "/keys", i32, {0}, 5);
+        case 4:
+          return poke<std::int32_t>(f, list + "/keys", i32, {0}, -1);
+        case 5:
+          return poke<std::int32_t>(f, list + "/keys", i32, {2}, 0);
+        case 6:
+          return poke<float>(f, layer + "pyramid/1/m_max", f32, {0, 3, 1}, -1.0f);
+        case 7:
+          return poke<std::int32_t>(f, layer + "pyramid/1/hit", i32, {0, 3, 1}, -4);
+        case 8:
+          return poke<float>(f, layer + "pyramid/1/m_mean", f32, {0, 3, 1}, std::nanf(""));
+        default:
+          break;
       }
       // Another dataset in the place of the list's.
       const std::string path = list + (which == 9 ? "/keys" : "/rows");

@@ -53,7 +53,8 @@ LongLayer::LongLayer(const SyntheticOptions& o, const std::string& method, int l
       u[s] = sixty_fourth(2 * (uniform(at) + uniform(at + 1) + uniform(at + 2)) - 3 + drift * (uniform(at + 3) - 0.5));
     }
     for (std::int64_t i = 0; i < stripes; ++i) {
-      const auto s = static_cast<std::int64_t>(uniform(o.seed * 31 + static_cast<std::uint64_t>(i)) * static_cast<double>(length_));
+      const auto s = static_cast<std::int64_t>(uniform(o.seed * 31 + static_cast<std::uint64_t>(i)) *
+                                               static_cast<double>(length_));
       u[s] = sixty_fourth(4 + 4 * uniform(seed + static_cast<std::uint64_t>(i) * 3));
     }
     for (std::int64_t s = length_ / 3; s < length_ / 3 + 8; ++s) u[s] = 9;  // the needle
@@ -150,7 +151,8 @@ LongSupport choose(const LongLayer& layer, std::int64_t k, std::uint64_t seed) {
     std::vector<float> guess(order.size());
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t s = 0; s < guess.size(); ++s)
-      guess[s] = m[s] * std::exp(0.8f * static_cast<float>(uniform(seed + static_cast<std::uint64_t>(b) * 131071 + s) - 0.5));
+      guess[s] =
+          m[s] * std::exp(0.8f * static_cast<float>(uniform(seed + static_cast<std::uint64_t>(b) * 131071 + s) - 0.5));
     const auto pick = [&](const auto& score) {
       std::nth_element(order.begin(), order.begin() + count, order.end(), [&](std::int32_t x, std::int32_t y) {
         return score[static_cast<std::size_t>(x)] > score[static_cast<std::size_t>(y)];

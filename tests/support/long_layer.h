@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One layer of a long synthetic prompt. The logit of query t and key s is E(block of t, block of s) + w * u(s): a band of
-// like blocks around the diagonal, and keys of different strength that every query reads as its head weighs them. So the
-// probability is a product, p(t, s) = e(bt, bs) v(s) / z(t), and sums and largest values over blocks need no pairs.
+// One layer of a long synthetic prompt. The logit of query t and key s is E(block of t, block of s) + w * u(s): a band
+// of like blocks around the diagonal, and keys of different strength that every query reads as its head weighs them. So
+// the probability is a product, p(t, s) = e(bt, bs) v(s) / z(t), and sums and largest values over blocks need no pairs.
 #pragma once
 
 #include <array>
@@ -56,11 +56,11 @@ class LongLayer {
   std::int64_t length_, heads_, groups_, width_;
   std::uint64_t seed_;
   double scale_;
-  std::vector<std::uint16_t> codes_;           ///< [groups, blocks] signs of 16 dimensions
-  std::vector<std::array<float, 17>> table_;   ///< [heads] e by how many signs differ
-  std::vector<float> c_, w_;                   ///< [heads] of the band, [groups] of the keys' strength
-  std::vector<float> u_, v_;                   ///< [groups, length] strength, exp(scale * w * u)
-  std::vector<float> inverse_z_;               ///< [heads, length]
+  std::vector<std::uint16_t> codes_;          ///< [groups, blocks] signs of 16 dimensions
+  std::vector<std::array<float, 17>> table_;  ///< [heads] e by how many signs differ
+  std::vector<float> c_, w_;                  ///< [heads] of the band, [groups] of the keys' strength
+  std::vector<float> u_, v_;                  ///< [groups, length] strength, exp(scale * w * u)
+  std::vector<float> inverse_z_;              ///< [heads, length]
 };
 
 /// Which keys the queries of a block of 64 choose, and which they should; those of the block itself come on top.

@@ -57,9 +57,7 @@ class LongMaps {
   int first(Plane plane) const { return first_level(plane, levels_, groups_); }
   std::int64_t cells(Plane plane) const { return B >> first(plane); }  ///< a side of a block
   std::int64_t side(Plane plane) const { return layer_.length() >> first(plane); }
-  std::int64_t indices(Plane plane) const {
-    return is_count(plane) || of_head_mean(plane) ? 1 : layer_.heads();
-  }
+  std::int64_t indices(Plane plane) const { return is_count(plane) || of_head_mean(plane) ? 1 : layer_.heads(); }
 
   BlockRows run(std::int64_t block) const {
     BlockRows rows;
@@ -93,7 +91,8 @@ class LongMaps {
         }
         for (std::int64_t key = 0; key < block * B + row; key += cell) {
           const double e = static_cast<double>(layer_.e(head, block, key / B));
-          at(rows, Plane::max, head, row, key) = e * most * static_cast<double>(*std::max_element(v + key, v + key + cell));
+          at(rows, Plane::max, head, row, key) =
+              e * most * static_cast<double>(*std::max_element(v + key, v + key + cell));
           at(rows, Plane::mean, head, row, key) = e * sum * std::accumulate(v + key, v + key + cell, 0.0);
         }
         const std::int64_t own = block * B + row;  // the cell on the diagonal
@@ -229,9 +228,8 @@ Figures figures_of(const LongLayer& layer, const LongSupport* support, std::int6
     const std::vector<float> m = layer.mass_row(t);
     std::vector<std::int32_t> order(static_cast<std::size_t>(t + 1)), chosen, best, missed, hit;
     std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](auto a, auto b) {
-      return m[static_cast<std::size_t>(a)] > m[static_cast<std::size_t>(b)];
-    });
+    std::sort(order.begin(), order.end(),
+              [&](auto a, auto b) { return m[static_cast<std::size_t>(a)] > m[static_cast<std::size_t>(b)]; });
     if (support) {
       support->support(t, chosen);
       support->target(t, best);
@@ -332,12 +330,13 @@ void write_long_maps(RecordWriter& writer, const std::string& method, int number
       for (int n = 0; n < num_planes; ++n) {
         const auto plane = static_cast<Plane>(n);
         if (maps.first(plane) < 0) continue;
-        const std::int64_t rows = maps.cells(plane), side = maps.side(plane), cell = std::int64_t{1} << maps.first(plane);
+        const std::int64_t rows = maps.cells(plane), side = maps.side(plane),
+                           cell = std::int64_t{1} << maps.first(plane);
         for (std::int64_t index = 0; index < maps.indices(plane); ++index)
           for (std::int64_t row = 0; row < rows; ++row) {
-            const auto cells = std::span<const double>(done[i].planes[n])
-                                   .subspan(static_cast<std::size_t>((index * rows + row) * side),
-                                            static_cast<std::size_t>(side));
+            const auto cells =
+                std::span<const double>(done[i].planes[n])
+                    .subspan(static_cast<std::size_t>((index * rows + row) * side), static_cast<std::size_t>(side));
             pyramid->add(plane, index, cells);
             const bool mean = of_head_mean(plane);
             if (is_count(plane) || plane == Plane::missed_mass || plane == Plane::m_missed_mass) continue;
@@ -351,8 +350,8 @@ void write_long_maps(RecordWriter& writer, const std::string& method, int number
   for (Thumbnail& one : thumbnails)
     for (std::int64_t i = 0; i < one.size; ++i)
       for (std::int64_t j = 0; j <= i; ++j)
-        one.mean[static_cast<std::size_t>(i * one.size + j)] /= static_cast<float>(
-            visible_pairs(i * one.cell, (i + 1) * one.cell, j * one.cell, (j + 1) * one.cell));
+        one.mean[static_cast<std::size_t>(i * one.size + j)] /=
+            static_cast<float>(visible_pairs(i * one.cell, (i + 1) * one.cell, j * one.cell, (j + 1) * one.cell));
   writer.write_thumbnails(method, number, thumbnails);
   writer.write_mass_received(method, number, layer.heads() + 1, column_means(layer));
 }
@@ -364,15 +363,16 @@ void write_long_record(const std::filesystem::path& file, const SyntheticOptions
   meta.context = o.tokens;
   RecordWriter writer(file, meta, synthetic_tokens(o.tokens, o.seed));
   std::vector<std::int64_t> budgets;
-  for (int i = 0; i < 64; ++i)
-    budgets.push_back(std::llround(std::pow(static_cast<double>(o.tokens), i / 63.0)));
+  for (int i = 0; i < 64; ++i) budgets.push_back(std::llround(std::pow(static_cast<double>(o.tokens), i / 63.0)));
   budgets.erase(std::unique(budgets.begin(), budgets.end()), budgets.end());
   for (const std::string& method : o.methods) {
     MethodSummary summary = synthetic_summary(o, method);
     const std::int64_t k = summary.budget_tokens, width = meta.max_q_heads() + 1;
     HeadStatistics statistics{{"entropy", "keys_for_90", "keys_for_95", "keys_for_99", "sink_mass", "local_mass",
                                "captured_mass", "missed_mass", "uncaptured_mass"},
-                              o.layers, width, {}};
+                              o.layers,
+                              width,
+                              {}};
     MassCurves curves{budgets, o.layers, width, {}};
     writer.write_summary(summary);
     double captured = 0, recall = 0;
@@ -393,12 +393,16 @@ void write_long_record(const std::filesystem::path& file, const SyntheticOptions
         summary.oracle_recall_per_layer.push_back(f.recall);
         summary.output_l2_per_layer.push_back(0.01 * (number + 1));
         summary.output_frobenius_per_layer.push_back(0.005 * (number + 1));
-        const auto far = [&](std::int64_t t) { return std::ssize(support.chosen[static_cast<std::size_t>(t / B)]) + t % B + 1; };
+        const auto far = [&](std::int64_t t) {
+          return std::ssize(support.chosen[static_cast<std::size_t>(t / B)]) + t % B + 1;
+        };
         const auto count = [&](std::int64_t, std::int64_t t) { return static_cast<std::int64_t>(far(t)); };
-        writer.write_support_rows(method, number, SupportKind::support, count,
-                                  [&](std::int64_t, std::int64_t t, std::vector<std::int32_t>& to) { support.support(t, to); });
-        writer.write_support_rows(method, number, SupportKind::target, count,
-                                  [&](std::int64_t, std::int64_t t, std::vector<std::int32_t>& to) { support.target(t, to); });
+        writer.write_support_rows(
+            method, number, SupportKind::support, count,
+            [&](std::int64_t, std::int64_t t, std::vector<std::int32_t>& to) { support.support(t, to); });
+        writer.write_support_rows(
+            method, number, SupportKind::target, count,
+            [&](std::int64_t, std::int64_t t, std::vector<std::int32_t>& to) { support.target(t, to); });
         std::vector<std::int32_t> row;
         writer.write_support_rows(
             method, number, SupportKind::wasted,

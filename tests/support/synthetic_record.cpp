@@ -409,10 +409,9 @@ void write_synthetic_record(const std::filesystem::path& file, const SyntheticOp
       if (o.pyramid_levels.any()) {
         const std::int64_t groups = dense ? 0 : static_cast<std::int64_t>(r.support.size());
         const auto pyramid = writer.pyramid(method, layer, o.pyramid_levels, groups);
-        build_pyramid(stream, {summary.scope, r.support, r.target, r.wasted}, o.pyramid_levels, 2,
-                      [&](Plane plane, std::int64_t index, std::span<const double> cells) {
-                        pyramid->add(plane, index, cells);
-                      });
+        build_pyramid(
+            stream, {summary.scope, r.support, r.target, r.wasted}, o.pyramid_levels, 2,
+            [&](Plane plane, std::int64_t index, std::span<const double> cells) { pyramid->add(plane, index, cells); });
         pyramid->finish();
       }
       writer.write_thumbnails(method, layer, r.thumbnails);

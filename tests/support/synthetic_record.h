@@ -31,7 +31,7 @@ struct SyntheticOptions {
   /// Sparse methods but the oracle have candidates of an answer of four tokens that changes at its third.
   bool choices = false;
   std::string spec_json = {};  ///< the job; empty: one that cannot be run
-  bool lists = false;                     ///< supports as lists of keys whatever the length
+  bool lists = false;                         ///< supports as lists of keys whatever the length
   record::PyramidLevels pyramid_levels = {};  ///< stored tiles from these levels on; none as a rule
   bool float16 = true;  ///< q and k values that float16 holds exactly
 };
@@ -39,10 +39,10 @@ struct SyntheticOptions {
 /// The same options give the same record but for its creation time.
 void write_synthetic_record(const std::filesystem::path& file, const SyntheticOptions& options = {});
 
-/// A record of a long prompt (a multiple of 8192 tokens) in minutes: everything follows from q and k, too, but those are
-/// made so that probabilities need not be summed pair by pair (long_record.cpp). Statistics and curves are those of
-/// every 4096th row; a support's target is that of the middle query of its 64. Methods: "dense", "indexer-k<N>-g1". Layers
-/// outside of keep_layers have stored tiles and no stream.
+/// A record of a long prompt (a multiple of 8192 tokens) in minutes: everything follows from q and k, too, but those
+/// are made so that probabilities need not be summed pair by pair (long_record.cpp). Statistics and curves are those of
+/// every 4096th row; a support's target is that of the middle query of its 64. Methods: "dense", "indexer-k<N>-g1".
+/// Layers outside of keep_layers have stored tiles and no stream.
 void write_long_record(const std::filesystem::path& file, const SyntheticOptions& options);
 
 record::RunMeta synthetic_meta(const SyntheticOptions& options);

@@ -329,7 +329,8 @@ void InspectorDock::fill_facts() {
   if (!meta.complete) fact(run, tr("State"), tr("incomplete: the run was stopped"));
 
   auto* size = section(facts_, tr("Size of the record"));
-  fact(size, tr("Whole file"), tr("%1 MB").arg(locale.toString(static_cast<double>(record->file_bytes()) / 1e6, 'f', 1)));
+  fact(size, tr("Whole file"),
+       tr("%1 MB").arg(locale.toString(static_cast<double>(record->file_bytes()) / 1e6, 'f', 1)));
   for (const record::KindSize& part : record::sizes_by_kind(record->parts())) {
     const std::string advice = record::kind_advice(part.kind);
     fact(size, text(record::kind_title(part.kind)),

@@ -336,14 +336,14 @@ void AttentionMapWidget::next_missed() {
     const MapPoint found = watcher->result().found;
     if (found.query >= 0 && !stop.stop_requested() && is_where_search_began()) show_pair(found);
   });
-  watcher->setFuture(QtConcurrent::run([data = primary_, next = near.next, least = state.display.missed_from,
-                                        stop = searching_.get_token()] {
-    try {
-      return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
-    } catch (const std::exception&) {
-      return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
-    }
-  }));
+  watcher->setFuture(QtConcurrent::run(
+      [data = primary_, next = near.next, least = state.display.missed_from, stop = searching_.get_token()] {
+        try {
+          return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+        } catch (const std::exception&) {
+          return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
+        }
+      }));
 }
 
 bool AttentionMapWidget::is_where_search_began() const {

@@ -10,8 +10,8 @@
 namespace headroom::views {
 namespace {
 
-constexpr std::uint8_t hit = OverlayGrid::hit_cell, missed = OverlayGrid::missed_cell, wasted = OverlayGrid::wasted_cell,
-                       attended = OverlayGrid::attended_cell;
+constexpr std::uint8_t hit = OverlayGrid::hit_cell, missed = OverlayGrid::missed_cell,
+                       wasted = OverlayGrid::wasted_cell, attended = OverlayGrid::attended_cell;
 
 /// Classes of the visible cells and one more on each side, so that outlines know their neighbours.
 struct Classes {
@@ -48,8 +48,8 @@ std::vector<Place> places(double begin, double end, int pixels, std::int64_t len
   return result;
 }
 
-/// Cells of `wanted` that are in sight, from its own tile or from one that is `up` levels coarser: then a cell is given an
-/// even share of what the coarser one holds, until its own tile is there.
+/// Cells of `wanted` that are in sight, from its own tile or from one that is `up` levels coarser: then a cell is given
+/// an even share of what the coarser one holds, until its own tile is there.
 void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wanted, int up, double missed_from,
               bool mirrored, bool two) {
   constexpr std::int64_t side = record::tile_size;
@@ -57,7 +57,9 @@ void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wan
   const bool weighed = !tile.mass_codes.empty();
   // Codes are even in the logarithm: what orange a mass has is a line through them.
   const double most = std::max(1.0, missed_from * 10), threshold = missed_from / share;
-  const auto code_of = [&](double mass) { return codes_per_decade * (std::log10(std::max(mass, 1e-30)) + code_decades) + 2; };
+  const auto code_of = [&](double mass) {
+    return codes_per_decade * (std::log10(std::max(mass, 1e-30)) + code_decades) + 2;
+  };
   const double low = code_of(threshold);
   const double slope = 0.5 / std::max(1e-9, codes_per_decade * std::log10(most / std::max(missed_from, 1e-30)));
   const std::int64_t first_row = wanted.row * side, first_column = wanted.column * side;
@@ -100,7 +102,9 @@ void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wan
 /// `weight`: of 256.
 void blend(QRgb& pixel, QRgb colour, int weight) {
   const int keep = qAlpha(pixel) * (256 - weight);  // of 255 * 256
-  const auto mix = [&](int under, int over) { return std::min(255, (under * keep + 255 * over * weight + 32640) / 65280); };
+  const auto mix = [&](int under, int over) {
+    return std::min(255, (under * keep + 255 * over * weight + 32640) / 65280);
+  };
   pixel = qRgba(mix(qRed(pixel), qRed(colour)), mix(qGreen(pixel), qGreen(colour)), mix(qBlue(pixel), qBlue(colour)),
                 std::max(qAlpha(pixel), std::min(255, weight * 255 / 256)));
 }
@@ -172,7 +176,8 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
   const int period = 6 * line;
   const bool show_wasted = picture.style.overlay.wasted, show_hit = picture.style.overlay.hit,
              show_missed = picture.style.overlay.missed;
-  const auto drawn = static_cast<std::uint8_t>((show_wasted ? wasted : 0) | (show_hit ? hit : 0) | (show_missed ? missed : 0));
+  const auto drawn =
+      static_cast<std::uint8_t>((show_wasted ? wasted : 0) | (show_hit ? hit : 0) | (show_missed ? missed : 0));
   for (int y = 0; y < picture.size.height(); ++y) {
     const Place& py = ys[static_cast<std::size_t>(y)];
     if (py.cell < 0) continue;

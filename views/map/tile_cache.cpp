@@ -125,10 +125,10 @@ OverlayPtr make_overlay(record::OverlayTile tile) {
   static_cast<record::OverlayTile&>(grid) = std::move(tile);
   grid.flags.resize(count);
   for (std::size_t i = 0; i < count; ++i)
-    grid.flags[i] = static_cast<std::uint8_t>(
-        OverlayGrid::known_cell | (grid.hit[i] ? OverlayGrid::hit_cell : 0) |
-        (grid.missed[i] ? OverlayGrid::missed_cell : 0) | (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
-        (grid.selected[i] ? OverlayGrid::attended_cell : 0));
+    grid.flags[i] = static_cast<std::uint8_t>(OverlayGrid::known_cell | (grid.hit[i] ? OverlayGrid::hit_cell : 0) |
+                                              (grid.missed[i] ? OverlayGrid::missed_cell : 0) |
+                                              (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
+                                              (grid.selected[i] ? OverlayGrid::attended_cell : 0));
   if (grid.missed_mass.size() == count) {
     grid.mass_codes.resize(count);
     std::transform(grid.missed_mass.begin(), grid.missed_mass.end(), grid.mass_codes.begin(), mass_code);
@@ -390,9 +390,10 @@ void TileCache::pump() {
   for (const auto& [key, request] : queue) {
     const MapData& data = *request.data;
     const int level = request.address.level;
-    const bool stored = data.source.record && (request.overlay ? data.stored.has_overlay(level) &&
-                                                    (data.stored.has_missed_mass(data.source.head, level) || !data.stream)
-                                                               : data.stored.has_tile(data.source.head, level));
+    const bool stored = data.source.record &&
+                        (request.overlay ? data.stored.has_overlay(level) &&
+                                               (data.stored.has_missed_mass(data.source.head, level) || !data.stream)
+                                         : data.stored.has_tile(data.source.head, level));
     if ((stored ? may_read : may_compute)-- <= 0) continue;
     if (stored)
       start_stored(request, key);

@@ -85,7 +85,8 @@ class TileCache : public QObject {
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);
   std::size_t bytes() const { return bytes_; }
-  /// What the last tiles took from the start of their job to their arrival on this thread, ms: of the map, not the overlay.
+  /// What the last tiles took from the start of their job to their arrival on this thread, ms: of the map, not the
+  /// overlay.
   struct Taken {
     std::vector<double> stored, computed;
   };

@@ -55,7 +55,8 @@ RecordEstimate estimate_record(const PreparedRun& run) {
     const std::int64_t groups =
         method.is_dense() ? 0
                           : num_support_groups(method.policy->traits().scope, sizes.num_q_heads, sizes.num_kv_heads);
-    supports += 3 * groups * record::support_bytes(length, describe(method, *run.backends.front(), length).budget_tokens);
+    supports +=
+        3 * groups * record::support_bytes(length, describe(method, *run.backends.front(), length).budget_tokens);
     bitmaps += 3 * groups * record::support_bytes(length, 0);
     pyramids += record::pyramid_bytes(length, layer, groups);
   }

@@ -226,8 +226,8 @@ std::string RecordBuilder::note() const {
     text += " Exact maps hold the last " + std::to_string(plan_.keep_queries) + " queries.";
   const auto all = static_cast<std::size_t>(full);
   const auto wanted = plan_.keep_layers.empty() ? all : plan_.keep_layers.size();
-  const bool left_out =
-      stream_layers_.size() < wanted || thumbnail_layers_ < full || pyramid_layers_ < with_tiles || (sparse && support_layers_.size() < all);
+  const bool left_out = stream_layers_.size() < wanted || thumbnail_layers_ < full || pyramid_layers_ < with_tiles ||
+                        (sparse && support_layers_.size() < all);
   if (store_.gave_up())
     text += " The maps were left out because the disk was full.";
   else if (cut_short_)

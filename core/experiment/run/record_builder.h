@@ -18,8 +18,8 @@
 
 namespace headroom::experiment {
 
-/// Shares of the record's limit that thumbnails, then stored tiles, then supports may fill the file to, so that something
-/// of each kind is kept.
+/// Shares of the record's limit that thumbnails, then stored tiles, then supports may fill the file to, so that
+/// something of each kind is kept.
 inline constexpr double thumbnail_share = 0.4;
 inline constexpr double pyramid_share = 0.55;
 inline constexpr double support_share = 0.7;
@@ -42,8 +42,8 @@ class RecordBuilder {
   void add(const MethodData& method);
   /// In place of the summaries of those methods that were added: their times come last.
   void set_summaries(const std::vector<record::MethodSummary>& summaries);
-  /// Thumbnails, stored tiles, supports and whole layers, until the limit or the deadline is reached or a stop is asked for;
-  /// then gives the file its name. Sets meta.kept_note. Returns where the record is (OutputFile::commit).
+  /// Thumbnails, stored tiles, supports and whole layers, until the limit or the deadline is reached or a stop is asked
+  /// for; then gives the file its name. Sets meta.kept_note. Returns where the record is (OutputFile::commit).
   std::filesystem::path finish(record::RunMeta& meta, ProgressPlan& progress, const JobContext& job,
                                std::optional<std::chrono::milliseconds> deadline = {});
 

@@ -48,7 +48,8 @@ bool bright(QRgb pixel) {
   return qRed(pixel) > 150 && qBlue(pixel) < 140 && qGreen(pixel) > 130;
 }
 
-/// One layer, one head, whose keys at `stripes` get a thousand times the mass of the others; tiles stored from level 4 on.
+/// One layer, one head, whose keys at `stripes` get a thousand times the mass of the others; tiles stored from level 4
+/// on.
 void write_striped(const std::filesystem::path& file, const std::set<std::int64_t>& stripes) {
   test::SyntheticOptions o;
   o.tokens = striped_length;
