@@ -309,11 +309,15 @@ QString compare_summary(const std::vector<ComparePoint>& points, const CompareQu
 }
 
 std::vector<int> distinct_looks(const std::vector<CompareSide>& candidates) {
-  std::vector<int> looks;
-  const auto taken = [&](int look) { return std::find(looks.begin(), looks.end(), look) != looks.end(); };
-  for (const CompareSide& side : candidates) {
-    int look = side.method ? side.method->look : 0;
-    for (int tries = 0; taken(look) && tries < num_method_looks; ++tries) look = (look + 1) % num_method_looks;
+  // Each look belongs to the first that has it; the others get looks that none of them has.
+  std::vector<int> own, looks;
+  for (const CompareSide& side : candidates) own.push_back(side.method ? side.method->look : 0);
+  const auto has = [](const std::vector<int>& list, int look) {
+    return std::find(list.begin(), list.end(), look) != list.end();
+  };
+  for (int look : own) {
+    if (has(looks, look))
+      for (look = 0; look + 1 < num_method_looks && (has(own, look) || has(looks, look));) ++look;
     looks.push_back(look);
   }
   return looks;

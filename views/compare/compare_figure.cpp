@@ -119,7 +119,7 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
     // As many in a row as gives the largest squares; what stands around a square is about so wide and high.
     const QRectF rest = figure.rest();
     const double wide = 130 * unit, high = 170 * unit, room = 
-        maps_alone ? rest.height() : std::max(rest.height() * 0.62, rest.height() - 320 * unit);
+        maps_alone ? rest.height() : std::max(rest.height() * 0.62, rest.height() - (maps.size() > 2 ? 250 : 320) * unit);
     const int count = static_cast<int>(maps.size());
     int columns = 1;
     double side = 0;

@@ -22,6 +22,7 @@
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -157,7 +158,10 @@ void ComparePage::build() {
   chart_bar->addWidget(quantity_box_);
   chart_bar->addStretch(1);
   chart_column->addLayout(chart_bar);
-  summary_ = make_note(QString(), chart_pane);
+  summary_ = new WrapLabel(chart_pane);
+  const auto muted = [this] { set_text_colour(summary_, Theme::instance().muted_text()); };
+  connect(&Theme::instance(), &Theme::changed, summary_, muted);
+  muted();
   chart_column->addWidget(summary_);
   chart_ = new CompareChart(chart_pane);
   chart_->setMinimumHeight(130);

@@ -2,6 +2,7 @@
 // Find, go to, and what the text shows of the selection.
 #include "views/prompt/prompt_panel.h"
 
+#include <QEvent>
 #include <QGuiApplication>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -27,6 +28,22 @@ namespace headroom::views {
 namespace {
 
 constexpr std::size_t max_matches = 20000;
+
+/// Rows of controls and lines of text wrap: how high that makes the panel at least depends on its width.
+class LeastHeight : public QObject {
+ public:
+  explicit LeastHeight(QWidget* panel) : QObject(panel) { panel->installEventFilter(this); }
+
+ protected:
+  bool eventFilter(QObject* watched, QEvent* event) override {
+    if (event->type() == QEvent::Resize || event->type() == QEvent::LayoutRequest) {
+      auto* panel = static_cast<QWidget*>(watched);
+      const int least = panel->layout() ? panel->layout()->minimumHeightForWidth(panel->width()) : 0;
+      if (least != panel->minimumHeight()) panel->setMinimumHeight(least);
+    }
+    return QObject::eventFilter(watched, event);
+  }
+};
 
 QToolButton* button(const QString& label, const QString& name, const QString& tip, bool checkable = false) {
   auto* result = new QToolButton;
@@ -87,6 +104,7 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
   column->addWidget(text_, 1);
   setMinimumWidth(260);
   text_->setMinimumHeight(60);
+  new LeastHeight(this);
 
   connect(find_, &QLineEdit::textChanged, this, &PromptPanel::search);
   connect(find_, &QLineEdit::returnPressed, this,
