@@ -22,7 +22,7 @@ namespace headroom::cli {
 namespace {
 
 struct ExportArguments {
-  std::string record, view = "overview", out, method, baseline, head, tile, theme, size;
+  std::string record, view = "overview", out, method, baseline, head, tile, theme, size, preset;
   std::optional<int> layer;
   std::optional<double> mass, margin;  // of sweeps
   std::optional<std::int64_t> keys, length;
@@ -65,6 +65,7 @@ record::TileAddress parse_tile(const std::string& text) {
   add("--baseline", a.baseline);
   add("--theme", a.theme);
   add("--size", a.size);
+  add("--preset", a.preset);
   add("-o", a.out);
   become_window(std::move(words), "csv, json and tex need nothing else, pictures are drawn by");
 }
@@ -108,7 +109,7 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
                 {"--head", !a.head.empty()},
                 {"--tile", !a.tile.empty()},
                 {"--theme", !a.theme.empty()},
-                {"--size", !a.size.empty()}},
+                {"--size", !a.size.empty()}, {"--preset", !a.preset.empty()}},
                "a sweep");
   const record::SweepRecord sweep = record::read_sweep(a.record);
   const record::SweepSummary summary = record::summarise(sweep, a.margin.value_or(1));
@@ -136,7 +137,7 @@ int export_sweep(const ExportArguments& a, const std::string& suffix, bool pictu
                 {"--layer", a.layer.has_value()},
                 {"--head", !a.head.empty()},
                 {"--tile", !a.tile.empty()},
-                {"--size", !a.size.empty()},
+                {"--size", !a.size.empty()}, {"--preset", !a.preset.empty()},
                 {"--mass", a.mass.has_value()},
                 {"--keys", a.keys.has_value()},
                 {"--length", a.length.has_value()},
@@ -207,7 +208,10 @@ void add_export(CLI::App& app, Action& chosen) {
           "plan (its "
           "json is what run --plan reads); of a sweep: sweep, waterfall, rows, plan (its json: budgets for each layer)")
       ->capture_default_str();
-  command->add_option("-o,--out", arguments->out, "FILE.png, .pdf, .svg, .csv, .json or .tex; of a talk: FILE.pdf, FILE.html or a folder")->required();
+  command
+      ->add_option("-o,--out", arguments->out,
+                   "FILE.png, .pdf, .svg, .csv, .json or .tex; of a talk: FILE.pdf, FILE.html or a folder")
+      ->required();
   command->add_option("--method", arguments->method, "Method id, as in `headroom info RUN.h5`");
   command
       ->add_option("--baseline", arguments->baseline,
@@ -224,6 +228,7 @@ void add_export(CLI::App& app, Action& chosen) {
   command->add_option("--margin", arguments->margin, "Sweeps: points below dense that are still enough (1)");
   command->add_option("--theme", arguments->theme, "Pictures: light or dark");
   command->add_option("--size", arguments->size, "Pictures: WIDTHxHEIGHT");
+  command->add_option("--preset", arguments->preset, "Pictures, in place of --size: screen, slide, two-columns, column");
   command->callback([arguments, &chosen] { chosen = [arguments] { return export_view(*arguments); }; });
 }
 
