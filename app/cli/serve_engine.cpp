@@ -158,7 +158,8 @@ void ServeEngine::handle_request(protocol::Request request) {
     });
   } else if (name == method::record_chunk) {
     answer(&disk_, std::move(request), [this](const json& params) {
-      return protocol::to_json(folders_.chunk(protocol::record_chunk_params_from_json(params)));
+      const auto wanted = protocol::record_chunk_params_from_json(params);
+      return protocol::to_json(folders_.chunk(wanted, jobs_.log().wrote(wanted.path)));
     });
   } else if (name == method::tile) {
     answer_tile(std::move(request));

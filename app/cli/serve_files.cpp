@@ -41,12 +41,12 @@ bool ServedFolders::inside(const fs::path& real) const {
   });
 }
 
-fs::path ServedFolders::resolve(const std::string& path) const {
+fs::path ServedFolders::resolve(const std::string& path, bool anywhere) const {
   if (path.find('\0') != std::string::npos) throw input_error("path", "has a zero byte");
   std::error_code error;
   const auto real = fs::canonical(path, error);
   // One answer for both, so that nothing can be learnt about what lies outside.
-  if (error || !inside(real))
+  if (error || (!anywhere && !inside(real)))
     throw input_error(replace_invalid_utf8(path), "cannot be opened", "a path below the folders of this engine",
                       "none there");
   return real;
@@ -85,8 +85,8 @@ protocol::FilesListResult ServedFolders::list(const protocol::FilesListParams& p
   return result;
 }
 
-protocol::RecordChunkResult ServedFolders::chunk(const protocol::RecordChunkParams& params) const {
-  const auto real = resolve(params.path);
+protocol::RecordChunkResult ServedFolders::chunk(const protocol::RecordChunkParams& params, bool own) const {
+  const auto real = resolve(params.path, own);
   std::error_code error;
   if (!fs::is_regular_file(real, error)) throw input_error(real.string(), "cannot be read", "a record", "no file");
   std::ifstream file(real, std::ios::binary);

@@ -14,12 +14,13 @@ class ServedFolders {
  public:
   explicit ServedFolders(const std::vector<std::filesystem::path>& folders);
   const std::vector<std::filesystem::path>& folders() const { return folders_; }
-  /// The real path of `path`. Throws input errors where it does not exist or lies outside.
-  std::filesystem::path resolve(const std::string& path) const;
+  /// The real path of `path`. Throws input errors where it does not exist or lies outside; `anywhere`: lie where it may.
+  std::filesystem::path resolve(const std::string& path, bool anywhere = false) const;
 
   protocol::FilesListResult list(const protocol::FilesListParams& params) const;
-  /// Only records: files that begin as HDF5 files do, sealed or not.
-  protocol::RecordChunkResult chunk(const protocol::RecordChunkParams& params) const;
+  /// Only records: files that begin as HDF5 files do, sealed or not. `own`: a job of this engine wrote it, to where it
+  /// was told to, which need not be one of the folders.
+  protocol::RecordChunkResult chunk(const protocol::RecordChunkParams& params, bool own = false) const;
 
  private:
   bool inside(const std::filesystem::path& real) const;

@@ -74,6 +74,16 @@ protocol::JobsListResult JobLog::list() const {
   return result;
 }
 
+bool JobLog::wrote(const std::string& record) const {
+  const std::lock_guard lock(mutex_);
+  return !record.empty() && std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+    const protocol::ListedJob& job = entry.second;
+    if (job.state != "ended" || job.messages.empty()) return false;
+    const nlohmann::json& end = job.messages.back().second;
+    return end.is_object() && end.contains("record") && end["record"] == record;
+  });
+}
+
 void JobLog::save(const std::filesystem::path& file) const {
   auto result = list();
   std::erase_if(result.jobs, [](const auto& job) { return job.state != "ended"; });

@@ -25,6 +25,9 @@ class JobLog {
   void forget(const std::vector<std::int64_t>& jobs);
   protocol::JobsListResult list() const;
 
+  /// Whether `record` is what a job that ended left, and that no window has taken note of yet.
+  bool wrote(const std::string& record) const;
+
   /// Writes the jobs that ended and that no window has heard of; nothing where there is none.
   void save(const std::filesystem::path& file) const;
   /// Takes over what another engine saved, numbering from `next` on, and removes the file. Returns the next free

@@ -295,6 +295,7 @@ void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State st
   if (path.isEmpty() || !engine_.remote()) return end(job, path, state);
   job.info.phase = tr("Transferring the record");
   job.info.layer = -1;
+  job.info.done = job.info.total = 0;  // of the phase before
   job.info.eta_s.reset();
   emit changed(job.info);
   auto* download = new RecordDownload(engine_, path, this);

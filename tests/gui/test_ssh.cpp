@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The far engine for real: ssh to a daemon of this test on loopback, with keys of its own. Host key and pass phrase are
-// asked for, noisy and odd login shells survived.
+// asked for, noisy and odd login shells survived, and a cut link loses neither job nor transfer.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -155,7 +155,9 @@ class TestSsh : public QObject {
     QVERIFY(run("ssh-keygen", {"-q", "-t", "ed25519", "-N", "open sesame", "-f", path("locked_key")}));
     write("authorized", read("key.pub") + read("locked_key.pub"));
     answer_with("wrong");
-    test::write_tiny_model(path("tiny.gguf").toStdString());
+    test::TinyModelOptions options;
+    options.context = 8192;  // for a record of several pieces
+    test::write_tiny_model(path("tiny.gguf").toStdString(), options);
     start_sshd();
     if (!why_not_.isEmpty()) QSKIP(qPrintable(why_not_));
   }
@@ -224,6 +226,53 @@ class TestSsh : public QObject {
     Window w;
     QVERIFY(!w.reach(command));
     QVERIFY2(w.deaths[0].message.contains("127.0.0.1 cannot run the engine"), qPrintable(w.words()));
+  }
+
+  void a_link_cut_in_mid_job_loses_nothing() {
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    w.jobs.start_run(spec("cut.h5", 30, 250));
+    QTRY_VERIFY_WITH_TIMEOUT(!w.last.phase.isEmpty() && w.last.done > 0, 30000);
+    QCOMPARE(::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL), 0);
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::away, 10000);
+    QVERIFY(!w.jobs.anything_running());
+    QCOMPARE(w.deaths.size(), 1);
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::running, 10000);
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
+    QCOMPARE(w.finished.size(), 1);
+    QVERIFY(QFileInfo(w.finished[0]).size() > 10000);
+    QVERIFY(w.finished[0].startsWith(path("near_cache")));
+  }
+
+  void a_link_cut_in_mid_transfer_goes_on_where_it_was() {
+    Window w;
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    w.jobs.start_run(spec("large.h5", 1, 700));
+    bool cut = false, again = false;
+    qint64 after = -1, before = 0;
+    connect(&w.jobs, &JobTracker::changed, this, [&](const views::JobInfo& job) {
+      if (!job.phase.startsWith("Transferring") || job.state != State::running) return;
+      if (!cut && job.done > 0) {
+        cut = true;
+        before = job.done;
+        ::kill(static_cast<pid_t>(w.engine.process_id()), SIGKILL);
+      }
+      if (w.deaths.isEmpty()) return;
+      again = again || job.done == 0;  // asked for anew
+      if (again && after < 0 && job.done > 0) after = job.done;
+    });
+    QTRY_VERIFY_WITH_TIMEOUT(w.deaths.size() == 1 || w.last.state == State::failed, 90000);
+    QVERIFY2(cut, qPrintable(w.last.message));
+    QCOMPARE(w.last.state, State::away);
+    QVERIFY2(w.reach(far()), qPrintable(w.words()));
+    QTRY_COMPARE_WITH_TIMEOUT(w.last.state, State::done, 60000);
+    QCOMPARE(w.finished.size(), 1);
+    QVERIFY2(after > before, qPrintable(QString("%1 after %2").arg(after).arg(before)));
+    QFile far_file(path("large.h5")), near_file(w.finished[0]);
+    QVERIFY(far_file.open(QIODevice::ReadOnly) && near_file.open(QIODevice::ReadOnly));
+    QVERIFY(far_file.readAll() == near_file.readAll());
+    QVERIFY(QDir(RecordDownload::folder()).entryList({"*.partial*"}).isEmpty());
   }
 };
 
