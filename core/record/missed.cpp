@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "base/error.h"
 
@@ -37,7 +39,8 @@ float dot_product(const float* a, const float* b, std::int64_t d) {
 
 }  // namespace
 
-MissedTally::MissedTally(std::int64_t length) : keys_(static_cast<std::size_t>(std::max<std::int64_t>(length, 0))) {
+MissedTally::MissedTally(std::int64_t length)
+    : keys_(static_cast<std::size_t>(std::max<std::int64_t>(length, 0))), counted_in_(keys_.size(), -1) {
   for (std::size_t i = 0; i < keys_.size(); ++i) keys_[i].key = static_cast<std::int64_t>(i);
 }
 
@@ -59,7 +62,7 @@ bool MissedTally::add(int layer, const LayerStream* stream, HeadSelector head, c
     if (known && static_cast<std::int64_t>(missed.size()) * 8 > query + 1) row = probability_row(*stream, head, query);
     for (const std::int64_t key : missed) {
       MissedKey& line = keys_[static_cast<std::size_t>(key)];
-      if (line.rows == 0 || line.layer != layer) ++line.layers;  // layers come one after the other
+      if (std::exchange(counted_in_[static_cast<std::size_t>(key)], layer) != layer) ++line.layers;
       ++line.rows;
       if (!known) {
         if (line.known_rows == 0) line.query = query, line.layer = layer;

@@ -50,6 +50,7 @@ class MissedTally {
 
  private:
   std::vector<MissedKey> keys_;
+  std::vector<int> counted_in_;  ///< by key: the layer that it was last counted for
   std::int64_t rows_ = 0, known_rows_ = 0, pairs_ = 0;
   double mass_ = 0;
 };

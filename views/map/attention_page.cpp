@@ -18,6 +18,7 @@
 #include "views/map/attention_map_widget.h"
 #include "views/map/map_figure.h"
 #include "views/map/map_readout.h"
+#include "views/map/tile_cache.h"
 #include "views/prompt/prompt_panel.h"
 #include "views/prompt/prompt_text.h"
 
@@ -26,6 +27,18 @@ namespace headroom::views {
 namespace {
 
 constexpr double narrowest_map = 420;  // in a figure's units: below it the map needs the text's room
+/// One line that ends in an ellipsis where there is no room for all of it.
+class HintLine : public QLabel {
+ protected:
+  void paintEvent(QPaintEvent*) override {
+    QPainter painter(this);
+    painter.setPen(palette().color(QPalette::WindowText));
+    const QRect place = contentsRect();
+    painter.drawText(place, Qt::AlignLeft | Qt::AlignVCenter,
+                     fontMetrics().elidedText(text(), Qt::ElideRight, place.width()));
+  }
+};
+
 constexpr double least_missed = 0.001;  // share of the mass: with less there is nothing to see in orange
 
 }  // namespace
@@ -56,7 +69,7 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
       splitter_(new QSplitter(Qt::Horizontal)),
       exact_bar_(new QWidget),
       exact_text_(new QLabel),
-      hint_(new QLabel),
+      hint_(new HintLine),
       exact_button_(new QPushButton(tr("Record this layer exactly"))) {
   auto* map_side = new QWidget;
   auto* map_column = new QVBoxLayout(map_side);
@@ -195,7 +208,10 @@ void AttentionPage::refresh_exact_offer() {
     exact_text_->setText(shown->thumbnail ? tr("◐ Layer %1: largest value and mean of blocks. What each key was given is not in "
                                                "this record.")
                                                 .arg(layer)
-                                          : tr("○ Layer %1: its map is not in this record.").arg(layer));
+                          : map_->cache()->can_provide(*shown)
+                              ? tr("○ Layer %1 is not in this record: its map comes from the engine while that has the run.")
+                                    .arg(layer)
+                              : tr("○ Layer %1: its map is not in this record.").arg(layer));
     exact_button_->setVisible(offered_ != ExactOffer::none);
     exact_button_->setEnabled(offered_ == ExactOffer::possible);
     exact_button_->setText(offered_ == ExactOffer::recording ? tr("Recording layer %1 …").arg(layer)
@@ -234,6 +250,7 @@ void AttentionPage::changeEvent(QEvent* event) {
 
 void AttentionPage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
+  hint_->setVisible(height() >= 30 * fontMetrics().height());  // else the map needs its room
   const Qt::Orientation wanted = width() >= 900 ? Qt::Horizontal : Qt::Vertical;
   if (splitter_->orientation() == wanted && event->oldSize().isValid()) return;
   splitter_->setOrientation(wanted);

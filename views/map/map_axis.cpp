@@ -10,7 +10,7 @@
 namespace headroom::views {
 namespace {
 
-constexpr double token_label_characters = 11;  // of a token's label, as wide as digits
+constexpr double token_label_characters = 9;  // of a token's label, as wide as digits
 constexpr double key_label_slant = -60;        // degrees: read from below left
 
 MapTicker* map_ticker(const QCPAxis* axis) {

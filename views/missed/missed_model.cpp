@@ -10,6 +10,7 @@
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
 #include "views/docks/inspector_dock.h"
+#include "views/map/map_data.h"
 
 namespace headroom::views {
 namespace {
@@ -31,6 +32,11 @@ void sort_lines(std::vector<Line>& lines, bool ascending, Value&& value) {
   std::stable_sort(lines.begin(), lines.end(), [&](const Line& a, const Line& b) {
     return ascending ? value(a) < value(b) : value(b) < value(a);
   });
+}
+
+/// Short enough for a narrow column: "0.22", "1.23e-4", "12.3".
+QString mass_text(double value) {
+  return value < 1 ? short_number(value) : format_number(value);
 }
 
 float number_or_least(float value) {
@@ -142,12 +148,12 @@ QString MissedModel::text_of(int row, Column column) const {
     return result_.request.record ? visible_token(result_.request.record->tokens(), position_of(row), 28) : QString();
   if (of_readers()) {
     const ReaderLine& line = result_.readers[i];
-    return column == Column::mass ? format_number(static_cast<double>(line.p)) : reader_text(line.says);
+    return column == Column::mass ? mass_text(static_cast<double>(line.p)) : reader_text(line.says);
   }
   const record::MissedKey& line = result_.missed[i];
   switch (column) {
     case Column::mass:
-      return line.known_rows > 0 ? format_number(line.mass) : QStringLiteral("–");
+      return line.known_rows > 0 ? mass_text(line.mass) : QStringLiteral("–");
     case Column::share:
       return line.known_rows > 0 && result_.mass > 0 ? format_percent(line.mass / result_.mass) : QStringLiteral("–");
     case Column::rows:

@@ -211,9 +211,15 @@ void MissedPanel::fit() {
     header->setSectionResizeMode(i, text ? QHeaderView::Stretch : QHeaderView::Interactive);
     if (text) continue;
     const QString title = table_->model()->headerData(i, Qt::Horizontal, Qt::DisplayRole).toString();
-    // Its title with the sorting mark, or the widest number.
-    const int numbers = fontMetrics().horizontalAdvance(QStringLiteral("000,000"));
-    const int wide = std::min(fontMetrics().horizontalAdvance(title), 2 * numbers) + 24;
+    // Its title with the sorting mark, or the widest number that can stand there: what is left is the token's.
+    const RecordPtr record = selection_->record();
+    const bool mass = table_->model() == why_ || missed_->column(i) == MissedModel::Column::mass;
+    const bool says = table_->model() == missed_ && missed_->column(i) == MissedModel::Column::says;
+    const QString widest = mass ? QStringLiteral("< 0.0001")
+                           : says ? reader_text(ReaderSays::left_out)
+                                  : format_count(record ? record->length() : 1000);
+    const int numbers = fontMetrics().horizontalAdvance(widest);
+    const int wide = std::min(fontMetrics().horizontalAdvance(title) + 18, 14 * fontMetrics().averageCharWidth());
     table_->setColumnWidth(i, std::max(wide, numbers + 10));
   }
 }

@@ -19,7 +19,9 @@ QString choice_text(const record::TokenChoice& choice) {
 }
 
 QString probability_text(double p) {
-  if (p < 0.01 || p >= 1) return format_number(p);
+  if (p > 0 && p < 0.0001) return QStringLiteral("<\u00a00.0001");
+  if (p < 0.01) return QString::number(p, 'g', 2);
+  if (p >= 1) return QStringLiteral("1");
   return QString::number(p, 'f', p < 0.99 ? 2 : p < 0.9999 ? 4 : 6);
 }
 
