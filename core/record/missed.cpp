@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "record/stream_window.h"
 
 namespace headroom::record {
 namespace {
@@ -83,6 +84,8 @@ bool MissedTally::add(int layer, const LayerStream* stream, HeadSelector head, c
 
 template bool MissedTally::add(int, const LayerStream*, HeadSelector, const SupportBitmap&, const SupportBitmap&,
                                std::int64_t, std::int64_t, const Step&);
+template bool MissedTally::add(int, const LayerStream*, HeadSelector, const Support&, const Support&, std::int64_t,
+                               std::int64_t, const Step&);
 
 std::vector<MissedKey> MissedTally::keys() const {
   std::vector<MissedKey> missed;
@@ -102,18 +105,21 @@ std::vector<float> probability_column(const LayerStream& stream, HeadSelector he
   if (head.kind == HeadSelector::Kind::group) first = head.index * group, count = group;
   if (head.index < 0 || count < 1 || first + count > stream.num_q_heads)
     throw Error(ErrorKind::internal, "the stream has no such head");
-  const std::int64_t d = stream.head_dim, kept = stream.length - stream.query_begin;
+  const std::int64_t d = stream.head_dim;
   std::vector<float> p(static_cast<std::size_t>(stream.length), std::numeric_limits<float>::quiet_NaN());
   const std::int64_t begin = std::max(key, stream.query_begin);
   std::fill(p.begin() + stream.query_begin, p.end(), 0.0f);
   const auto scale = static_cast<float>(stream.scale), weight = 1.0f / static_cast<float>(count);
+  std::vector<float> key_scratch, query_scratch, lse_scratch;
   for (std::int64_t h = first; h < first + count; ++h) {
-    const float* k = stream.k.data() + (h / group * stream.length + key) * d;
-    for (std::int64_t query = begin; query < stream.length; ++query) {
-      if (query % rows_between_stops == 0 && stop.stop_requested()) return {};
-      const std::int64_t row = h * kept + query - stream.query_begin;
-      p[static_cast<std::size_t>(query)] += weight * std::exp(scale * dot_product(stream.q.data() + row * d, k, d) -
-                                                              stream.lse[static_cast<std::size_t>(row)]);
+    const float* k = key_rows(stream, h / group, key, 1, key_scratch);
+    for (std::int64_t from = begin; from < stream.length; from += rows_between_stops) {
+      if (stop.stop_requested()) return {};
+      const std::int64_t rows = std::min(rows_between_stops, stream.length - from);
+      const float* q = query_rows(stream, h, from, rows, query_scratch);
+      const float* lse = lse_rows(stream, h, from, rows, lse_scratch);
+      for (std::int64_t i = 0; i < rows; ++i)
+        p[static_cast<std::size_t>(from + i)] += weight * std::exp(scale * dot_product(q + i * d, k, d) - lse[i]);
     }
   }
   return p;

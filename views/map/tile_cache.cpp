@@ -201,14 +201,14 @@ void TileCache::set_provider(TileProvider* provider) {
 }
 
 bool TileCache::can_provide(const MapData& data) const {
-  if (data.stream || data.stored.has_tile(data.source.head, record::num_levels(data.length))) return true;
+  if (data.stream || data.has_stored_tile(record::num_levels(data.length))) return true;
   if (!provider() || !data.source.record) return false;
   return provider_->can_provide({QString::fromStdString(data.source.record->meta().run_id), data.source.method,
                                  data.source.layer, data.source.head});
 }
 
 bool TileCache::can_make(const MapData& data, record::TileAddress address) const {
-  if (data.stored.has_tile(data.source.head, address.level)) return true;
+  if (data.has_stored_tile(address.level)) return true;
   return data.stream ? !too_costly(data, address) : can_provide(data) && provider();
 }
 
@@ -393,7 +393,7 @@ void TileCache::pump() {
     const bool stored = data.source.record &&
                         (request.overlay ? data.stored.has_overlay(level) &&
                                                (data.stored.has_missed_mass(data.source.head, level) || !data.stream)
-                                         : data.stored.has_tile(data.source.head, level));
+                                         : data.has_stored_tile(level));
     if ((stored ? may_read : may_compute)-- <= 0) continue;
     if (stored)
       start_stored(request, key);
