@@ -42,9 +42,9 @@ struct MapData {
   bool ranks = false;  ///< tiles are of the keys' ranks in their rows (record/rank_tile.h): ranked() made it so
 
   bool has_overlay() const { return support && target; }
-  /// Why there is no overlay though the record holds supports; empty where there is no such reason.
   /// Stored tiles are of probabilities, never of ranks.
   bool has_stored_tile(int level) const { return !ranks && stored.has_tile(source.head, level); }
+  /// Why there is no overlay though the record holds supports; empty where there is no such reason.
   QString overlay_note() const;
   /// These may read a row of a long prompt's supports: not on the window's thread unless is_here().
   bool missed(std::int64_t query, std::int64_t key) const;
