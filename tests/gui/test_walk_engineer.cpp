@@ -247,7 +247,7 @@ class TestWalkEngineer : public QObject {
     QVERIFY(QTest::qWaitForWindowExposed(&window));
     QTRY_VERIFY(window.selection().sweep());
     QTRY_COMPARE(window.pages()[window.current_page()].id, QString("budget"));
-    QVERIFY(window.actions().export_figure->isEnabled());
+    QTRY_VERIFY(window.actions().export_figure->isEnabled());
     auto* page = window.findChild<views::BudgetPage*>();
     QTRY_COMPARE(page->sweep_panel()->plot()->picture().points.size(), 4u);
     QVERIFY(page->csv().contains("oracle-k64-g1"));
