@@ -144,7 +144,7 @@ class TestWalkEngineer : public QObject {
 
     // 2. Rows come in; the Budget page shows them when asked.
     QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 60000);
-    QTRY_VERIFY_WITH_TIMEOUT(press(window, "sweep:" + file, "Show"), 20000);
+    QVERIFY(QTest::qWaitFor([&] { return press(window, "sweep:" + file, "Show"); }, 20000));
     QTRY_VERIFY(window.selection().sweep() && !window.selection().sweep()->growing);
     QCOMPARE(window.selection().sweep()->record.rows.size(), 42u);
     auto* page = window.findChild<views::BudgetPage*>();
@@ -166,7 +166,7 @@ class TestWalkEngineer : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 60000);
     QTRY_VERIFY_WITH_TIMEOUT(window.selection().state().runs.size() == 2, 20000);
     const QString recorded = QString::fromStdString(window.selection().state().runs.back()->path().string());
-    QTRY_VERIFY(press(window, "run:" + recorded, "Show its maps"));
+    QVERIFY(QTest::qWaitFor([&] { return press(window, "run:" + recorded, "Show its maps"); }, 20000));
     QTRY_COMPARE(window.pages()[window.current_page()].id, QString("attention"));
     grab(window, "maps");
 
