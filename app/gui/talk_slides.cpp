@@ -110,7 +110,7 @@ QImage TalkSlide::picture(double scale) {
 }
 
 QByteArray TalkSlide::svg() {
-  const QSizeF size(slide_width, std::max(slide_height - 120, view_.wanted_height(slide_width)));
+  const QSizeF size(slide_width, std::max(slide_height - 120, view_.wanted_height(slide_width, 0)));
   settle(size, 2);
   QBuffer bytes;
   bytes.open(QIODevice::WriteOnly);
