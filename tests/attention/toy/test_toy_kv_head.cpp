@@ -12,7 +12,8 @@ class Toy final : public Policy {
  public:
   using Policy::Policy;
   Selection select(const PreparedLayer& layer, StageClock&, const JobContext& job) const override {
-    return RankedKeys{layer.mass(SupportScope::kv_head, layer.rows_within_budget(rule(layer.query())), job), rule()};
+    const auto rule = this->rule(layer.query());
+    return RankedKeys{layer.mass(SupportScope::kv_head, layer.rows_within_budget(rule), job), rule};
   }
 };
 const PolicyEntry toy = {{.name = "kv_oracle",
