@@ -194,7 +194,7 @@ class MainWindow : public QMainWindow {
   QToolButton* scale_button_ = nullptr;
   QLabel* summary_ = nullptr;
   qreal base_point_size_ = 10;
-  QSet<QString> bundled_sweeps_;  ///< opened beside the first record, not shown by themselves
+  QSet<QString> quiet_sweeps_;  ///< opened beside the first record, not shown by themselves
   QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for
   QHash<QString, QString> prompt_places_, model_places_;  ///< by a sweep's path: where its prompts and model lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended

@@ -65,7 +65,7 @@ void MainWindow::open_first_record() {
   if (!first.isEmpty()) open_record(first);
   // On the first start the Budget page is full, too; the record is what one sees first.
   if (const QString sweep = last.isEmpty() ? bundled_sweep() : QString(); !sweep.isEmpty()) {
-    bundled_sweeps_.insert(sweep);
+    quiet_sweeps_.insert(sweep);
     open_record(sweep);
   }
 }

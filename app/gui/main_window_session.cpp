@@ -78,8 +78,21 @@ bool MainWindow::return_to_session() {
     banner.details = QString::fromUtf8(error.what());
     banners_->show_banner(banner);
   }
-  if (!found || found->records.empty()) return false;
+  if (!found) return false;
+  QStringList gone;
+  for (const std::filesystem::path& file : found->sweeps) {
+    std::error_code failed;
+    if (!std::filesystem::exists(file, failed)) {
+      gone << name_of_file(file);
+      continue;
+    }
+    const QString sweep = name_from_path(file);
+    quiet_sweeps_.insert(sweep);
+    open_record(sweep);
+  }
+  if (found->records.empty()) return false;
   returning_ = std::make_shared<ReturningSession>();
+  returning_->missing = gone;
   returning_->records.resize(found->records.size());
   returning_->paths.resize(found->records.size());
   returning_->session = std::move(*found);
@@ -132,6 +145,8 @@ void MainWindow::finish_return() {
       forget_missing(session.state, back->records);
       views::ViewState state = views::view_state_from_json(session.state, back->records, "the last session");
       std::erase(state.runs, nullptr);
+      state.sweeps = selection_.state().sweeps;  // those that are read already
+      state.sweep = selection_.state().sweep;
       state.current = static_cast<int>(std::find(state.runs.begin(), state.runs.end(), shown) - state.runs.begin());
       placed = views::misfits(state).empty();
       if (placed) selection_.set_state(std::move(state));

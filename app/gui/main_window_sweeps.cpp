@@ -77,7 +77,7 @@ void MainWindow::show_sweep(const views::SweepPtr& sweep) {
 
 void MainWindow::sweep_opened(const QString& path, const views::SweepPtr& sweep) {
   banners_->remove("record:" + path);
-  if (bundled_sweeps_.remove(path)) return selection_.add_sweep(sweep);
+  if (quiet_sweeps_.remove(path)) return selection_.add_sweep(sweep);
   follower_.ended(path);
   if (!options_.quiet) settings_.add_recent_file(path);
   if (finished_runs_.remove(path)) return announce_sweep(sweep);

@@ -44,6 +44,7 @@ std::filesystem::path file_from(Fields& fields) {
 Session session_of(const views::ViewState& state, const QString& page) {
   Session session;
   for (const views::RecordPtr& run : state.runs) session.records.push_back({run->path(), run->meta().run_id});
+  for (const views::SweepPtr& sweep : state.sweeps) session.sweeps.push_back(sweep->path);
   session.shown = state.current;
   session.page = page.toStdString();
   session.state = views::view_state_to_json(state, state.runs);
@@ -57,8 +58,11 @@ nlohmann::json session_to_json(const Session& session) {
     put_file(one, record.file);
     records.push_back(std::move(one));
   }
+  nlohmann::json sweeps = nlohmann::json::array();
+  for (const std::filesystem::path& sweep : session.sweeps) put_file(sweeps.emplace_back(nlohmann::json::object()), sweep);
   return {{"version", SessionStore::version},
           {"records", std::move(records)},
+          {"sweeps", std::move(sweeps)},
           {"shown", session.shown},
           {"page", session.page},
           {"state", session.state}};
@@ -73,6 +77,13 @@ Session session_from_json(const nlohmann::json& json, const std::string& place) 
     Fields inner(one, place + ", record " + std::to_string(number++));
     session.records.push_back({file_from(inner), inner.string("run_id", 256)});
     inner.refuse_unknown();
+  }
+  if (fields.has("sweeps")) {
+    for (const nlohmann::json& one : fields.array("sweeps", most_records)) {
+      Fields inner(one, place + ", sweep " + std::to_string(session.sweeps.size()));
+      session.sweeps.push_back(file_from(inner));
+      inner.refuse_unknown();
+    }
   }
   session.shown =
       static_cast<int>(fields.integer("shown", -1, static_cast<std::int64_t>(session.records.size()) - 1));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was looked at, in a file beside the settings: records, page, place. Written on a thread of its own and renamed
+// What was looked at, in a file beside the settings: records, sweeps, page, place. Written on a thread of its own and renamed
 // when whole; read once, and never trusted.
 #pragma once
 
@@ -22,6 +22,7 @@ struct SessionRecord {
 struct Session {
   std::vector<SessionRecord> records;
   int shown = -1;        ///< of `records`; -1: none
+  std::vector<std::filesystem::path> sweeps;
   std::string page;      ///< Page::id
   nlohmann::json state;  ///< view_state_json; its records are numbers of `records`
 };

@@ -127,6 +127,25 @@ class TestSession : public QObject {
     QCOMPARE(bench.state().runs.size(), std::size_t{1});
   }
 
+  void sweeps_belong_to_the_session_and_one_that_is_gone_is_said() {
+    const QString settings = ini();
+    leave(settings, a_, b_);
+    QFile file(session_file(settings));
+    QVERIFY(file.open(QIODevice::ReadOnly));
+    Session session = session_from_json(nlohmann::json::parse(file.readAll().toStdString()), "the session");
+    file.close();
+    QVERIFY(session.sweeps.empty());
+    session.sweeps = {"/nowhere/S.h5"};
+    const nlohmann::json json = session_to_json(session);
+    QVERIFY(session_from_json(json, "the session").sweeps == session.sweeps);
+    QVERIFY(file.open(QIODevice::WriteOnly | QIODevice::Truncate));
+    file.write(QByteArray::fromStdString(json.dump()));
+    file.close();
+    Bench bench(settings, {});
+    QTRY_VERIFY(bench.window.banners().text_of("session").contains("S.h5"));
+    QTRY_COMPARE(shown(bench), b_);
+  }
+
   void without_the_shown_record_the_other_is_shown() {
     const QString settings = ini(), gone = dir_.filePath("shown.h5");
     QVERIFY(QFile::copy(b_, gone));
