@@ -18,6 +18,7 @@
 #include "gui/talk_export.h"
 #include "views/common/banner_bar.h"
 #include "views/common/view_state_json.h"
+#include "views/map/attention_page.h"
 #include "views/prompt/prompt_panel.h"
 #include "views/talk/talk_panel.h"
 
@@ -35,7 +36,7 @@ QString error_words(const std::exception& error) {
 }
 
 const views::PromptPanel& prompt_text_of(const QVector<Page>& pages) {
-  return static_cast<const views::PromptPanel&>(exportable_view(pages, "text"));
+  return *static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->prompt();
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "views/common/elided_label.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
 #include "views/map/attention_controls.h"
@@ -27,17 +28,6 @@ namespace headroom::views {
 namespace {
 
 constexpr double narrowest_map = 420;  // in a figure's units: below it the map needs the text's room
-/// One line that ends in an ellipsis where there is no room for all of it.
-class HintLine : public QLabel {
- protected:
-  void paintEvent(QPaintEvent*) override {
-    QPainter painter(this);
-    painter.setPen(palette().color(QPalette::WindowText));
-    const QRect place = contentsRect();
-    painter.drawText(place, Qt::AlignLeft | Qt::AlignVCenter,
-                     fontMetrics().elidedText(text(), Qt::ElideRight, place.width()));
-  }
-};
 
 constexpr double least_missed = 0.001;  // share of the mass: with less there is nothing to see in orange
 
@@ -69,7 +59,7 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
       splitter_(new QSplitter(Qt::Horizontal)),
       exact_bar_(new QWidget),
       exact_text_(new QLabel),
-      hint_(new HintLine),
+      hint_(new ElidedLabel),
       exact_button_(new QPushButton(tr("Record this layer exactly"))) {
   auto* map_side = new QWidget;
   auto* map_column = new QVBoxLayout(map_side);

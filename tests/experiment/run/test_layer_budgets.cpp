@@ -61,7 +61,7 @@ class TestLayerBudgets : public QObject {
 
   void each_layer_keeps_its_own_keys() {
     protocol::RunSpec spec = spec_;
-    spec.layer_budgets = budgets({8, 40, 16, 32});
+    spec.layer_budgets = budgets({16, 40, 20, 32});
     const auto held = record(spec, "own.h5");
     const std::int64_t length = held->length();
     int found = 0;
@@ -69,11 +69,11 @@ class TestLayerBudgets : public QObject {
       const auto parameter = method.parameters.find("layer_budgets");
       if (parameter == method.parameters.end()) continue;
       ++found;
-      QCOMPARE(parameter->second, std::string("0:8 1:40 2:16 3:32"));
-      QCOMPARE(method.budget_tokens, 24);  // the mean
-      QVERIFY2(method.id.find("-k24-g1-layers") != std::string::npos, method.id.c_str());
+      QCOMPARE(parameter->second, std::string("0:16 1:40 2:20 3:32"));
+      QCOMPARE(method.budget_tokens, 27);  // the mean
+      QVERIFY2(method.id.find("-k27-g1-layers") != std::string::npos, method.id.c_str());
       double pairs = 0;
-      for (const std::int64_t k : {8, 40, 16, 32})
+      for (const std::int64_t k : {16, 40, 20, 32})
         pairs += causal_pairs(k) + static_cast<double>(length - k) * static_cast<double>(k);
       if (method.name == "oracle" || method.name == "sink_window" || method.name == "random")
         QVERIFY2(std::abs(method.density - pairs / (4 * causal_pairs(length))) < 1e-9, method.id.c_str());
@@ -108,14 +108,14 @@ class TestLayerBudgets : public QObject {
   void what_cannot_be_meant_is_refused() {
     protocol::RunSpec spec = spec_;
     spec.out = path("refused.h5");
-    spec.layer_budgets = budgets({8, 8, 8});
+    spec.layer_budgets = budgets({24, 24, 24});
     QVERIFY2(refusal(spec).find("layer 3 without") != std::string::npos, refusal(spec).c_str());
     spec.dense_layers = {3};
     QCOMPARE(refusal(spec), std::string());
-    spec.layer_budgets = budgets({8, 8, 8, 8, 8});
+    spec.layer_budgets = budgets({24, 24, 24, 24, 24});
     QVERIFY(!refusal(spec).empty());
     spec.dense_layers = {};
-    spec.layer_budgets = budgets({8, 8, 8, 8});
+    spec.layer_budgets = budgets({24, 24, 24, 24});
     spec.layer_budgets->model_sha256 = std::string(64, 'b');
     QVERIFY2(refusal(spec).find("another model") != std::string::npos, refusal(spec).c_str());
   }

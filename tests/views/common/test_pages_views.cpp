@@ -173,8 +173,15 @@ class TestPagesViews : public QObject {
   void budget_units_mean_the_same_budget() {
     BudgetPage page(selection_.get());
     show_page(page, {1280, 720});
-    auto* unit = page.findChildren<QComboBox*>().first();
-    auto* spin = page.findChildren<QDoubleSpinBox*>().first();
+    // The page has others: those of sweeps and of a number to ship.
+    const auto named = [&]<typename Widget>(Widget*, const char* name) {
+      for (auto* widget : page.findChildren<Widget*>())
+        if (widget->accessibleName() == name) return widget;
+      return static_cast<Widget*>(nullptr);
+    };
+    auto* unit = named(static_cast<QComboBox*>(nullptr), "Unit of the budget");
+    auto* spin = named(static_cast<QDoubleSpinBox*>(nullptr), "Budget");
+    QVERIFY(unit && spin);
     unit->setCurrentIndex(1);
     spin->setValue(10);
     QCOMPARE(selection_->state().budget, 60.0);
