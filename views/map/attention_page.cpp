@@ -240,7 +240,9 @@ void AttentionPage::changeEvent(QEvent* event) {
 
 void AttentionPage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  hint_->setVisible(height() >= 30 * fontMetrics().height());  // else the map needs its room
+  // The map needs the room of a low window. A page that scrolls is higher than what is seen of it, also because of the hint.
+  const int room = parentWidget() ? std::min(height(), parentWidget()->height()) : height();
+  hint_->setVisible(room >= 30 * fontMetrics().height());
   const Qt::Orientation wanted = width() >= 900 ? Qt::Horizontal : Qt::Vertical;
   if (splitter_->orientation() == wanted && event->oldSize().isValid()) return;
   splitter_->setOrientation(wanted);
