@@ -143,7 +143,7 @@ class TestWalkEngineer : public QObject {
     start->click();
 
     // 2. Rows come in; the Budget page shows them when asked.
-    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 60000);
+    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 150000);
     QVERIFY(QTest::qWaitFor([&] { return press(window, "sweep:" + file, "Show"); }, 20000));
     QTRY_VERIFY(window.selection().sweep() && !window.selection().sweep()->growing);
     QCOMPARE(window.selection().sweep()->record.rows.size(), 42u);
@@ -163,7 +163,7 @@ class TestWalkEngineer : public QObject {
     QTRY_VERIFY(record->isEnabled());
     jobs.clear();
     record->click();
-    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 60000);
+    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 150000);
     QTRY_VERIFY_WITH_TIMEOUT(window.selection().state().runs.size() == 2, 20000);
     const QString recorded = QString::fromStdString(window.selection().state().runs.back()->path().string());
     QVERIFY(QTest::qWaitFor([&] { return press(window, "run:" + recorded, "Show its maps"); }, 20000));
@@ -195,7 +195,7 @@ class TestWalkEngineer : public QObject {
     // 6. And they run, beside one budget for all layers of the same size.
     jobs.clear();
     page->findChild<QPushButton*>("run_layer_budgets")->click();
-    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 60000);
+    QTRY_VERIFY_WITH_TIMEOUT(ended(State::done), 150000);
     QTRY_VERIFY_WITH_TIMEOUT(window.selection().state().runs.size() == 3, 20000);
     const auto run = window.selection().state().runs.back();
     int by_layer = 0, one = 0;
