@@ -8,7 +8,6 @@
 #include <QFileInfo>
 #include <QLineEdit>
 #include <QPlainTextEdit>
-#include <QRegularExpression>
 #include <QSpinBox>
 #include <QStandardPaths>
 #include <QTabWidget>
@@ -18,30 +17,13 @@
 
 #include "base/error.h"
 #include "gui/engine_client.h"
+#include "gui/field_lists.h"
 #include "gui/new_run_dialog.h"
-
 #include "views/common/flow_layout.h"
 #include "views/common/page_base.h"
 
 namespace headroom::gui {
 namespace {
-
-QStringList list_of(const QString& text) {
-  return text.split(QRegularExpression("[,\\s]+"), Qt::SkipEmptyParts);
-}
-
-std::vector<std::int64_t> whole_numbers(const QLineEdit& field, const QString& name) {
-  std::vector<std::int64_t> numbers;
-  for (const QString& part : list_of(field.text())) {
-    bool good = false;
-    numbers.push_back(part.toLongLong(&good));
-    if (!good)
-      throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"")
-                            .arg(name, part.left(40))
-                            .toStdString());
-  }
-  return numbers;
-}
 
 std::string read_prompt(const QString& path) {
   constexpr qint64 max_bytes = 16 << 20;
@@ -50,13 +32,6 @@ std::string read_prompt(const QString& path) {
     throw input_error(path.toStdString(), "the prompt cannot be read", {}, file.errorString().toStdString());
   if (file.size() > max_bytes) throw input_error(path.toStdString(), "the prompt is too large", "16 MB at most", {});
   return file.readAll().toStdString();
-}
-
-template <typename Values>
-QString joined(const Values& values) {
-  QStringList parts;
-  for (const auto& value : values) parts << QString::number(value);
-  return parts.join(", ");
 }
 
 }  // namespace
@@ -120,8 +95,8 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   QStringList budgets;
   for (const Budget& budget : spec.budgets) budgets << QString::fromStdString(to_string(budget));
   budgets_->setText(budgets.join(", "));
-  granularity_->setText(joined(spec.granularities));
-  dense_layers_->setText(joined(spec.dense_layers));
+  granularity_->setText(comma_list(spec.granularities));
+  dense_layers_->setText(comma_list(spec.dense_layers));
   indexer_->setText(QString::fromStdString(spec.indexer.value_or("")));
   device_->clear();
   device_->addItem(tr("the best there is"), "auto");
@@ -254,7 +229,7 @@ protocol::RunSpec NewRunDialog::spec() const {
   if (spec.methods.empty() && !methods_.empty()) throw usage_error(tr("Methods: choose at least one").toStdString());
   spec.budgets.clear();
   if (!by_layer_->isChecked()) spec.layer_budgets.reset();
-  for (const QString& budget : list_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
+  for (const QString& budget : words_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
   spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
   spec.dense_layers.clear();
   for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers")))

@@ -7,7 +7,6 @@
 #include <QFileInfo>
 #include <QLineEdit>
 #include <QListWidget>
-#include <QRegularExpression>
 #include <QSpinBox>
 #include <QStandardPaths>
 #include <QTabWidget>
@@ -15,35 +14,12 @@
 
 #include "base/error.h"
 #include "gui/engine_client.h"
+#include "gui/field_lists.h"
 #include "gui/file_names.h"
 #include "gui/new_sweep_dialog.h"
 
 namespace headroom::gui {
 namespace {
-
-QStringList words_of(const QString& text) {
-  return text.split(QRegularExpression("[,\\s]+"), Qt::SkipEmptyParts);
-}
-
-std::vector<std::int64_t> numbers_of(const QLineEdit& field, const QString& name) {
-  std::vector<std::int64_t> numbers;
-  for (const QString& part : words_of(field.text())) {
-    bool good = false;
-    numbers.push_back(part.toLongLong(&good));
-    if (!good)
-      throw usage_error(QObject::tr("%1: expected whole numbers with commas between them, found \"%2\"")
-                            .arg(name, part.left(40))
-                            .toStdString());
-  }
-  return numbers;
-}
-
-template <typename Values>
-QString comma_list(const Values& values) {
-  QStringList parts;
-  for (const auto& value : values) parts << QString::number(value);
-  return parts.join(", ");
-}
 
 bool among(const std::vector<std::string>& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
@@ -213,7 +189,7 @@ protocol::SweepSpec NewSweepDialog::spec() const {
   if (source_->currentIndex() == 0) {
     spec.tasks = tasks_listed_ ? ticked(*tasks_) : wanted_tasks_;
     if (spec.tasks.empty()) throw usage_error(tr("Tasks: choose at least one").toStdString());
-    spec.lengths = numbers_of(*lengths_, tr("Lengths"));
+    spec.lengths = whole_numbers(*lengths_, tr("Lengths"));
     if (spec.lengths.empty()) throw usage_error(tr("Lengths: name at least one, e.g. 2048").toStdString());
     for (const std::int64_t length : spec.lengths)
       if (length < 1) throw usage_error(tr("Lengths: at least 1 token").toStdString());
@@ -230,7 +206,7 @@ protocol::SweepSpec NewSweepDialog::spec() const {
   spec.budgets.clear();
   for (const QString& budget : words_of(budgets_->text())) spec.budgets.push_back(parse_budget(budget.toStdString()));
   spec.dense_layers.clear();
-  for (const std::int64_t layer : numbers_of(*dense_layers_, tr("Dense layers")))
+  for (const std::int64_t layer : whole_numbers(*dense_layers_, tr("Dense layers")))
     spec.dense_layers.push_back(static_cast<int>(std::clamp<std::int64_t>(layer, 0, 100000)));
   const QString by_layer = layer_budgets_->text().trimmed();
   if (by_layer.isEmpty()) {
@@ -246,7 +222,7 @@ protocol::SweepSpec NewSweepDialog::spec() const {
     for (const int layer : spec.dense_layers) spec.layer_budgets->keys.erase(layer);
   if (spec.budgets.empty() && !spec.layer_budgets)
     throw usage_error(tr("Budgets: name at least one, e.g. 512").toStdString());
-  spec.granularities = numbers_of(*granularity_, tr("Shared by"));
+  spec.granularities = whole_numbers(*granularity_, tr("Shared by"));
   if (spec.granularities.empty()) spec.granularities = {1};
   spec.indexer.reset();
   if (!indexer_->text().trimmed().isEmpty()) spec.indexer = indexer_->text().trimmed().toStdString();
