@@ -82,6 +82,7 @@ class TestTalk : public QObject {
   QString make_talk(Bench& b, const char* name) {
     [&] {
       QTRY_COMPARE_WITH_TIMEOUT(b.window.selection().state().runs.size(), std::size_t(2), 20000);
+      QTRY_VERIFY(b.window.actions().add_to_talk->isEnabled());
       b.window.show_page(1);
       b.window.selection().change([](views::ViewState& s) {
         s.current = 0;
@@ -206,8 +207,9 @@ class TestTalk : public QObject {
 
   void unsaved_steps_are_asked_for() {
     Bench b(ini(), with({first_}));
-    QTRY_VERIFY(b.window.selection().record());
+    QTRY_VERIFY(b.window.actions().add_to_talk->isEnabled());  // a tick after the record is there
     b.window.actions().add_to_talk->trigger();
+    QCOMPARE(b.book().count(), 1);
     b.window.close();
     QTRY_VERIFY(top("talk_question"));
     QVERIFY(b.window.isVisible());
