@@ -5,8 +5,6 @@
 #include <csignal>
 #include <QHashFunctions>
 #include <QLocale>
-#include <QThread>
-#include <QThreadPool>
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
@@ -94,9 +92,6 @@ int main(int argc, char** argv) {
   qInstallMessageHandler(nullptr);
   usual_messages = qInstallMessageHandler(nullptr);
   if (pictures) qInstallMessageHandler(drawing);
-  // Qt paints large areas in this pool and waits for it: while rows of a long prompt are read there, a painting window
-  // must not stand in the queue behind them.
-  QThreadPool::globalInstance()->setMaxThreadCount(16 + QThread::idealThreadCount());
   headroom::gui::load_resources();
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);

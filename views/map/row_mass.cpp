@@ -8,6 +8,8 @@
 #include <exception>
 #include <utility>
 
+#include "views/common/workers.h"
+
 namespace headroom::views {
 namespace {
 
@@ -138,8 +140,8 @@ void RowMass::start() {
                              .arg(grouped(result.marks.rows_looked_at), grouped(result.marks.rows));
             emit ready(exact ? result.mass : data->mass_received, result.marks, caption);
           });
-  watcher->setFuture(
-      QtConcurrent::run([data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
+  watcher->setFuture(QtConcurrent::run(
+      &workers(), [data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
         Result result;
         try {
           if (exact && end - begin > max_rows) {
