@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // `headroom-gui`: the window, or pictures of it without a display.
+#include <malloc.h>
+
 #include <QApplication>
-#include <cerrno>
-#include <csignal>
 #include <QHashFunctions>
 #include <QLocale>
+#include <cerrno>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +51,11 @@ void forget_screen() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Tiles, rows and pictures come and go in many threads: what is freed goes back, in place of lying about in a heap of
+  // each thread. (The thresholds would otherwise grow with the first large picture.)
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  ::mallopt(M_ARENA_MAX, 4);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a sentence
   using headroom::gui::CommandLine;
   QStringList arguments;

@@ -192,12 +192,17 @@ class Driver : public QObject {
   void walk_missed() {
     if (!map_->data() || !map_->data()->has_overlay())
       return table_.left_out("list of missed keys", QStringLiteral("no supports in the record"));
+    edit([&](views::ViewState& state) {
+      state.query_begin = static_cast<std::int64_t>(length_ / 2);
+      state.query_end = std::min(static_cast<std::int64_t>(length_), state.query_begin + 64);
+      state.display.missed_scope = views::MissedScope::rows;
+    });
+    settle();
     watch_.reset();
     const Stopwatch clock;
-    edit([](views::ViewState& state) { state.display.missed_scope = views::MissedScope::layer; });
     window_->ask_missed(views::MissedQuestion::missed);
     settle();
-    table_.line("list of missed keys, a layer", {clock.sample()}, &watch_, {});
+    table_.line("list of missed keys, 64 rows", {clock.sample()}, &watch_, {});
     series("line of the list", 6, {}, [&](int i) { window_->missed_panel().go_to_line(i); }, false);
   }
 
@@ -240,7 +245,7 @@ class Driver : public QObject {
     series("page switch", 15, {},
            [&](int i) { window_->show_page(i % static_cast<int>(window_->pages().size())); }, false);
     show("attention");
-    series("light and dark", 4, {}, [&](int) { window_->actions().dark->toggle(); }, false);
+    series("light and dark", 4, {}, [&](int) { window_->actions().dark->trigger(); }, false);
     series("size of the text", 4, {}, [&](int i) { window_->set_text_scale(i % 2 ? 100 : 125); }, false);
     look(0, length_);
   }

@@ -78,7 +78,7 @@ class TestMeasure : public QObject {
            {"first paint", "open, to the first map", "pan", "zoom", "recolour", "overlay on and off",
             "lift, rank, probability", "hover", "step a cell", "layer step, held down", "head step", "fit colours",
             "undo, redo", "another size of the window", "find missed (M)", "select a pair", "choose rows by dragging",
-            "find, a letter more", "find, next match", "go to a token", "list of missed keys, a layer",
+            "find, a letter more", "find, next match", "go to a token", "list of missed keys, 64 rows",
             "line of the list", "compare, opened", "compare, way of showing", "compare, zoom",
             "compare, one more candidate", "overview, another number", "budget drag", "page switch", "light and dark",
             "size of the text", "export, PNG", "export, PDF", "export, SVG", "export, CSV", "copy the figure"}) {
