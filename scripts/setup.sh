@@ -10,7 +10,8 @@ engine_only=${engine_only:-0}
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$1"; exit "${2:-1}"; }
 
-engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev libicu-dev libpcre2-dev python3 python3-venv ca-certificates unzip)
+engine_packages=(g++ cmake ninja-build ccache libhdf5-dev nlohmann-json3-dev libcli11-dev libssl-dev libicu-dev
+  libpcre2-dev python3 python3-venv ca-certificates unzip)
 window_packages=(qt6-base-dev qt6-svg-dev libqcustomplot-dev libgl-dev fonts-dejavu-core)
 
 # Debian packages among "$@" that are not installed.
@@ -41,7 +42,8 @@ Install them with: apt-get install ${missing[*]}   (or run without --no-install)
   say "Debian packages to install: ${missing[*]}"
   apt-get install --assume-no --no-install-recommends "${missing[@]}" 2>/dev/null |
     grep -E '^(Need to get|After this operation)' >&2 || true
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install: ${missing[*]}" 1
 }
 
@@ -63,11 +65,13 @@ gpu_ready() {
   drivers=$(nvidia_smi driver_version) || drivers=$({ timeout 30 nvidia-smi 2>&1 || true; } | sed '/^[[:space:]]*$/d')
   driver=${drivers%%$'\n'*}
   if ! [[ $driver =~ ^[0-9]+(\.[0-9]+)*$ ]]; then
-    say "nvidia-smi names no driver version (it says: \"${driver:-nothing}\"), so the GPU is left out and the CPU is used."
+    say "nvidia-smi names no driver version (it says: \"${driver:-nothing}\"), so the GPU is left out and the CPU is" \
+      "used."
     return 1
   fi
   if [ "${driver%%.*}" -lt "$needed_driver" ]; then
-    say "NVIDIA driver $driver found; CUDA 13 needs $needed_driver or newer, so the GPU is left out. Update the driver and run again."
+    say "NVIDIA driver $driver found; CUDA 13 needs $needed_driver or newer, so the GPU is left out. Update the driver" \
+      "and run again."
     return 1
   fi
   names=$(nvidia_smi compute_cap,name) || names=
@@ -75,7 +79,8 @@ gpu_ready() {
     capability=${name%%,*}
     name=${name#*, }
     if ! [[ $capability =~ ^[0-9]+\.[0-9]$ ]]; then
-      say "nvidia-smi names no compute capability of a GPU (it says: \"${capability:-nothing}\"); $needed_capability or newer is needed."
+      say "nvidia-smi names no compute capability of a GPU (it says: \"${capability:-nothing}\");" \
+        "$needed_capability or newer is needed."
     elif ((10#${capability/./} >= 10#${needed_capability/./})); then
       usable=1
     else
@@ -93,7 +98,8 @@ install_wheels() {
   local wanted
   wanted=$(sha256sum "$file" | cut -d' ' -f1)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
-  [ "$no_install" = 1 ] && fail "Missing Python wheels of scripts/requirements/$name.txt ($size) in $venv_dir: run without --no-install" 1
+  [ "$no_install" = 1 ] &&
+    fail "Missing Python wheels of scripts/requirements/$name.txt ($size) in $venv_dir: run without --no-install" 1
   say "Fetching wheels of scripts/requirements/$name.txt ($size) into $venv_dir"
   if [ ! -x "$venv_dir/bin/pip" ]; then
     mkdir -p "$cache_dir"
@@ -101,13 +107,14 @@ install_wheels() {
   fi
   "$venv_dir/bin/python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' ||
     fail "python3 3.10 to 3.14 is needed, found $("$venv_dir/bin/python" -V)" 1
-  "$venv_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: -r "$file" ||
+  "$venv_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    -r "$file" ||
     fail "pip could not install scripts/requirements/$name.txt" 1
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# prepare [TARGET...]: everything but the model: packages, wheels, and the build of those targets, or of all where none is
-# named.
+# prepare [TARGET...]: everything but the model: packages, wheels, and the build of those targets, or of all where none
+# is named.
 prepare() {
   [ "$(uname -m)" = x86_64 ] || fail "Headroom runs on x86-64 Linux; this is $(uname -m)." 1
   install_packages

@@ -95,7 +95,8 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
                      tr("A new step behind the chosen one shows what you look at"));
   update_talk_step = make(talk, {}, tr("&Update the step with this view"), QKeySequence("Ctrl+Shift+D"),
                           tr("The chosen step shows what you look at; its words stay"));
-  previous_step = make(talk, {}, tr("&Previous step of the talk"), QKeySequence("Alt+PgUp"), tr("Shows the step before"));
+  previous_step =
+      make(talk, {}, tr("&Previous step of the talk"), QKeySequence("Alt+PgUp"), tr("Shows the step before"));
   next_step = make(talk, {}, tr("Ne&xt step of the talk"), QKeySequence("Alt+PgDown"), tr("Shows the next step"));
   undo_talk = make(talk, {}, tr("Undo in the talk"), {}, tr("Takes back the last change of the talk"));
   redo_talk = make(talk, {}, tr("Redo in the talk"), {}, tr("Makes the change of the talk again"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Paints on a painter whose device knows no clipping (Qt's SVG): lines, areas and images are cut at the clip's rectangle
-// before they get there, so that a curve ends where its axes end.
+// Paints on a painter whose device knows no clipping (Qt's SVG): lines, areas and images are cut at the clip's
+// rectangle before they get there, so that a curve ends where its axes end.
 #pragma once
 
 #include <QPaintDevice>

@@ -27,8 +27,8 @@ QString shell_word(QString text) {
   return '\'' + text.replace('\'', "'\\''") + '\'';
 }
 
-/// What ssh has the login shell of the other machine run. That shell may be fish or csh, so it is given three plain words,
-/// and sh does the rest: the path as it stands, but for a tilde, which means the home folder there.
+/// What ssh has the login shell of the other machine run. That shell may be fish or csh, so it is given three plain
+/// words, and sh does the rest: the path as it stands, but for a tilde, which means the home folder there.
 QString remote_command(const QString& path) {
   return "exec sh -c " + shell_word("p=$0; case $p in \"~/\"*) p=$HOME/${p#??};; esac; exec \"$p\" serve --attach") +
          ' ' + shell_word(path.isEmpty() ? "headroom" : path);
@@ -232,7 +232,8 @@ void EngineClient::ended(int code, QProcess::ExitStatus status) {
   const QString words = last_words(), line = last_line(words);
   const QString because = line.isEmpty() ? QString() : ": " + line;
   QString message;
-  // ssh gives 255 for its own failures and else what the far shell gave: 126 and 127 where the program does not run there.
+  // ssh gives 255 for its own failures and else what the far shell gave: 126 and 127 where the program does not run
+  // there.
   if (command_.remote && status == QProcess::NormalExit && code == 255)
     message = tr("ssh did not reach the engine on %1%2").arg(command_.host, because);
   else if (command_.remote && status == QProcess::NormalExit && (code == 126 || code == 127))

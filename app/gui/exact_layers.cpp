@@ -18,7 +18,8 @@ std::int64_t exact_layer_bytes(const record::RunRecord& record, int layer) {
   for (const record::MethodSummary& method : record.methods()) {
     bytes += 4 * (sizes.head_dim * (sizes.num_q_heads + sizes.num_kv_heads) + sizes.num_q_heads) * length;
     if (!method.is_dense())
-      bytes += 3 * num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads) * length * ((length + 7) / 8);
+      bytes +=
+          3 * num_support_groups(method.scope, sizes.num_q_heads, sizes.num_kv_heads) * length * ((length + 7) / 8);
   }
   return bytes;
 }

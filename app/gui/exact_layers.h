@@ -12,11 +12,11 @@
 
 namespace headroom::gui {
 
-/// The job of `record` with `layer` kept whole beside the layers that the record holds exactly already, timed once, and a
-/// record of its own; none where the record says no job that could be run (an imported one).
+/// The job of `record` with `layer` kept whole beside the layers that the record holds exactly already, timed once, and
+/// a record of its own; none where the record says no job that could be run (an imported one).
 std::optional<protocol::RunSpec> spec_with_exact_layer(const record::RunRecord& record, int layer);
-/// Bytes that the exact maps of one layer of `record` take at most, for all its methods: q, k and log-sum-exp in float32
-/// and the supports.
+/// Bytes that the exact maps of one layer of `record` take at most, for all its methods: q, k and log-sum-exp in
+/// float32 and the supports.
 std::int64_t exact_layer_bytes(const record::RunRecord& record, int layer);
 /// In a sentence, why what `meta` and `tokens` tell is not of the model and prompt of `record`; empty where it is.
 /// `ids`: compared too where they are known.

@@ -239,9 +239,9 @@ void ExportDialog::look() {
     return preview_->show_text(text.split('\n').mid(0, most_preview_lines).join('\n'));
   }
   constexpr double mm = 25.4 / 96;
-  preview_->show_figure(figure_image(shown, studio().selection(), wanted), tr("%1 × %2 mm")
-                                                                                .arg(wanted.size.width() * mm, 0, 'f', 0)
-                                                                                .arg(wanted.size.height() * mm, 0, 'f', 0));
+  preview_->show_figure(
+      figure_image(shown, studio().selection(), wanted),
+      tr("%1 × %2 mm").arg(wanted.size.width() * mm, 0, 'f', 0).arg(wanted.size.height() * mm, 0, 'f', 0));
   shown.exported();
 }
 
@@ -268,8 +268,8 @@ void ExportDialog::write() {
 void ExportDialog::say_saved() {
   remember();
   const QString name = shown_path(QFileInfo(file()).fileName()).toHtmlEscaped();
-  message_->setText(
-      tr("Saved: %1 · <a href=\"open\">open</a> · <a href=\"folder\">show folder</a>").arg(QStringLiteral("<b>%1</b>").arg(name)));
+  message_->setText(tr("Saved: %1 · <a href=\"open\">open</a> · <a href=\"folder\">show folder</a>")
+                        .arg(QStringLiteral("<b>%1</b>").arg(name)));
   close_->setText(tr("Close"));
 }
 
@@ -292,7 +292,7 @@ QString copy_page(const QVector<Page>& pages, int index, const views::Selection&
   views::Exportable& view = studio.view(pages[index].id);
   FigureOptions options;
   const QString problem = await_figure(view, studio.selection(), options);
-  if (problem.isEmpty()) QApplication::clipboard()->setImage(figure_image(view, studio.selection(), options));
+  if (problem.isEmpty()) QApplication::clipboard()->setImage(figure_image_by_worker(view, studio.selection(), options));
   view.exported();
   return problem;
 }

@@ -13,13 +13,18 @@
 #include <QThread>
 #include <QtConcurrent>
 #include <algorithm>
+#include <exception>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/output_file.h"
 #include "gui/clipped_device.h"
 #include "gui/file_names.h"
+#include "gui/recorded_figure.h"
+#include "gui/wait_for_worker.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -75,12 +80,6 @@ QVector<Fact> facts(const views::Selection& selection, const views::Exportable& 
   return list << Fact{"Software", program()};
 }
 
-QString describe_facts(const views::Selection& selection, const views::Exportable& page) {
-  QStringList lines;
-  for (const Fact& fact : facts(selection, page)) lines << fact.key + ": " + fact.value;
-  return lines.join("; ");
-}
-
 void draw(views::Exportable& page, const views::Selection& selection, QPainter& painter, const FigureOptions& options,
           double image_scale) {
   views::ExportOptions wanted;
@@ -93,69 +92,106 @@ void draw(views::Exportable& page, const views::Selection& selection, QPainter& 
   page.render(painter, QRectF(QPointF(0, 0), options.size), wanted);
 }
 
-bool write_pdf(QIODevice& device, views::Exportable& page, const views::Selection& selection,
-               const FigureOptions& options) {
-  QPdfWriter writer(&device);
+/// What is painted and said, to become a file's bytes on any thread.
+struct Sketch {
+  std::shared_ptr<const RecordedFigure> figure;
+  FigureOptions options;
+  QColor background;
+  QString title, software;
+  QVector<Fact> facts;
+};
+
+QString in_one_line(const QVector<Fact>& facts) {
+  QStringList lines;
+  for (const Fact& fact : facts) lines << fact.key + ": " + fact.value;
+  return lines.join("; ");
+}
+
+Sketch sketch_of(views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
+  const auto figure = std::make_shared<RecordedFigure>(options.size);
+  QPainter painter(figure.get());
+  draw(page, selection, painter, options, image_scale_of(options));
+  painter.end();
+  // What a cell is, is known when it is drawn.
+  return {figure, options, views::Theme::instance().background(), page.title(), program(), facts(selection, page)};
+}
+
+QByteArray pdf_bytes(const Sketch& sketch) {
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
+  QPdfWriter writer(&bytes);
   // The pages' unit is 1/96 inch and their fonts are in points: at another resolution the two would not fit together.
   writer.setResolution(96);
   writer.setPageMargins(QMarginsF(0, 0, 0, 0));
-  writer.setPageSize(QPageSize(options.size * (72.0 / 96.0), QPageSize::Point, QString(), QPageSize::ExactMatch));
-  writer.setTitle(page.title() + " – " + describe_facts(selection, page));
-  writer.setCreator(program());
+  writer.setPageSize(
+      QPageSize(sketch.options.size * (72.0 / 96.0), QPageSize::Point, QString(), QPageSize::ExactMatch));
+  writer.setTitle(sketch.title + " – " + in_one_line(sketch.facts));
+  writer.setCreator(sketch.software);
   QPainter painter(&writer);
-  if (!painter.isActive()) return false;
-  draw(page, selection, painter, options, image_scale_of(options));
-  return painter.end();
+  if (!painter.isActive()) return {};
+  sketch.figure->play(painter);
+  return painter.end() ? bytes.data() : QByteArray();
 }
 
-bool write_svg(QIODevice& device, views::Exportable& page, const views::Selection& selection,
-               const FigureOptions& options) {
+QByteArray svg_bytes(const Sketch& sketch) {
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
   QSvgGenerator generator;
-  generator.setOutputDevice(&device);
-  generator.setSize(options.size.toSize());
-  generator.setViewBox(QRectF(QPointF(0, 0), options.size));
+  generator.setOutputDevice(&bytes);
+  generator.setSize(sketch.options.size.toSize());
+  generator.setViewBox(QRectF(QPointF(0, 0), sketch.options.size));
   generator.setResolution(96);
-  generator.setTitle(page.title());
-  generator.setDescription(describe_facts(selection, page));
+  generator.setTitle(sketch.title);
+  generator.setDescription(in_one_line(sketch.facts));
   QPainter target(&generator);
-  if (!target.isActive()) return false;
-  ClippedDevice clipped(target, options.size);  // the generator takes no notice of clipping
+  if (!target.isActive()) return {};
+  ClippedDevice clipped(target, sketch.options.size);  // the generator takes no notice of clipping
   QPainter painter(&clipped);
-  draw(page, selection, painter, options, image_scale_of(options));
-  return painter.end() && target.end();
+  sketch.figure->play(painter);
+  return painter.end() && target.end() ? bytes.data() : QByteArray();
 }
 
-bool write_png(QIODevice& device, views::Exportable& page, const views::Selection& selection,
-               const FigureOptions& options) {
-  QImage image = figure_image(page, selection, options);
-  for (const Fact& fact : facts(selection, page)) image.setText(fact.key, fact.value);
-  image.setText("Title", page.title());
-  // Compressing takes some tenths of a second; the event loop runs meanwhile.
-  const auto encoding = QtConcurrent::run([image] {
-    QBuffer bytes;
-    bytes.open(QIODevice::WriteOnly);
-    return QImageWriter(&bytes, "png").write(image) ? bytes.data() : QByteArray();
-  });
-  while (!encoding.isFinished()) {
-    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
-    QThread::msleep(1);
-  }
-  return !encoding.result().isEmpty() && device.write(encoding.result()) >= 0;
+QImage image_of(const Sketch& sketch) {
+  const double scale = image_scale_of(sketch.options);
+  QImage image((sketch.options.size * scale).toSize(), QImage::Format_ARGB32_Premultiplied);
+  image.fill(sketch.background);
+  constexpr int dots = 3780;  // a metre, at 96 an inch: what was recorded is in these units
+  image.setDotsPerMeterX(dots);
+  image.setDotsPerMeterY(dots);
+  QPainter painter(&image);
+  painter.scale(scale, scale);
+  sketch.figure->play(painter);
+  painter.end();
+  image.setDotsPerMeterX(static_cast<int>(96 * scale / 0.0254));
+  image.setDotsPerMeterY(static_cast<int>(96 * scale / 0.0254));
+  return image;
 }
 
-/// The event loop runs while rows are computed in the background.
-QByteArray numbers_of(const views::Exportable& page, const std::function<bool()>& given_up) {
-  const auto work = page.csv_work();
-  if (!work) return page.csv().toUtf8();
-  std::stop_source stop;
-  const auto running = QtConcurrent::run([work, token = stop.get_token()] { return work(token).toUtf8(); });
-  while (!running.isFinished()) {
-    if (given_up && given_up()) stop.request_stop();
-    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
-    QThread::msleep(2);
-  }
-  return running.result();
+QByteArray png_bytes(const Sketch& sketch) {
+  QImage image = image_of(sketch);
+  for (const Fact& fact : sketch.facts) image.setText(fact.key, fact.value);
+  image.setText("Title", sketch.title);
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
+  return QImageWriter(&bytes, "png").write(image) ? bytes.data() : QByteArray();
 }
+
+QByteArray bytes_of(const Sketch& sketch) {
+  switch (sketch.options.format) {
+    case FigureFormat::pdf:
+      return pdf_bytes(sketch);
+    case FigureFormat::svg:
+      return svg_bytes(sketch);
+    default:
+      return png_bytes(sketch);
+  }
+}
+
+/// What a worker made of a file.
+struct Written {
+  enum class State { done, stopped, nothing } state = State::done;
+  std::exception_ptr error;
+};
 
 }  // namespace
 
@@ -238,16 +274,16 @@ QString await_figure(views::Exportable& page, const views::Selection& selection,
 }
 
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options) {
-  const double scale = image_scale_of(options);
-  QImage image((options.size * scale).toSize(), QImage::Format_ARGB32_Premultiplied);
-  image.fill(views::Theme::instance().background());
-  image.setDotsPerMeterX(static_cast<int>(96 * scale / 0.0254));
-  image.setDotsPerMeterY(static_cast<int>(96 * scale / 0.0254));
-  QPainter painter(&image);
-  painter.scale(scale, scale);
-  draw(page, selection, painter, options, scale);
-  painter.end();
-  return image;
+  return image_of(sketch_of(page, selection, options));
+}
+
+QImage figure_image_by_worker(views::Exportable& page, const views::Selection& selection,
+                              const FigureOptions& options) {
+  std::stop_source never;
+  return wait_for_worker(
+      QtConcurrent::run(&views::workers(),
+                        [sketch = sketch_of(page, selection, options)] { return image_of(sketch); }),
+      never, {});
 }
 
 void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs) {
@@ -262,32 +298,42 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
     page.exported();
     return why;
   }
-  QBuffer bytes;
-  bytes.open(QIODevice::WriteOnly);
-  bool good = false;
-  switch (options.format) {
-    case FigureFormat::png:
-      good = write_png(bytes, page, selection, options);
-      break;
-    case FigureFormat::pdf:
-      good = write_pdf(bytes, page, selection, options);
-      break;
-    case FigureFormat::svg:
-      good = write_svg(bytes, page, selection, options);
-      break;
-    case FigureFormat::csv:
-      if (const QByteArray numbers = numbers_of(page, given_up); !numbers.isEmpty())
-        bytes.write(fact_lines(selection, page).toUtf8() + numbers);
-      good = true;
+  // From here on in another thread: what is drawn is painted once more there, compressed and written.
+  const bool numbers = options.format == FigureFormat::csv;
+  std::function<QByteArray(std::stop_token)> make;
+  if (numbers) {
+    auto work = page.csv_work();
+    if (!work) work = [text = page.csv()](std::stop_token) { return text; };
+    make = [work, facts = fact_lines(selection, page).toUtf8()](std::stop_token stop) {
+      const QByteArray rows = work(stop).toUtf8();
+      return rows.isEmpty() ? rows : facts + rows;
+    };
+  } else {
+    make = [sketch = sketch_of(page, selection, options)](std::stop_token) { return bytes_of(sketch); };
   }
   page.exported();
-  if (given_up && given_up()) return QObject::tr("Stopped.");
-  if (!good) return QObject::tr("%1 cannot be drawn.").arg(shown_path(file));
-  if (bytes.data().isEmpty()) return QObject::tr("This view has no numbers to write.");
   std::vector<std::filesystem::path> inputs;
   if (const views::RecordPtr record = selection.record()) inputs.push_back(record->path());
   if (const views::SweepPtr sweep = selection.sweep()) inputs.push_back(sweep->path);
-  write_picture(bytes.data(), file, inputs);
+  std::stop_source stop;
+  const auto running =
+      QtConcurrent::run(&views::workers(), [make, file, inputs, token = stop.get_token()]() -> Written {
+        try {
+          const QByteArray bytes = make(token);
+          if (token.stop_requested()) return {Written::State::stopped, {}};
+          if (bytes.isEmpty()) return {Written::State::nothing, {}};
+          write_picture(bytes, file, inputs);
+          return {};
+        } catch (...) {
+          return {Written::State::done, std::current_exception()};
+        }
+      });
+  const Written written = wait_for_worker(running, stop, given_up);
+  if (written.error) std::rethrow_exception(written.error);
+  if (written.state == Written::State::stopped) return QObject::tr("Stopped.");
+  if (written.state == Written::State::nothing)
+    return numbers ? QObject::tr("This view has no numbers to write.")
+                   : QObject::tr("%1 cannot be drawn.").arg(shown_path(file));
   return {};
 }
 

@@ -54,10 +54,13 @@ QString await_figure(views::Exportable& page, const views::Selection& selection,
                      const std::function<bool()>& given_up = {});
 /// Draws the page at `scale` device pixels a unit.
 QImage figure_image(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
+/// The same, painted by a worker while the event loop runs.
+QImage figure_image_by_worker(views::Exportable& page, const views::Selection& selection, const FigureOptions& options);
 /// Writes what was drawn, and nothing over one of `inputs`.
 void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs);
-/// Waits for all that the picture needs and writes FILE (OutputFile). Empty where it went well, else a sentence, and FILE
-/// is as it was. Throws errors where FILE cannot be written, or is the record that is shown.
+/// Waits for all that the picture needs and writes FILE (OutputFile), the event loop running: painting, compressing and
+/// writing are another thread's. Empty where it went well, else a sentence, and FILE is as it was. Throws errors where
+/// FILE cannot be written, or is the record that is shown.
 QString write_figure(views::Exportable& page, const views::Selection& selection, const QString& file,
                      const FigureOptions& options, const std::function<bool()>& given_up = {});
 

@@ -50,8 +50,8 @@ void FigurePreview::paintEvent(QPaintEvent*) {
   const int line = fontMetrics().height() + 4;
   const QRect place = room.adjusted(0, 0, 0, -line);
   const QSize size = image_.size().scaled(place.size(), Qt::KeepAspectRatio);
-  const QRect spot(place.left() + (place.width() - size.width()) / 2, place.top() + (place.height() - size.height()) / 2,
-                   size.width(), size.height());
+  const QRect spot(place.left() + (place.width() - size.width()) / 2,
+                   place.top() + (place.height() - size.height()) / 2, size.width(), size.height());
   const double dots = devicePixelRatioF();
   QImage fitted = image_.scaled(size * dots, Qt::IgnoreAspectRatio, Qt::SmoothTransformation);
   fitted.setDevicePixelRatio(dots);

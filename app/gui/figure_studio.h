@@ -3,6 +3,7 @@
 // while it is drawn.
 #pragma once
 
+#include <QHash>
 #include <QWidget>
 
 #include "gui/pages.h"
@@ -27,13 +28,17 @@ class FigureStudio {
   ~FigureStudio();
 
   const views::Selection& selection() const { return selection_; }
-  /// `view` must be one that page_index() knows.
-  views::Exportable& view(const QString& view) const { return exportable_view(pages_, view); }
+  /// `view` must be one that page_index() knows. Its page is made when it is first asked for: the others cost what they
+  /// cost and are not needed.
+  views::Exportable& view(const QString& view) const;
 
  private:
-  views::Selection selection_;
-  QWidget stage_;  ///< never shown; owns the pages, which know the selection
-  QVector<Page> pages_;
+  views::Exportable* make(const QString& id) const;
+  mutable views::Selection selection_;
+  mutable QWidget stage_;  ///< never shown; owns the pages, which know the selection
+  std::int64_t first_token_;
+  views::TileProvider* tiles_;
+  mutable QHash<QString, views::Exportable*> made_;  ///< by page id
 };
 
 }  // namespace headroom::gui

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // `headroom-gui`: the window, or pictures of it without a display.
+#include <malloc.h>
+
 #include <QApplication>
-#include <cerrno>
-#include <csignal>
 #include <QHashFunctions>
 #include <QLocale>
-#include <QThread>
-#include <QThreadPool>
+#include <cerrno>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -51,6 +51,11 @@ void forget_screen() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Tiles, rows and pictures come and go in many threads: what is freed goes back, in place of lying about in a heap of
+  // each thread. (The thresholds would otherwise grow with the first large picture.)
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  ::mallopt(M_ARENA_MAX, 4);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a sentence
   using headroom::gui::CommandLine;
   QStringList arguments;
@@ -94,9 +99,6 @@ int main(int argc, char** argv) {
   qInstallMessageHandler(nullptr);
   usual_messages = qInstallMessageHandler(nullptr);
   if (pictures) qInstallMessageHandler(drawing);
-  // Qt paints large areas in this pool and waits for it: while rows of a long prompt are read there, a painting window
-  // must not stand in the queue behind them.
-  QThreadPool::globalInstance()->setMaxThreadCount(16 + QThread::idealThreadCount());
   headroom::gui::load_resources();
   QApplication::setWindowIcon(QIcon(":/icons/headroom.svg"));
   if (line.mode == CommandLine::Mode::render) return headroom::gui::render_pages(line);

@@ -103,21 +103,21 @@ void MainWindow::record_layer_exactly(int layer) {
   const views::RecordPtr record = selection_.record();
   if (!record) return;
   auto spec = spec_with_exact_layer(*record, layer);
-  const auto& folders = engine_.hello().folders;
-  if (spec && engine_.remote() && !folders.empty())  // the record is written where it may be fetched from
-    spec->out = folders.front() + "/headroom-" + QFileInfo(QString::fromStdString(*spec->out)).fileName().toStdString();
+  if (spec) place_on_engine(*spec, engine_);
   views::Banner banner;
   banner.kind = views::Banner::Kind::warning;
   banner.key = "exact";
   if (!spec) {
     banner.title = tr("Layer %1 cannot be recorded from here.").arg(layer);
-    banner.text = record->meta().is_full(layer)
-                      ? tr("The record does not say what job it came of: record the run again with --keep-layers %1.").arg(layer)
-                      : tr("It has no full attention: it runs unchanged and has no map.");
+    banner.text =
+        record->meta().is_full(layer)
+            ? tr("The record does not say what job it came of: record the run again with --keep-layers %1.").arg(layer)
+            : tr("It has no full attention: it runs unchanged and has no map.");
     return banners_->show_banner(banner);
   }
   if (exact_layers_.recording(*record, layer)) return;
-  if (engine_.state() != EngineClient::State::ready) {  // the dialog says what is missing, and starts it once it is there
+  if (engine_.state() !=
+      EngineClient::State::ready) {  // the dialog says what is missing, and starts it once it is there
     NewRunRequest request;
     request.spec = spec;
     return new_run(request);

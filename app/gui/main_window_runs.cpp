@@ -236,6 +236,7 @@ void MainWindow::run_budget(int tokens) {
   NewRunRequest request;
   request.spec = spec_with_budget(*record, tokens);
   if (!request.spec) return new_run({});
+  place_on_engine(*request.spec, engine_);
   if (engine_.state() == EngineClient::State::ready) {
     start_run(*request.spec);
   } else {

@@ -211,6 +211,7 @@ void MainWindow::record_sample(int index) {
   spec.dtype = meta.dtype;
   spec.repeats = 1;  // it is looked at, not timed
   spec.out = new_record_path().toStdString();
+  place_on_engine(spec, engine_);
   if (!model || engine_.state() != EngineClient::State::ready || !meta.system_sha256.empty() ||
       !meta.haystack_sha256.empty() || method.parameters.contains("layer_budgets")) {
     // What the sweep's file does not hold (where the model lies, a system message, a haystack, budgets by layer) the
@@ -264,6 +265,7 @@ void MainWindow::run_layer_budgets(const LayerBudgets& budgets) {
   // Beside one budget for all layers that is as large in the mean: what it is to be compared with.
   if (same_model) request.spec = spec_with_budget(*record, budgets.mean());
   if (request.spec) {
+    place_on_engine(*request.spec, engine_);
     request.spec->layer_budgets = budgets;
     for (const int layer : request.spec->dense_layers) request.spec->layer_budgets->keys.erase(layer);
     if (engine_.state() == EngineClient::State::ready) return start_run(*request.spec);

@@ -42,6 +42,9 @@ struct NewRunRequest {
 std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens);
 /// A new file name in the folder that runs are kept in (made where it is missing).
 QString new_record_path();
+/// A record of an engine elsewhere is written where it may be fetched from, under the same name: the path of `spec` is
+/// of this machine's disk.
+void place_on_engine(protocol::RunSpec& spec, const EngineClient& engine);
 
 class NewRunDialog : public QDialog {
   Q_OBJECT

@@ -33,9 +33,9 @@ QWidget* NewRunDialog::build_exact_maps(QWidget* parent) {
   keep_layers_->setObjectName("keep_layers");
   keep_layers_->setAccessibleName(tr("Layers whose maps are kept exactly"));
   keep_layers_->setPlaceholderText(tr("suggested, all, or layers such as 5, 11"));
-  keep_layers_->setToolTip(
-      tr("Layers whose q and k the record keeps, so that every pair is exact. Suggested: those that lose most mass, until "
-         "the limit is reached. Layers by number come first and whole. All: however large the record becomes."));
+  keep_layers_->setToolTip(tr(
+      "Layers whose q and k the record keeps, so that every pair is exact. Suggested: those that lose most mass, until "
+      "the limit is reached. Layers by number come first and whole. All: however large the record becomes."));
   record_limit_ = new QSpinBox(row);
   record_limit_->setObjectName("record_limit");
   record_limit_->setAccessibleName(tr("Largest size of the record"));
@@ -67,7 +67,8 @@ void NewRunDialog::read_exact_maps(protocol::RunSpec& spec) const {
   const QString text = keep_layers_->text().trimmed();
   spec.keep_layers.clear();
   // A limit that the field shows rounded stays what it was.
-  if (kept_.record_limit >> 20 != record_limit_->value()) spec.record_limit = std::int64_t{record_limit_->value()} << 20;
+  if (kept_.record_limit >> 20 != record_limit_->value())
+    spec.record_limit = std::int64_t{record_limit_->value()} << 20;
   if (text.compare(all_word(), Qt::CaseInsensitive) == 0) {
     spec.record_limit = unlimited_record;
     return;
@@ -78,10 +79,11 @@ void NewRunDialog::read_exact_maps(protocol::RunSpec& spec) const {
     bool good = false;
     const int layer = part.toInt(&good);
     if (!good || layer < 0 || layer > 4095)
-      throw usage_error(tr("Exact maps: expected \"suggested\", \"all\" or layer numbers with commas between them, found "
-                           "\"%1\"")
-                            .arg(part.left(40))
-                            .toStdString());
+      throw usage_error(
+          tr("Exact maps: expected \"suggested\", \"all\" or layer numbers with commas between them, found "
+             "\"%1\"")
+              .arg(part.left(40))
+              .toStdString());
     spec.keep_layers.push_back(layer);
   }
 }

@@ -45,6 +45,12 @@ QString new_record_path() {
   return file;
 }
 
+void place_on_engine(protocol::RunSpec& spec, const EngineClient& engine) {
+  const auto& folders = engine.hello().folders;
+  if (!engine.remote() || folders.empty() || !spec.out) return;
+  spec.out = folders.front() + "/headroom-" + QFileInfo(QString::fromStdString(*spec.out)).fileName().toStdString();
+}
+
 std::optional<protocol::RunSpec> spec_with_budget(const record::RunRecord& record, std::int64_t tokens) {
   try {
     protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Room for a page: it is as large as the window leaves it, and where that is less than it needs to be whole, it scrolls.
+// Room for a page: it is as large as the window leaves it, and where that is less than it needs to be whole, it
+// scrolls.
 #pragma once
 
 #include <QScrollArea>

@@ -246,8 +246,9 @@ CommandLine read_command_line(const QStringList& arguments) {
   if (!line.problem.isEmpty()) return line;
   if ((line.mode == CommandLine::Mode::export_talk || line.mode == CommandLine::Mode::pack_talk) &&
       line.output.isEmpty())
-    line.problem = line.mode == CommandLine::Mode::export_talk ? "--export-talk needs -o FILE.pdf, FILE.html or a folder"
-                                                               : "--pack-talk needs -o FOLDER";
+    line.problem = line.mode == CommandLine::Mode::export_talk
+                       ? "--export-talk needs -o FILE.pdf, FILE.html or a folder"
+                       : "--pack-talk needs -o FOLDER";
   if (line.mode == CommandLine::Mode::render && line.records.isEmpty()) line.problem = "--render needs a record";
   if (line.mode == CommandLine::Mode::export_view) {
     if (line.size_given && !line.preset.isEmpty()) line.problem = "--preset and --size exclude each other";

@@ -14,7 +14,17 @@
 namespace headroom::gui {
 
 struct CommandLine {
-  enum class Mode { window, render, export_view, export_talk, check_talk, pack_talk, measure, help, version } mode = Mode::window;
+  enum class Mode {
+    window,
+    render,
+    export_view,
+    export_talk,
+    check_talk,
+    pack_talk,
+    measure,
+    help,
+    version
+  } mode = Mode::window;
   QStringList records;
   QString engine;
   QString output;  ///< --render DIR or -o FILE

@@ -22,6 +22,7 @@
 #include "views/common/page_base.h"
 #include "views/common/record_queries.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -217,7 +218,7 @@ void RunsTable::read() {
   for (const QString& path : settings_.recent_files()) add(path);
   for (const QString& path : kept_files()) add(path);
   note_->setText(tr("Reading…"));
-  reading_.setFuture(QtConcurrent::run(read_library, files));
+  reading_.setFuture(QtConcurrent::run(&views::workers(), read_library, files));
 }
 
 void RunsTable::show_files() {

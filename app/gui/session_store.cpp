@@ -59,7 +59,8 @@ nlohmann::json session_to_json(const Session& session) {
     records.push_back(std::move(one));
   }
   nlohmann::json sweeps = nlohmann::json::array();
-  for (const std::filesystem::path& sweep : session.sweeps) put_file(sweeps.emplace_back(nlohmann::json::object()), sweep);
+  for (const std::filesystem::path& sweep : session.sweeps)
+    put_file(sweeps.emplace_back(nlohmann::json::object()), sweep);
   return {{"version", SessionStore::version},
           {"records", std::move(records)},
           {"sweeps", std::move(sweeps)},

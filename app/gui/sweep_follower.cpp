@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "gui/file_names.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -53,7 +54,7 @@ void SweepFollower::read_next() {
   at_work_ = *waiting_.begin();
   waiting_.erase(waiting_.begin());
   took_.start();
-  reading_.setFuture(QtConcurrent::run(read_growing, path_of(at_work_)));
+  reading_.setFuture(QtConcurrent::run(&views::workers(), read_growing, path_of(at_work_)));
 }
 
 }  // namespace headroom::gui

@@ -14,10 +14,12 @@
 
 #include "base/error.h"
 #include "gui/talk_slides.h"
+#include "gui/wait_for_worker.h"
 #include "protocol/base64.h"
 #include "views/common/format.h"
 #include "views/common/record_queries.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -190,13 +192,9 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   const views::RecordPtr record = state.runs[static_cast<std::size_t>(state.current)];
   const views::MapSource source{record, state.method, state.layer, state.head};
   std::stop_source stop;
-  auto running = QtConcurrent::run([source, token = stop.get_token()] { return views::load_map_data(source, token); });
-  while (!running.isFinished()) {
-    if (job.given_up && job.given_up()) stop.request_stop();
-    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
-    QThread::msleep(2);
-  }
-  const views::MapDataPtr map = running.result();
+  auto running = QtConcurrent::run(&views::workers(),
+                                   [source, token = stop.get_token()] { return views::load_map_data(source, token); });
+  const views::MapDataPtr map = wait_for_worker(running, stop, job.given_up);
   if (!map || (job.given_up && job.given_up())) throw cancelled_error();
   if (!map->problem.isEmpty()) throw input_error({}, map->problem.toStdString());
   const std::vector<HtmlGrid> grids = html_grids(*map, state.viewport, job.given_up);
@@ -323,20 +321,15 @@ std::vector<HtmlGrid> html_grids(const views::MapData& map, const views::Viewpor
                                  const std::function<bool()>& given_up) {
   std::stop_source stop;
   // Exact tiles take their time: the window's thread goes on meanwhile.
-  auto running =
-      QtConcurrent::run([&map, viewport, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
+  auto running = QtConcurrent::run(
+      &views::workers(), [&map, viewport, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
         try {
           return make_grids(map, viewport, token);
         } catch (const Error&) {
           return std::nullopt;  // stopped
         }
       });
-  while (!running.isFinished()) {
-    if (given_up && given_up()) stop.request_stop();
-    QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
-    QThread::msleep(2);
-  }
-  auto grids = running.result();
+  auto grids = wait_for_worker(running, stop, given_up);
   if (!grids) throw cancelled_error();
   return *std::move(grids);
 }

@@ -236,6 +236,7 @@ void TalkStage::start_live() {
     try {
       protocol::RunSpec spec = protocol::run_spec_from_json(*step.live);
       spec.out = new_record_path().toStdString();
+      place_on_engine(spec, engine_);
       begun.job = jobs_.start_run(spec);
     } catch (const Error& error) {
       begun.state = Live::State::failed;

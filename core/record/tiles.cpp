@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <numeric>
 
-#include "base/error.h"
+#include "record/row_sweep.h"
 #include "record/stream_window.h"
 #include "record/tile_kernel.h"
 
@@ -15,23 +14,6 @@ namespace {
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t row_piece = 4096;  ///< keys of a row that are read at a time
-
-std::vector<std::int64_t> heads_of(const LayerStream& s, HeadSelector head) {
-  const std::int64_t group = s.num_kv_heads > 0 ? s.num_q_heads / s.num_kv_heads : 0;
-  std::int64_t first = 0, count = s.num_q_heads;
-  if (head.kind == HeadSelector::Kind::head) {
-    first = head.index;
-    count = 1;
-  } else if (head.kind == HeadSelector::Kind::group) {
-    first = head.index * group;
-    count = group;
-  }
-  if (head.index < 0 || first < 0 || count < 1 || first + count > s.num_q_heads)
-    throw Error(ErrorKind::internal, "the stream has no such head");
-  std::vector<std::int64_t> heads(static_cast<std::size_t>(count));
-  std::iota(heads.begin(), heads.end(), first);
-  return heads;
-}
 
 /// Keys [begin, begin + 256) of one KV head, transposed in strips; keys past the end are zero.
 void pack(const LayerStream& s, std::int64_t kv_head, std::int64_t begin, float* panel, std::vector<float>& scratch) {
@@ -51,7 +33,7 @@ void pack(const LayerStream& s, std::int64_t kv_head, std::int64_t begin, float*
 template <typename Visit>
 bool sweep(const LayerStream& s, HeadSelector head, std::int64_t row_begin, std::int64_t row_end,
            std::int64_t key_begin, std::int64_t key_end, const std::stop_token& stop, Visit&& visit) {
-  const std::vector<std::int64_t> heads = heads_of(s, head);
+  const std::vector<std::int64_t> heads = stream_heads(s, head);
   const TileKernels& kernels = tile_kernels();
   const std::int64_t d = s.head_dim, group = s.num_q_heads / s.num_kv_heads;
   const std::int64_t first_kv = heads.front() / group, num_kv = heads.back() / group - first_kv + 1;
@@ -134,7 +116,7 @@ Tile compute_tile(const LayerStream& stream, HeadSelector head, TileAddress addr
   Tile tile;
   tile.address = address;
   Region region;
-  heads_of(stream, head);
+  stream_heads(stream, head);
   if (!find_region(address, stream.length, region)) return tile;
   const int level = address.level;
   const std::int64_t cell = std::int64_t{1} << level;
@@ -209,7 +191,7 @@ std::vector<float> mass_of_queries(const LayerStream& stream, HeadSelector head,
 
 std::vector<float> probability_row(const LayerStream& stream, HeadSelector head, std::int64_t query) {
   if (query < stream.query_begin || query >= stream.length) return {};
-  const std::vector<std::int64_t> heads = heads_of(stream, head);
+  const std::vector<std::int64_t> heads = stream_heads(stream, head);
   const std::int64_t d = stream.head_dim, group = stream.num_q_heads / stream.num_kv_heads;
   std::vector<float> p(static_cast<std::size_t>(query + 1)), q_scratch, k_scratch, lse_scratch;
   // Keys in pieces: a window holds some blocks of them, never all. The heads of a group share a piece.
@@ -232,7 +214,7 @@ std::vector<float> probability_row(const LayerStream& stream, HeadSelector head,
 float probability(const LayerStream& stream, HeadSelector head, std::int64_t query, std::int64_t key) {
   if (query < stream.query_begin || query >= stream.length || key < 0 || key >= stream.length) return nan;
   if (key > query) return 0;
-  const std::vector<std::int64_t> heads = heads_of(stream, head);
+  const std::vector<std::int64_t> heads = stream_heads(stream, head);
   const std::int64_t d = stream.head_dim, group = stream.num_q_heads / stream.num_kv_heads;
   std::vector<float> q_scratch, k_scratch, lse_scratch;
   float p = 0;
@@ -250,7 +232,7 @@ bool is_here(const LayerStream& stream, HeadSelector head, std::int64_t query, s
   if (query < stream.query_begin || query >= stream.length || key < 0 || key > query) return true;
   using Part = StreamWindow::Part;
   const std::int64_t row = query - stream.query_begin, group = stream.num_q_heads / stream.num_kv_heads;
-  for (const std::int64_t one : heads_of(stream, head))
+  for (const std::int64_t one : stream_heads(stream, head))
     if (!stream.window->is_here(Part::q, one, row) || !stream.window->is_here(Part::lse, one, row) ||
         !stream.window->is_here(Part::k, one / group, key))
       return false;

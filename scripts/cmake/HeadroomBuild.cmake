@@ -16,8 +16,8 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
 
-# Several files of a layer in one translation unit: most of a file's time goes into LibTorch's, JSON's and Qt's headers and
-# the templates they make. OFF compiles each alone, for those who change one file again and again.
+# Several files of a layer in one translation unit: most of a file's time goes into LibTorch's, JSON's and Qt's headers
+# and the templates they make. OFF compiles each alone, for those who change one file again and again.
 option(HEADROOM_UNITY "Compile the files of a layer together" ON)
 set(CMAKE_UNITY_BUILD ${HEADROOM_UNITY})
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 12)
@@ -73,8 +73,8 @@ function(headroom_program target)
 endfunction()
 
 # A program that skipped something and failed nothing counts as skipped: CTest lets a match hide a failure.
-# headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling folder
-# or of FOLDER (with its slash) in it.
+# headroom_test(NAME LINKS targets... [LABELS labels...] [TIMEOUT s]): one Qt Test program from NAME.cpp of the calling
+# folder or of FOLDER (with its slash) in it.
 function(headroom_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;FOLDER" "LINKS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_FOLDER}${name}.cpp)
@@ -91,8 +91,8 @@ function(headroom_test name)
     ENVIRONMENT "QT_QPA_PLATFORM=offscreen;OMP_WAIT_POLICY=PASSIVE;ASAN_OPTIONS=detect_leaks=0")
 endfunction()
 
-# headroom_tests(FOLDERS folders... LINKS targets... [LABELS labels...] [TIMEOUT s]): a headroom_test for each test_*.cpp of
-# those folders.
+# headroom_tests(FOLDERS folders... LINKS targets... [LABELS labels...] [TIMEOUT s]): a headroom_test for each
+# test_*.cpp of those folders.
 function(headroom_tests)
   cmake_parse_arguments(ARG "" "TIMEOUT" "FOLDERS;LINKS;LABELS" ${ARGN})
   foreach(folder IN LISTS ARG_FOLDERS)

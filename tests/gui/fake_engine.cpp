@@ -137,6 +137,7 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     hello.engine_version = "0.0-fake";
     hello.devices = {{"cpu", "2 cores: Fake CPU", 8'000'000'000, 4'000'000'000}};
     hello.models = {{"smollm2", "/nowhere/smollm2.gguf"}};
+    hello.folders = {"/far/home", "/far/data"};
     hello.tasks = {{"niah_single_1", "Needle in noise", "One number in noise.", false},
                    {"vt", "Variable tracking", "A chain of assignments.", false}};
     hello.methods = {{"dense", "Dense", "The unmodified model.", false, true},

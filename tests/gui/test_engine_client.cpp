@@ -7,6 +7,7 @@
 #include "gui/engine_client.h"
 #include "gui/engine_tiles.h"
 #include "gui/job_tracker.h"
+#include "gui/new_run_dialog.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -177,6 +178,23 @@ class TestEngineClient : public QObject {
     QCOMPARE(w.deaths[0].message, expected);
     for (const QByteArray& line : errors.split('\n')) QVERIFY(w.deaths[0].details().contains(line.trimmed()));
     QVERIFY(w.deaths[0].details().contains("Welcome to the machine"));
+  }
+
+  void a_far_engine_writes_where_its_record_can_be_fetched_from() {
+    for (const bool remote : {false, true}) {
+      Watch w;
+      EngineCommand command = fake("normal");
+      command.remote = remote;
+      w.engine.start(command);
+      QTRY_COMPARE_WITH_TIMEOUT(w.engine.state(), EngineClient::State::ready, 10000);
+      protocol::RunSpec wanted = spec(dir_.filePath("run-7.h5"));
+      place_on_engine(wanted, w.engine);
+      QCOMPARE(QString::fromStdString(*wanted.out),
+               remote ? QString("/far/home/headroom-run-7.h5") : dir_.filePath("run-7.h5"));
+      wanted.out.reset();  // nothing is recorded
+      place_on_engine(wanted, w.engine);
+      QVERIFY(!wanted.out);
+    }
   }
 
   void a_remote_path_is_one_word_in_every_shell_data() {

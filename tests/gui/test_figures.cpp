@@ -25,6 +25,7 @@
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/page_base.h"
 
 using namespace headroom;
@@ -35,23 +36,8 @@ class TestFigures : public QObject {
   QTemporaryDir dir_;
   QString record_;
 
-  struct Bench {
-    Bench(const QString& settings_file, const QString& record) : settings(settings_file), window(settings, options(record)) {
-      window.move(40, 40);
-      window.show();
-      (void)QTest::qWaitForWindowExposed(&window);
-      (void)QTest::qWaitFor([&] { return window.selection().record() != nullptr; }, 10000);
-      QCoreApplication::processEvents();
-    }
-    static StartOptions options(const QString& record) {
-      StartOptions options;
-      options.use_engine = false;
-      options.records = {record};
-      return options;
-    }
-    views::Exportable& view(const QString& name) { return exportable_view(window.pages(), name); }
-    SettingsStore settings;
-    MainWindow window;
+  struct Bench : test::WindowBench {
+    Bench(const QString& settings_file, const QString& record) : WindowBench(settings_file, without_engine({record})) {}
   };
   QString ini() {
     static int n = 0;

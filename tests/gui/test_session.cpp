@@ -12,6 +12,7 @@
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/banner_bar.h"
 
 using namespace headroom;
@@ -22,22 +23,9 @@ class TestSession : public QObject {
   QTemporaryDir dir_;
   QString a_, b_, other_;
 
-  struct Bench {
-    Bench(const QString& settings_file, const QStringList& records) : settings(settings_file), window(settings, options(records)) {
-      window.move(40, 40);
-      window.resize(1280, 720);
-      window.show();
-      (void)QTest::qWaitForWindowExposed(&window);
-    }
-    static StartOptions options(const QStringList& records) {
-      StartOptions options;
-      options.use_engine = false;
-      options.records = records;
-      return options;
-    }
-    const views::ViewState& state() { return window.selection().state(); }
-    SettingsStore settings;
-    MainWindow window;
+  struct Bench : test::WindowBench {
+    Bench(const QString& settings_file, const QStringList& records)
+        : WindowBench(settings_file, without_engine(records), {1280, 720}, false) {}
   };
   QString ini() {
     static int n = 0;

@@ -19,6 +19,7 @@
 #include "gui/page_keys.h"
 #include "gui/window_dialogs.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/banner_bar.h"
 #include "views/map/attention_map_widget.h"
 #include "views/map/attention_page.h"
@@ -32,32 +33,17 @@ class TestWindowKeys : public QObject {
   QTemporaryDir dir_;
   QString record_;
 
-  struct Bench {
-    Bench(const QString& settings_file, const QString& record) : settings(settings_file), window(settings, options(record)) {
-      window.move(40, 40);
-      window.resize(1280, 800);
-      window.show();
+  struct Bench : test::WindowBench {
+    Bench(const QString& settings_file, const QString& record)
+        : WindowBench(settings_file, without_engine({record}), {1280, 800}) {
       (void)QTest::qWaitForWindowActive(&window);
-      (void)QTest::qWaitFor([&] { return window.selection().record() != nullptr; }, 10000);
-      QCoreApplication::processEvents();
     }
-    static StartOptions options(const QString& record) {
-      StartOptions options;
-      options.use_engine = false;
-      options.records = {record};
-      return options;
-    }
-    views::AttentionPage* attention() {
-      return static_cast<views::AttentionPage*>(window.pages()[page_index(window.pages(), "attention")].widget);
-    }
+    views::AttentionPage* attention() { return page<views::AttentionPage>("attention"); }
     /// Where a key goes: to whatever has the focus.
     void press(int key, Qt::KeyboardModifiers modifiers = {}) {
       QTest::keyClick(window.focusWidget() ? window.focusWidget() : &window, static_cast<Qt::Key>(key), modifiers);
       QTest::qWait(5);
     }
-    const views::ViewState& state() { return window.selection().state(); }
-    SettingsStore settings;
-    MainWindow window;
   };
   QString ini() {
     static int n = 0;

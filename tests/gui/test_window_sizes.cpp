@@ -11,6 +11,7 @@
 #include "gui/text_fits.h"
 #include "gui/window_style.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/banner_bar.h"
 
 using namespace headroom;
@@ -21,22 +22,14 @@ class TestWindowSizes : public QObject {
   QTemporaryDir dir_;
   QString record_;
 
-  struct Bench {
-    Bench(const QString& settings_file, const QString& record)
-        : settings(settings_file), window(settings, options(record)) {
-      window.move(20, 20);
-      window.show();
-      (void)QTest::qWaitForWindowExposed(&window);
-      (void)QTest::qWaitFor([&] { return window.selection().record() != nullptr; }, 10000);
-    }
+  struct Bench : headroom::test::WindowBench {
+    Bench(const QString& settings_file, const QString& record) : WindowBench(settings_file, options(record)) {}
     static StartOptions options(const QString& record) {
       StartOptions options;
       options.records = {record};
       options.engine = HEADROOM_BINARY_DIR "/tests/fake_engine";
       return options;
     }
-    SettingsStore settings;
-    MainWindow window;
   };
   QString ini() {
     static int n = 0;

@@ -16,6 +16,7 @@
 #include "gui/icons.h"
 #include "gui/main_window.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/banner_bar.h"
 #include "views/common/theme.h"
 #include "views/map/attention_page.h"
@@ -30,16 +31,9 @@ class TestWindowTruth : public QObject {
   QTemporaryDir dir_;
   QString good_, other_;
 
-  struct Bench {
+  struct Bench : test::WindowBench {
     Bench(const QString& settings_file, const StartOptions& options)
-        : settings(settings_file), window(settings, options) {
-      window.move(40, 40);
-      window.resize(1280, 720);
-      window.show();
-      (void)QTest::qWaitForWindowExposed(&window);
-    }
-    SettingsStore settings;
-    MainWindow window;
+        : WindowBench(settings_file, options, {1280, 720}, false) {}
     QPushButton* banner_button(const QString& text) const {
       for (auto* button : window.findChildren<QPushButton*>())
         if (button->text() == text && button->isVisible()) return button;

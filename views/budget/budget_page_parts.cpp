@@ -25,6 +25,7 @@
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 
@@ -66,7 +67,7 @@ void BudgetPage::build() {
 QWidget* BudgetPage::build_nothing() {
   auto* nothing = new QWidget(parts_);
   auto* column = new QVBoxLayout(nothing);
-  nothing_ = new QLabel(nothing);
+  nothing_ = new TextLabel(nothing);
   nothing_->setObjectName("budget_nothing");
   nothing_->setAlignment(Qt::AlignCenter);
   nothing_->setWordWrap(true);
@@ -130,7 +131,7 @@ void BudgetPage::build_run() {
   left->addLayout(view_row);
   source_ = make_note(QString(), run_body_);
   left->addWidget(source_);
-  legend_ = new QLabel(run_body_);
+  legend_ = new TextLabel(run_body_);
   legend_->setWordWrap(true);
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Lines and markers"));
@@ -142,7 +143,7 @@ void BudgetPage::build_run() {
   middle->addWidget(build_side());
   column->addLayout(middle, 1);
 
-  one_prompt_ = new QLabel(run_body_);
+  one_prompt_ = new TextLabel(run_body_);
   one_prompt_->setWordWrap(true);
   one_prompt_->setTextFormat(Qt::RichText);
   one_prompt_->setTextInteractionFlags(Qt::TextSelectableByMouse);

@@ -19,6 +19,8 @@
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -39,10 +41,7 @@ void ShipPanel::build() {
   column->setSpacing(8);
   auto* controls = new FlowLayout(nullptr, 8, 6);
   const auto box = [&](const QString& name, const char* id) {
-    auto* made = new QComboBox(this);
-    made->setSizeAdjustPolicy(QComboBox::AdjustToContents);
-    made->setAccessibleName(name);
-    made->setObjectName(id);
+    QComboBox* made = make_choice(name, id, this);
     controls->addWidget(made);
     return made;
   };
@@ -77,7 +76,7 @@ void ShipPanel::build() {
   length_ = box(tr("Length of the prompts"), "ship_length");
   column->addLayout(controls);
 
-  headline_ = new QLabel(this);
+  headline_ = new TextLabel(this);
   headline_->setObjectName("ship_headline");
   headline_->setAccessibleName(tr("The number to ship"));
   headline_->setTextFormat(Qt::RichText);
@@ -214,7 +213,7 @@ void ShipPanel::begin_plan() {
   const double mass = selection_->state().display.target / 100;
   const std::int64_t wanted = length();
   if (planning_.isRunning() || (plan_.sweep == sweep_ && plan_.mass == mass && plan_.length == wanted)) return;
-  planning_.setFuture(QtConcurrent::run([sweep = sweep_, mass, wanted] {
+  planning_.setFuture(QtConcurrent::run(&workers(), [sweep = sweep_, mass, wanted] {
     Plan plan{sweep, mass, wanted, {}, {}};
     try {
       plan.plan = record::plan_budgets(sweep->record, {wanted, mass, {}});

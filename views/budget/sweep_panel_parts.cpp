@@ -21,6 +21,7 @@
 #include "views/common/format.h"
 #include "views/common/record_queries.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -61,13 +62,7 @@ void SweepPanel::build() {
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(6);
   auto* controls = new FlowLayout(nullptr, 8, 6);
-  const auto box = [&](const QString& name, const char* id) {
-    auto* made = new QComboBox(this);
-    made->setSizeAdjustPolicy(QComboBox::AdjustToContents);
-    made->setAccessibleName(name);
-    made->setObjectName(id);
-    return made;
-  };
+  const auto box = [&](const QString& name, const char* id) { return make_choice(name, id, this); };
   sweeps_ = box(tr("Open sweeps"), "sweeps");
   task_ = box(tr("Task, or the mean of tasks"), "sweep_task");
   length_ = box(tr("Length of the prompts"), "sweep_length");
@@ -83,14 +78,14 @@ void SweepPanel::build() {
   column->addLayout(controls);
   facts_ = make_note({}, this);
   facts_->setObjectName("sweep_facts");
-  alarms_ = new QLabel(this);
+  alarms_ = new TextLabel(this);
   alarms_->setObjectName("sweep_alarms");
   alarms_->setWordWrap(true);
   alarms_->setAutoFillBackground(true);
   alarms_->setContentsMargins(8, 4, 8, 4);
   alarms_->setTextInteractionFlags(Qt::TextSelectableByMouse);
   auto* verdict_row = new QHBoxLayout;
-  verdicts_ = new QLabel(this);
+  verdicts_ = new TextLabel(this);
   verdicts_->setObjectName("sweep_verdicts");
   verdicts_->setWordWrap(true);
   verdicts_->setTextFormat(Qt::RichText);
@@ -121,7 +116,7 @@ QWidget* SweepPanel::build_top() {
   auto* left_column = new QVBoxLayout(left);
   left_column->setContentsMargins(0, 0, 0, 0);
   left_column->setSpacing(4);
-  legend_ = new QLabel(left);
+  legend_ = new TextLabel(left);
   legend_->setWordWrap(true);
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Markers and lines"));
@@ -134,10 +129,7 @@ QWidget* SweepPanel::build_top() {
   right_column->setContentsMargins(8, 0, 0, 0);
   auto* row = new QHBoxLayout;
   row->addWidget(make_heading(tr("Where the points go"), right));
-  budget_ = new QComboBox(right);
-  budget_->setObjectName("sweep_budget");
-  budget_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
-  budget_->setAccessibleName(tr("Budget of the waterfall"));
+  budget_ = make_choice(tr("Budget of the waterfall"), "sweep_budget", right);
   row->addWidget(budget_);
   row->addStretch(1);
   right_column->addLayout(row);
@@ -195,7 +187,7 @@ QWidget* SweepPanel::build_tables() {
                                      samples_, sorted_samples_, tr("Samples of the chosen method"));
   samples_table_->setObjectName("sweep_samples");
   column->addWidget(samples_table_, 1);
-  answers_ = new QLabel(samples);
+  answers_ = new TextLabel(samples);
   answers_->setObjectName("sweep_answers");
   answers_->setTextFormat(Qt::PlainText);
   answers_->setTextInteractionFlags(Qt::TextSelectableByMouse);

@@ -69,7 +69,7 @@ struct DisplayState {
   MissedQuestion missed_question = MissedQuestion::missed;  ///< what the list beside the Inspector answers
   MissedScope missed_scope = MissedScope::rows;             ///< whose missed keys it adds up
   double rank_to = 1000;                                    ///< ranks from here on have the darkest colour
-  int answer_position = -1;                                 ///< token of the answer under "why"; -1: the first that differs
+  int answer_position = -1;  ///< token of the answer under "why"; -1: the first that differs
   // Compare, further candidates: one without a method is not there, one without a run is of the shown record
   SideChoice candidate_2, candidate_3, candidate_4;
   int compare_chosen = 0;  ///< 0: all candidates are shown, else this one alone

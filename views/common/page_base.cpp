@@ -3,6 +3,7 @@
 
 #include <qcustomplot.h>
 
+#include <QComboBox>
 #include <QEvent>
 #include <QHeaderView>
 #include <QLabel>
@@ -17,6 +18,7 @@
 #include "base/method.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -75,7 +77,7 @@ PageBase::PageBase(Selection* selection, unsigned interest, QWidget* parent)
   stack_ = new QStackedLayout(this);
   stack_->setContentsMargins(0, 0, 0, 0);
   body_ = new QWidget(this);
-  empty_ = new QLabel(this);
+  empty_ = new TextLabel(this);
   empty_->setAlignment(Qt::AlignCenter);
   empty_->setWordWrap(true);
   empty_->setMargin(32);
@@ -124,7 +126,7 @@ void PageBase::changeEvent(QEvent* event) {
 }
 
 QLabel* make_heading(const QString& text, QWidget* parent) {
-  auto* label = new QLabel(text, parent);
+  auto* label = new TextLabel(text, parent);
   QFont font = label->font();
   font.setWeight(QFont::DemiBold);
   label->setFont(font);
@@ -132,12 +134,20 @@ QLabel* make_heading(const QString& text, QWidget* parent) {
 }
 
 QLabel* make_note(const QString& text, QWidget* parent) {
-  auto* label = new QLabel(text, parent);
+  auto* label = new TextLabel(text, parent);
   label->setWordWrap(true);
   const auto recolour = [label] { set_text_colour(label, Theme::instance().muted_text()); };
   QObject::connect(&Theme::instance(), &Theme::changed, label, recolour);
   recolour();
   return label;
+}
+
+QComboBox* make_choice(const QString& name, const char* id, QWidget* parent) {
+  auto* made = new QComboBox(parent);
+  made->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+  made->setAccessibleName(name);
+  made->setObjectName(id);
+  return made;
 }
 
 void style_field(QWidget* field) {

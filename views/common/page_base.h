@@ -19,6 +19,7 @@ class QCPAxisRect;
 class QCPGraph;
 class QCPScatterStyle;
 class QCustomPlot;
+class QComboBox;
 class QLabel;
 class QPainter;
 class QStackedLayout;
@@ -65,6 +66,8 @@ class PageBase : public QWidget {
 QLabel* make_heading(const QString& text, QWidget* parent);
 /// Small text in the muted colour that follows the theme and wraps.
 QLabel* make_note(const QString& text, QWidget* parent);
+/// A drop-down as wide as its longest choice. `name` is its accessible name, `id` its object name.
+QComboBox* make_choice(const QString& name, const char* id, QWidget* parent);
 /// Fills a spin box or similar with the panel's colour: on the pages' background its frame alone is too faint.
 void style_field(QWidget* field);
 /// Puts `colour` on a label's text through its palette.

@@ -9,8 +9,8 @@
 
 namespace headroom::views {
 
-/// Moves the viewport of a prompt of `length` tokens so that the pair lies in it; the span stays. A key of -1: the query
-/// alone.
+/// Moves the viewport of a prompt of `length` tokens so that the pair lies in it; the span stays. A key of -1: the
+/// query alone.
 void reveal_pair(ViewState& state, MapPoint point, std::int64_t length);
 /// Selects the pair, in `layer` where there is one, and reveals it. `keep_rows`: the selected rows stay as they are,
 /// only the key is chosen. Nothing for a pair that the shown record does not have.

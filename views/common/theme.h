@@ -19,7 +19,8 @@ class Theme : public QObject {
   ThemeMode mode() const { return mode_; }
   void set_mode(ThemeMode mode);  ///< sets the application palette and emits changed()
 
-  QColor text() const, muted_text() const, background() const, panel() const, border() const, grid() const, accent() const;
+  QColor text() const, muted_text() const, background() const, panel() const, border() const, grid() const,
+      accent() const;
   QColor hit() const, missed() const, wasted() const;  ///< told apart by shape and colour, never red against green
   /// Lines over a cividis map, the same in both modes: an outline and the casing that keeps it visible on bright cells.
   QColor map_outline() const, map_casing() const;

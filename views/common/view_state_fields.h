@@ -66,7 +66,8 @@ void each_display_field(Archive& archive, Display& display) {
 
 template <typename Archive, typename Look>
 void each_sweep_look_field(Archive& archive, Look& look) {
-  auto& [page, task, length, quantity, keys_axis, budget, method, ship_family, keep, worst, ship_from_runs, greedy] = look;
+  auto& [page, task, length, quantity, keys_axis, budget, method, ship_family, keep, worst, ship_from_runs, greedy] =
+      look;
   archive.whole("page", page, 0, 2);
   archive.whole("task", task, -1, 1000);
   archive.whole("length", length, -1, most_tokens);

@@ -179,8 +179,9 @@ void CompareChart::rebuild_scatter() {
     auto* graph = add_markers(xAxis, yAxis);
     QColor fill = colour;
     fill.setAlpha(150);
-    graph->setScatterStyle(series_.size() > 1 ? method_marker(look, size, true)
-                                              : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
+    graph->setScatterStyle(series_.size() > 1
+                               ? method_marker(look, size, true)
+                               : QCPScatterStyle(QCPScatterStyle::ssCircle, QPen(colour, 1), fill, size));
     graph->setData(at, values);
   };
   QVector<double> chosen_x, chosen_y;

@@ -118,8 +118,10 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
   if (!maps.empty()) {
     // As many in a row as gives the largest squares; what stands around a square is about so wide and high.
     const QRectF rest = figure.rest();
-    const double wide = 130 * unit, high = 170 * unit, room = 
-        maps_alone ? rest.height() : std::max(rest.height() * 0.62, rest.height() - (maps.size() > 2 ? 250 : 320) * unit);
+    const double wide = 130 * unit, high = 170 * unit,
+                 room = maps_alone
+                            ? rest.height()
+                            : std::max(rest.height() * 0.62, rest.height() - (maps.size() > 2 ? 250 : 320) * unit);
     const int count = static_cast<int>(maps.size());
     int columns = 1;
     double side = 0;
@@ -135,10 +137,10 @@ void ComparePage::render(QPainter& painter, const QRectF& target, const ExportOp
     inner.text_size = std::max(13 * unit, options.least_text);
     inner.square = true;
     for (int i = 0; i < count; ++i)
-      maps[static_cast<std::size_t>(i)]->render(
-          painter,
-          QRectF(rest.left() + (i % columns) * (width + gap), rest.top() + (i / columns) * (height + gap), width, height),
-          inner);
+      maps[static_cast<std::size_t>(i)]->render(painter,
+                                                QRectF(rest.left() + (i % columns) * (width + gap),
+                                                       rest.top() + (i / columns) * (height + gap), width, height),
+                                                inner);
     figure.take_top(((count + columns - 1) / columns) * (height + gap));
   }
   if (maps_alone && !maps.empty()) return;

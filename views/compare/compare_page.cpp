@@ -203,7 +203,8 @@ void ComparePage::share_width() {
   header->setSectionResizeMode(QHeaderView::Fixed);
   header->resizeSection(0, field);
   const int width = std::max(room / std::max(1, count), 14 * digit);
-  for (int i = 1; i <= count; ++i) header->resizeSection(i, i < count ? width : std::max(width, room - width * (count - 1)));
+  for (int i = 1; i <= count; ++i)
+    header->resizeSection(i, i < count ? width : std::max(width, room - width * (count - 1)));
 }
 
 void ComparePage::set_tile_provider(TileProvider* provider) {

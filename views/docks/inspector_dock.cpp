@@ -22,6 +22,7 @@
 #include "views/common/format.h"
 #include "views/common/pair_link.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 #include "views/common/wrap_label.h"
 
 namespace headroom::views {
@@ -438,7 +439,8 @@ void InspectorDock::request_keys() {
       p->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
     }
   });
-  watcher->setFuture(QtConcurrent::run(read_keys, record, state.method.toStdString(), state.layer, state.head, query));
+  watcher->setFuture(
+      QtConcurrent::run(&workers(), read_keys, record, state.method.toStdString(), state.layer, state.head, query));
 }
 
 }  // namespace headroom::views

@@ -100,9 +100,9 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   method_->setAccessibleName(tr("Method whose map is shown"));
   method_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
   layer_->setAccessibleName(tr("Layer"));
-  const QString kept_tip =
-      tr("●: the record holds q and k, so every pair is exact · ◐: it holds the largest value and the mean of blocks · ○: "
-         "it holds no map · –: no full attention. Shift+[ and Shift+] step.");
+  const QString kept_tip = tr(
+      "●: the record holds q and k, so every pair is exact · ◐: it holds the largest value and the mean of blocks · ○: "
+      "it holds no map · –: no full attention. Shift+[ and Shift+] step.");
   layer_->setToolTip(kept_tip);
   layer_legend_ = new QLabel;
   layer_legend_->setToolTip(kept_tip);

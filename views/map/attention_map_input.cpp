@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "views/common/pair_link.h"
+#include "views/common/workers.h"
 #include "views/map/attention_map_widget.h"
 #include "views/map/map_scan.h"
 
@@ -298,7 +299,7 @@ void AttentionMapWidget::step_selected_key(int direction) {
       if (watcher->result() && primary_ == data && selection_->state().query_begin == query)
         step_selected_key(direction);
     });
-    watcher->setFuture(QtConcurrent::run([data = primary_, query] {
+    watcher->setFuture(QtConcurrent::run(&workers(), [data = primary_, query] {
       try {
         data->support->test(query, 0);
         return data->support->is_here(query);
@@ -336,14 +337,14 @@ void AttentionMapWidget::next_missed() {
     const MapPoint found = watcher->result().found;
     if (found.query >= 0 && !stop.stop_requested() && is_where_search_began()) show_pair(found);
   });
-  watcher->setFuture(QtConcurrent::run(
-      [data = primary_, next = near.next, least = state.display.missed_from, stop = searching_.get_token()] {
-        try {
-          return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
-        } catch (const std::exception&) {
-          return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
-        }
-      }));
+  watcher->setFuture(QtConcurrent::run(&workers(), [data = primary_, next = near.next,
+                                                    least = state.display.missed_from, stop = searching_.get_token()] {
+    try {
+      return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+    } catch (const std::exception&) {
+      return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
+    }
+  }));
 }
 
 bool AttentionMapWidget::is_where_search_began() const {

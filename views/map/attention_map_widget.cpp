@@ -12,6 +12,7 @@
 
 #include "views/common/colour_bar.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 #include "views/map/map_axis.h"
 #include "views/map/map_figure.h"
 #include "views/map/map_marginal.h"
@@ -345,9 +346,9 @@ void AttentionMapWidget::fit_colours() {
     if (const auto range = watcher->result(); range && !stop.stop_requested())
       set_colour_range(range->low, range->high);
   });
-  watcher->setFuture(
-      QtConcurrent::run([grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
-                         stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
+  watcher->setFuture(QtConcurrent::run(
+      &workers(), [grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
+                   stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
 }
 
 void AttentionMapWidget::set_colour_range(double low, double high) {

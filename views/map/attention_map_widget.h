@@ -122,6 +122,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void apply_ranges();
   void selection_changed(unsigned mask);
   QString badge(const Composition& shown) const;
+  int level_of_numbers() const;  ///< of the cells that a CSV holds: those of the picture
   void update_notice();
   void update_minimap();
   void place_overlays();

@@ -8,6 +8,11 @@
 #include "views/map/map_figure.h"
 
 namespace headroom::views {
+namespace {
+
+constexpr QSize usual_figure_pixels(744, 600);  // of a map that was not drawn yet
+
+}  // namespace
 
 QString AttentionMapWidget::notice() const {
   if (!wanted_.record && !primary_) return tr("No run is open.\n\nOpen a recorded run (Ctrl+O) or start a new one.");
@@ -117,14 +122,20 @@ void AttentionMapWidget::exported() {
   cache_->hold(false);
 }
 
+int AttentionMapWidget::level_of_numbers() const {
+  if (is_pictured_) return pictured_.level;
+  if (!map_->composition().image.isNull()) return map_->composition().level;
+  return level_for(selection_->state().viewport, usual_figure_pixels, primary_ ? primary_->length : 1);
+}
+
 QString AttentionMapWidget::csv() const {
-  return primary_ ? map_csv(*primary_, selection_->state().viewport) : QString();
+  return primary_ ? map_csv(*primary_, selection_->state().viewport, level_of_numbers()) : QString();
 }
 
 std::function<QString(std::stop_token)> AttentionMapWidget::csv_work() const {
   if (!primary_) return {};
-  return [data = primary_, view = selection_->state().viewport](std::stop_token stop) {
-    return map_csv(*data, view, stop);
+  return [data = primary_, view = selection_->state().viewport, level = level_of_numbers()](std::stop_token stop) {
+    return map_csv(*data, view, level, stop);
   };
 }
 

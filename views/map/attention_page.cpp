@@ -195,26 +195,28 @@ void AttentionPage::refresh_exact_offer() {
   exact_bar_->setVisible(coarse);
   if (coarse) {
     const QString layer = QString::number(shown->source.layer);
-    exact_text_->setText(shown->thumbnail ? tr("◐ Layer %1: largest value and mean of blocks. What each key was given is not in "
-                                               "this record.")
-                                                .arg(layer)
-                          : map_->cache()->can_provide(*shown)
-                              ? tr("○ Layer %1 is not in this record: its map comes from the engine while that has the run.")
-                                    .arg(layer)
-                              : tr("○ Layer %1: its map is not in this record.").arg(layer));
+    exact_text_->setText(
+        shown->thumbnail ? tr("◐ Layer %1: largest value and mean of blocks. What each key was given is not in "
+                              "this record.")
+                               .arg(layer)
+        : map_->cache()->can_provide(*shown)
+            ? tr("○ Layer %1 is not in this record: its map comes from the engine while that has the run.").arg(layer)
+            : tr("○ Layer %1: its map is not in this record.").arg(layer));
     exact_button_->setVisible(offered_ != ExactOffer::none);
     exact_button_->setEnabled(offered_ == ExactOffer::possible);
     exact_button_->setText(offered_ == ExactOffer::recording ? tr("Recording layer %1 …").arg(layer)
                                                              : tr("Record this layer exactly"));
-    exact_button_->setToolTip(tr("Runs the prompt again with the same model and keeps this layer's q and k: a record of its "
-                                 "own, once the engine is done"));
+    exact_button_->setToolTip(
+        tr("Runs the prompt again with the same model and keeps this layer's q and k: a record of its "
+           "own, once the engine is done"));
   }
   if (before != offered_) emit exact_offer_changed();
 }
 
 void AttentionPage::show_hint() {
-  hint_->setText(tr("Click: pair · Shift+drag or Shift+click: rows · Ctrl+click: one key more · drag: pan · wheel: zoom · "
-                    "M: next missed · P: pin"));
+  hint_->setText(
+      tr("Click: pair · Shift+drag or Shift+click: rows · Ctrl+click: one key more · drag: pan · wheel: zoom · "
+         "M: next missed · P: pin"));
   hint_->setToolTip(tr("In the text: click chooses the query, Ctrl+click adds a key, Shift+click extends the rows"));
   QPalette muted = palette();
   muted.setColor(QPalette::WindowText, Theme::instance().muted_text());
@@ -240,7 +242,8 @@ void AttentionPage::changeEvent(QEvent* event) {
 
 void AttentionPage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
-  // The map needs the room of a low window. A page that scrolls is higher than what is seen of it, also because of the hint.
+  // The map needs the room of a low window. A page that scrolls is higher than what is seen of it, also because of the
+  // hint.
   const int room = parentWidget() ? std::min(height(), parentWidget()->height()) : height();
   hint_->setVisible(room >= 30 * fontMetrics().height());
   const Qt::Orientation wanted = width() >= 900 ? Qt::Horizontal : Qt::Vertical;

@@ -43,7 +43,8 @@ class AttentionPage : public QWidget, public Exportable {
   bool exact_offer_stands() const { return offered_ == ExactOffer::possible; }
 
   bool settled() const;  ///< map, overlay and text are drawn
-  /// The prompt text with its marks as a figure of its own. What it is coloured by is the map's, which is loaded for it.
+  /// The prompt text with its marks as a figure of its own. What it is coloured by is the map's, which is loaded for
+  /// it.
   Exportable& text_figure();
   /// What the page's keys do. Valid as long as the page.
   QVector<PageCommand> commands();

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "views/common/format.h"
+#include "views/common/workers.h"
 
 namespace headroom::views {
 namespace {
@@ -178,8 +179,8 @@ void MapLoader::begin() {
     if (wanted_) begin();
     if (done && data) done(data);
   });
-  watcher->setFuture(
-      QtConcurrent::run([source = wanted.source, stop = stop_.get_token()] { return load_map_data(source, stop); }));
+  watcher->setFuture(QtConcurrent::run(
+      &workers(), [source = wanted.source, stop = stop_.get_token()] { return load_map_data(source, stop); }));
 }
 
 std::vector<int> head_indices(const record::LayerMeta& layer, record::HeadSelector head) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Export of the map as figure and as numbers.
+// Export of the map as figure.
 #include "views/map/map_figure.h"
 
 #include <QGuiApplication>
@@ -21,21 +21,6 @@ double tick_step(double span, double wanted) {
   for (const double factor : {1.0, 2.0, 5.0})
     if (factor * power >= rough) return factor * power;
   return 10 * power;
-}
-
-QString quoted(QString text) {
-  return QLatin1Char('"') + text.replace(QLatin1Char('"'), QLatin1String("\"\"")) + QLatin1Char('"');
-}
-
-QString token_text(const MapData& data, std::int64_t token) {
-  if (!data.source.record) return QStringLiteral("\"\"");
-  const auto& tokens = data.source.record->tokens();
-  const auto i = static_cast<std::size_t>(token);
-  if (i >= tokens.begin.size() || tokens.begin[i] < 0 ||
-      tokens.end[i] > static_cast<std::int64_t>(tokens.text.size()) || tokens.begin[i] >= tokens.end[i])
-    return QStringLiteral("\"\"");
-  return quoted(
-      QString::fromUtf8(tokens.text.data() + tokens.begin[i], static_cast<qsizetype>(tokens.end[i] - tokens.begin[i])));
 }
 
 constexpr int smallest_text = 7;
@@ -185,56 +170,6 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   }
   painter.restore();
   return shown;
-}
-
-QString map_csv(const MapData& data, const Viewport& view, const std::stop_token& stop) {
-  if (data.length <= 0) return {};
-  const auto clip = [&](double value) {
-    return std::clamp<std::int64_t>(static_cast<std::int64_t>(value), 0, data.length);
-  };
-  const std::int64_t q0 = clip(std::floor(view.query_begin)), q1 = clip(std::ceil(view.query_end));
-  const std::int64_t k0 = clip(std::floor(view.key_begin)), k1 = clip(std::ceil(view.key_end));
-  QString out;
-  if (data.stream && causal_pairs(q0, q1, k0, k1) <= 200000) {
-    out += QStringLiteral("query,key,p,selected,missed,query_token,key_token\r\n");
-    for (std::int64_t query = std::max(q0, data.stream->query_begin); query < q1; ++query) {
-      if (stop.stop_requested()) return {};
-      const auto row = record::probability_row(*data.stream, data.source.head, query);
-      for (std::int64_t key = k0; key < std::min(k1, static_cast<std::int64_t>(row.size())); ++key)
-        out +=
-            QStringLiteral("%1,%2,%3,%4,%5,%6,%7\r\n")
-                .arg(query)
-                .arg(key)
-                .arg(static_cast<double>(row[static_cast<std::size_t>(key)]), 0, 'g', 7)
-                .arg(data.support ? (data.selected(query, key) ? QStringLiteral("1") : QStringLiteral("0")) : QString())
-                .arg(data.has_overlay() ? (data.missed(query, key) ? QStringLiteral("1") : QStringLiteral("0"))
-                                        : QString())
-                .arg(token_text(data, query), token_text(data, key));
-    }
-    return out;
-  }
-  // Too much for single pairs: the cells of a level that gives about 300 rows, or the thumbnail's.
-  GridPtr grid = data.thumbnail ? make_grid(*data.thumbnail, data.length) : nullptr;
-  if (data.stream && !TileCache::too_costly(data, {record::num_levels(data.length) - 1, 0, 0}))
-    grid = make_grid(
-        record::compute_tile(*data.stream, data.source.head, {record::num_levels(data.length) - 1, 0, 0}, stop));
-  if (!grid) return {};
-  out += QStringLiteral("query_begin,query_end,key_begin,key_end,max_p,mean_p\r\n");
-  for (std::int64_t row = 0; row < grid->rows; ++row) {
-    for (std::int64_t column = 0; column < grid->columns; ++column) {
-      const auto i = static_cast<std::size_t>(row * grid->columns + column);
-      const std::int64_t t = grid->row_begin + row * grid->cell, s = grid->column_begin + column * grid->cell;
-      if (std::isnan(grid->max[i]) || t + grid->cell <= q0 || t >= q1 || s + grid->cell <= k0 || s >= k1) continue;
-      out += QStringLiteral("%1,%2,%3,%4,%5,%6\r\n")
-                 .arg(t)
-                 .arg(std::min(t + grid->cell, data.length))
-                 .arg(s)
-                 .arg(std::min(s + grid->cell, data.length))
-                 .arg(static_cast<double>(grid->max[i]), 0, 'g', 7)
-                 .arg(static_cast<double>(grid->mean[i]), 0, 'g', 7);
-    }
-  }
-  return out;
 }
 
 }  // namespace headroom::views

@@ -25,8 +25,9 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
 /// Height of a map's text where a figure of this width holds one and nothing says otherwise.
 int map_text_size(double width);
 
-/// One line per causal pair of the view, or per cell where that would be more than 200,000 lines: query, key, p (or max
-/// and mean), selected, missed and both tokens.
-QString map_csv(const MapData& data, const Viewport& view, const std::stop_token& stop = {});
+/// One line per causal pair of the view, or, where that would be more than 200,000 lines, per cell of `level`, which is
+/// the one that is shown, or of the finest coarser one that can be had: a first line says how large cells are. Query,
+/// key, p (or max and mean), selected, missed and both tokens.
+QString map_csv(const MapData& data, const Viewport& view, int level, const std::stop_token& stop = {});
 
 }  // namespace headroom::views

@@ -178,10 +178,16 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
              show_missed = picture.style.overlay.missed;
   const auto drawn =
       static_cast<std::uint8_t>((show_wasted ? wasted : 0) | (show_hit ? hit : 0) | (show_missed ? missed : 0));
+  // Then rows of pixels in the same row of cells are alike, as they are in the map below: one is copied.
+  const bool alike = !two && !show_hit && !large && !(show_wasted && cell_pixels >= period);
   for (int y = 0; y < picture.size.height(); ++y) {
     const Place& py = ys[static_cast<std::size_t>(y)];
     if (py.cell < 0) continue;
     auto* pixels = reinterpret_cast<QRgb*>(result.image.scanLine(y));
+    if (alike && y > 0 && ys[static_cast<std::size_t>(y - 1)].cell == py.cell) {
+      std::copy_n(reinterpret_cast<const QRgb*>(result.image.constScanLine(y - 1)), picture.size.width(), pixels);
+      continue;
+    }
     const std::int64_t row = (py.cell - classes.row_begin) * classes.columns - classes.column_begin;
     for (int x = 0; x < picture.size.width(); ++x) {
       const Place& px = xs[static_cast<std::size_t>(x)];

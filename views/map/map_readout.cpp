@@ -14,6 +14,7 @@
 #include "views/common/elided_label.h"
 #include "views/common/flow_layout.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 #include "views/map/attention_map_widget.h"
 
 namespace headroom::views {
@@ -170,7 +171,8 @@ void MapReadout::refresh() {
     set(QStringLiteral("p"), short_number(static_cast<double>(
                                  record::probability(*shown->stream, shown->source.head, point.query, point.key))));
   else
-    set(QStringLiteral("p"), cell.found && cell.cell == 1 && !map_->shows_ranks() ? short_number(static_cast<double>(cell.max)) : nothing);
+    set(QStringLiteral("p"),
+        cell.found && cell.cell == 1 && !map_->shows_ranks() ? short_number(static_cast<double>(cell.max)) : nothing);
   const bool ranks = map_->shows_ranks();
   set_caption(QStringLiteral("cell"), ranks ? tr("best rank in cell") : tr("cell max · mean"));
   if (ranks)
@@ -231,7 +233,7 @@ void MapReadout::ask_rank(const MapPoint& point) {
     rank_text_ = rank > 0 ? tr("%1 of %2").arg(grouped(rank), grouped(point.query + 1)) : QStringLiteral("–");
     refresh();
   });
-  watcher->setFuture(QtConcurrent::run([shown, point]() -> std::int64_t {
+  watcher->setFuture(QtConcurrent::run(&workers(), [shown, point]() -> std::int64_t {
     try {
       // Read here, these rows are at hand when the window's thread asks about the pair.
       for (const auto* rows : {&shown->support, &shown->target, &shown->wasted})

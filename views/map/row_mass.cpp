@@ -8,6 +8,9 @@
 #include <exception>
 #include <utility>
 
+#include "record/row_sweep.h"
+#include "views/common/workers.h"
+
 namespace headroom::views {
 namespace {
 
@@ -32,13 +35,16 @@ std::vector<float> mean_rows(const MapData& data, std::int64_t begin, std::int64
   if (begin >= end) return {};
   const std::int64_t rows = std::min(end - begin, std::max<std::int64_t>(1, max_rows));
   std::vector<float> sum(static_cast<std::size_t>(data.length), 0.0f);
-  for (std::int64_t i = 0; i < rows; ++i) {
-    if (stop.stop_requested()) return {};
-    const std::int64_t query = begin + i * (end - begin) / rows;
-    const auto row = record::probability_row(*data.stream, data.source.head, query);
-    for (std::size_t s = 0; s < std::min(row.size(), sum.size()); ++s) sum[s] += row[s];
-    rows_used += row.empty() ? 0 : 1;
-  }
+  std::vector<std::int64_t> queries;
+  for (std::int64_t i = 0; i < rows; ++i) queries.push_back(begin + i * (end - begin) / rows);
+  const bool finished = record::sweep_rows(
+      *data.stream, data.source.head, queries,
+      [&](std::size_t, std::int64_t key, std::span<const float> p) {
+        for (std::size_t s = 0; s < p.size(); ++s) sum[static_cast<std::size_t>(key) + s] += p[s];
+      },
+      stop);
+  if (!finished) return {};
+  rows_used = rows;
   if (rows_used == 0) return {};
   for (float& value : sum) value /= static_cast<float>(rows_used);
   return sum;
@@ -55,21 +61,38 @@ RowMarks row_marks(const MapData& data, std::int64_t begin, std::int64_t end, st
   marks.rows_looked_at = std::min(marks.rows, std::max<std::int64_t>(1, max_rows));
   marks.selected.assign(length, false);
   marks.missed.assign(length, 0.0f);
+  std::vector<std::int64_t> queries;
+  std::vector<std::vector<std::int32_t>> missed;  // keys of each, ascending
   for (std::int64_t i = 0; i < marks.rows_looked_at; ++i) {
     if (stop.stop_requested()) return {};
     const std::int64_t query = begin + i * marks.rows / marks.rows_looked_at;
     for (const std::int32_t key : data.support->keys(query)) marks.selected[static_cast<std::size_t>(key)] = true;
     if (!data.target) continue;
     const std::vector<std::uint8_t> chosen = data.support->row(query);
-    std::vector<float> row;
-    for (const std::int32_t key : data.target->keys(query)) {
-      const auto at = static_cast<std::size_t>(key);
-      if (chosen[at / 8] >> (at % 8) & 1) continue;
-      if (row.empty() && data.stream) row = record::probability_row(*data.stream, data.source.head, query);
-      marks.missed[at] = std::max(marks.missed[at], at < row.size() ? row[at] : 1.0f);
+    std::vector<std::int32_t> keys;
+    for (const std::int32_t key : data.target->keys(query))
+      if (!(chosen[static_cast<std::size_t>(key) / 8] >> (key % 8) & 1)) keys.push_back(key);
+    if (keys.empty()) continue;
+    if (data.stream && query >= data.stream->query_begin) {  // what they weigh is found for all rows together
+      queries.push_back(query);
+      missed.push_back(std::move(keys));
+      continue;
     }
+    for (const std::int32_t key : keys) marks.missed[static_cast<std::size_t>(key)] = 1.0f;
   }
-  return marks;
+  if (queries.empty()) return marks;
+  const bool finished = record::sweep_rows(
+      *data.stream, data.source.head, queries,
+      [&](std::size_t row, std::int64_t first, std::span<const float> p) {
+        const auto& keys = missed[row];
+        for (auto key = std::lower_bound(keys.begin(), keys.end(), first);
+             key != keys.end() && *key < first + std::ssize(p); ++key) {
+          float& weight = marks.missed[static_cast<std::size_t>(*key)];
+          weight = std::max(weight, p[static_cast<std::size_t>(*key - first)]);
+        }
+      },
+      stop);
+  return finished ? marks : RowMarks();
 }
 
 RowMass::RowMass(QObject* parent) : QObject(parent) {}
@@ -138,8 +161,8 @@ void RowMass::start() {
                              .arg(grouped(result.marks.rows_looked_at), grouped(result.marks.rows));
             emit ready(exact ? result.mass : data->mass_received, result.marks, caption);
           });
-  watcher->setFuture(
-      QtConcurrent::run([data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
+  watcher->setFuture(QtConcurrent::run(
+      &workers(), [data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
         Result result;
         try {
           if (exact && end - begin > max_rows) {

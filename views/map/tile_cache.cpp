@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The queue, the least-recently-used list and the jobs of the tile cache.
+// The queue and the least-recently-used list of the tile cache. Its jobs: tile_jobs.cpp.
 #include "views/map/tile_cache.h"
 
 #include <QThread>
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
 
 #include "record/rank_tile.h"
 #include "views/map/map_colours.h"
@@ -14,146 +11,10 @@
 namespace headroom::views {
 namespace {
 
-// Multiply-adds that one tile may cost. About two seconds on one core; beyond that the record's thumbnail serves.
-constexpr double max_tile_work = 2e10;
 constexpr qint64 first_pause_ms = 1000, longest_pause_ms = 60000;  // before a provider is asked again
-constexpr std::size_t most_taken = 1024;
 constexpr int timer_slack_ms = 20;  // one that is early finds nothing that may be asked for
 
-void add_codes(CellGrid& grid) {
-  grid.max_code.resize(grid.max.size());
-  grid.mean_code.resize(grid.mean.size());
-  std::transform(grid.max.begin(), grid.max.end(), grid.max_code.begin(), mass_code);
-  std::transform(grid.mean.begin(), grid.mean.end(), grid.mean_code.begin(), mass_code);
-}
-
-std::int64_t side_of(record::TileAddress address) {
-  return record::tile_size << address.level;
-}
-
-/// The four children in reading order, null where outside the map.
-using Children = std::array<GridPtr, 4>;
-
-// A coarser tile from the finer ones that are already here: the same numbers without touching q and k again.
-GridPtr from_children(const Children& children, record::TileAddress address, std::int64_t length,
-                      std::int64_t first_row) {
-  CellGrid grid;
-  grid.cell = std::int64_t{1} << address.level;
-  const std::int64_t side = side_of(address);
-  grid.row_begin = address.row * side;
-  grid.column_begin = address.column * side;
-  const auto cells = [&](std::int64_t begin) {
-    return std::min(record::tile_size, (length - begin + grid.cell - 1) / grid.cell);
-  };
-  grid.rows = cells(grid.row_begin);
-  grid.columns = cells(grid.column_begin);
-  const auto count = static_cast<std::size_t>(grid.rows * grid.columns);
-  grid.max.assign(count, std::numeric_limits<float>::quiet_NaN());
-  grid.mean.assign(count, std::numeric_limits<float>::quiet_NaN());
-  const std::int64_t fine = grid.cell / 2;
-  for (std::int64_t row = 0; row < grid.rows; ++row) {
-    for (std::int64_t column = 0; column < grid.columns; ++column) {
-      float largest = std::numeric_limits<float>::quiet_NaN();
-      double sum = 0;
-      std::int64_t pairs = 0;
-      for (int part = 0; part < 4; ++part) {
-        const std::int64_t fine_row = 2 * row + part / 2, fine_column = 2 * column + part % 2;
-        const auto& child =
-            children[static_cast<std::size_t>(fine_row / record::tile_size * 2 + fine_column / record::tile_size)];
-        if (!child) continue;
-        const std::int64_t r = fine_row % record::tile_size, c = fine_column % record::tile_size;
-        if (r >= child->rows || c >= child->columns) continue;
-        const auto i = static_cast<std::size_t>(r * child->columns + c);
-        if (std::isnan(child->max[i])) continue;
-        largest = std::isnan(largest) ? child->max[i] : std::max(largest, child->max[i]);
-        const std::int64_t t = grid.row_begin + fine_row * fine, s = grid.column_begin + fine_column * fine;
-        const std::int64_t n =
-            causal_pairs(std::max(t, first_row), std::min(t + fine, length), s, std::min(s + fine, length));
-        sum += static_cast<double>(child->mean[i]) * static_cast<double>(n);
-        pairs += n;
-      }
-      const auto i = static_cast<std::size_t>(row * grid.columns + column);
-      grid.max[i] = largest;
-      if (pairs > 0) grid.mean[i] = static_cast<float>(sum / static_cast<double>(pairs));
-    }
-  }
-  add_codes(grid);
-  return std::make_shared<const CellGrid>(std::move(grid));
-}
-
-std::size_t size_of(const CellGrid& grid) {
-  return grid.max.size() * 12 + sizeof(CellGrid);
-}
-
-std::size_t size_of(const OverlayGrid& grid) {
-  return grid.hit.size() * 17 + grid.missed_mass.size() * 4 + grid.mass_codes.size() * 2 + sizeof(OverlayGrid);
-}
-
 }  // namespace
-
-std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end) {
-  if (row_end <= row_begin || key_end <= key_begin) return 0;
-  // Rows t < key_begin see none, rows t >= key_end - 1 all, those between t + 1 - key_begin keys.
-  const std::int64_t first = std::max(row_begin, key_begin);
-  const std::int64_t full = std::max(first, std::min(row_end, key_end - 1));
-  std::int64_t pairs = 0;
-  if (full > first) pairs += (full - first) * (first + 1 - key_begin + full - key_begin) / 2;
-  if (row_end > full) pairs += (row_end - full) * (key_end - key_begin);
-  return pairs;
-}
-
-GridPtr make_grid(const record::Tile& tile) {
-  CellGrid grid;
-  grid.cell = std::int64_t{1} << tile.address.level;
-  grid.row_begin = tile.address.row * side_of(tile.address);
-  grid.column_begin = tile.address.column * side_of(tile.address);
-  grid.rows = tile.rows;
-  grid.columns = tile.columns;
-  grid.max = tile.max;
-  grid.mean = tile.mean;
-  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, grid.rows * grid.columns));
-  if (count == 0 || grid.max.size() != count || grid.mean.size() != count) return nullptr;  // stopped early, or damaged
-  add_codes(grid);
-  return std::make_shared<const CellGrid>(std::move(grid));
-}
-
-OverlayPtr make_overlay(record::OverlayTile tile) {
-  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, tile.rows * tile.columns));
-  for (const auto* counts : {&tile.hit, &tile.missed, &tile.wasted, &tile.selected})
-    if (count == 0 || counts->size() != count) return nullptr;  // stopped early, or damaged
-  OverlayGrid grid;
-  static_cast<record::OverlayTile&>(grid) = std::move(tile);
-  grid.flags.resize(count);
-  for (std::size_t i = 0; i < count; ++i)
-    grid.flags[i] = static_cast<std::uint8_t>(OverlayGrid::known_cell | (grid.hit[i] ? OverlayGrid::hit_cell : 0) |
-                                              (grid.missed[i] ? OverlayGrid::missed_cell : 0) |
-                                              (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
-                                              (grid.selected[i] ? OverlayGrid::attended_cell : 0));
-  if (grid.missed_mass.size() == count) {
-    grid.mass_codes.resize(count);
-    std::transform(grid.missed_mass.begin(), grid.missed_mass.end(), grid.mass_codes.begin(), mass_code);
-  }
-  return std::make_shared<const OverlayGrid>(std::move(grid));
-}
-
-GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
-  CellGrid grid;
-  grid.cell = thumbnail.cell;
-  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, thumbnail.size * thumbnail.size));
-  if (grid.cell <= 0 || count == 0 || thumbnail.max.size() != count || thumbnail.mean.size() != count) return nullptr;
-  grid.rows = grid.columns = thumbnail.size;
-  grid.max = thumbnail.max;
-  grid.mean = thumbnail.mean;
-  for (std::int64_t row = 0; row < grid.rows; ++row) {
-    for (std::int64_t column = 0; column < grid.columns; ++column) {
-      if (column <= row && row * grid.cell < length) continue;
-      const auto i = static_cast<std::size_t>(row * grid.columns + column);
-      grid.max[i] = grid.mean[i] = std::numeric_limits<float>::quiet_NaN();
-    }
-  }
-  add_codes(grid);
-  return std::make_shared<const CellGrid>(std::move(grid));
-}
 
 TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), max_bytes_(max_bytes) {
   pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
@@ -232,7 +93,7 @@ QString TileCache::key_of(const MapData& data, record::TileAddress address, bool
 bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
   if (!data.stream) return false;
   if (data.ranks) return record::rank_tile_work(*data.stream, data.source.head, address) > max_tile_work;
-  const std::int64_t side = side_of(address), length = data.length;
+  const std::int64_t side = tile_side(address), length = data.length;
   const std::int64_t pairs =
       causal_pairs(std::max(address.row * side, data.stream->query_begin), std::min((address.row + 1) * side, length),
                    address.column * side, std::min((address.column + 1) * side, length));
@@ -404,145 +265,6 @@ void TileCache::pump() {
     else if (can_provide(*request.data))
       ask_provider(request, key);
   }
-}
-
-void TileCache::start(const Request& request, const QString& key) {
-  auto job = std::make_shared<Running>();
-  running_.insert(key, job);
-  Children children;
-  bool complete = request.address.level > 0 && !request.data->ranks;
-  for (int part = 0; part < 4 && complete; ++part) {
-    const record::TileAddress child{request.address.level - 1, request.address.row * 2 + part / 2,
-                                    request.address.column * 2 + part % 2};
-    // Above the diagonal or outside: nothing there.
-    if (child.column > child.row || child.row * side_of(child) >= request.data->length) continue;
-    children[static_cast<std::size_t>(part)] = find(*request.data, child);
-    complete = children[static_cast<std::size_t>(part)] != nullptr;
-  }
-  pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
-    job->begun = clock_.nsecsElapsed();
-    Entry entry;
-    entry.key = key;
-    try {
-      if (data->ranks)
-        entry.grid =
-            make_grid(record::compute_rank_tile(*data->stream, data->source.head, address, job->stop.get_token()));
-      else if (complete)
-        entry.grid = from_children(children, address, data->length, data->stream->query_begin);
-      else
-        entry.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));
-    } catch (const std::exception& error) {
-      entry.grid = nullptr;  // the coarser picture stays
-      entry.problem = QString::fromUtf8(error.what());
-    }
-    if (entry.grid) entry.bytes = size_of(*entry.grid);
-    QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
-  });
-}
-
-void TileCache::start_stored(const Request& request, const QString& key) {
-  auto job = std::make_shared<Running>();
-  job->stored = true;
-  running_.insert(key, job);
-  disk_.start([this, key, job, data = request.data, address = request.address, overlay = request.overlay] {
-    job->begun = clock_.nsecsElapsed();
-    Entry entry;
-    entry.key = key;
-    try {
-      const MapSource& source = data->source;
-      const std::string method = source.method.toStdString();
-      if (job->stop.stop_requested()) {
-      } else if (overlay) {
-        if (auto tile = source.record->stored_overlay(method, source.layer, data->support_group.value_or(-1),
-                                                      source.head, address)) {
-          entry.overlay = make_overlay(std::move(*tile));
-        }
-      } else if (const auto tile = source.record->stored_tile(method, source.layer, source.head, address)) {
-        entry.grid = make_grid(*tile);
-      }
-    } catch (const std::exception& error) {
-      entry.grid = nullptr;
-      entry.overlay = nullptr;
-      entry.problem = QString::fromUtf8(error.what());
-    }
-    if (entry.grid) entry.bytes = size_of(*entry.grid);
-    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
-    QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
-  });
-}
-
-void TileCache::start_overlay(const Request& request, const QString& key) {
-  auto job = std::make_shared<Running>();
-  running_.insert(key, job);
-  pool_.start([this, key, job, data = request.data, address = request.address] {
-    Entry entry;
-    entry.key = key;
-    try {
-      if (!job->stop.stop_requested() && data->has_overlay()) {
-        const MapSource& source = data->source;
-        const auto counted = source.record && data->stored.has_overlay(address.level)
-                                 ? source.record->stored_overlay(source.method.toStdString(), source.layer,
-                                                                 data->support_group.value_or(-1), source.head, address)
-                                 : std::nullopt;
-        record::OverlayTile tile =
-            counted ? *counted
-                    : record::compute_overlay(*data->support, *data->target, data->wasted.get(), address,
-                                              data->stream ? data->stream->query_begin : 0, job->stop.get_token());
-        if (data->stream)
-          record::add_missed_mass(tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
-                                  job->stop.get_token());
-        if (!job->stop.stop_requested()) entry.overlay = make_overlay(std::move(tile));
-      }
-    } catch (const std::exception& error) {
-      entry.overlay = nullptr;
-      entry.problem = QString::fromUtf8(error.what());
-    }
-    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
-    QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
-  });
-}
-
-void TileCache::ask_provider(const Request& request, const QString& key) {
-  auto job = std::make_shared<Running>();
-  job->by_provider = true;
-  running_.insert(key, job);
-  const auto& source = request.data->source;
-  const MapId id{QString::fromStdString(source.record->meta().run_id), source.method, source.layer, source.head};
-  job->provider_request = provider_->request(
-      id, request.address, [this, key](std::shared_ptr<const record::Tile> tile, const QString& reason) {
-        Entry entry;
-        entry.key = key;
-        entry.grid = tile ? make_grid(*tile) : nullptr;
-        entry.problem = reason;
-        if (entry.grid)
-          entry.bytes = size_of(*entry.grid);
-        else if (!reason.isEmpty())
-          emit provider_failed(reason);
-        finished(key, std::move(entry));
-      });
-}
-
-void TileCache::finished(const QString& key, Entry entry) {
-  const auto job = running_.take(key);
-  if (job && entry.grid && !job->by_provider) {
-    auto& list = job->stored ? taken_.stored : taken_.computed;
-    if (list.size() < most_taken) list.push_back(static_cast<double>(clock_.nsecsElapsed() - job->begun) / 1e6);
-  }
-  if (entry.grid || entry.overlay) {
-    // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
-    for (auto& requests : wanted_)
-      std::erase_if(requests, [&](const Request& r) { return key_of(*r.data, r.address, r.overlay) == key; });
-    failed_.remove(key);
-    if (!index_.contains(key)) insert(std::move(entry));
-    emit ready();
-  } else if (job && !job->stop.stop_requested()) {
-    remember_failure(key, entry.problem, job->by_provider);
-  }
-  pump();
-  if (!busy()) emit idle();
 }
 
 }  // namespace headroom::views

@@ -46,6 +46,13 @@ GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length);
 /// Causal pairs in a block of kept rows [row_begin, row_end) and keys [key_begin, key_end).
 std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int64_t key_begin, std::int64_t key_end);
 
+/// Multiply-adds that one tile may cost. About two seconds on one core; beyond that the record's thumbnail serves.
+inline constexpr double max_tile_work = 2e10;
+/// Tokens that a tile spans, both ways.
+constexpr std::int64_t tile_side(record::TileAddress address) {
+  return record::tile_size << address.level;
+}
+
 class TileCache : public QObject {
   Q_OBJECT
  public:

@@ -296,8 +296,8 @@ QString MissedModel::csv(const MissedResult& result, const QString& facts, const
     out += QStringLiteral("query,token,p,kept\r\n");
     for (const ReaderLine& line : result.readers) {
       if (++written % 1024 == 0 && stop.stop_requested()) return {};
-      out += QStringLiteral("%1,").arg(line.query) + token(line.query) + ',' + digits(static_cast<double>(line.p)) + ',' +
-             reader_text(line.says) + "\r\n";
+      out += QStringLiteral("%1,").arg(line.query) + token(line.query) + ',' + digits(static_cast<double>(line.p)) +
+             ',' + reader_text(line.says) + "\r\n";
     }
     return out;
   }

@@ -27,6 +27,8 @@
 #include "views/common/page_base.h"
 #include "views/common/pair_link.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -91,7 +93,8 @@ MissedPanel::MissedPanel(Selection* selection, QWidget* parent)
             order_ = order;
           });
   connect(position_, &QSpinBox::valueChanged, this, [this](int value) {
-    selection_->change([value](ViewState& s) { s.display.answer_position = value - 1; }, QStringLiteral("answer token"));
+    selection_->change([value](ViewState& s) { s.display.answer_position = value - 1; },
+                       QStringLiteral("answer token"));
   });
   connect(last_row_, &QPushButton::clicked, this, [this] { show_rows_of_answer(false); });
   connect(all_rows_, &QPushButton::clicked, this, [this] { show_rows_of_answer(true); });
@@ -132,7 +135,7 @@ void MissedPanel::build() {
   scope_->setAccessibleName(tr("Whose missed keys"));
   scope_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
   scope_->setMinimumContentsLength(10);
-  headline_ = new QLabel(this);
+  headline_ = new TextLabel(this);
   headline_->setWordWrap(true);
   headline_->setTextFormat(Qt::RichText);
   headline_->setTextInteractionFlags(Qt::TextBrowserInteraction);
@@ -154,7 +157,7 @@ void MissedPanel::build() {
   table_->setTabKeyNavigation(false);
   table_->setAccessibleName(tr("Missed keys"));
   table_->setMinimumHeight(60);
-  note_ = new QLabel(this);
+  note_ = new TextLabel(this);
   note_->setWordWrap(true);
   note_->setTextFormat(Qt::RichText);
   note_->setTextInteractionFlags(Qt::TextBrowserInteraction);
@@ -328,6 +331,7 @@ void MissedPanel::start() {
     take(watcher->result());
   });
   watcher->setFuture(QtConcurrent::run(
+      &workers(),
       [](QPromise<MissedResult>& promise, const MissedRequest& request, const std::stop_token& stop) {
         promise.setProgressRange(0, 1000);
         promise.addResult(scan_missed(request, stop, [&promise](int permille) { promise.setProgressValue(permille); }));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The dock of missed keys: which keys rows missed by their mass, who reads a key, and why the answer changed. Every line
-// leads map and text to its place.
+// The dock of missed keys: which keys rows missed by their mass, who reads a key, and why the answer changed. Every
+// line leads map and text to its place.
 #pragma once
 
 #include <QTimer>

@@ -37,7 +37,8 @@ QString read_rows(const MissedRequest& request, int layer, bool with_wasted, Lay
   rows.target = record.supports(id, layer, SupportKind::target, *group);
   if (with_wasted) rows.wasted = record.supports(id, layer, SupportKind::wasted, *group);
   if (!rows.support || !rows.target)
-    return QObject::tr("The record does not hold which keys layer %1 selected: it has no support to compare.").arg(layer);
+    return QObject::tr("The record does not hold which keys layer %1 selected: it has no support to compare.")
+        .arg(layer);
   return {};
 }
 
@@ -92,17 +93,19 @@ void look_for_missed(MissedResult& result, const std::stop_token& stop, const Sc
   result.pairs = tally.pairs();
   result.mass = tally.mass();
   if (result.problem.isEmpty() && result.known_rows < result.rows)
-    result.note = result.known_rows == 0
-                      ? QObject::tr("q and k of this layer are not in the record: the keys are known, their mass is not.")
-                      : QObject::tr("q and k of %1 of the %2 rows are not in the record: those count as rows only.")
-                            .arg(format_count(result.rows - result.known_rows), format_count(result.rows));
+    result.note =
+        result.known_rows == 0
+            ? QObject::tr("q and k of this layer are not in the record: the keys are known, their mass is not.")
+            : QObject::tr("q and k of %1 of the %2 rows are not in the record: those count as rows only.")
+                  .arg(format_count(result.rows - result.known_rows), format_count(result.rows));
 }
 
 void look_for_readers(MissedResult& result, const std::stop_token& stop, const ScanProgress& progress) {
   const MissedRequest& request = result.request;
   const std::int64_t length = request.record->length();
   if (request.key < 0 || request.key >= length) {
-    result.problem = QObject::tr("Select a key (Ctrl+click in the text, or click in the map): who reads it stands here.");
+    result.problem =
+        QObject::tr("Select a key (Ctrl+click in the text, or click in the map): who reads it stands here.");
     return;
   }
   LayerRows rows;
@@ -110,8 +113,9 @@ void look_for_readers(MissedResult& result, const std::stop_token& stop, const S
   if (!rows.stream) {
     const bool full = request.record->meta().is_full(request.layer);
     result.problem = !full ? why
-                           : QObject::tr("q and k of layer %1 are not in the record: who reads a key is not known. Record "
-                                         "the layer exactly on the Attention page.")
+                           : QObject::tr(
+                                 "q and k of layer %1 are not in the record: who reads a key is not known. Record "
+                                 "the layer exactly on the Attention page.")
                                  .arg(request.layer);
     return;
   }

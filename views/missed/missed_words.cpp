@@ -66,11 +66,14 @@ QString MissedPanel::missed_headline() const {
   } else {
     text += r.missed.size() == 1 ? tr("one key missed") : tr("%1 keys missed").arg(format_count(std::ssize(r.missed)));
     if (r.known_rows > 0) {
-      text += tr(", %1 of what %2 (%3)")
-                  .arg(bold(format_percent(r.mass / static_cast<double>(r.known_rows))),
-                       answer ? tr("it reads there") : r.known_rows == 1 ? tr("it reads") : tr("these rows read"),
-                       r.known_rows == 1 ? heads_of_request(request)
-                                         : tr("%1 rows' worth, %2").arg(format_number(r.mass), heads_of_request(request)));
+      text +=
+          tr(", %1 of what %2 (%3)")
+              .arg(bold(format_percent(r.mass / static_cast<double>(r.known_rows))),
+                   answer              ? tr("it reads there")
+                   : r.known_rows == 1 ? tr("it reads")
+                                       : tr("these rows read"),
+                   r.known_rows == 1 ? heads_of_request(request)
+                                     : tr("%1 rows' worth, %2").arg(format_number(r.mass), heads_of_request(request)));
     }
     text += '.';
   }
@@ -107,8 +110,9 @@ void MissedPanel::show_headline() {
   QString note = r.note.toHtmlEscaped();
   if (r.problem.isEmpty() && r.request.record && !missed_->of_readers()) {
     if (r.request.scope == MissedScope::answer)
-      note += (note.isEmpty() ? QString() : QStringLiteral(" ")) +
-              tr("The row predicts the answer's first token; later ones are decoded dense and miss nothing themselves.");
+      note +=
+          (note.isEmpty() ? QString() : QStringLiteral(" ")) +
+          tr("The row predicts the answer's first token; later ones are decoded dense and miss nothing themselves.");
     else if (note.isEmpty() && !r.missed.empty())
       note = tr("Missed: in the row's target T (as many keys as the budget allows, those of most mass), not in its "
                 "support S.");
@@ -119,7 +123,8 @@ void MissedPanel::show_headline() {
 
 const record::AnswerPosition* MissedPanel::shown_position() const {
   const RecordPtr record = selection_->record();
-  const record::MethodSummary* method = record ? record->find_method(selection_->state().method.toStdString()) : nullptr;
+  const record::MethodSummary* method =
+      record ? record->find_method(selection_->state().method.toStdString()) : nullptr;
   if (!method) return nullptr;
   const record::AnswerPosition* first = first_difference(*method);
   const int wanted = selection_->state().display.answer_position;
@@ -132,7 +137,8 @@ const record::AnswerPosition* MissedPanel::shown_position() const {
 
 void MissedPanel::show_why() {
   const RecordPtr record = selection_->record();
-  const record::MethodSummary* method = record ? record->find_method(selection_->state().method.toStdString()) : nullptr;
+  const record::MethodSummary* method =
+      record ? record->find_method(selection_->state().method.toStdString()) : nullptr;
   if (choices_of_ != record || choices_method_ != selection_->state().method) {
     choices_of_ = record;
     choices_method_ = selection_->state().method;
@@ -165,10 +171,11 @@ void MissedPanel::show_why() {
     text = tr("Dense is what the others are compared with. Choose a method:");
     for (const record::MethodSummary& one : record->methods()) {
       if (one.is_dense()) continue;
-      const QString says = !one.forced                      ? tr("not compared")
-                           : one.forced->first_divergence
-                               ? tr("first differs at answer token %1").arg(format_count(*one.forced->first_divergence + 1))
-                               : tr("the same at all %1 positions").arg(format_count(one.forced->positions));
+      const QString says =
+          !one.forced ? tr("not compared")
+          : one.forced->first_divergence
+              ? tr("first differs at answer token %1").arg(format_count(*one.forced->first_divergence + 1))
+              : tr("the same at all %1 positions").arg(format_count(one.forced->positions));
       text += QStringLiteral("<br><a href=\"method:%1\">%2</a>: %3")
                   .arg(QString::fromStdString(one.id), method_label(*record, one).toHtmlEscaped(), says);
     }
@@ -203,17 +210,19 @@ void MissedPanel::show_why() {
                            .arg(format_count(record->length() - 1), format_percent(most->second),
                                 QString::number(most->first)));
     const QString layers = found.size() == 1 ? tr("the one layer") : tr("%1 layers").arg(found.size());
-    last_row_->setToolTip(tr("The prompt's last row, in the layer where it missed the largest share of what it reads, among "
-                             "%1 that the record holds exactly")
-                              .arg(layers));
+    last_row_->setToolTip(
+        tr("The prompt's last row, in the layer where it missed the largest share of what it reads, among "
+           "%1 that the record holds exactly")
+            .arg(layers));
     note = !at || at->position == 0
                ? tr("The prompt's last row predicts the answer's first token.")
                : tr("Answer tokens are decoded dense over the keys and values that the sparse prefill left: their own "
                     "rows select nothing, and what differs comes from the prompt's rows.");
   } else if (method && !method->is_dense()) {
-    note = !r.problem.isEmpty() ? r.problem.toHtmlEscaped()
-                                : tr("The record holds no layer of this method exactly: record one on the Attention page to "
-                                     "see what its rows missed.");
+    note = !r.problem.isEmpty()
+               ? r.problem.toHtmlEscaped()
+               : tr("The record holds no layer of this method exactly: record one on the Attention page to "
+                    "see what its rows missed.");
   }
   note_->setText(note);
   note_->setVisible(!note.isEmpty());
@@ -223,7 +232,8 @@ QString MissedPanel::facts() const {
   const MissedResult& r = missed_->result();
   const record::RunMeta& meta = r.request.record->meta();
   QStringList lines;
-  lines << tr("Headroom run %1, %2").arg(QString::fromStdString(meta.run_id), run_caption(meta, r.request.record->length()));
+  lines << tr("Headroom run %1, %2")
+               .arg(QString::fromStdString(meta.run_id), run_caption(meta, r.request.record->length()));
   lines << tr("Model SHA-256 %1").arg(QString::fromStdString(meta.model_sha256));
   lines << tr("Method %1, %2").arg(r.request.method, heads_of_request(r.request));
   lines << headline().replace('\n', ' ');

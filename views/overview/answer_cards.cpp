@@ -15,6 +15,7 @@
 #include "views/common/format.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 #include "views/missed/why_model.h"
 
 namespace headroom::views {
@@ -183,7 +184,7 @@ void AnswerCards::rebuild() {
     column->setContentsMargins(16, 8, 12, 10);
     column->setSpacing(4);
     column->addWidget(make_heading(label(entry), card));
-    auto* answer = new QLabel(answer_html(entry), card);
+    auto* answer = new TextLabel(answer_html(entry), card);
     answer->setWordWrap(true);
     answer->setTextFormat(Qt::RichText);
     answer->setTextInteractionFlags(Qt::TextSelectableByMouse | Qt::TextSelectableByKeyboard);
@@ -193,7 +194,7 @@ void AnswerCards::rebuild() {
     column->addStretch(1);
     column->addWidget(make_note(status_text(entry), card));
     if (const QString why = why_html(entry); !why.isEmpty()) {
-      auto* label = new QLabel(why, card);
+      auto* label = new TextLabel(why, card);
       label->setWordWrap(true);
       label->setTextFormat(Qt::RichText);
       label->setTextInteractionFlags(Qt::TextBrowserInteraction);
@@ -211,7 +212,7 @@ void AnswerCards::rebuild() {
     column->setContentsMargins(16, 8, 12, 10);
     column->setSpacing(4);
     column->addWidget(make_heading(tr("Reference"), card));
-    auto* text = new QLabel(reference_.toHtmlEscaped().replace('\n', "<br>"), card);
+    auto* text = new TextLabel(reference_.toHtmlEscaped().replace('\n', "<br>"), card);
     text->setWordWrap(true);
     text->setTextInteractionFlags(Qt::TextSelectableByMouse);
     column->addWidget(text);

@@ -41,7 +41,8 @@ class AnswerCards : public QWidget {
   void set_on_panel(bool on_panel);
   /// The same as a table for figures.
   QString html() const;
-  /// Where answers differ from the baseline's, cards say at which token and with what probabilities, and offer to go on.
+  /// Where answers differ from the baseline's, cards say at which token and with what probabilities, and offer to go
+  /// on.
   void set_why(bool offered) { why_ = offered; }
   /// The sentence of the `index`-th entry, plain; empty where there is none.
   QString why_text(std::size_t index) const;

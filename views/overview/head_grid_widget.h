@@ -71,7 +71,8 @@ class HeadGridWidget : public QWidget {
   std::shared_ptr<const GridData> data_;
   std::vector<int> order_, column_of_layer_;
   double low_ = 0, high_ = 1;
-  double usual_low_ = 0, usual_high_ = 1;  ///< all but the few farthest values, which take the ends of a logarithmic scale
+  double usual_low_ = 0,
+         usual_high_ = 1;  ///< all but the few farthest values, which take the ends of a logarithmic scale
   bool has_range_ = false;
   int layer_ = -1, head_ = -1, hover_layer_ = -1, hover_head_ = -1;
 };

@@ -22,6 +22,7 @@
 #include "views/overview/head_grid_widget.h"
 #include "views/common/head_statistics_model.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 
 namespace headroom::views {
 namespace {
@@ -116,7 +117,7 @@ void OverviewPage::build() {
   column->addLayout(bar);
   definition_ = make_note(QString(), content);
   column->addWidget(definition_);
-  read_out_ = new QLabel(content);
+  read_out_ = new TextLabel(content);
   read_out_->setWordWrap(true);
   read_out_->setAccessibleName(tr("Value under the pointer"));
   column->addWidget(read_out_);
@@ -226,7 +227,7 @@ void OverviewPage::show_sentences() {
     return;
   }
   if (selection()->state().display.all_budgets && budgets_.size() > 1) {
-    auto* table = new QLabel(all_budgets_html(), this);
+    auto* table = new TextLabel(all_budgets_html(), this);
     table->setTextFormat(Qt::RichText);
     table->setWordWrap(true);
     table->setTextInteractionFlags(Qt::TextSelectableByMouse);
@@ -250,7 +251,7 @@ void OverviewPage::show_sentences() {
     chip->setFixedWidth(chip_width);
     set_text_colour(chip, Theme::instance().method(shown_[i]->look));
     row->addWidget(chip, 0, Qt::AlignTop);
-    auto* label = new QLabel(sentence.html(Theme::instance().accent()), this);
+    auto* label = new TextLabel(sentence.html(Theme::instance().accent()), this);
     label->setFont(large);
     label->setWordWrap(true);
     label->setTextFormat(Qt::RichText);
@@ -429,8 +430,9 @@ void OverviewPage::render(QPainter& painter, const QRectF& target, const ExportO
   if (!grid_data_ || grid_data_->layers == 0) return;
   QFont text = QGuiApplication::font();
   // The grid's smallest text is 0.8 of this.
-  text.setPixelSize(std::max({1, static_cast<int>(13 * figure.unit()),
-                              options.least_text > 0 ? static_cast<int>(std::ceil((options.least_text + 1) / 0.8)) : 0}));
+  text.setPixelSize(
+      std::max({1, static_cast<int>(13 * figure.unit()),
+                options.least_text > 0 ? static_cast<int>(std::ceil((options.least_text + 1) / 0.8)) : 0}));
   painter.setFont(text);
   grid_->draw(painter, figure.rest(), figure.unit(), false);
 }

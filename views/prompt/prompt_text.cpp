@@ -87,26 +87,38 @@ class PromptText::HeatStrip : public QWidget {
     if (heat_.empty()) return;
     const TextIndex& index = text_->index_;
     const double lines = std::max(1, text_->document()->lineCount());
-    QTextBlock block = text_->document()->begin();
-    const auto line_of = [&](int position) {  // `position` ascending
-      while (block.isValid() && position >= block.position() + block.length()) block = block.next();
-      if (!block.isValid()) return 1.0;
-      const double inside = static_cast<double>(position - block.position()) / std::max(1, block.length());
-      return std::min(1.0, (block.firstLineNumber() + inside * std::max(1, block.lineCount())) / lines);
+    // What a block knows is asked once a block, not once a token: long prompts have far more of those.
+    QTextBlock block;
+    int begin = 0, end = 0;
+    double first_line = 0, lines_here = 1;
+    const auto enter = [&](const QTextBlock& next) {
+      block = next;
+      if (!block.isValid()) return;
+      begin = block.position();
+      end = begin + block.length();
+      first_line = block.firstLineNumber();
+      lines_here = std::max(1, block.lineCount());
     };
-    const auto row_of = [&](int position) {
-      return static_cast<std::size_t>(std::min(line_of(position) * height(), static_cast<double>(height() - 1)));
+    const auto row_of = [&](int position) {  // `position` ascending
+      while (block.isValid() && position >= end) enter(block.next());
+      if (!block.isValid()) return heat_.size() - 1;
+      const double inside = static_cast<double>(position - begin) / std::max(1, end - begin);
+      const double line = std::min(1.0, (first_line + inside * lines_here) / lines);
+      return static_cast<std::size_t>(std::min(line * height(), static_cast<double>(height() - 1)));
     };
+    enter(text_->document()->begin());
+    std::vector<float> most(heat_.size(), 0);  // heat grows with mass: one logarithm a row
     for (std::int64_t token = 0; token < index.num_tokens(); ++token) {
       const auto i = static_cast<std::size_t>(token);
       const std::size_t row = row_of(index.begin(token));
-      if (i < text_->mass_.size())
-        heat_[row] = std::max(heat_[row], static_cast<float>(text_heat(static_cast<double>(text_->mass_[i]),
-                                                                       text_->even_share_, text_->largest_mass_)));
+      if (i < text_->mass_.size()) most[row] = std::max(most[row], text_->mass_[i]);
       if (text_->is_missed(token)) flags_[row] |= 1;
       if (token >= text_->query_begin_ && token < text_->query_end_) flags_[row] |= 4;
     }
-    block = text_->document()->begin();
+    for (std::size_t row = 0; row < most.size(); ++row)
+      heat_[row] = static_cast<float>(
+          text_heat(static_cast<double>(most[row]), text_->even_share_, text_->largest_mass_));
+    enter(text_->document()->begin());
     for (const auto& match : text_->matches_) flags_[row_of(match.first)] |= 2;
   }
 

@@ -7,7 +7,33 @@
 
 namespace headroom::views {
 
-TextIndex::TextIndex(const record::TokenTable& tokens) {
+/// Text that is UTF-8 throughout, as nearly all is: decoded at once, positions counted. False where it is not.
+bool TextIndex::read_clean(const record::TokenTable& tokens, std::size_t count) {
+  const QByteArrayView bytes(tokens.text.data(), static_cast<qsizetype>(tokens.text.size()));
+  if (!bytes.isValidUtf8() || bytes.startsWith("\xEF\xBB\xBF")) return false;
+  text_ = QString::fromUtf8(bytes);
+  std::int64_t read = 0;
+  int units = 0;  // of UTF-16, of the characters that are read to their end
+  bool wide = false;
+  const auto count_until = [&](std::int64_t until) {
+    for (until = std::clamp<std::int64_t>(until, read, bytes.size()); read < until; ++read) {
+      const auto byte = static_cast<unsigned char>(bytes[read]);
+      const bool goes_on = read + 1 < bytes.size() && (static_cast<unsigned char>(bytes[read + 1]) & 0xC0) == 0x80;
+      if (byte >= 0xF0) wide = true;
+      if (goes_on) continue;
+      units += wide ? 2 : 1;
+      wide = false;
+    }
+    return units;
+  };
+  for (std::size_t i = 0; i < count; ++i) {
+    begin_.push_back(count_until(tokens.begin[i]));
+    end_.push_back(count_until(tokens.end[i]));
+  }
+  return true;
+}
+
+void TextIndex::read_any(const record::TokenTable& tokens, std::size_t count) {
   const auto size = static_cast<std::int64_t>(tokens.text.size());
   QStringDecoder decoder(QStringDecoder::Utf8);
   std::int64_t read = 0;
@@ -17,16 +43,18 @@ TextIndex::TextIndex(const record::TokenTable& tokens) {
     read = until;
     return static_cast<int>(text_.size());
   };
+  for (std::size_t i = 0; i < count; ++i) {
+    begin_.push_back(feed(tokens.begin[i]));
+    end_.push_back(feed(tokens.end[i]));
+  }
+  feed(size);
+}
+
+TextIndex::TextIndex(const record::TokenTable& tokens) {
   const std::size_t count = std::min(tokens.begin.size(), tokens.end.size());
   begin_.reserve(count);
   end_.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const int begin = feed(tokens.begin[i]);
-    const int end = feed(tokens.end[i]);
-    begin_.push_back(begin);
-    end_.push_back(end);
-  }
-  feed(size);
+  if (!read_clean(tokens, count)) read_any(tokens, count);
   // A token that ends inside a character stands for the whole of it.
   const int length = static_cast<int>(text_.size());
   for (std::size_t i = 0; i < count; ++i) {

@@ -25,6 +25,8 @@ class TextIndex {
   std::int64_t token_at(int position) const;
 
  private:
+  bool read_clean(const record::TokenTable& tokens, std::size_t count);
+  void read_any(const record::TokenTable& tokens, std::size_t count);
   QString text_;
   std::vector<int> begin_, end_;  ///< begin_ ascending
 };

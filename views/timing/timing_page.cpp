@@ -15,6 +15,7 @@
 
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/wrap_label.h"
 #include "views/timing/context_plot.h"
 #include "views/timing/timing_model.h"
 #include "views/timing/timing_plot.h"
@@ -48,7 +49,7 @@ void TimingPage::build() {
   bar->addStretch(1);
   column->addLayout(bar);
   context_ = make_note(QString(), body());
-  bound_ = new QLabel(body());
+  bound_ = new TextLabel(body());
   bound_->setWordWrap(true);
   bound_->setToolTip("<qt>" +
                      tr("Amdahl bound: T_dense / (T_dense − T_attention). Attention is only part of the time to first "
@@ -58,7 +59,7 @@ void TimingPage::build() {
   column->addWidget(context_);
   column->addWidget(bound_);
   column->addWidget(note_);
-  legend_ = new QLabel(body());
+  legend_ = new TextLabel(body());
   legend_->setWordWrap(true);
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Colours of the stages"));

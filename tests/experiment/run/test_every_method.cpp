@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every registered method through a run: with a budget of everything it answers as dense does, with a small one its record
-// holds supports for each of its head groups, and what it says of pairs is what they hold.
+// Every registered method through a run: with a budget of everything it answers as dense does, with a small one its
+// record holds supports for each of its head groups, and what it says of pairs is what they hold.
 #include <ATen/core/Tensor.h>
 
 #include <QtTest>
@@ -115,7 +115,8 @@ class TestEveryMethod : public QObject {
       for (int layer = 0; layer < 4; ++layer) {
         double of_layer = 0;
         for (std::int64_t group = 0; group < groups; ++group) {
-          const auto support = record->supports(method.id, layer, record::SupportKind::support, static_cast<int>(group));
+          const auto support =
+              record->supports(method.id, layer, record::SupportKind::support, static_cast<int>(group));
           of_layer += support ? static_cast<double>(support->count_all()) : causal_pairs(length);
         }
         pairs += of_layer / static_cast<double>(groups);

@@ -263,6 +263,13 @@ class TestAttentionPage : public QObject {
     PromptText text;
     text.set_tokens(tokens);
     QCOMPARE(text.toPlainText(), index.text());
+    // Text that is damaged at its end is read another way: everything before the damage stands where it stood.
+    record::TokenTable damaged = tokens;
+    damaged.text += "\xF0\x9F";
+    const TextIndex slow(damaged);
+    QVERIFY(slow.text().startsWith(index.text()));
+    for (std::int64_t token = 0; token < index.num_tokens(); ++token)
+      QVERIFY(slow.begin(token) == index.begin(token) && slow.end(token) == index.end(token));
   }
 
   void export_keeps_text_as_text() {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "gui/recorded_figure.h"
+
+#include <QPaintEngine>
+#include <QPainter>
+#include <QPainterPath>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace headroom::gui {
+namespace {
+
+constexpr double figure_dots_an_inch = 96;
+
+}  // namespace
+
+class RecordedFigure::Engine : public QPaintEngine {
+ public:
+  /// `base`: the transform that the painter had before.
+  using Step = std::function<void(QPainter& painter, const QTransform& base)>;
+
+  Engine() : QPaintEngine(AllFeatures) {}
+  bool begin(QPaintDevice*) override { return true; }
+  bool end() override { return true; }
+  Type type() const override { return User; }
+  const std::vector<Step>& steps() const { return steps_; }
+
+  void updateState(const QPaintEngineState& now) override {
+    const DirtyFlags dirty = now.state();
+    if (dirty & DirtyPen) keep([pen = now.pen()](QPainter& to) { to.setPen(pen); });
+    if (dirty & DirtyBrush) keep([brush = now.brush()](QPainter& to) { to.setBrush(brush); });
+    if (dirty & DirtyBrushOrigin) keep([at = now.brushOrigin()](QPainter& to) { to.setBrushOrigin(at); });
+    if (dirty & DirtyBackground) keep([brush = now.backgroundBrush()](QPainter& to) { to.setBackground(brush); });
+    if (dirty & DirtyBackgroundMode)
+      keep([mode = now.backgroundMode()](QPainter& to) { to.setBackgroundMode(mode); });
+    if (dirty & DirtyFont) keep([font = now.font()](QPainter& to) { to.setFont(font); });
+    if (dirty & DirtyOpacity) keep([opacity = now.opacity()](QPainter& to) { to.setOpacity(opacity); });
+    if (dirty & DirtyCompositionMode)
+      keep([mode = now.compositionMode()](QPainter& to) { to.setCompositionMode(mode); });
+    if (dirty & DirtyHints)
+      keep([hints = now.renderHints()](QPainter& to) {
+        to.setRenderHints(to.renderHints(), false);
+        to.setRenderHints(hints, true);
+      });
+    // Before the clip, which is in the units of the transform that came with it.
+    if (dirty & DirtyTransform)
+      steps_.push_back([transform = now.transform()](QPainter& to, const QTransform& base) {
+        to.setWorldTransform(transform * base);
+      });
+    if (dirty & DirtyClipRegion)
+      keep([region = now.clipRegion(), how = now.clipOperation()](QPainter& to) { to.setClipRegion(region, how); });
+    if (dirty & DirtyClipPath)
+      keep([path = now.clipPath(), how = now.clipOperation()](QPainter& to) { to.setClipPath(path, how); });
+    if (dirty & DirtyClipEnabled) keep([on = now.isClipEnabled()](QPainter& to) { to.setClipping(on); });
+  }
+
+  void drawPath(const QPainterPath& path) override {
+    keep([path](QPainter& to) { to.drawPath(path); });
+  }
+
+  void drawPolygon(const QPointF* points, int count, PolygonDrawMode mode) override {
+    keep([shape = QPolygonF(QList<QPointF>(points, points + count)), mode](QPainter& to) {
+      if (mode == PolylineMode)
+        to.drawPolyline(shape);
+      else if (mode == ConvexMode)
+        to.drawConvexPolygon(shape);
+      else
+        to.drawPolygon(shape, mode == WindingMode ? Qt::WindingFill : Qt::OddEvenFill);
+    });
+  }
+  void drawPolygon(const QPoint* points, int count, PolygonDrawMode mode) override {
+    const QPolygonF shape(QPolygon(QList<QPoint>(points, points + count)));
+    drawPolygon(shape.constData(), count, mode);
+  }
+
+  void drawRects(const QRectF* rects, int count) override {
+    keep([list = QList<QRectF>(rects, rects + count)](QPainter& to) { to.drawRects(list); });
+  }
+  void drawRects(const QRect* rects, int count) override {
+    keep([list = QList<QRect>(rects, rects + count)](QPainter& to) { to.drawRects(list); });
+  }
+  void drawLines(const QLineF* lines, int count) override {
+    keep([list = QList<QLineF>(lines, lines + count)](QPainter& to) { to.drawLines(list); });
+  }
+  void drawLines(const QLine* lines, int count) override {
+    keep([list = QList<QLine>(lines, lines + count)](QPainter& to) { to.drawLines(list); });
+  }
+  void drawEllipse(const QRectF& area) override {
+    keep([area](QPainter& to) { to.drawEllipse(area); });
+  }
+  void drawEllipse(const QRect& area) override { drawEllipse(QRectF(area)); }
+  void drawPoints(const QPointF* points, int count) override {
+    keep([list = QPolygonF(QList<QPointF>(points, points + count))](QPainter& to) { to.drawPoints(list); });
+  }
+  void drawPoints(const QPoint* points, int count) override {
+    const QPolygonF list(QPolygon(QList<QPoint>(points, points + count)));
+    drawPoints(list.constData(), count);
+  }
+
+  /// A pixmap belongs to the window's thread, an image does not.
+  void drawPixmap(const QRectF& place, const QPixmap& pixmap, const QRectF& part) override {
+    drawImage(place, pixmap.toImage(), part, Qt::AutoColor);
+  }
+  void drawTiledPixmap(const QRectF& place, const QPixmap& pixmap, const QPointF& shift) override {
+    keep([place, image = pixmap.toImage(), shift](QPainter& to) {
+      QBrush brush(image);
+      const QPointF origin = to.brushOrigin();
+      to.setBrushOrigin(place.topLeft() - shift);
+      to.fillRect(place, brush);
+      to.setBrushOrigin(origin);
+    });
+  }
+  void drawImage(const QRectF& place, const QImage& image, const QRectF& part, Qt::ImageConversionFlags how) override {
+    keep([place, image, part, how](QPainter& to) { to.drawImage(place, image, part, how); });
+  }
+
+  void drawTextItem(const QPointF& at, const QTextItem& item) override {
+    // Lines under and through the text come as lines of their own.
+    QFont font = item.font();
+    font.setUnderline(false);
+    font.setOverline(false);
+    font.setStrikeOut(false);
+    keep([at, font, text = item.text()](QPainter& to) {
+      const QFont before = to.font();
+      to.setFont(font);
+      to.drawText(at, text);
+      to.setFont(before);
+    });
+  }
+
+ private:
+  template <typename Paint>
+  void keep(Paint&& paint) {
+    steps_.push_back([paint = std::forward<Paint>(paint)](QPainter& to, const QTransform&) { paint(to); });
+  }
+
+  std::vector<Step> steps_;
+};
+
+RecordedFigure::RecordedFigure(QSizeF size) : engine_(std::make_unique<Engine>()), size_(size) {}
+RecordedFigure::~RecordedFigure() = default;
+
+QPaintEngine* RecordedFigure::paintEngine() const {
+  return engine_.get();
+}
+
+void RecordedFigure::play(QPainter& painter) const {
+  painter.save();
+  const QTransform base = painter.worldTransform();
+  for (const Engine::Step& step : engine_->steps()) step(painter, base);
+  painter.restore();
+}
+
+int RecordedFigure::metric(PaintDeviceMetric metric) const {
+  switch (metric) {
+    case PdmWidth:
+      return static_cast<int>(std::ceil(size_.width()));
+    case PdmHeight:
+      return static_cast<int>(std::ceil(size_.height()));
+    case PdmWidthMM:
+      return static_cast<int>(std::lround(size_.width() / figure_dots_an_inch * 25.4));
+    case PdmHeightMM:
+      return static_cast<int>(std::lround(size_.height() / figure_dots_an_inch * 25.4));
+    case PdmNumColors:
+      return std::numeric_limits<int>::max();
+    case PdmDepth:
+      return 32;
+    case PdmDpiX:
+    case PdmDpiY:
+    case PdmPhysicalDpiX:
+    case PdmPhysicalDpiY:
+      return static_cast<int>(figure_dots_an_inch);
+    case PdmDevicePixelRatio:
+      return 1;
+    case PdmDevicePixelRatioScaled:
+      return static_cast<int>(devicePixelRatioFScale());
+  }
+  return QPaintDevice::metric(metric);
+}
+
+}  // namespace headroom::gui

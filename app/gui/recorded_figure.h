@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a page paints, kept to be painted again on another thread: the page belongs to the window's thread, but turning
+// lines, text and images into the bytes of a PNG, PDF or SVG takes tenths of a second.
+#pragma once
+
+#include <QPaintDevice>
+#include <QSizeF>
+#include <memory>
+
+class QPainter;
+
+namespace headroom::gui {
+
+class RecordedFigure : public QPaintDevice {
+ public:
+  /// `size` in painter units, at 96 dots an inch.
+  explicit RecordedFigure(QSizeF size);
+  ~RecordedFigure() override;
+  QPaintEngine* paintEngine() const override;
+
+  /// Paints it all on `painter`, whose device has 96 dots an inch too, within the transform that it has now. On any
+  /// thread, once the painter of this device has ended.
+  void play(QPainter& painter) const;
+
+ protected:
+  int metric(PaintDeviceMetric metric) const override;
+
+ private:
+  class Engine;
+  std::unique_ptr<Engine> engine_;
+  QSizeF size_;
+};
+
+}  // namespace headroom::gui
