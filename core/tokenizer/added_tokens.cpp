@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
+#include <functional>
 #include <numeric>
 #include <optional>
+#include <queue>
+#include <utility>
 
 #include "tokenizer/normalizer.h"
 #include "tokenizer/unicode.h"
@@ -47,8 +51,8 @@ bool stands_alone(std::string_view text, std::size_t begin, std::size_t end) {
 class AddedTokens::Permission {
  public:
   /// `whole`: where the template writes tokens; `mapped`: the text that is cut, where that is another one.
-  Permission(const EncodeOptions& options, std::string_view whole, const MappedText* mapped)
-      : options_(options), whole_(whole), mapped_(mapped) {
+  Permission(const AddedTokens& tokens, const EncodeOptions& options, std::string_view whole, const MappedText* mapped)
+      : tokens_(tokens), options_(options), whole_(whole), mapped_(mapped) {
     for (const ByteRange& range : options.literal)
       if (range.begin < range.end) literal_.push_back(range);
     std::ranges::sort(literal_, {}, &ByteRange::begin);
@@ -70,23 +74,34 @@ class AddedTokens::Permission {
   /// A token of the text itself that a template writes is what marks its turns: such a one is no part of a text either.
   /// Words and white space are, wherever they stand.
   bool marks_turns(const Entry& entry) const {
-    for (const auto& [known, answer] : marks_)
-      if (known == entry.token.id) return answer;
-    bool answer = false;
-    if (std::ranges::any_of(entry.text, [](char c) { return c > 0 && std::ispunct(c) != 0; })) {
-      for (std::size_t at = whole_.find(entry.text); at != std::string_view::npos && !answer;
-           at = whole_.find(entry.text, at + 1))
-        answer = !is_literal(static_cast<std::int64_t>(at), static_cast<std::int64_t>(at + entry.text.size()));
+    if (!std::ranges::any_of(entry.text, [](char c) { return c > 0 && std::ispunct(c) != 0; })) return false;
+    if (marks_.empty()) find_marks();
+    return marks_[static_cast<std::size_t>(&entry - tokens_.entries_.data())];
+  }
+  /// The tokens that stand between the literal texts, in one go.
+  void find_marks() const {
+    marks_.assign(tokens_.entries_.size(), false);
+    std::int64_t begin = 0;
+    const auto look = [&](std::int64_t end) {
+      const auto first = static_cast<std::size_t>(begin), last = static_cast<std::size_t>(std::max(begin, end));
+      const std::string_view part = whole_.substr(0, std::min(last, whole_.size()));
+      for (std::size_t at = first; at < part.size(); ++at)
+        tokens_.raw_.prefixes(part.substr(at),
+                              [&](std::size_t, std::int32_t entry) { marks_[static_cast<std::size_t>(entry)] = true; });
+    };
+    for (const ByteRange& range : literal_) {
+      look(range.begin);
+      begin = std::max(begin, range.end);
     }
-    marks_.emplace_back(entry.token.id, answer);
-    return answer;
+    look(static_cast<std::int64_t>(whole_.size()));
   }
 
+  const AddedTokens& tokens_;
   const EncodeOptions& options_;
   std::string_view whole_;
   const MappedText* mapped_;
   std::vector<ByteRange> literal_;
-  mutable std::vector<std::pair<std::int32_t, bool>> marks_;  ///< answers so far; few tokens stand in literal text
+  mutable std::vector<bool> marks_;  ///< by entry, once one was asked for
 };
 
 AddedTokens::AddedTokens(const TokenizerData& data) : match_(data.added_match) {
@@ -100,50 +115,71 @@ AddedTokens::AddedTokens(const TokenizerData& data) : match_(data.added_match) {
   by_length_.resize(entries_.size());
   std::iota(by_length_.begin(), by_length_.end(), std::size_t{0});
   std::ranges::stable_sort(by_length_, std::ranges::greater(), [&](std::size_t i) { return entries_[i].text.size(); });
+  rank_.resize(entries_.size());
+  for (std::size_t rank = 0; rank < by_length_.size(); ++rank) rank_[by_length_[rank]] = rank;
 }
 
 std::vector<Fragment> AddedTokens::split(std::string_view text, const EncodeOptions& options) const {
-  const Permission permission(options, text, nullptr);
+  const Permission permission(*this, options, text, nullptr);
   if (match_ == AddedMatch::longest_first) return longest_first(text, permission);
   return leftmost_longest(raw_, text, permission);
 }
 
 std::vector<Fragment> AddedTokens::split_normalized(const MappedText& text, const EncodeOptions& options) const {
-  return leftmost_longest(normalized_, text.text, Permission(options, {}, &text));
+  return leftmost_longest(normalized_, text.text, Permission(*this, options, {}, &text));
 }
 
 std::vector<Fragment> AddedTokens::longest_first(std::string_view text, const Permission& permission) const {
-  std::vector<Fragment> fragments;
-  if (text.empty()) return fragments;
-  fragments.push_back({-1, 0, text.size()});
-  if (raw_.empty()) return fragments;
-  std::vector<bool> there(entries_.size());  // most texts hold few of thousands of tokens
-  for (std::size_t at = 0; at < text.size(); ++at)
-    raw_.prefixes(text.substr(at),
-                  [&](std::size_t, std::int32_t entry) { there[static_cast<std::size_t>(entry)] = true; });
-  for (const std::size_t index : by_length_) {
-    const Entry& entry = entries_[index];
-    if (!there[index]) continue;
-    std::vector<Fragment> next;
-    for (const Fragment& fragment : fragments) {
-      if (fragment.id >= 0) {
-        next.push_back(fragment);
-        continue;
-      }
-      std::size_t done = fragment.begin, from = done;
-      const std::string_view inside = text.substr(0, fragment.end);
-      for (std::size_t hit; (hit = inside.find(entry.text, from)) != std::string_view::npos;) {
-        const std::size_t end = hit + entry.text.size();
-        from = hit + 1;
-        if (!permission.allows(entry, hit, end)) continue;
-        if (hit > done) next.push_back({-1, done, hit});
-        next.push_back({entry.token.id, hit, end});
-        done = from = end;
-      }
-      if (done < fragment.end) next.push_back({-1, done, fragment.end});
+  // Token by token, the longest first, each from left to right where nothing is taken yet. A place waits with its
+  // longest token alone; where that finds its end taken, the place goes on with its next shorter one.
+  using Waiting = std::pair<std::uint32_t, std::uint32_t>;  // rank of the token, where it begins
+  const auto longest_at = [&](std::size_t at, std::size_t first_rank) -> std::optional<Waiting> {
+    std::size_t best = entries_.size();
+    raw_.prefixes(text.substr(at), [&](std::size_t bytes, std::int32_t index) {
+      const std::size_t rank = rank_[static_cast<std::size_t>(index)];
+      if (rank < first_rank || rank >= best) return;
+      if (permission.allows(entries_[static_cast<std::size_t>(index)], at, at + bytes)) best = rank;
+    });
+    if (best == entries_.size()) return std::nullopt;
+    return Waiting{static_cast<std::uint32_t>(best), static_cast<std::uint32_t>(at)};
+  };
+  std::vector<Waiting> first;
+  for (std::size_t at = 0; at < text.size() && !raw_.empty(); ++at)
+    if (const auto longest = longest_at(at, 0)) first.push_back(*longest);
+  std::ranges::sort(first);
+
+  std::priority_queue<Waiting, std::vector<Waiting>, std::greater<>> again;
+  std::vector<bool> taken(first.empty() ? 0 : text.size());
+  std::vector<Fragment> found;
+  for (auto next = first.begin(); next != first.end() || !again.empty();) {
+    Waiting waiting;
+    if (again.empty() || (next != first.end() && *next < again.top())) {
+      waiting = *next++;
+    } else {
+      waiting = again.top();
+      again.pop();
     }
-    fragments = std::move(next);
+    const auto [rank, begin] = waiting;
+    const Entry& entry = entries_[by_length_[rank]];
+    const std::size_t end = begin + entry.text.size();
+    if (taken[begin]) continue;
+    // What is taken is no shorter than this one: it cannot lie between the ends.
+    if (taken[end - 1]) {
+      if (const auto shorter = longest_at(begin, rank + 1)) again.push(*shorter);
+      continue;
+    }
+    for (std::size_t at = begin; at < end; ++at) taken[at] = true;
+    found.push_back({entry.token.id, begin, end});
   }
+  std::ranges::sort(found, {}, &Fragment::begin);
+  std::vector<Fragment> fragments;
+  std::size_t done = 0;
+  for (const Fragment& fragment : found) {
+    if (fragment.begin > done) fragments.push_back({-1, done, fragment.begin});
+    fragments.push_back(fragment);
+    done = fragment.end;
+  }
+  if (done < text.size()) fragments.push_back({-1, done, text.size()});
   return fragments;
 }
 

@@ -47,6 +47,7 @@ class AddedTokens {
   std::vector<Entry> entries_;
   ByteTrie raw_, normalized_;           ///< of indices into entries_
   std::vector<std::size_t> by_length_;  ///< entries_, longest text first
+  std::vector<std::size_t> rank_;       ///< by entry: its place in by_length_
 };
 
 }  // namespace headroom::tokenizer

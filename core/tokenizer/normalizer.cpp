@@ -9,7 +9,19 @@
 namespace headroom::tokenizer {
 namespace {
 
-constexpr std::size_t max_normalised = std::size_t{3} << 30;  // places are 32 bits wide
+// A text that its normalisers make longer than this is a file's mistake, or an attack on memory: the usual ones triple
+// it at most, and NFKC makes 33 bytes of three at its worst.
+constexpr std::size_t max_growth = 32, always_allowed = std::size_t{1} << 20;
+constexpr std::size_t most_of_all = std::size_t{3} << 30;  // places are 32 bits wide
+
+std::size_t normalised_limit(std::size_t original) {
+  return std::clamp(original * max_growth, always_allowed, most_of_all);
+}
+
+[[noreturn]] void refuse_growth(std::size_t original, std::size_t limit) {
+  throw input_error("text", "the normaliser of the model's tokenizer makes the text too long",
+                    "at most " + std::to_string(limit) + " bytes from " + std::to_string(original), "more");
+}
 
 bool is_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
@@ -69,12 +81,16 @@ void strip(bool left, bool right, MappedText& text) {
   text = out.finish();
 }
 
-void replace(const NormalizerStep& step, MappedText& text) {
+void replace(const NormalizerStep& step, MappedText& text, std::size_t original) {
   std::vector<Match> matches;
   step.what->find(text.text, matches);
   if (matches.empty()) return;
-  if (step.content.size() > 1 && matches.size() > (max_normalised - text.text.size()) / step.content.size())
-    throw input_error("text", "the normalised text is too long", "at most 3 GiB", "more");
+  const std::size_t limit = normalised_limit(original);
+  if (!step.content.empty() && matches.size() > (limit - std::min(limit, text.text.size())) / step.content.size()) {
+    std::size_t size = text.text.size();  // before anything is allocated
+    for (const Match& match : matches) size = size - (match.end - match.begin) + step.content.size();
+    if (size > limit) refuse_growth(original, limit);
+  }
   MappedTextWriter out(text);
   std::size_t done = 0;
   for (const Match& match : matches) {
@@ -90,6 +106,7 @@ void replace(const NormalizerStep& step, MappedText& text) {
 
 void normalize(std::span<const NormalizerStep> steps, MappedText& text) {
   using Kind = NormalizerStep::Kind;
+  const std::size_t original = text.text.size();
   for (const NormalizerStep& step : steps) {
     switch (step.kind) {
       case Kind::nfc:
@@ -119,9 +136,10 @@ void normalize(std::span<const NormalizerStep> steps, MappedText& text) {
         }
         break;
       case Kind::replace:
-        replace(step, text);
+        replace(step, text, original);
         break;
     }
+    if (text.text.size() > normalised_limit(original)) refuse_growth(original, normalised_limit(original));
   }
 }
 

@@ -172,6 +172,29 @@ class TestJsonTokenizer : public QObject {
     QVERIFY_THROWS_EXCEPTION(Error, tokenizer::make_tokenizer(*checkpoint, 4));
   }
 
+  void a_text_that_normalisers_blow_up_is_refused() {
+    Json json = good();
+    json["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", std::string(1000, 'b')}};
+    const auto model = read(json.dump());
+    QCOMPARE(model->encode("aa", {.add_bos = false}).size(), std::size_t{2000});
+    const auto error_of = [](const tokenizer::Tokenizer& of, const std::string& text) -> std::string {
+      try {
+        of.encode(text);
+      } catch (const Error& error) {
+        return error.kind() == ErrorKind::input ? error.what() : "wrong kind";
+      }
+      return "nothing was refused";
+    };
+    const std::string error = error_of(*model, std::string(100'000, 'a'));
+    QVERIFY2(error.find("normaliser") != std::string::npos, error.c_str());
+    QVERIFY2(error.find("3200000 bytes from 100000") != std::string::npos, error.c_str());
+    // Step by step: each doubles the text.
+    Json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+    json["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json::array()}};
+    for (int i = 0; i < 40; ++i) json["normalizer"]["normalizers"].push_back(twice);
+    QVERIFY(error_of(*read(json.dump()), "aaaa").find("at most 1048576 bytes from 4") != std::string::npos);
+  }
+
   void patterns_have_limits() {
     const auto time_of = [&](const char* pattern, const std::string& text) -> std::int64_t {
       QElapsedTimer clock;

@@ -198,6 +198,77 @@ class TestTokenizer : public QObject {
     QCOMPARE(found.first, std::int64_t{1});
   }
 
+  // Tokens of the text itself are taken token by token, the longest first, each from left to right: written down here
+  // as plainly as that, and compared on texts in which they overlap in every way.
+  void added_tokens_are_taken_longest_first() {
+    const std::vector<std::string> added = {"aa",   "aaa", "ab",   "aba", "baab", "bb",
+                                            "abab", "b",   "aabb", "cab", "aaaaa"};
+    std::vector<std::string> tokens = {"<unk>", "a", "c"};
+    std::vector<std::int32_t> types = {2, 1, 1};
+    for (const std::string& token : added) {
+      tokens.push_back(token);
+      types.push_back(4);
+    }
+    test::GgufWriter gguf;
+    gguf.add("tokenizer.ggml.model", "llama");
+    gguf.begin("tokenizer.ggml.scores", 9).number<std::uint32_t>(6).number<std::uint64_t>(tokens.size()).raw(
+        std::string(tokens.size() * 4, '\0'));
+    gguf.add_bool("tokenizer.ggml.add_space_prefix", false);
+    gguf.add_bool("tokenizer.ggml.add_bos_token", false);
+    gguf.add("tokenizer.ggml.unknown_token_id", 0u);
+    gguf.add("tokenizer.ggml.tokens", tokens);
+    gguf.add("tokenizer.ggml.token_type", types);
+    const auto model = from_gguf(gguf);
+    std::vector<std::string> longest = added;
+    std::ranges::stable_sort(longest, std::ranges::greater(), &std::string::size);
+    std::uint32_t state = 7;
+    for (int round = 0; round < 3000; ++round) {
+      std::string text;
+      for (int i = 0; i < 1 + round % 24; ++i) text += "aaabbc"[((state = state * 1664525 + 1013904223) >> 16) % 6];
+      std::vector<std::pair<std::size_t, std::string>> expected;
+      std::string left = text;  // what is taken becomes '.'
+      for (const std::string& token : longest) {
+        for (std::size_t at; (at = left.find(token)) != std::string::npos;) {
+          expected.emplace_back(at, token);
+          left.replace(at, token.size(), token.size(), '.');
+        }
+      }
+      for (std::size_t at = 0; at < left.size(); ++at)
+        if (left[at] != '.') expected.emplace_back(at, left.substr(at, 1));
+      std::ranges::sort(expected);
+      std::vector<std::pair<std::size_t, std::string>> found;
+      for (const Token& token : model->encode(text))
+        found.emplace_back(static_cast<std::size_t>(token.begin), model->piece(token.id));
+      QVERIFY2(found == expected, text.c_str());
+    }
+  }
+
+  // Work in proportion to the text, however many of the vocabulary's tokens stand in it.
+  void many_added_tokens_take_no_longer() {
+    std::vector<std::string> tokens = {"<unk>", "a"};
+    for (int i = 0; i < 8000; ++i) tokens.push_back("<t" + std::to_string(i) + ">");
+    std::vector<std::int32_t> types(tokens.size(), 4);
+    types[0] = 2, types[1] = 1;
+    test::GgufWriter gguf;
+    gguf.add("tokenizer.ggml.model", "llama");
+    gguf.begin("tokenizer.ggml.scores", 9).number<std::uint32_t>(6).number<std::uint64_t>(tokens.size()).raw(
+        std::string(tokens.size() * 4, '\0'));
+    gguf.add_bool("tokenizer.ggml.add_space_prefix", false);
+    gguf.add_bool("tokenizer.ggml.add_bos_token", false);
+    gguf.add("tokenizer.ggml.tokens", tokens);
+    gguf.add("tokenizer.ggml.token_type", types);
+    const auto model = from_gguf(gguf);
+    std::string text;
+    for (int i = 0; text.size() < 2'000'000; ++i) text += tokens[2 + static_cast<std::size_t>(i) % 8000] + "a";
+    // A template's text around it, as a chat has: each token is asked for whether the template writes it.
+    const std::vector<tokenizer::ByteRange> literal = {{4, static_cast<std::int64_t>(text.size()) - 4}};
+    QElapsedTimer clock;
+    clock.start();
+    QVERIFY(model->encode(text).size() > 400'000);
+    QVERIFY(!model->encode(text, {.parse_special = true, .literal = literal}).empty());
+    QVERIFY2(clock.elapsed() < 20'000, std::to_string(clock.elapsed()).c_str());
+  }
+
   void a_vocabulary_fits_the_embedding() {
     const auto file = folder_.filePath("short.gguf").toStdString();
     test::write_tiny_model(file, {.layers = 1, .tokens_missing = 5});

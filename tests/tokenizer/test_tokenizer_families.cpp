@@ -6,61 +6,16 @@
 #include <QJsonDocument>
 #include <QJsonObject>
 #include <QtTest>
-#include <ctime>
 #include <map>
 
 #include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "support/gguf_writer.h"
+#include "tokenizer/reference_strings.h"
 #include "tokenizer/tokenizer.h"
-#include "tokenizer/unicode.h"
 
 using namespace headroom;
-
-namespace {
-
-constexpr std::size_t count = 100'000, block = 1000;  // make_tokenizers.py's COUNT and BLOCK
-
-class SplitMix {  // make_tokenizers.py's Random
- public:
-  explicit SplitMix(std::uint64_t seed) : state_(seed) {}
-  std::size_t below(std::size_t limit) {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return static_cast<std::size_t>((z ^ z >> 31) % limit);
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-class Hash {  // hash_ids()
- public:
-  void add(const std::vector<tokenizer::Token>& tokens) {
-    put(tokens.size());
-    for (const auto& token : tokens) put(static_cast<std::uint64_t>(token.id));
-  }
-  std::string text() const { return QString("%1").arg(value_, 16, 16, QChar('0')).toStdString(); }
-
- private:
-  void put(std::uint64_t number) { value_ = (value_ ^ number) * 0x100000001b3ull; }
-  std::uint64_t value_ = 0xcbf29ce484222325ull;
-};
-
-/// Qt takes a string of JSON that is U+FEFF alone for a byte order mark, and drops it.
-std::string whole(const QString& text) {
-  return text.isEmpty() ? "\xef\xbb\xbf" : text.toStdString();
-}
-
-QJsonValue packed(const char* name) {
-  QFile file(QString(HEADROOM_SOURCE_DIR "/tests/tokenizer/") + name);
-  if (!file.open(QIODevice::ReadOnly)) return {};
-  const QByteArray raw = file.readAll();
-  return QJsonDocument::fromJson(QString(name).endsWith(".qz") ? qUncompress(raw) : raw).object();
-}
-
-}  // namespace
+using test::whole;
 
 class TestTokenizerFamilies : public QObject {
   Q_OBJECT
@@ -143,32 +98,12 @@ class TestTokenizerFamilies : public QObject {
 
  private slots:
   void initTestCase() {
-    const QJsonObject data = packed("families.qz").toObject();
+    const QJsonObject data = test::fixture("families.qz");
     tokenizers_ = data["tokenizers"].toObject();
-    hashes_ = packed("families.json").toObject()["hashes"].toObject();
+    hashes_ = test::fixture("families.json")["hashes"].toObject();
     QVERIFY(!tokenizers_.isEmpty() && !hashes_.isEmpty());
-    std::vector<std::string> pieces;
-    for (const auto& piece : data["pieces"].toArray()) pieces.push_back(whole(piece.toString()));
-    std::vector<std::pair<std::size_t, std::size_t>> runs;
-    for (const auto& run : data["runs"].toArray())
-      runs.emplace_back(static_cast<std::size_t>(run[0].toInt()), static_cast<std::size_t>(run[1].toInt()));
-    SplitMix random(20260607);
-    for (std::size_t i = 0; i < count; ++i) {
-      std::string text;
-      for (std::size_t parts = 1 + random.below(10); parts > 0; --parts) {
-        const std::size_t kind = random.below(8);
-        if (kind == 5) {
-          const auto& [first, last] = runs[random.below(runs.size())];
-          tokenizer::append_utf8(text, static_cast<char32_t>(first + random.below(last - first)));
-        } else if (kind == 6) {
-          text += static_cast<char>(33 + random.below(94));
-        } else {
-          const std::string& piece = pieces[random.below(pieces.size())];
-          for (std::size_t times = kind < 5 ? 1 : 1 + random.below(6); times > 0; --times) text += piece;
-        }
-      }
-      strings_.push_back(std::move(text));
-    }
+    test::ReferenceStrings strings(data, 20260607);
+    for (std::size_t i = 0; i < test::reference_count; ++i) strings_.push_back(strings.next());
   }
 
   void ids_equal_the_references_data() {
@@ -184,13 +119,14 @@ class TestTokenizerFamilies : public QObject {
     const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
     const QJsonArray expected = hashes_[key].toArray();
     const auto blocks = static_cast<std::size_t>(expected.size());  // as many as the fixture has of the reference
-    QVERIFY(blocks >= 5 && blocks <= count / block);
-    for (std::size_t first = 0; first < blocks * block; first += block) {
-      Hash hash;
-      for (std::size_t i = first; i < first + block; ++i)
+    QVERIFY(blocks >= 5 && blocks <= test::reference_count / test::reference_block);
+    for (std::size_t block = 0; block < blocks; ++block) {
+      const std::size_t first = block * test::reference_block;
+      test::IdHash hash;
+      for (std::size_t i = first; i < first + test::reference_block; ++i)
         hash.add(model->encode(strings_[i], {.parse_special = special, .add_bos = false}));
-      QVERIFY2(hash.text() == expected[static_cast<qsizetype>(first / block)].toString().toStdString(),
-               qPrintable(QString("strings %1 to %2 differ").arg(first).arg(first + block - 1)));
+      QVERIFY2(hash.text() == expected[static_cast<qsizetype>(block)].toString().toStdString(),
+               qPrintable(QString("strings %1 to %2 differ").arg(first).arg(first + test::reference_block - 1)));
     }
   }
 
@@ -242,22 +178,8 @@ class TestTokenizerFamilies : public QObject {
     QFETCH(QString, name);
     const auto path = folder_of(name, tokenizers_[name].toString().toStdString());
     const auto model = tokenizer::make_tokenizer(*checkpoint::open_checkpoint(path));
-    SplitMix random(1);
-    std::string base64;
-    for (int i = 0; i < 1'000'000; ++i)
-      base64 += "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[random.below(64)];
-    for (const std::string& text : {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), base64}) {
-      // Processor time, the least of some tries, for as long as they do not agree: other tests run beside this one.
-      double half = std::numeric_limits<double>::max(), whole = half;
-      const auto time = [&](std::string_view part, double& least) {
-        const std::clock_t begin = std::clock();
-        model->encode(part);
-        least = std::min(least, static_cast<double>(std::max<std::clock_t>(std::clock() - begin, 1)) / CLOCKS_PER_SEC);
-      };
-      for (int i = 0; i < 40 && (i < 2 || whole >= 2.3 * half); ++i) {
-        time(std::string_view(text).substr(0, 500'000), half);
-        time(text, whole);
-      }
+    for (const std::string& text : test::long_words()) {
+      const auto [half, whole] = test::processor_seconds(*model, text);
       QVERIFY2(whole < 2.6 * half && whole < 5, qPrintable(QString("%1 s, %2 s").arg(half).arg(whole)));
     }
   }
