@@ -16,6 +16,9 @@ using namespace headroom;
 
 class TestFamiliesCuda : public QObject {
   Q_OBJECT
+
+  QTemporaryDir folder_;
+
  private slots:
   void initTestCase() {
     try {
@@ -32,7 +35,8 @@ class TestFamiliesCuda : public QObject {
   void logits_are_the_cpus() {
     QFETCH(QString, name);
     const auto one = test::read_family_case(name.toStdString());
-    const auto file = checkpoint::open_checkpoint(one.has_own_weights() ? one.folder : one.folder / "model.gguf");
+    const auto file = checkpoint::open_checkpoint(
+        test::write_checkpoint(one, std::filesystem::path(folder_.path().toStdString()) / one.name));
     const at::Tensor expected = model::load_decoder(*file, {.dtype = at::kFloat}, {})->logits(one.ids, {});
     const c10::InferenceMode no_autograd;
     at::set_num_threads(4);  // several read at once
