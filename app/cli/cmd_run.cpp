@@ -106,6 +106,7 @@ int run_command(const protocol::RunSpec& spec, bool json) {
     const auto at = std::find_if(known.begin(), known.end(), [&](const auto& other) { return other.id == method.id; });
     at == known.end() ? known.push_back(method) : void(*at = method);
   };
+  callbacks.answer_grows = [&](const std::string&, const std::string& text) { line.set_answer(text); };
   callbacks.notice = [&](const std::string& text) {
     line.clear();
     std::fprintf(stderr, "headroom: %s\n", printable_text(text).c_str());

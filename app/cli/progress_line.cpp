@@ -6,7 +6,14 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/utf8.h"
+
 namespace headroom::cli {
+namespace {
+
+constexpr std::size_t shown_answer = 36;  // bytes: with its phase the line fits 80 columns
+
+}  // namespace
 
 ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
@@ -20,10 +27,17 @@ void ProgressLine::clear() {
   shown_ = false;
 }
 
+void ProgressLine::set_answer(std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  answer_ = utf8_tail(escape_controls(text), shown_answer);
+}
+
 void ProgressLine::show(const Progress& progress) {
   const std::lock_guard lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   const bool new_phase = progress.phase != last_phase_;
+  if (progress.phase != answering_) answer_.clear();
+  answering_ = progress.phase;
   if (terminal_) {
     if (now - last_time_ < std::chrono::milliseconds(100)) return;
   } else if (new_phase) {
@@ -50,6 +64,7 @@ void ProgressLine::show(const Progress& progress) {
     std::snprintf(part, sizeof part, " %.0f tokens/s", progress.tokens_per_s);
     line += part;
   }
+  if (terminal_ && !answer_.empty()) line += ": " + answer_;
   if (terminal_)
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
   else

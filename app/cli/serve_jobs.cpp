@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+#include "protocol/job_answer.h"
 #include "protocol/messages.h"
 
 namespace headroom::cli {
@@ -27,6 +29,17 @@ ProgressSink JobReporter::progress_sink() {
     }
     notify(protocol::method::job_progress, protocol::to_json(message));
   };
+}
+
+void JobReporter::answer(const std::string& method, const std::string& text) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_answer_ < progress_interval) return;
+    last_answer_ = now;
+  }
+  const protocol::JobAnswer message{job_, method, std::string(utf8_tail(text, protocol::shown_answer_bytes))};
+  channel_.notify(protocol::method::job_answer, protocol::to_json(message));  // not logged: nobody comes back for it
 }
 
 void JobReporter::notify(const char* method, nlohmann::json params) {

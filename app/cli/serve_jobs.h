@@ -26,6 +26,8 @@ class JobReporter {
   std::int64_t job() const { return job_; }
   /// For JobContext: drops what comes faster than 20 times a second.
   ProgressSink progress_sink();
+  /// The answer of `method` so far: as much of its end as a message has room for, as often as progress.
+  void answer(const std::string& method, const std::string& text);
   /// What a user should know, in a sentence; nothing where it is empty.
   void notice(const std::string& text);
   /// Another message of this job; `params` has its number already.
@@ -40,7 +42,7 @@ class JobReporter {
   std::int64_t job_;
   std::string record_;
   std::mutex mutex_;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), last_{};
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), last_{}, last_answer_{};
   double reached_ = -1;  ///< of the whole job
 };
 

@@ -78,6 +78,7 @@ nlohmann::json RunHost::run(const protocol::RunSpec& spec, JobReporter& reporter
   callbacks.method_finished = [&](const record::MethodSummary& method) {
     reporter.notify(protocol::method::job_partial, protocol::to_json(protocol::JobPartial{number, method}));
   };
+  callbacks.answer_grows = [&](const std::string& id, const std::string& text) { reporter.answer(id, text); };
   callbacks.notice = [&](const std::string& text) { reporter.notice(text); };
   callbacks.record_written = [&](const record::RunMeta&, const std::string& path) { reporter.set_record(path); };
   callbacks.store_opened = [&](const record::RunMeta& meta, std::shared_ptr<const experiment::StreamStore> store) {

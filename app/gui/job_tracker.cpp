@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "gui/record_download.h"
+#include "protocol/job_answer.h"
 #include "protocol/json_fields.h"
 #include "views/common/format.h"
 
@@ -194,6 +195,11 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
       job->info.eta_s = progress.eta_s >= 0 ? std::optional(progress.eta_s) : std::nullopt;
       // Engines say so themselves; a bar that goes back would say that work was lost.
       if (progress.fraction >= 0) job->info.fraction = std::max(job->info.fraction.value_or(0), progress.fraction);
+      if (job->info.answer_of + " answer" != job->info.phase) job->info.answer.clear();
+    } else if (method == m::job_answer) {
+      const protocol::JobAnswer answer = protocol::job_answer_from_json(params);
+      job->info.answer_of = QString::fromStdString(answer.method).left(200);
+      job->info.answer = QString::fromStdString(answer.text);
     } else if (method == m::job_notice) {
       const QString text = QString::fromStdString(protocol::job_notice_from_json(params).text).left(1000);
       if (job->info.notices.size() < max_notices && !job->info.notices.contains(text)) job->info.notices << text;

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "cli/serve_peer.h"
+#include "protocol/job_answer.h"
 #include "record/run_record.h"
 #include "support/gguf_writer.h"
 #include "support/tiny_model.h"
@@ -92,6 +93,11 @@ class TestServe : public QObject {
     const auto done = job_done_from_json(peer.notification(method::job_done, job)["params"]);
     QCOMPARE(done.record, *spec.out);
     QCOMPARE(done.result["methods"].size(), std::size_t{2});
+    // What was told while it grew is a beginning of the answer.
+    const auto grown = job_answer_from_json(peer.notification(method::job_answer, job)["params"]);
+    QCOMPARE(grown.method, std::string("dense"));
+    const std::string whole = done.result["methods"][0]["text"].get<std::string>();
+    QVERIFY2(!grown.text.empty() && whole.starts_with(grown.text), grown.text.c_str());
     const auto progress = peer.notification(method::job_progress, job);
     QVERIFY(!job_progress_from_json(progress["params"]).progress.phase.empty());
 

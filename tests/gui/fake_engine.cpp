@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// An engine for tests. HEADROOM_FAKE: normal, slow (many steps), crash (dies in mid-run), garbage (unframed bytes in
-// mid-run), noise_first (a login shell's greeting, then as normal), noise_only (that, and the end), noise_endless,
-// silent, mismatch, stubborn (does not stop), flood (as fast as it can), no_indexer. HEADROOM_FAKE_RECORD: the file
-// that a run "records", and whose pieces record/chunk gives. HEADROOM_FAKE_PIECES, from the second one on: changed
-// (another version), shifted, empty (though not at the end), refused, dies, endless (a total that no record has).
+// An engine for tests. HEADROOM_FAKE: normal, slow (many steps), answers (as slow, and one that grows), crash (dies in
+// mid-run), garbage (unframed bytes in mid-run), noise_first (a login shell's greeting, then as normal), noise_only
+// (that, and the end), noise_endless, silent, mismatch, stubborn (does not stop), flood (as fast as it can),
+// no_indexer, unfetched (its model is missing until HEADROOM_FAKE_MODEL exists). HEADROOM_FAKE_RECORD: the file that a
+// run "records", and whose pieces record/chunk gives. HEADROOM_FAKE_PIECES, from the second one on: changed (another
+// version), shifted, empty (though not at the end), refused, dies, endless (a total that no record has).
 // HEADROOM_FAKE_TILES: a number of tile requests that are refused before the first good answer, or "never": tiles are
 // not answered. HEADROOM_FAKE_LOG: a file that gets a line for each cancelled request.
 #include <poll.h>
@@ -22,6 +23,7 @@
 #include <string>
 
 #include "protocol/framing.h"
+#include "protocol/job_answer.h"
 #include "protocol/messages.h"
 
 namespace {
@@ -89,12 +91,15 @@ bool work(Job& job) {
     return false;
   }
   // Two phases, each with a bar of its own; one for the whole.
+  const bool answers = mode() == "answers" && job.step >= 10;
   const bool second = job.step * 2 >= job.steps;
-  const Progress now{second ? "oracle recorded" : "dense timed 1/1", job.step * 2 % job.steps, job.steps, job.step % 30,
-                     1500};
+  const Progress now{answers ? "oracle answer" : second ? "oracle recorded" : "dense timed 1/1",
+                     job.step * 2 % job.steps, job.steps, job.step % 30, 1500};
   JobProgress progress{job.number, now, 2.5};
   progress.fraction = static_cast<double>(job.step) / job.steps;
   notify(method::job_progress, to_json(progress));
+  if (answers && job.step % 2 == 0)
+    notify(method::job_answer, to_json(JobAnswer{job.number, "oracle", "the garden <b>is</b> 🌱"}));
   if (job.step == 3) {
     if (mode() == "crash") std::raise(SIGKILL);
     if (mode() == "garbage") write_all(std::string("\x01\x02 not a header {\"id\":1}\r\n\r\n", 28));
@@ -159,6 +164,9 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
   if (mode() == "no_indexer" && wants_indexer && (name == method::run_preflight || name == method::run_start)) {
     throw input_error("smollm2", "no indexer for this model: make one with headroom distill");
   }
+  if (const char* model = std::getenv("HEADROOM_FAKE_MODEL");
+      mode() == "unfetched" && !std::ifstream(model ? model : "/nonexistent") && name == method::run_preflight)
+    throw input_error("gemma3-270m", "this model has not been fetched: run scripts/fetch-model gemma3-270m");
   Preflight preflight;
   preflight.tokens = 600;
   preflight.context = 8192;
@@ -173,7 +181,7 @@ nlohmann::json answer(const std::string& name, const nlohmann::json& params, std
     Job& job = jobs.emplace_back();
     job.number = ++last_number;
     job.out = run_start_params_from_json(params).spec.out.value_or("");
-    if (mode() == "slow" || mode() == "stubborn") job.steps = 100000;
+    if (mode() == "slow" || mode() == "stubborn" || mode() == "answers") job.steps = 100000;
     if (mode() == "flood") job.steps = 60000;
     return to_json(RunStartResult{job.number, preflight});
   }

@@ -130,6 +130,18 @@ class TestWindowJobs : public QObject {
     QVERIFY(bar->value() < 100);  // of the whole, though its first phase says more
   }
 
+  void an_answer_is_read_while_it_grows() {
+    Bench b = bench("answers");
+    const QString id = b.run(dir_.filePath("answer.h5"));
+    QTRY_VERIFY(b.window->findChild<QWidget*>("job:" + id));
+    auto* answer = b.window->findChild<QWidget*>("job:" + id)->findChild<QLabel*>("job_answer");
+    QTRY_VERIFY_WITH_TIMEOUT(!answer->isHidden(), 30'000);
+    QCOMPARE(answer->text(), QString("So far: the garden <b>is</b> 🌱"));  // as text, never as markup
+    QCOMPARE(answer->textFormat(), Qt::PlainText);
+    b.window->jobs().cancel(id);
+    QTRY_VERIFY_WITH_TIMEOUT(answer->isHidden(), 10'000);
+  }
+
   void a_restart_that_would_lose_a_job_asks_first() {
     Bench b = bench("slow");
     const QString id = b.run(dir_.filePath("e.h5"));

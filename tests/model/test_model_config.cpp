@@ -129,24 +129,38 @@ class TestModelConfig : public QObject {
     QVERIFY(config.tied_output && config.is_full(0));
   }
 
+  // transformers' Llama has no windows, whatever its config.json says: one that would change anything is refused.
+  void windows_of_llama_are_refused() {
+    const auto with = [&](const std::string& keys) { return read_folder(replaced(llama_config, "{", "{" + keys)); };
+    expect_refusal([&] { with(R"("sliding_window": 16, )"); }, {"'sliding_window'", "MistralForCausalLM", "16"});
+    expect_refusal([&] { with(R"("layer_types": ["sliding_attention"], )"); },
+                   {"'layer_types'", "MistralForCausalLM", "sliding_attention"});
+    QVERIFY(with(R"("sliding_window": null, )").is_full(0));
+    QVERIFY(with(R"("sliding_window": 1000000, )").is_full(0));  // wider than the context
+    QVERIFY(with(R"("layer_types": ["full_attention"], )").is_full(0));
+  }
+
   // A window is never dropped: layers that have one slide, and nothing may sparsify them.
   void windows_make_sliding_layers() {
-    const auto mistral = read_folder(replaced(llama_config, "{", R"({"sliding_window": 16, )"));
+    const std::string mistral_config = replaced(replaced(llama_config, "LlamaForCausalLM", "MistralForCausalLM"), "{",
+                                                R"({"num_key_value_heads": 2, )");
+    const std::string ministral_config = replaced(mistral_config, "Mistral", "Ministral");
+    const auto mistral = read_folder(replaced(mistral_config, "{", R"({"sliding_window": 16, )"));
     QVERIFY(mistral.layer(0).kind == LayerKind::sliding);
     QCOMPARE(mistral.layer(0).attention.window, 16);
     QCOMPARE(mistral.full_layers(), 0);
     expect_refusal([&] { model::require_full_layer(mistral); }, {"st: no layer", "nothing to sparsify"});
-    QVERIFY(read_folder(replaced(llama_config, "{", R"({"sliding_window": null, )")).is_full(0));
+    QVERIFY(read_folder(replaced(mistral_config, "{", R"({"sliding_window": null, )")).is_full(0));
 
-    const std::string three = replaced(llama_config, "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 3");
+    const std::string three = replaced(ministral_config, "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 3");
     const std::string types = R"("layer_types": ["sliding_attention", "full_attention", "sliding_attention"], )";
     const auto mixed = read_folder(replaced(three, "{", R"({"sliding_window": 8, )" + types));
     QVERIFY(!mixed.is_full(0) && mixed.is_full(1) && !mixed.is_full(2));
     QCOMPARE(mixed.layer(1).attention.window, 0);
     QCOMPARE(mixed.first_full(), 1);
-    expect_refusal([&] { read_folder(replaced(three, "{", "{" + types)); }, {"sliding_window", "missing", "layer 0"});
-    expect_refusal([&] { read_folder(replaced(llama_config, "{", "{" + types)); }, {"layer_types", "1 entries"});
-    expect_refusal([&] { read_folder(replaced(llama_config, "{", R"({"layer_types": ["chunked_attention"], )")); },
+    QCOMPARE(read_folder(replaced(three, "{", "{" + types)).layer(0).attention.window, 4096);  // as in transformers
+    expect_refusal([&] { read_folder(replaced(ministral_config, "{", "{" + types)); }, {"layer_types", "1 entries"});
+    expect_refusal([&] { read_folder(replaced(ministral_config, "{", R"({"layer_types": ["chunked_attention"], )")); },
                    {"layer_types", "chunked_attention"});
 
     const auto gguf = read_gguf("llama.attention.sliding_window", 2u);

@@ -7,6 +7,7 @@
 
 #include "protocol/base64.h"
 #include "protocol/framing.h"
+#include "protocol/job_answer.h"
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
 #include "protocol/summary_json.h"
@@ -319,6 +320,7 @@ class TestProtocol : public QObject {
     meta.adapter_name = "a";
     meta.adapter_sha256 = meta.base_sha256 = "0f";
     QVERIFY(same(to_json(JobPrepared{3, meta, 12}), job_prepared_from_json));
+    QVERIFY(same(to_json(JobAnswer{3, "dense", "é"}), job_answer_from_json));
     QVERIFY(same(to_json(JobProgress{3, {"load", 1, 2, 5, 10.5}, -1}), job_progress_from_json));
     QVERIFY(same(to_json(JobPartial{3, full_summary()}), job_partial_from_json));
     QVERIFY(same(to_json(JobDone{3, "r.h5", {{"a", 1}}}), job_done_from_json));

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "protocol/framing.h"
+#include "protocol/job_answer.h"
 #include "protocol/json_fields.h"
 #include "protocol/messages.h"
 #include "protocol/summary_json.h"
@@ -46,6 +47,7 @@ std::vector<std::pair<json, Reader>> samples() {
       {to_json(RunStartParams{spec}), [](const json& j) { run_start_params_from_json(j); }},
       {to_json(RunStartResult{1, {}}), [](const json& j) { run_start_result_from_json(j); }},
       {to_json(JobPrepared{1, meta, 2}), [](const json& j) { job_prepared_from_json(j); }},
+      {to_json(JobAnswer{1, "a", "b"}), [](const json& j) { job_answer_from_json(j); }},
       {to_json(JobProgress{1, {"a", 1, 2, 3, 4}, 5}), [](const json& j) { job_progress_from_json(j); }},
       {to_json(JobPartial{1, summary}), [](const json& j) { job_partial_from_json(j); }},
       {to_json(JobDone{1, "r", json::object()}), [](const json& j) { job_done_from_json(j); }},

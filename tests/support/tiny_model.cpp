@@ -73,6 +73,8 @@ std::uint64_t add_vocabulary(GgufWriter& out, const TinyModelOptions& o) {
     tokens[place] = "<unused" + std::to_string(place) + ">";
     types[place] = 5;
   }
+  for (const auto& [byte, id] : o.swapped)
+    std::swap(tokens[static_cast<std::size_t>(tiny_first_byte + byte)], tokens[static_cast<std::size_t>(id)]);
   const std::uint64_t rows = tokens.size();
   tokens.resize(rows - o.tokens_missing);
   types.resize(tokens.size());

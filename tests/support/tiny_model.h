@@ -10,6 +10,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace headroom::test {
 
@@ -31,6 +33,8 @@ struct TinyModelOptions {
   std::string chat_template = {};                 ///< in place of that one
   bool add_bos = false;                           ///< what the file says of texts, not what the template does
   std::string without_bytes = {};                 ///< that the vocabulary has no token for
+  /// Bytes whose tokens become those of the given ids, and the other way round.
+  std::vector<std::pair<unsigned char, std::int32_t>> swapped = {};
   std::uint32_t tokens_missing = 0;               ///< at the vocabulary's end, whose rows the embedding has
   std::optional<std::uint32_t> block_count = {};  ///< where the file says another number of layers than it has
   std::function<void(GgufWriter&)> more = {};     ///< adds keys and tensors

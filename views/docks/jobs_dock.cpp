@@ -15,6 +15,7 @@ namespace headroom::views {
 namespace {
 
 constexpr int max_finished_cards = 20;
+constexpr int shown_answer = 240;  // characters: two lines of a wide dock
 
 QString duration(double seconds) {
   const auto s = static_cast<qint64>(std::clamp(seconds, 0.0, 1e7));
@@ -43,6 +44,16 @@ QString progress_line(const JobInfo& job) {
   if (job.tokens_per_s > 0) parts << QObject::tr("%1 tokens/s").arg(number_locale().toString(job.tokens_per_s, 'f', 0));
   if (job.eta_s) parts << QObject::tr("about %1 left").arg(duration(*job.eta_s));
   return parts.join(" · ");
+}
+
+/// An answer that grows: its end, in one paragraph; empty while none is generated.
+QString answer_line(const JobInfo& job) {
+  if (job.state != JobInfo::State::running || job.answer.isEmpty()) return {};
+  QString text = job.answer.simplified();
+  const bool cut = text.size() > shown_answer;
+  text = text.right(shown_answer);
+  if (cut && text.front().isLowSurrogate()) text.remove(0, 1);
+  return QObject::tr("So far: %1").arg(cut ? "…" + text : text);
 }
 
 }  // namespace
@@ -81,6 +92,14 @@ class JobCard : public QWidget {
     row->addWidget(line_, 1);
     for (QWidget* widget : std::initializer_list<QWidget*>{bar_, cancel_, kill_, open_}) row->addWidget(widget);
     outer->addLayout(row);
+    answer_ = new QLabel(this);
+    answer_->setObjectName("job_answer");
+    answer_->setAccessibleName(QObject::tr("Answer so far"));
+    answer_->setTextFormat(Qt::PlainText);
+    answer_->setWordWrap(true);
+    answer_->setForegroundRole(QPalette::PlaceholderText);
+    answer_->hide();
+    outer->addWidget(answer_);
 
     results_ = new QWidget(this);
     results_->setAccessibleName(QObject::tr("Methods finished so far"));
@@ -105,6 +124,9 @@ class JobCard : public QWidget {
     running_ = job.state == JobInfo::State::running || job.state == JobInfo::State::cancelling;
     title_->setText(job.title);
     line_->setText((QStringList(progress_line(job)) + job.notices).join('\n'));
+    const QString answer = answer_line(job);
+    answer_->setText(answer);
+    answer_->setVisible(!answer.isEmpty());
     bar_->setVisible(running_);
     // One bar for all phases; what says nothing of the whole shows its phase alone.
     double part = job.fraction.value_or(-1);
@@ -147,7 +169,7 @@ class JobCard : public QWidget {
 
   QString id_, message_;
   bool running_ = true;
-  QLabel *title_, *line_;
+  QLabel *title_, *line_, *answer_;
   QProgressBar* bar_;
   QPushButton *cancel_, *kill_, *open_;
   QWidget* results_;

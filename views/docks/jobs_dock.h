@@ -36,6 +36,7 @@ struct JobInfo {
   double tokens_per_s = 0;
   std::optional<double> eta_s;
   QString message;      ///< the error, or the record's path
+  QString answer, answer_of;  ///< while one is generated: its text so far, and the method that answers
   QStringList notices;  ///< what the engine said beside its progress
   QVector<PartialResult> partial;
   bool offer_kill = false;  ///< cancel was asked for and the engine has not stopped in time

@@ -123,7 +123,7 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
   bool ended = false;
   while (!ended && std::ssize(answer.ids) < options.max_new_tokens) {
     options.job.check();
-    if (options.progress) options.progress(std::ssize(answer.ids));
+    if (options.progress) options.progress(answer.ids);
     const std::int32_t id = best_token(logits);
     ended = std::find(options.ends.begin(), options.ends.end(), id) != options.ends.end();
     if (ended) break;
@@ -132,6 +132,7 @@ ScoredAnswer score_prefill(const model::Decoder& decoder, model::PrefillResult& 
     logits = decoder.decode(result.state, id, options.job);
     if (!dense) kept.push_back(on_host(logits));
   }
+  if (options.progress) options.progress(answer.ids);
   answer.cut = !ended && options.max_new_tokens > 0;
   if (!dense) answer.logits = at::stack(kept);
   return answer;

@@ -19,7 +19,7 @@ struct ScoreOptions {
   std::int64_t max_new_tokens = 16;  ///< of the answer; the prefill's state must have room for them
   std::vector<std::int32_t> ends;    ///< tokens that end it
   JobContext job;
-  std::function<void(std::int64_t done)> progress;  ///< tokens answered so far; may be empty
+  std::function<void(std::span<const std::int32_t> answer)> progress;  ///< gets the ids so far; may be empty
   /// Of how many positions the likeliest tokens are kept, besides the first that differs; 0: none at all.
   std::int64_t keep_choices = 0;
 };

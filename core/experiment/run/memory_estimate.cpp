@@ -120,14 +120,29 @@ class Estimator {
   /// As they were read, in fp32, and as the kernels read them.
   std::int64_t indexer_bytes() const { return indexer_values() * (4 + (fp32_arithmetic() ? 4 : 2)); }
 
+  /// What an MLP holds for each of the rows that it is given at one time.
+  std::int64_t mlp_row_bytes(const model::MlpSpec& mlp) const {
+    if (!mlp.has_experts()) return 3 * mlp.width * element_;
+    // mlps/experts.cpp and clamped_experts.cpp: the row in fp32 with the router's logits and their softmax; then for
+    // each expert used the row itself, gate and up, their product, what comes back, once more in order and once more
+    // weighted.
+    const std::int64_t router = (config_.width + 2 * mlp.experts) * 4;
+    std::int64_t used = (4 * config_.width + 3 * mlp.width) * element_;
+    if (mlp.kind == model::MlpKind::clamped_experts)  // biases, and the arithmetic between in fp32
+      used += (config_.width + 2 * mlp.width) * element_ + (2 + 5) * mlp.width * 4;
+    const std::int64_t shared = mlp.shared_width > 0 ? (3 * mlp.shared_width + 2 * config_.width) * element_ : 0;
+    return router + mlp.experts_used * used + shared;
+  }
+
   /// The decoder's own tensors during a pass, without the cache.
   std::int64_t pass() const {
     const auto hidden = 2 * rows_values(config_.width) * element_;
     const auto rope = rows_values(sizes_.head_dim) * 4;
     const model::RowPieces pieces(0, work_.length, device_);
-    const auto columns =
-        (sizes_.num_q_heads + 2 * sizes_.num_kv_heads) * sizes_.head_dim + 3 * mlp_width_ + config_.width;
-    const auto buffers = pieces.workers() * pieces.largest() * columns * element_;
+    const auto columns = (sizes_.num_q_heads + 2 * sizes_.num_kv_heads) * sizes_.head_dim + config_.width;
+    std::int64_t mlp = 0;
+    for (const model::LayerSpec& spec : config_.layers) mlp = std::max(mlp, mlp_row_bytes(spec.mlp));
+    const auto buffers = pieces.workers() * pieces.largest() * (columns * element_ + mlp);
     // Of linear layers the joint projection and what the rule gives, and its fp32 operands of a segment.
     std::int64_t linear = 0;
     for (const model::LayerSpec& spec : config_.layers) {

@@ -31,12 +31,13 @@ void name_tokens(const tokenizer::Tokenizer& tokenizer, record::AnswerPosition& 
 }  // namespace
 
 MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
-                           ProgressPlan& progress, CostModel::Notice notice)
+                           ProgressPlan& progress, CostModel::Notice notice, AnswerSink answer_grows)
     : run_(run),
       decoder_(decoder),
       keep_maps_(keep_maps),
       progress_(progress),
       notice_(std::move(notice)),
+      answer_grows_(std::move(answer_grows)),
       recorded_(run.config(), run.length(), store, keep_maps),
       dense_policy_(attention::make_dense_policy()) {}
 
@@ -226,7 +227,14 @@ void MethodRunner::score(model::PrefillResult& result, MethodData& data, const J
   wanted.ends = tokenizer.end_tokens();
   wanted.job = job;
   wanted.keep_choices = record::kept_answer_positions;
-  wanted.progress = [&](std::int64_t done) { progress_.report(summary.id + " answer", done, wanted.max_new_tokens); };
+  tokenizer::StreamDecoder stream(tokenizer);
+  std::string text;
+  std::size_t taken = 0;
+  wanted.progress = [&](std::span<const std::int32_t> answer) {
+    for (; taken < answer.size(); ++taken) text += stream.take(answer[taken]);
+    progress_.report(summary.id + " answer", std::ssize(answer), wanted.max_new_tokens);
+    if (answer_grows_ && !text.empty()) answer_grows_(summary.id, text);
+  };
   ScoredAnswer scored = score_prefill(decoder_, result, wanted, dense_answer_ ? &*dense_answer_ : nullptr);
   summary.answer_ids = scored.ids;
   summary.answer_cut = scored.cut || (new_tokens() == 0 && run_.prompt.max_new_tokens > 0);

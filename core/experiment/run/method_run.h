@@ -2,8 +2,10 @@
 // The methods of a run: of each one recorded pass and the answer, then timed passes of all in turn with nothing recorded.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "experiment/passes/recorded_pass.h"
@@ -20,10 +22,11 @@ namespace headroom::experiment {
 
 class MethodRunner {
  public:
+  using AnswerSink = std::function<void(const std::string& method, const std::string& text)>;
   /// `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is wanted). All references must outlive
-  /// this object. `notice`: told in words what a user should know.
+  /// this object. `notice`: told in words what a user should know. `answer_grows`: RunCallbacks' of that name.
   MethodRunner(const PreparedRun& run, const model::Decoder& decoder, StreamStore& store, bool keep_maps,
-               ProgressPlan& progress, CostModel::Notice notice = {});
+               ProgressPlan& progress, CostModel::Notice notice = {}, AnswerSink answer_grows = {});
 
   static constexpr std::int64_t warmups = 1;
 
@@ -66,6 +69,7 @@ class MethodRunner {
   bool keep_maps_;
   ProgressPlan& progress_;
   CostModel::Notice notice_;
+  AnswerSink answer_grows_;
   RecordedPass recorded_;
   std::unique_ptr<attention::Policy> dense_policy_;
   std::optional<CostModel> costs_;           ///< made when a plan is first wanted

@@ -114,7 +114,7 @@ class Run {
                        *prepared_.out, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);
-    MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice);
+    MethodRunner runner(prepared_, decoder, *store_, wanted, progress_, callbacks_.notice, callbacks_.answer_grows);
     for (const auto& method : prepared_.methods.methods) {
       const auto data = runner.run(method, job_);
       // Told first: where the record cannot take it, its figures are not lost.

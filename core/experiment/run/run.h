@@ -26,6 +26,8 @@ struct RunCallbacks {
   std::function<void(const record::RunMeta&, std::int64_t tokens)> prepared;  ///< before the first pass
   /// A method is recorded, its times not yet taken (ttft.repeats is 0); and once more when all have been timed.
   std::function<void(const record::MethodSummary&)> method_finished;
+  /// The text that a method has answered so far, token by token, in whole characters.
+  std::function<void(const std::string& method, const std::string& text)> answer_grows = {};
   std::function<void(const std::string&)> notice;  ///< what a user should know, in a sentence
   /// The record is on the disk; complete or, after a cancel or a failure, with what was finished.
   std::function<void(const record::RunMeta&, const std::string& path)> record_written;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Llama and what is built like it without biases (SmolLM2, Llama 2 and 3; as GGUF files Mistral, too): full attention
 // in every layer, or in those that the file does not give a sliding window.
+#include <algorithm>
+
 #include "checkpoint/metadata.h"
 #include "model/family_config.h"
 #include "model/family_plan.h"
@@ -34,11 +36,16 @@ void read_llama_config(const Checkpoint& checkpoint, ModelConfig& config) {
   const std::int64_t num_layers =
       read_config_model(reader, {.architecture = "LlamaForCausalLM", .model_types = {"llama"}}, config, layer);
   read_rope(reader, config, layer.attention);
-  // A window holds for every layer; where "layer_types" lists the layers, for those it names.
+  // transformers' Llama passes over a window: only one that changes nothing is what it computes.
   const std::int64_t window = reader.int_or("sliding_window", 0, 1, max_context);
-  layer.attention.window = window;
+  if (window > 0 && window < config.context_length)
+    reader.refuse("sliding_window", "LlamaForCausalLM has no windows, and transformers passes over the key",
+                  "null, or the architecture MistralForCausalLM", std::to_string(window));
   config.layers.assign(static_cast<std::size_t>(num_layers), layer);
-  read_layer_types(reader, window, config);
+  read_layer_types(reader, max_context, config);
+  if (std::ranges::any_of(config.layers, [](const LayerSpec& spec) { return spec.attention.window > 0; }))
+    reader.refuse("layer_types", "LlamaForCausalLM has no windows, and transformers passes over the key",
+                  "full_attention alone, or the architecture MistralForCausalLM", "sliding_attention");
   reader.refuse_unread({harmless_config_keys()});
 }
 

@@ -8,10 +8,12 @@
 #include <thread>
 
 #include "base/error.h"
+#include "checkpoint/checkpoint.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/preflight.h"
 #include "experiment/run/run.h"
+#include "model/model_config.h"
 #include "support/tiny_model.h"
 
 using namespace headroom;
@@ -156,6 +158,26 @@ class TestPreflight : public QObject {
     const std::int64_t bitmaps = 6 * work.length * work.length / 8;
     QVERIFY(analysed.host >= bitmaps && gpu.host < analysed.host);
     QVERIFY(analysed.device - gpu.device < bitmaps);
+  }
+
+  // Experts get a copy of each of their rows: what they hold grows with how many of them a row has.
+  void rows_of_experts_are_counted() {
+    for (const char* name : {"qwen3_moe", "gpt_oss"}) {
+      const auto file =
+          checkpoint::open_checkpoint(HEADROOM_SOURCE_DIR "/tests/model/families/" + std::string(name) + "/model.gguf");
+      model::ModelConfig config = model::read_model_config(*file);
+      MemoryWorkload work;
+      work.length = 4096;
+      const auto device_bytes = [&](std::int64_t used) {
+        for (auto& layer : config.layers) layer.mlp.experts_used = used;
+        return estimate_memory(*file, config, c10::kBFloat16, c10::Device(c10::DeviceType::CUDA), work).device;
+      };
+      const model::MlpSpec mlp = config.layers.back().mlp;
+      QVERIFY(mlp.has_experts());
+      // The row, gate and up, their product and what comes back, in bf16.
+      const std::int64_t least = work.length * (2 * config.width + 3 * mlp.width) * 2;
+      QVERIFY(device_bytes(2) - device_bytes(1) >= least);
+    }
   }
 
   void what_does_not_fit_is_refused_with_both_numbers() {

@@ -5,11 +5,13 @@
 #include <ATen/ops/rand.h>
 
 #include <QtTest>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "experiment/run/prepared_run.h"
 #include "experiment/run/run.h"
 #include "experiment/passes/stream_store.h"
@@ -253,6 +255,40 @@ class TestRun : public QObject {
     test::write_file(spec.model, bytes);
     const auto ended = run(spec, {}).methods[0];
     QVERIFY(ended.answer_ids.empty() && !ended.answer_cut);
+  }
+
+  // What is told of an answer while it grows is a beginning of it, in whole characters: here its tokens are bytes, and
+  // two of them are one character.
+  void answers_grow_by_whole_characters() {
+    auto spec = spec_;
+    spec.methods = {"dense"};
+    spec.max_new_tokens = 12;
+    const std::vector<std::int32_t> ids = run(spec, {}).methods[0].answer_ids;
+    std::size_t at = 0;
+    const auto unfit = [&] { return ids[at] == ids[at + 1] || std::min(ids[at], ids[at + 1]) < test::tiny_first_byte; };
+    while (at + 1 < ids.size() && unfit()) ++at;
+    QVERIFY2(at + 1 < ids.size(), "the tiny model answers one token again and again: choose another prompt");
+    spec.model = path("split.gguf");
+    test::write_tiny_model(spec.model, {.layers = 6, .swapped = {{0xc3, ids[at]}, {0xa9, ids[at + 1]}}});
+    std::vector<std::string> told;
+    RunCallbacks callbacks;
+    callbacks.answer_grows = [&](const std::string& method, const std::string& text) {
+      QCOMPARE(method, std::string("dense"));
+      told.push_back(text);
+    };
+    const auto outcome = run(spec, {}, callbacks);
+    const std::string& answer = outcome.methods[0].answer;
+    QCOMPARE(outcome.methods[0].answer_ids, ids);
+    QVERIFY2(answer.find("é") != std::string::npos, answer.c_str());
+    QVERIFY(told.size() >= ids.size() - 1 && told.size() <= ids.size());  // nothing is told of an empty one
+    for (std::size_t i = 0; i < told.size(); ++i)
+      QVERIFY2(!first_invalid_utf8(told[i]) && answer.starts_with(told[i]) &&
+                   (i == 0 || told[i].starts_with(told[i - 1])),
+               told[i].c_str());
+    // The first of the two bytes waits: no text ends before the character that it begins.
+    const std::string before = answer.substr(0, answer.find("é"));
+    QCOMPARE(std::ranges::count(told, before) + (before.empty() ? 2 : 0), std::ptrdiff_t{2});
+    QCOMPARE(std::ranges::count(told, before + "é"), std::ptrdiff_t{1});
   }
 
   void a_task_has_room_for_its_answer() {
