@@ -3,12 +3,19 @@
 #pragma once
 
 #include <QLabel>
+#include <utility>
 
 namespace headroom::views {
 
 class WrapLabel : public QLabel {
  public:
   explicit WrapLabel(QWidget* parent = nullptr) : QLabel(parent) { setWordWrap(true); }
+
+ public:
+  QSize minimumSizeHint() const override {
+    // Not by a minimum height, which a label adds to what it says it needs: it would only ever grow.
+    return {QLabel::minimumSizeHint().width(), lines()};
+  }
 
  protected:
   void resizeEvent(QResizeEvent* event) override {
@@ -21,10 +28,11 @@ class WrapLabel : public QLabel {
   }
 
  private:
+  int lines() const { return text().isEmpty() ? 0 : heightForWidth(width()); }
   void keep_lines() {
-    const int lines = text().isEmpty() ? 0 : heightForWidth(width());
-    if (lines != minimumHeight()) setMinimumHeight(lines);
+    if (std::exchange(kept_, lines()) != lines()) updateGeometry();
   }
+  int kept_ = 0;
 };
 
 }  // namespace headroom::views
