@@ -39,13 +39,19 @@ QString name_of(const QWidget* control) {
   return {};
 }
 
+/// What a page has folded away for want of room comes out.
+void bring_out(QWidget* control) {
+  for (QWidget* one = control; one && one->parentWidget(); one = one->parentWidget())
+    if (one->property("folded").toBool()) QMetaObject::invokeMethod(one->parentWidget(), "unfold");
+}
+
 /// Whether it can be seen once the page is shown. A page that was never shown still hides all of its body: what a stack
 /// hides does not count.
 bool is_there(const QWidget* control, const QWidget* root) {
   for (const QWidget* one = control; one && one != root; one = one->parentWidget()) {
     const QWidget* parent = one->parentWidget();
     const bool stacked = parent && qobject_cast<const QStackedLayout*>(parent->layout());
-    if (one->isHidden() && !stacked) return false;
+    if (one->isHidden() && !stacked && !one->property("folded").toBool()) return false;
   }
   return true;
 }
@@ -185,7 +191,10 @@ QVector<Command> control_commands(const QString& place, QWidget* root, const std
     } else if (qobject_cast<QSlider*>(control) || qobject_cast<QAbstractSpinBox*>(control) ||
                (qobject_cast<QLineEdit*>(control) && !qobject_cast<QAbstractSpinBox*>(control->parentWidget()) &&
                 !qobject_cast<QComboBox*>(control->parentWidget()))) {
-      add(control, name, [control] { control->setFocus(Qt::ShortcutFocusReason); });
+      add(control, name, [control] {
+        bring_out(control);
+        control->setFocus(Qt::ShortcutFocusReason);
+      });
     }
   }
   return list;

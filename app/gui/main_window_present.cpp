@@ -31,6 +31,8 @@ namespace {
 constexpr double presented_text = 1.75, fit_step = 12.5;
 // A page is laid out for so many pixels of usual text at least: with fewer, words are cut and labels meet.
 constexpr double least_page_width = 820, least_page_height = 480;
+// In a talk choices and notes have given way.
+constexpr double least_talk_width = 728, least_talk_height = 350;
 constexpr int leave_hint_ms = 4000;
 
 /// Fonts reach layouts through posted events: sizes are right only behind these.
@@ -100,8 +102,9 @@ void MainWindow::refresh_talk_actions() {
   const bool steps = talks_->has_steps(), idle = !talks_->busy();
   a.save_talk->setEnabled(talks_->book().is_open() && idle);
   a.save_talk_as->setEnabled(talks_->book().is_open() && idle);
-  a.add_to_talk->setEnabled(selection_.record() != nullptr);
-  a.update_talk_step->setEnabled(steps && selection_.record());
+  const bool shown = selection_.record() || selection_.sweep();
+  a.add_to_talk->setEnabled(shown);
+  a.update_talk_step->setEnabled(steps && shown);
   for (QAction* action : {a.previous_step, a.next_step}) action->setEnabled(steps);
   for (QAction* action : {a.check_talk, a.pack_talk, a.export_talk}) action->setEnabled(steps && idle);
   a.undo_talk->setEnabled(talks_->book().undo_stack().canUndo());
@@ -162,14 +165,14 @@ void MainWindow::begin_presenting(QScreen* stage, QScreen* notes) {
   actions_->present->setChecked(true);
   stage_->begin(notes);
   // A talk speaks for itself; without one the page stays one to work with.
-  if (stage_->active()) show_map_controls(pages_, false);
+  if (stage_->active()) fold_pages_for_talk(pages_, true);
   fit_presented_text();
   leave_hint_->show_for(stage_->active() ? tr("Esc leaves · ← → step · N notes") : tr("Esc leaves"), leave_hint_ms);
 }
 
 void MainWindow::leave_presenting() {
   stage_->end();
-  show_map_controls(pages_, true);
+  fold_pages_for_talk(pages_, false);
   presenting_ = false;
   leave_hint_->hide();
   banners_->setMaximumHeight(QWIDGETSIZE_MAX);
@@ -202,12 +205,16 @@ void MainWindow::leave_presenting() {
 
 void MainWindow::fit_presented_text() {
   const QSize room = (windowHandle() && windowHandle()->screen() ? windowHandle()->screen() : screen())->size();
+  const bool talk = stage_->active();
   const auto fits = [&] {
     settle_layouts(*this);
     const int bar = stage_bar_->isHidden()            ? 0
                     : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
                                                       : stage_bar_->sizeHint().height();
     return std::all_of(pages_.begin(), pages_.end(), [&](const Page& page) {
+      const auto& steps = talks_->book().talk().steps;
+      const auto shows = [&](const views::TalkStep& step) { return step.page == page.id; };
+      if (talk && std::none_of(steps.begin(), steps.end(), shows)) return true;  // nobody sees it
       const QSize least = page.widget->minimumSizeHint().expandedTo(page.widget->minimumSize());
       int height = least.height();
       if (QLayout* inside = page.widget->layout(); inside && inside->hasHeightForWidth())
@@ -215,8 +222,8 @@ void MainWindow::fit_presented_text() {
       return least.width() <= room.width() && height + bar <= room.height();
     });
   };
-  const double bar = stage_bar_->isHidden() ? 0 : 0.1;
-  const double most = 100 * std::min(room.width() / least_page_width, room.height() * (1 - bar) / least_page_height);
+  const double most = 100 * (talk ? std::min(room.width() / least_talk_width, room.height() * 0.9 / least_talk_height)
+                                  : std::min(room.width() / least_page_width, room.height() / least_page_height));
   double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);

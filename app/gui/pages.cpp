@@ -8,10 +8,10 @@
 #include <QTimer>
 #include <QWidget>
 
-#include "views/map/attention_controls.h"
-#include "views/map/attention_page.h"
 #include "views/budget/budget_page.h"
+#include "views/common/give_way.h"
 #include "views/compare/compare_page.h"
+#include "views/map/attention_page.h"
 #include "views/overview/overview_page.h"
 #include "views/prompt/prompt_panel.h"
 #include "views/prompt/prompt_text.h"
@@ -108,8 +108,8 @@ void show_go_to(const QVector<Page>& pages) {
   static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->focus_go_to();
 }
 
-void show_map_controls(const QVector<Page>& pages, bool shown) {
-  static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->controls()->setVisible(shown);
+void fold_pages_for_talk(const QVector<Page>& pages, bool fold) {
+  for (const Page& page : pages) views::fold_for_talk(page.widget, fold);
 }
 
 void scroll_prompt(const QVector<Page>& pages, std::int64_t token) {

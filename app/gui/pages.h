@@ -51,8 +51,8 @@ void show_find(const QVector<Page>& pages);
 /// Puts the cursor into the field that goes to a token by its number.
 void show_go_to(const QVector<Page>& pages);
 
-/// The row of choices above the Attention map: an audience needs none.
-void show_map_controls(const QVector<Page>& pages, bool shown);
+/// Choices and notes that an audience needs not (views/common/give_way.h).
+void fold_pages_for_talk(const QVector<Page>& pages, bool fold);
 /// Puts this token into the first line of the prompt text, once the text is that of the selection.
 void scroll_prompt(const QVector<Page>& pages, std::int64_t token);
 

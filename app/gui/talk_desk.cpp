@@ -25,21 +25,21 @@
 namespace headroom::gui {
 namespace {
 
-constexpr int tick_ms = 100;
-
-QString talk_filter() {
-  return QObject::tr("Talks (*.%1);;All files (*)").arg(views::talk_suffix);
-}
-
-QString error_words(const std::exception& error) {
-  return shown_path(name_from_bytes(error.what()));
-}
+constexpr int tick_ms = 100, picture_ms = 150, most_sittings = 40;
 
 const views::PromptPanel& prompt_text_of(const QVector<Page>& pages) {
   return *static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->prompt();
 }
 
 }  // namespace
+
+QString talk_filter() {
+  return QObject::tr("Talks (*.%1);;All files (*)").arg(views::talk_suffix);
+}
+
+QString talk_error_words(const std::exception& error) {
+  return shown_path(name_from_bytes(error.what()));
+}
 
 /// What runs beside the window.
 struct TalkDesk::Work {
@@ -64,12 +64,30 @@ TalkDesk::TalkDesk(TalkSurroundings around) : QObject(around.window), around_(st
   connect(&book_, &views::TalkBook::state_changed, this, &TalkDesk::changed);
   connect(&opener_, &RecordOpener::opened, this,
           [this](const QString& path, const views::RecordPtr& record) { record_here(path, record); });
+  connect(&opener_, &RecordOpener::sweep_opened, this, &TalkDesk::sweep_here);
   connect(&opener_, &RecordOpener::failed, this, &TalkDesk::record_missing);
+  picture_timer_.setSingleShot(true);
+  connect(&picture_timer_, &QTimer::timeout, this, [this] {
+    const bool same = around_.current_page() == sitting_.page && around_.selection->state() == sitting_.state;
+    if (!same || sitting_.step >= book_.count() || ++sitting_.tries > most_sittings) return;
+    const Page& page = (*around_.pages)[sitting_.page];
+    if (!page.settled() || !page.widget->isVisible()) return picture_timer_.start(picture_ms);
+    panel_->set_picture(sitting_.step, page.widget->grab());
+  });
   connect(&tick_, &QTimer::timeout, this, [this] {
     if (!work_) return;
     const std::int64_t total = work_->total, done = work_->done;
     panel_->show_work(total > 0 ? tr("%1 %2 %").arg(work_->words).arg(100 * done / total) : work_->words);
   });
+}
+
+void TalkDesk::take_picture(int step, bool there) {
+  if (step < 0 || panel_->has_picture(step)) return;
+  sitting_ = {step, around_.current_page(), 0, around_.selection->state()};
+  // What stands there already is taken at once: the next view may be chosen soon.
+  const Page& page = (*around_.pages)[sitting_.page];
+  if (there && page.settled() && page.widget->isVisible()) return panel_->set_picture(step, page.widget->grab());
+  picture_timer_.start(picture_ms);
 }
 
 TalkDesk::~TalkDesk() {
@@ -147,7 +165,7 @@ void TalkDesk::discard_and_open(const QString& file) {
     const views::Talk talk = views::read_talk(path_of(file));
     book_.start(talk, file);
   } catch (const Error& error) {
-    return tell("open", tr("The talk was not opened."), error_words(error), false);
+    return tell("open", tr("The talk was not opened."), talk_error_words(error), false);
   }
   around_.settings->add_recent_file(file);
   around_.show_dock();
@@ -168,6 +186,13 @@ void TalkDesk::with_records(std::function<void()> then) {
         book_.set_record(i, open);
     if (!book_.records()[i]) opener_.open(name_from_path(wanted.path));
   }
+  for (std::size_t i = 0; i < book_.talk().sweeps.size(); ++i) {
+    if (book_.sweeps()[i]) continue;
+    const views::TalkSweep& wanted = book_.talk().sweeps[i];
+    for (const views::SweepPtr& open : around_.selection->state().sweeps)
+      if (!open->growing && open->path.lexically_normal() == wanted.path) book_.set_sweep(i, open);
+    if (!book_.sweeps()[i]) opener_.open(name_from_path(wanted.path));
+  }
   finish_waiting();
 }
 
@@ -180,6 +205,17 @@ void TalkDesk::record_here(const QString& path, const views::RecordPtr& record) 
     else
       missing_ << tr("%1 is the record of another run").arg(shown_path(path));
   }
+  finish_waiting();
+}
+
+void TalkDesk::sweep_here(const QString& path, const views::SweepPtr& sweep) {
+  bool wanted = false;
+  for (std::size_t i = 0; i < book_.talk().sweeps.size(); ++i) {
+    if (name_from_path(book_.talk().sweeps[i].path) != path) continue;
+    book_.set_sweep(i, sweep);
+    wanted = true;
+  }
+  if (!wanted) missing_ << tr("%1 is a sweep, no record").arg(shown_path(path));
   finish_waiting();
 }
 
@@ -204,27 +240,43 @@ QString TalkDesk::apply(int step) {
   const views::TalkStep& shown = talk.steps[static_cast<std::size_t>(step)];
   views::ViewState wanted;
   try {
-    wanted = views::view_of_step(talk, static_cast<std::size_t>(step), book_.records());
+    wanted = views::view_of_step(talk, static_cast<std::size_t>(step), book_.records(), book_.sweeps());
   } catch (const Error& error) {
-    return missing_.isEmpty() ? error_words(error) : missing_.join("; ") + ".";
+    return missing_.isEmpty() ? talk_error_words(error) : missing_.join("; ") + ".";
   }
-  const views::RecordPtr record = wanted.runs[static_cast<std::size_t>(wanted.current)];
   around_.selection->change(
       [&](views::ViewState& state) {
         // What is open stays open.
-        std::vector<views::RecordPtr> runs = state.runs;
-        for (const views::RecordPtr& run : wanted.runs)
-          if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
-        wanted.current = static_cast<int>(std::find(runs.begin(), runs.end(), record) - runs.begin());
-        wanted.runs = std::move(runs);
-        wanted.sweeps = state.sweeps;
-        wanted.sweep = state.sweep;
+        const auto add = [](auto open, const auto& more) {
+          for (const auto& one : more)
+            if (std::find(open.begin(), open.end(), one) == open.end()) open.push_back(one);
+          return open;
+        };
+        const auto index = [](const auto& list, const auto& one) {
+          return static_cast<int>(std::find(list.begin(), list.end(), one) - list.begin());
+        };
+        if (wanted.current >= 0) {
+          const views::RecordPtr record = wanted.runs[static_cast<std::size_t>(wanted.current)];
+          wanted.runs = add(state.runs, wanted.runs);
+          wanted.current = index(wanted.runs, record);
+        } else {  // a sweep alone: the run that is open says nothing about it
+          views::ViewState kept = state;
+          kept.sweep_look = wanted.sweep_look;
+          kept.sweeps = wanted.sweeps;
+          kept.sweep = wanted.sweep;
+          wanted = std::move(kept);
+        }
+        const views::SweepPtr sweep =
+            wanted.sweep < 0 ? nullptr : wanted.sweeps[static_cast<std::size_t>(wanted.sweep)];
+        wanted.sweeps = add(state.sweeps, wanted.sweeps);
+        wanted.sweep = sweep ? index(wanted.sweeps, sweep) : state.sweep;
         state = wanted;
       },
       QStringLiteral("talk"));  // one step back leads to what was before the talk
   const int page = page_index(*around_.pages, shown.page);
   around_.show_page(page);
   scroll_prompt(*around_.pages, shown.first_token);
+  take_picture(step, false);
   return {};
 }
 
@@ -236,18 +288,33 @@ void TalkDesk::show_step(int step) {
   around_.selection->end_merge();
 }
 
+bool TalkDesk::may_be_a_step(const Page& page) {
+  around_.banners->remove("talk:add");
+  const views::ViewState& state = around_.selection->state();
+  const views::SweepPtr sweep =
+      page.id == QStringLiteral("budget") && views::shows_sweep(state) ? around_.selection->sweep() : nullptr;
+  QString why;
+  if (sweep && sweep->growing)
+    why = tr("The sweep is still at work: a talk can show it when its file is whole.");
+  else if (!sweep && !around_.selection->record())
+    why = tr("This page shows nothing: open a run.");
+  if (!why.isEmpty()) tell("add", tr("No step was made of this view."), why, false);
+  return why.isEmpty();
+}
+
 void TalkDesk::add_view() {
-  const views::RecordPtr record = around_.selection->record();
-  if (!record) return;
   const Page& page = (*around_.pages)[around_.current_page()];
+  if (!may_be_a_step(page)) return;
   book_.add(around_.selection->state(), page.id, prompt_text_of(*around_.pages).first_token(), page.title);
   around_.show_dock();
+  take_picture(book_.current(), true);
 }
 
 void TalkDesk::update_step() {
-  if (!around_.selection->record() || book_.current() < 0) return;
   const Page& page = (*around_.pages)[around_.current_page()];
+  if (book_.current() < 0 || !may_be_a_step(page)) return;
   book_.update(around_.selection->state(), page.id, prompt_text_of(*around_.pages).first_token());
+  take_picture(book_.current(), true);
 }
 
 void TalkDesk::set_live(int step, bool on) {
@@ -255,14 +322,17 @@ void TalkDesk::set_live(int step, bool on) {
   if (!on) return book_.set_live(step, std::nullopt);
   with_records([this, step] {
     try {
-      const views::ViewState state = views::view_of_step(book_.talk(), static_cast<std::size_t>(step), book_.records());
+      const views::ViewState state =
+          views::view_of_step(book_.talk(), static_cast<std::size_t>(step), book_.records(), book_.sweeps());
+      if (state.current < 0) throw input_error({}, "a step of a sweep alone runs nothing");
       const auto& record = *state.runs[static_cast<std::size_t>(state.current)];
       protocol::RunSpec spec = protocol::run_spec_from_json(nlohmann::json::parse(record.meta().spec_json));
       spec.out.reset();
       protocol::validate(spec);
       book_.set_live(step, protocol::to_json(spec));
     } catch (const std::exception& error) {
-      tell("live", tr("This step cannot run live: its record does not say how it was run."), error_words(error), false);
+      tell("live", tr("This step cannot run live: its record does not say how it was run."), talk_error_words(error),
+           false);
       emit book_.current_changed();  // the box is off again
     }
   });
@@ -291,9 +361,9 @@ void TalkDesk::start_work(const QString& words, std::function<void(std::stop_tok
         state->total = total;
       });
     } catch (const Error& error) {
-      return error.kind() == ErrorKind::cancelled ? QObject::tr("Stopped.") : error_words(error);
+      return error.kind() == ErrorKind::cancelled ? QObject::tr("Stopped.") : talk_error_words(error);
     } catch (const std::exception& error) {
-      return error_words(error);
+      return talk_error_words(error);
     }
     return QString();
   }));
@@ -303,136 +373,6 @@ void TalkDesk::start_work(const QString& words, std::function<void(std::stop_tok
 void TalkDesk::stop_work() {
   stop_export_ = true;
   if (work_) work_->stop.request_stop();
-}
-
-void TalkDesk::save() {
-  if (book_.file().isEmpty()) return save_as();
-  save_to(book_.file());
-}
-
-void TalkDesk::save_as() {
-  QString start = book_.file();
-  if (start.isEmpty()) start = QDir::homePath() + "/" + tr("talk") + "." + views::talk_suffix;
-  QString file = QFileDialog::getSaveFileName(around_.window, tr("Save talk"), start, talk_filter());
-  if (file.isEmpty()) {
-    after_save_ = nullptr;
-    return;
-  }
-  if (QFileInfo(file).suffix() != views::talk_suffix) file += QString(".") + views::talk_suffix;
-  save_to(file);
-}
-
-void TalkDesk::save_to(const QString& file) {
-  if (work_) return;
-  around_.banners->remove("talk:save");
-  const auto talk = std::make_shared<views::Talk>(views::without_spare_records(book_.talk()));
-  const int index = book_.undo_stack().index();
-  start_work(
-      tr("Saving…"),
-      [talk, file](std::stop_token stop, const views::TalkProgress& progress) {
-        views::take_hashes(*talk, stop, progress);
-        views::write_talk(*talk, path_of(file));
-      },
-      [this, talk, file, index](const QString& problem) {
-        const auto then = std::exchange(after_save_, nullptr);
-        if (!problem.isEmpty()) return tell("save", tr("The talk was not saved."), problem, false);
-        around_.settings->add_recent_file(file);
-        if (book_.undo_stack().index() == index)
-          book_.saved(file, talk->records);
-        else  // changed meanwhile
-          for (const views::TalkRecord& record : talk->records)
-            book_.set_hash(record.path, record.run_id, record.sha256);
-        if (then && !book_.changed_since_saved()) then();
-      });
-}
-
-void TalkDesk::check() {
-  if (!has_steps()) return;
-  around_.banners->remove("talk:check");
-  const auto faults = std::make_shared<std::vector<views::TalkFault>>();
-  const views::Talk talk = views::without_spare_records(book_.talk());
-  around_.show_dock();
-  start_work(
-      tr("Checking…"),
-      [talk, faults](std::stop_token stop, const views::TalkProgress& progress) {
-        *faults = views::check_talk(talk, stop, progress);
-      },
-      [this, faults](const QString& problem) {
-        if (!problem.isEmpty()) return tell("check", tr("The talk was not checked."), problem, false);
-        panel_->show_faults(*faults);
-      });
-}
-
-void TalkDesk::pack() {
-  const QFileInfo file(book_.file());
-  const QString name = book_.file().isEmpty() ? tr("talk") : file.completeBaseName();
-  const QString folder = QFileDialog::getSaveFileName(
-      around_.window, tr("Pack the talk into a new folder"),
-      (book_.file().isEmpty() ? QDir::homePath() : file.absolutePath()) + "/" + name + "-packed");
-  if (!folder.isEmpty()) pack_to(folder);
-}
-
-void TalkDesk::pack_to(const QString& folder) {
-  around_.banners->remove("talk:pack");
-  const views::Talk talk = book_.talk();
-  const QString name = book_.file().isEmpty() ? tr("talk") : QFileInfo(book_.file()).completeBaseName();
-  start_work(
-      tr("Packing…"),
-      [talk, folder, name](std::stop_token stop, const views::TalkProgress& progress) {
-        views::pack_talk(talk, bytes_of_name(name), path_of(folder), stop, progress);
-      },
-      [this, folder](const QString& problem) {
-        if (!problem.isEmpty())
-          return tell("pack", tr("The talk was not packed; nothing was left behind."), problem, false);
-        tell("pack", tr("Packed: %1").arg(shown_path(folder)),
-             tr("The talk and copies of its records. A record contains the whole prompt."), true, folder);
-      });
-}
-
-void TalkDesk::export_talk() {
-  if (!has_steps()) return;
-  const QFileInfo file(book_.file());
-  const QString start = book_.file().isEmpty() ? QDir::homePath() + "/" + tr("talk")
-                                               : file.absolutePath() + "/" + file.completeBaseName();
-  QString chosen;
-  const QString pdf = tr("PDF, a page a step (*.pdf)"), html = tr("One HTML file to explore (*.html)"),
-                png = tr("Pictures in a new folder (*)");
-  const QString target = QFileDialog::getSaveFileName(around_.window, tr("Export talk"), start + ".pdf",
-                                                      pdf + ";;" + html + ";;" + png, &chosen);
-  if (target.isEmpty()) return;
-  const QString suffix = QFileInfo(target).suffix().toLower();
-  if (chosen == html && suffix != "html") return export_to(target + ".html");
-  if (chosen == pdf && suffix != "pdf" && suffix != "html") return export_to(target + ".pdf");
-  export_to(target);
-}
-
-void TalkDesk::export_to(const QString& target) {
-  if (exporting_ || work_ || !has_steps()) return;
-  around_.banners->remove("talk:export");
-  with_records([this, target] {
-    exporting_ = true;
-    stop_export_ = false;
-    TalkExport job;
-    job.talk = book_.talk();
-    if (job.talk.title.isEmpty()) job.talk.title = QFileInfo(book_.file()).completeBaseName();
-    job.records = book_.records();
-    job.tiles = around_.tiles;
-    job.given_up = [this] { return stop_export_; };
-    job.progress = [this](int step, int count) {
-      panel_->show_work(tr("Exporting step %1 of %2…").arg(step).arg(count));
-    };
-    QString problem;
-    TalkExported written;
-    try {
-      written = gui::export_talk(job, target);
-    } catch (const Error& error) {
-      problem = error_words(error);
-    }
-    exporting_ = false;
-    panel_->show_work({});
-    if (!problem.isEmpty()) return tell("export", tr("The talk was not exported."), problem, false);
-    tell("export", tr("Saved: %1").arg(shown_path(target)), written.words(), true, target);
-  });
 }
 
 }  // namespace headroom::gui

@@ -8,6 +8,7 @@
 #include <QThreadPool>
 #include <QTimer>
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -28,6 +29,11 @@ class TalkPanel;
 namespace headroom::gui {
 
 class SettingsStore;
+
+/// Of dialogs that ask for a talk.
+QString talk_filter();
+/// An error as the window shows it, file names in it as they are shown.
+QString talk_error_words(const std::exception& error);
 
 /// What the desk needs of the window.
 struct TalkSurroundings {
@@ -74,7 +80,7 @@ class TalkDesk : public QObject {
 
   /// Whether a talk with steps is open.
   bool has_steps() const { return book_.count() > 0; }
-  /// Opens the talk's records; `then` is called when all are open or were refused.
+  /// Opens the talk's records and sweeps; `then` is called when all are open or were refused.
   void with_records(std::function<void()> then);
   /// The step in the pages; empty where it is shown, else why it cannot be. Its records must be open.
   QString apply(int step);
@@ -93,7 +99,12 @@ class TalkDesk : public QObject {
             const QString& show_folder_of = {});
   void discard_and_open(const QString& file);
   void set_live(int step, bool on);
+  /// Of the step, for the dock: at once where the window shows it already, else once nothing of it is on its way.
+  void take_picture(int step, bool there);
+  /// Else a message says why not.
+  bool may_be_a_step(const Page& page);
   void record_here(const QString& path, const views::RecordPtr& record);
+  void sweep_here(const QString& path, const views::SweepPtr& sweep);
   void record_missing(const QString& path, const Problem& problem);
   void finish_waiting();
 
@@ -104,11 +115,16 @@ class TalkDesk : public QObject {
   QThreadPool pool_;
   std::shared_ptr<Work> work_;
   QTimer tick_;
-  QStringList missing_;               ///< why records of the talk could not be opened
-  std::function<void()> waiting_;     ///< for the talk's records
+  QStringList missing_;               ///< why records and sweeps of the talk could not be opened
+  std::function<void()> waiting_;     ///< for the talk's records and sweeps
   std::function<void()> after_save_;  ///< for the file
   QPointer<QWidget> question_;
   bool exporting_ = false, stop_export_ = false;
+  struct Sitting {
+    int step = -1, page = -1, tries = 0;
+    views::ViewState state;
+  } sitting_;
+  QTimer picture_timer_;
 };
 
 }  // namespace headroom::gui

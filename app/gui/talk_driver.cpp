@@ -50,6 +50,7 @@ int export_talk_file(const CommandLine& line) {
                           "run " + record->meta().run_id);
       job.records.push_back(record);
     }
+    for (const views::TalkSweep& sweep : job.talk.sweeps) job.sweeps.push_back(views::read_open_sweep(sweep.path));
     say_result(line.output + ": " + export_talk(job, line.output).words());
     return 0;
   });
@@ -63,9 +64,9 @@ int check_talk_file(const CommandLine& line) {
       say_problem((fault.step < 0 ? std::string() : "step " + std::to_string(fault.step + 1) + ": ") +
                   fault.line().toStdString());
     if (!faults.empty()) return static_cast<int>(ErrorKind::input);
-    say_result(
-        line.records.first() + ": " +
-        QObject::tr("%1 steps, %2 records: all there and unchanged").arg(talk.steps.size()).arg(talk.records.size()));
+    QString held = QObject::tr("%1 steps, %2 records").arg(talk.steps.size()).arg(talk.records.size());
+    if (!talk.sweeps.empty()) held += QObject::tr(", %1 sweeps").arg(talk.sweeps.size());
+    say_result(line.records.first() + ": " + QObject::tr("%1: all there and unchanged").arg(held));
     return 0;
   });
 }

@@ -25,12 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> records_of(const TalkExport& job) {
-  std::vector<fs::path> files;
-  for (const auto& record : job.talk.records) files.push_back(record.path);
-  return files;
-}
-
 void say_step(const TalkExport& job, int step) {
   if (job.progress) job.progress(step + 1, static_cast<int>(job.talk.steps.size()));
   if (job.given_up && job.given_up()) throw cancelled_error();
@@ -130,9 +124,9 @@ TalkExported export_talk(const TalkExport& job, const QString& target) {
   const QString suffix = QFileInfo(target).suffix().toLower();
   if (suffix == "pdf" || suffix == "html" || suffix == "htm") {
     OutputPlace place(path_of(target));  // before the work
-    place.must_not_be(records_of(job));
+    place.must_not_be(views::files_of_talk(job.talk));
     const QByteArray bytes = suffix == "pdf" ? pdf_of(job) : html_of(job, result.note);
-    write_picture(bytes, target, records_of(job));
+    write_picture(bytes, target, views::files_of_talk(job.talk));
     result.bytes = bytes.size();
   } else {
     result.bytes = write_pictures(job, path_of(target));

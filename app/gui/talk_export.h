@@ -15,6 +15,7 @@ namespace headroom::gui {
 struct TalkExport {
   views::Talk talk;
   std::vector<views::RecordPtr> records;  ///< of the talk; every one that a step shows must be there
+  std::vector<views::SweepPtr> sweeps;    ///< the same
   views::TileProvider* tiles = nullptr;   ///< of maps that a record does not hold
   std::function<bool()> given_up;
   std::function<void(int step, int count)> progress;  ///< before each step, from 1

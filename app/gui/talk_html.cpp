@@ -20,12 +20,15 @@
 #include "views/common/record_queries.h"
 #include "views/common/theme.h"
 #include "views/common/workers.h"
+#include "views/map/attention_page.h"
+#include "views/talk/talk_check.h"
 
 namespace headroom::gui {
 namespace {
 
 using nlohmann::json;
 constexpr double lowest_log = -12, most_grid_work = 3e10;
+constexpr std::int64_t longest_marked = 16384;  // supports of a whole longer map are read for minutes
 constexpr std::int64_t most_tokens_named = 65536;
 
 std::string data_url(const QByteArray& bytes, const char* type) {
@@ -36,9 +39,10 @@ std::string text_of(const QString& text) {
   return text.toStdString();
 }
 
-std::string codes_text(const std::vector<std::uint16_t>& codes) {
+template <typename Code>
+std::string codes_text(const std::vector<Code>& codes) {
   static_assert(std::endian::native == std::endian::little, "numbers are written as they lie in memory");
-  return protocol::base64_encode({reinterpret_cast<const std::uint8_t*>(codes.data()), codes.size() * 2});
+  return protocol::base64_encode({reinterpret_cast<const std::uint8_t*>(codes.data()), codes.size() * sizeof(Code)});
 }
 
 /// Cells of a row that begin at or before its last query.
@@ -92,13 +96,51 @@ HtmlGrid stream_grid(const record::LayerStream& stream, record::HeadSelector hea
   return grid;
 }
 
+/// Marks of the grid's cells, which must be those of a level.
+void add_marks(HtmlGrid& grid, const views::MapData& map, double missed_from, std::stop_token stop) {
+  const auto cell = static_cast<std::uint64_t>(grid.cell);
+  if (!map.has_overlay() || !std::has_single_bit(cell) || grid.query % grid.cell || grid.key % grid.cell) return;
+  const std::int64_t pairs = grid.rows * grid.cell;
+  if (pairs > longest_marked) return;
+  const int level = std::countr_zero(cell);
+  const std::int64_t side = record::tile_size, row0 = grid.query / grid.cell, column0 = grid.key / grid.cell;
+  std::map<std::pair<std::int64_t, std::int64_t>, record::OverlayTile> tiles;
+  for (std::int64_t row = 0; row < grid.rows; ++row)
+    for (std::int64_t column = 0; column < kept_of_row(grid, row); ++column) {
+      const std::int64_t y = row0 + row, x = column0 + column;
+      const std::pair address(y / side, x / side);
+      auto at = tiles.find(address);
+      if (at == tiles.end()) {
+        if (stop.stop_requested()) throw cancelled_error();
+        record::OverlayTile tile =
+            record::compute_overlay(*map.support, *map.target, map.wasted.get(), {level, address.first, address.second},
+                                    map.stream ? map.stream->query_begin : 0, stop);
+        if (map.stream)
+          record::add_missed_mass(tile, *map.stream, map.source.head, *map.support, *map.target, most_grid_work, stop);
+        at = tiles.emplace(address, std::move(tile)).first;
+      }
+      const record::OverlayTile& tile = at->second;
+      const std::int64_t r = y % side, c = x % side;
+      std::uint8_t mark = 0;
+      if (r < tile.rows && c < tile.columns) {
+        const auto i = static_cast<std::size_t>(r * tile.columns + c);
+        const bool enough =
+            tile.missed_mass.empty() ? tile.missed[i] > 0 : static_cast<double>(tile.missed_mass[i]) >= missed_from;
+        mark = static_cast<std::uint8_t>((tile.hit[i] ? html_hit : 0) | (tile.missed[i] && enough ? html_missed : 0) |
+                                         (tile.wasted[i] ? html_wasted : 0));
+      }
+      grid.marks.push_back(mark);
+    }
+}
+
 int level_for(std::int64_t span) {
   int level = 0;
   while (((span + (std::int64_t{1} << level) - 1) >> level) > html_grid_cells - 1) ++level;
   return level;
 }
 
-std::vector<HtmlGrid> make_grids(const views::MapData& map, const views::Viewport& viewport, std::stop_token stop) {
+std::vector<HtmlGrid> make_grids(const views::MapData& map, const views::Viewport& viewport, double missed_from,
+                                 std::stop_token stop) {
   std::vector<HtmlGrid> grids;
   const std::int64_t length = map.length;
   const auto inside = [length](double edge) {
@@ -127,6 +169,7 @@ std::vector<HtmlGrid> make_grids(const views::MapData& map, const views::Viewpor
     if (all <= most_grid_work)
       grids.push_back(stream_grid(*map.stream, map.source.head, level_for(length), 0, length, 0, length, stop));
   }
+  for (HtmlGrid& grid : grids) add_marks(grid, map, missed_from, stop);
   return grids;
 }
 
@@ -181,6 +224,7 @@ std::string grid_text(const std::vector<HtmlGrid>& grids, json& list) {
                     {"columns", grid.columns},
                     {"max", codes_text(grid.max)},
                     {"mean", codes_text(grid.mean)}});
+    if (!grid.marks.empty()) list.back()["marks"] = codes_text(grid.marks);
     all += list.back().dump();
   }
   return all;
@@ -197,7 +241,7 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   const views::MapDataPtr map = wait_for_worker(running, stop, job.given_up);
   if (!map || (job.given_up && job.given_up())) throw cancelled_error();
   if (!map->problem.isEmpty()) throw input_error({}, map->problem.toStdString());
-  const std::vector<HtmlGrid> grids = html_grids(*map, state.viewport, job.given_up);
+  const std::vector<HtmlGrid> grids = html_grids(*map, state.viewport, state.display.missed_from, job.given_up);
   if (grids.empty()) return false;
   json list = json::array();
   const std::string text = grid_text(grids, list);
@@ -222,10 +266,23 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
     note = note.section(". ", 0, 0) + ". " + QObject::tr("Cells are single pairs of tokens.");
   if (state.display.mode == views::MapMode::lift)
     note += " " + QObject::tr("The step itself shows lift over uniform: see As presented.");
-  if (map->has_overlay())
+  const bool marked = std::any_of(grids.begin(), grids.end(), [](const HtmlGrid& grid) { return !grid.marks.empty(); });
+  if (marked)
+    note += " " + QObject::tr(
+                      "Orange: missed keys, where a cell misses at least %1 of what a query reads; outlined: "
+                      "hits; hatched: wasted keys.")
+                      .arg(views::threshold_text(state.display.missed_from));
+  else if (map->has_overlay())
     note += " " + QObject::tr("Marks of hit, missed and wasted keys are in the picture, not on this map.");
   page.coarse |= finest > 1;
+  const views::DisplayState& display = state.display;
+  json marks = nullptr;  // which are shown at first
+  if (marked)
+    marks = {{"hit", display.hit},
+             {"missed", display.missed.value_or(views::missed_matters(*map))},
+             {"wasted", display.wasted}};
   step["map"] = {
+      {"marks", marks},
       {"grids", at->second},
       {"record", page.record(record, state.viewport)},
       {"length", map->length},
@@ -239,9 +296,10 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   return true;
 }
 
-/// False where the record holds no curves.
+/// False where the record holds no curves, or the step shows a sweep.
 bool add_budget(json& step, const TalkSlide& slide) {
   const views::ViewState& state = slide.state();
+  if (views::shows_sweep(state) || state.current < 0) return false;  // a picture of the sweep
   const views::RecordPtr record = state.runs[static_cast<std::size_t>(state.current)];
   const views::DisplayState& display = state.display;
   const record::MethodSummary* stream = record->find_method(display.curve_stream.toStdString());
@@ -317,14 +375,15 @@ double probability_of(std::uint16_t code) {
   return code == 0 ? 0 : std::pow(10.0, lowest_log - lowest_log * (code - 1) / 65534);
 }
 
-std::vector<HtmlGrid> html_grids(const views::MapData& map, const views::Viewport& viewport,
+std::vector<HtmlGrid> html_grids(const views::MapData& map, const views::Viewport& viewport, double missed_from,
                                  const std::function<bool()>& given_up) {
   std::stop_source stop;
   // Exact tiles take their time: the window's thread goes on meanwhile.
   auto running = QtConcurrent::run(
-      &views::workers(), [&map, viewport, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
+      &views::workers(),
+      [&map, viewport, missed_from, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
         try {
-          return make_grids(map, viewport, token);
+          return make_grids(map, viewport, missed_from, token);
         } catch (const Error&) {
           return std::nullopt;  // stopped
         }
@@ -343,6 +402,9 @@ QByteArray html_of(const TalkExport& job, QString& note) {
   page.root["title"] = text_of(title);
   for (const QRgb colour : views::cividis()) page.root["colours"].push_back(pixel_of(colour));
   page.root["empty"] = pixel_of(views::Theme::instance().panel().rgb());
+  page.root["mark_colours"] = {{"missed", pixel_of(views::Theme::instance().missed().rgb())},
+                               {"wasted", pixel_of(views::Theme::instance().wasted().rgb())},
+                               {"hit", pixel_of(views::Theme::instance().map_outline().rgb())}};
   for (int number = 0; number < static_cast<int>(job.talk.steps.size()); ++number) {
     if (job.progress) job.progress(number + 1, static_cast<int>(job.talk.steps.size()));
     if (job.given_up && job.given_up()) throw cancelled_error();

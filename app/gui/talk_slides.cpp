@@ -27,7 +27,7 @@ QFont slide_font(double pixels, bool bold = false) {
 
 FigureSubject subject_of(const TalkExport& job, int step) {
   const auto index = static_cast<std::size_t>(step);
-  return {views::view_of_step(job.talk, index, job.records), job.talk.steps[index].first_token};
+  return {views::view_of_step(job.talk, index, job.records, job.sweeps), job.talk.steps[index].first_token};
 }
 
 }  // namespace
@@ -61,7 +61,9 @@ void TalkSlide::settle(const QSizeF& size, double scale) {
 }
 
 QString TalkSlide::provenance_line() const {
-  return provenance(studio_.selection(), view_.scale_text());
+  const QString source = view_.source_text();  // of a figure over many samples
+  return source.isEmpty() ? provenance(studio_.selection(), view_.scale_text())
+                          : source + " · Headroom " + QCoreApplication::applicationVersion();
 }
 
 void TalkSlide::paint(QPainter& painter) {

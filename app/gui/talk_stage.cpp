@@ -8,6 +8,7 @@
 #include <QPlainTextEdit>
 #include <QScreen>
 #include <algorithm>
+#include <functional>
 
 #include "base/error.h"
 #include "gui/file_names.h"
@@ -261,36 +262,52 @@ void TalkStage::job_changed(const views::JobInfo& job) {
   describe();
 }
 
+struct TalkStage::StageKey {
+  QVector<int> keys;
+  QString name, what;
+  std::function<void(TalkStage&)> run;
+};
+
+const QVector<TalkStage::StageKey>& TalkStage::stage_keys() {
+  static const QVector<StageKey> table = {
+      {{Qt::Key_Right, Qt::Key_PageDown, Qt::Key_Space},
+       tr("→, PgDown, Space"),
+       tr("Next step"),
+       [](TalkStage& stage) { stage.go_to(stage.step_ + 1); }},
+      {{Qt::Key_Left, Qt::Key_PageUp, Qt::Key_Backspace},
+       tr("←, PgUp, Backspace"),
+       tr("Step before"),
+       [](TalkStage& stage) { stage.go_to(stage.step_ - 1); }},
+      {{Qt::Key_Home}, tr("Home"), tr("First step"), [](TalkStage& stage) { stage.go_to(0); }},
+      {{Qt::Key_End},
+       tr("End"),
+       tr("Last step"),
+       [](TalkStage& stage) { stage.go_to(stage.desk_.book().count() - 1); }},
+      {{Qt::Key_N}, tr("N"), tr("Notes, shown or hidden"), [](TalkStage& stage) { stage.toggle_notes(); }},
+      {{Qt::Key_L}, tr("L"), tr("Start the step's live run"), [](TalkStage& stage) { stage.start_live(); }},
+      {{Qt::Key_T},
+       tr("T"),
+       tr("Between the live run and the recorded one"),
+       [](TalkStage& stage) { stage.toggle_twin(); }},
+      {{Qt::Key_Escape}, tr("Esc"), tr("Leave"), [](TalkStage& stage) { emit stage.leave_requested(); }},
+  };
+  return table;
+}
+
+QVector<PageKey> presenting_keys() {
+  QVector<PageKey> list;
+  for (const TalkStage::StageKey& one : TalkStage::stage_keys()) list << PageKey{one.name, one.what};
+  return list;
+}
+
 bool TalkStage::take_key(const QKeyEvent& event, bool act) {
   if (event.modifiers() & ~(Qt::KeypadModifier | Qt::ShiftModifier)) return false;
-  const auto does = [&](auto&& what) {
-    if (act) what();
+  for (const StageKey& one : stage_keys()) {
+    if (!one.keys.contains(event.key())) continue;
+    if (act) one.run(*this);
     return true;
-  };
-  switch (event.key()) {
-    case Qt::Key_Right:
-    case Qt::Key_PageDown:
-    case Qt::Key_Space:
-      return does([&] { go_to(step_ + 1); });
-    case Qt::Key_Left:
-    case Qt::Key_PageUp:
-    case Qt::Key_Backspace:
-      return does([&] { go_to(step_ - 1); });
-    case Qt::Key_Home:
-      return does([&] { go_to(0); });
-    case Qt::Key_End:
-      return does([&] { go_to(desk_.book().count() - 1); });
-    case Qt::Key_N:
-      return does([&] { toggle_notes(); });
-    case Qt::Key_L:
-      return does([&] { start_live(); });
-    case Qt::Key_T:
-      return does([&] { toggle_twin(); });
-    case Qt::Key_Escape:
-      return does([&] { emit leave_requested(); });
-    default:
-      return false;
   }
+  return false;
 }
 
 bool TalkStage::eventFilter(QObject* object, QEvent* event) {

@@ -6,6 +6,7 @@
 #include <QPointer>
 #include <map>
 
+#include "gui/command_palette.h"
 #include "gui/engine_client.h"
 #include "gui/record_opener.h"
 #include "views/docks/jobs_dock.h"
@@ -18,6 +19,9 @@ namespace headroom::gui {
 
 class JobTracker;
 class TalkDesk;
+
+/// What the keys do while a talk is presented, from the table that they run.
+QVector<PageKey> presenting_keys();
 
 class TalkStage : public QObject {
   Q_OBJECT
@@ -50,6 +54,9 @@ class TalkStage : public QObject {
   bool eventFilter(QObject* object, QEvent* event) override;
 
  private:
+  friend QVector<PageKey> presenting_keys();
+  struct StageKey;
+  static const QVector<StageKey>& stage_keys();
   struct Live {
     enum class State { running, opening, done, failed } state = State::running;
     QString job, path, words;  ///< words: how far, or why it failed

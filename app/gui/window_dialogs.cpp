@@ -7,6 +7,7 @@
 #include <QMessageBox>
 
 #include "base/paths.h"
+#include "gui/talk_stage.h"
 #include "views/common/format.h"
 #include "views/docks/inspector_dock.h"
 
@@ -41,6 +42,13 @@ QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Pag
   }
   groups << KeyGroup{QObject::tr("In the list of runs"),
                      {{QObject::tr("Del"), QObject::tr("Close the run; its file stays")}}};
+  groups << KeyGroup{
+      QObject::tr("In the Talk dock"),
+      {{QObject::tr("Enter"), QObject::tr("Show the step")},
+       {QObject::tr("Alt+Up, Alt+Down"), QObject::tr("Move the step")},
+       {QObject::tr("Del"), QObject::tr("Remove the step")},
+       {QObject::tr("Ctrl+Z, Ctrl+Shift+Z"), QObject::tr("Undo and redo of the talk, not of the view")}}};
+  groups << KeyGroup{QObject::tr("While a talk is presented"), presenting_keys()};
   return groups;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The serving engineer's walk, with the real engine and a tiny model: from a folder of prompts to a file of budgets
-// that runs. Each step by what a person would click; pictures of each go into HEADROOM_WALK_PICTURES where that is set.
+// that runs. Each step by what a person would click; pictures: walk_pictures.h.
 #include <QComboBox>
 #include <QDialog>
 #include <QDir>
@@ -33,6 +33,7 @@
 #include "views/budget/sweep_panel.h"
 #include "views/budget/sweep_plot.h"
 #include "views/common/banner_bar.h"
+#include "walk_pictures.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -42,22 +43,14 @@ class TestWalkEngineer : public QObject {
   using State = views::JobInfo::State;
   QTemporaryDir dir_;
   QString model_, prompts_;
-  int picture_ = 0;
+  test::WalkPictures pictures_{"engineer", [](MainWindow& window) {
+                                 QTest::qWait(30);
+                                 QTRY_VERIFY_WITH_TIMEOUT(window.pages()[window.current_page()].settled(), 20000);
+                                 QTest::qWait(30);
+                               }};
 
-  void grab(QWidget& widget, const char* name) {
-    const QString folder = qEnvironmentVariable("HEADROOM_WALK_PICTURES");
-    if (folder.isEmpty()) return;
-    QDir().mkpath(folder);
-    for (int i = 0; i < 5; ++i) QCoreApplication::processEvents();
-    QTest::qWait(60);
-    QVERIFY(widget.grab().save(
-        QDir(folder).filePath(QString("engineer-%1-%2.png").arg(++picture_, 2, 10, QChar('0')).arg(name))));
-  }
-  /// As HEADROOM_WALK_WIDE, _DARK and _SCALE say.
-  static void set_up(MainWindow& window) {
-    window.resize(qEnvironmentVariableIntValue("HEADROOM_WALK_WIDE") ? QSize(1600, 1000) : QSize(1280, 720));
-    if (qEnvironmentVariableIntValue("HEADROOM_WALK_DARK")) window.actions().dark->trigger();
-    if (const int scale = qEnvironmentVariableIntValue("HEADROOM_WALK_SCALE"); scale > 0) window.set_text_scale(scale);
+  void grab(MainWindow& window, const char* name, QWidget* dialog = nullptr) {
+    QVERIFY(pictures_.take(window, name, dialog));
   }
   template <typename T>
   static T* top_level() {
@@ -108,9 +101,10 @@ class TestWalkEngineer : public QObject {
     synthetic.layers = 2;
     test::write_synthetic_record(shown.toStdString(), synthetic);
     options.records = {shown};
+    options.quiet = true;
     MainWindow window(settings, options);
     window.move(40, 40);
-    set_up(window);
+    window.resize(1280, 720);
     QMap<QString, views::JobInfo> jobs;
     connect(&window.jobs(), &JobTracker::changed, &window, [&](const views::JobInfo& job) { jobs[job.id] = job; });
     const auto ended = [&](State state) { return !jobs.isEmpty() && jobs.last().state == state; };
@@ -139,7 +133,7 @@ class TestWalkEngineer : public QObject {
                               qPrintable(needs->text() + dialog->findChild<QLabel*>("sweep_message")->text()), 30000);
     QVERIFY(needs->text().contains("no task score"));
     QTRY_VERIFY(start->isEnabled());
-    grab(*dialog, "new-sweep");
+    grab(window, "new-sweep", dialog);
     start->click();
 
     // 2. Rows come in; the Budget page shows them when asked.
@@ -220,7 +214,7 @@ class TestWalkEngineer : public QObject {
     QVERIFY(table->measurements()->rowCount() >= 8);
     table->files()->setData(table->files()->index(0, 1), "to show on Monday", Qt::EditRole);
     QVERIFY(QString::fromUtf8(settings.blob("run_notes")).contains("Monday"));
-    grab(*table, "runs-table");
+    grab(window, "runs-table", table);
     table->close();
     QVERIFY(!window.banners().contains("job") && !window.banners().contains("engine"));
   }
@@ -240,9 +234,10 @@ class TestWalkEngineer : public QObject {
     StartOptions options;
     options.use_engine = false;
     options.records = {file};
+    options.quiet = true;
     MainWindow window(settings, options);
     window.move(40, 40);
-    set_up(window);
+    window.resize(1280, 720);
     window.show();
     QVERIFY(QTest::qWaitForWindowExposed(&window));
     QTRY_VERIFY(window.selection().sweep());

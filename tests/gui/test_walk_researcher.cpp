@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The researcher's way through the window, with the real engine and a tiny model: from "the answer changed" to the token
-// that was missed, who else reads it, and one layer more exactly. With HEADROOM_WALK_PICTURES=FOLDER every station is
-// grabbed, in two sizes, light and dark, at 100 and 150 % text.
+// The researcher's way through the window, with the real engine and a tiny model: from "the answer changed" to the
+// token that was missed, who else reads it, and one layer more exactly. Pictures: walk_pictures.h.
 #include <QAction>
 #include <QComboBox>
-#include <QDir>
 #include <QLabel>
 #include <QPushButton>
 #include <QTableView>
@@ -20,6 +18,7 @@
 #include "views/map/attention_map_widget.h"
 #include "views/map/attention_page.h"
 #include "views/missed/missed_panel.h"
+#include "walk_pictures.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -29,7 +28,7 @@ class TestWalkResearcher : public QObject {
   QTemporaryDir dir_;
   std::unique_ptr<SettingsStore> settings_;
   std::unique_ptr<MainWindow> window_;
-  int station_ = 0;
+  test::WalkPictures pictures_{"researcher", [this](MainWindow&) { settle(); }};
 
   views::Selection& selection() { return window_->selection(); }
   views::MissedPanel& panel() { return window_->missed_panel(); }
@@ -42,33 +41,7 @@ class TestWalkResearcher : public QObject {
     QTest::qWait(10);
     QTRY_VERIFY_WITH_TIMEOUT(panel().settled() && window_->pages()[window_->current_page()].settled(), 20000);
   }
-  void picture(const QString& name) {
-    ++station_;
-    const QString folder = qEnvironmentVariable("HEADROOM_WALK_PICTURES");
-    if (folder.isEmpty()) return;
-    QVERIFY(QDir().mkpath(folder));
-    const QSize before = window_->size();
-    for (const QSize size : {QSize(1600, 1000), QSize(1280, 720)})
-      for (const auto mode : {views::ThemeMode::light, views::ThemeMode::dark})
-        for (const int scale : {100, 150}) {
-          window_->resize(size);
-          views::Theme::instance().set_mode(mode);
-          window_->set_text_scale(scale);
-          settle();
-          QVERIFY(window_->grab().save(QString("%1/researcher-%2-%3-%4x%5-%6-%7.png")
-                                           .arg(folder)
-                                           .arg(station_)
-                                           .arg(name)
-                                           .arg(size.width())
-                                           .arg(size.height())
-                                           .arg(mode == views::ThemeMode::light ? "light" : "dark")
-                                           .arg(scale)));
-        }
-    window_->resize(before);
-    views::Theme::instance().set_mode(views::ThemeMode::light);
-    window_->set_text_scale(100);
-    settle();
-  }
+  void picture(const QString& name) { QVERIFY(pictures_.take(*window_, name)); }
   bool press(const QString& banner_text) {
     for (auto* button : window_->banners().findChildren<QPushButton*>())
       if (button->text() == banner_text && button->isVisible()) return button->click(), true;
@@ -83,7 +56,10 @@ class TestWalkResearcher : public QObject {
     qputenv("XDG_CACHE_HOME", dir_.filePath("cache").toUtf8());
     test::TinyModelOptions tiny;
     tiny.query_scale = 8;
-    const QString model = QString::fromStdString(test::write_tiny_model(dir_.filePath("tiny.gguf").toStdString(), tiny).string());
+    // Pictures may be of a real model, whose words mean something.
+    QString model = qEnvironmentVariable("HEADROOM_WALK_MODEL");
+    if (model.isEmpty())
+      model = QString::fromStdString(test::write_tiny_model(dir_.filePath("tiny.gguf").toStdString(), tiny).string());
     settings_ = std::make_unique<SettingsStore>(dir_.filePath("walk.ini"));
     StartOptions options;
     options.engine = HEADROOM_BINARY_DIR "/headroom";

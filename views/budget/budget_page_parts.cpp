@@ -24,6 +24,7 @@
 #include "views/budget/sweep_panel.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
+#include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
 
@@ -127,10 +128,12 @@ void BudgetPage::build_run() {
   for (QComboBox* box : {stream_, scope_, axis_}) {
     box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     view_row->addWidget(box);
+    give_way({box});
   }
   left->addLayout(view_row);
   source_ = make_note(QString(), run_body_);
   left->addWidget(source_);
+  give_way({tabs_, run_, source_});
   legend_ = new TextLabel(run_body_);
   legend_->setWordWrap(true);
   legend_->setTextFormat(Qt::RichText);
@@ -218,6 +221,7 @@ QWidget* BudgetPage::build_side() {
   auto* by_layer = new QWidget(tables);
   tables->addTab(by_layer, tr("By layer"));
   outer->addWidget(tables, 1);
+  give_way({tables});
   column = new QVBoxLayout(by_layer);
   column->setContentsMargins(0, 6, 0, 0);
   column->setSpacing(6);

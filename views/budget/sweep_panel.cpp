@@ -376,7 +376,7 @@ void SweepPanel::show_points() {
     picture.recall_mean = recall->mean;
     picture.recall_worst = recall->worst;
     picture.recall_label =
-        tr("best keys, prompts: %1%2").arg(recall->samples).arg(recall->held_out ? tr(", never scored") : QString());
+        tr("best keys (prompts: %1%2)").arg(recall->samples).arg(recall->held_out ? tr(", never scored") : QString());
   }
   plot_->show_picture(std::move(picture));
   plot_->set_selected(method_->currentData().toString());

@@ -19,6 +19,7 @@
 #include "views/budget/sweep_plot.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
+#include "views/common/give_way.h"
 #include "views/common/record_queries.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
@@ -75,6 +76,8 @@ void SweepPanel::build() {
   new_sweep_ = new QPushButton(tr("New sweep…"), this);
   for (QWidget* widget : std::initializer_list<QWidget*>{sweeps_, task_, length_, quantity_, axis_, new_sweep_})
     controls->addWidget(widget);
+  // Task, length and quantity say what is shown; the rest is for who works with it.
+  give_way({new_sweep_});
   column->addLayout(controls);
   facts_ = make_note({}, this);
   facts_->setObjectName("sweep_facts");
@@ -103,6 +106,7 @@ void SweepPanel::build() {
   splitter->setChildrenCollapsible(false);
   splitter->addWidget(build_top());
   splitter->addWidget(build_tables());
+  give_way({tabs_, confirm_, facts_});
   splitter->setStretchFactor(0, 3);
   splitter->setStretchFactor(1, 2);
   splitter->setSizes({480, 250});  // of what there is: the picture first

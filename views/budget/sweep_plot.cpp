@@ -79,13 +79,6 @@ SweepPlot::SweepPlot(QWidget* parent) : QCustomPlot(parent) {
   recall_->axis(QCPAxis::atLeft)->ticker()->setTickCount(3);
   measured_->axis(QCPAxis::atLeft)->ticker()->setTickCount(6);
   setAutoAddPlottableToLegend(false);
-  recall_text_ = new QCPItemText(this);
-  recall_text_->setClipToAxisRect(false);
-  recall_text_->position->setAxisRect(recall_);
-  recall_text_->position->setType(QCPItemPosition::ptAxisRectRatio);
-  recall_text_->position->setCoords(0.99, 0.98);
-  recall_text_->setPositionAlignment(Qt::AlignRight | Qt::AlignBottom);
-  recall_text_->setPadding(QMargins(4, 0, 2, 0));
   restyle();
 }
 
@@ -117,8 +110,7 @@ void SweepPlot::resizeEvent(QResizeEvent* event) {
 void SweepPlot::rebuild() {
   const Theme& theme = Theme::instance();
   clearPlottables();
-  for (int i = itemCount() - 1; i >= 0; --i)
-    if (item(i) != recall_text_) removeItem(i);
+  clearItems();
   QCPAxis* const x = measured_->axis(QCPAxis::atBottom);
   QCPAxis* const y = measured_->axis(QCPAxis::atLeft);
   QCPAxis* const rx = recall_->axis(QCPAxis::atBottom);
@@ -229,13 +221,6 @@ void SweepPlot::rebuild() {
       if (picture_.recall_x[i] >= across.lower) least = std::min(least, picture_.recall_worst[i]);
     ry->setRange(std::max(0.0, std::floor(least * 10 - 0.3) / 10), 1);
   }
-  recall_text_->setVisible(has_recall);
-  recall_text_->setText(picture_.recall_label);
-  QFont small = font();
-  small.setPointSizeF(font().pointSizeF() * 0.9);
-  recall_text_->setFont(small);
-  recall_text_->setColor(theme.muted_text());
-  recall_text_->setBrush(theme.background());
   replot(QCustomPlot::rpQueuedReplot);
 }
 
@@ -262,7 +247,7 @@ QString SweepPlot::legend_html() const {
               : tr("dense"));
   }
   if (shows_recall()) {
-    html += tr("mass recall, computed:") + ' ';
+    html += tr("mass recall of the %1, computed:").arg(picture_.recall_label.toHtmlEscaped()) + ' ';
     entry(QStringLiteral("━━"), theme.mass(), tr("mean layer"));
     entry(QStringLiteral("┈┈"), theme.mass(), tr("worst layer"));
   }

@@ -27,7 +27,7 @@ struct SweepPicture {
   std::optional<double> dense, margin;                      ///< the dense line, and half its band
   bool from_zero = false;                                   ///< the vertical axis begins at 0 (KL)
   std::vector<double> recall_x, recall_mean, recall_worst;  ///< empty: no curves
-  QString recall_label;
+  QString recall_label;                                     ///< what the curves were made of, for the legend
 };
 
 class SweepPlot : public QCustomPlot {
@@ -61,7 +61,6 @@ class SweepPlot : public QCustomPlot {
   SweepPicture picture_;
   QString selected_;
   QCPAxisRect *measured_, *recall_;
-  QCPItemText* recall_text_;
 };
 
 }  // namespace headroom::views

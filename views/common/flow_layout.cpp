@@ -53,7 +53,7 @@ QSize FlowLayout::minimumSize() const {
   return size + QSize(margins.left() + margins.right(), margins.top() + margins.bottom());
 }
 
-int FlowLayout::arrange(const QRect& rect, bool place) const {
+int FlowLayout::arrange(const QRect& rect, bool place, bool whole) const {
   const QMargins margins = contentsMargins();
   const QRect area = rect.marginsRemoved(margins);
   int x = area.left(), y = area.top(), line_height = 0;
@@ -64,8 +64,12 @@ int FlowLayout::arrange(const QRect& rect, bool place) const {
     line.clear();
   };
   for (auto* item : items_) {
-    if (item->isEmpty()) continue;
-    const QSize size = item->sizeHint();
+    if (item->isEmpty() && !(whole && item->widget())) continue;
+    const QSize size = item->isEmpty() ? item->widget()->sizeHint() : item->sizeHint();
+    if (size.height() == 0) {  // folded away
+      if (place) item->setGeometry(QRect(x, y, 0, 0));
+      continue;
+    }
     if (x > area.left() && x + size.width() > area.right() + 1) {
       finish_line();
       x = area.left();

@@ -19,13 +19,15 @@ class FlowLayout : public QLayout {
   Qt::Orientations expandingDirections() const override { return {}; }
   bool hasHeightForWidth() const override { return true; }
   int heightForWidth(int width) const override;
+  /// The same were nothing hidden.
+  int whole_height(int width) const { return arrange(QRect(0, 0, width, 0), false, true); }
   void setGeometry(const QRect& rect) override;
   QSize sizeHint() const override;
   QSize minimumSize() const override;
 
  private:
-  /// Places the items where `place` is set; returns the height used.
-  int arrange(const QRect& rect, bool place) const;
+  /// Places the items where `place` is set; returns the height used. `whole`: also what is hidden takes its room.
+  int arrange(const QRect& rect, bool place, bool whole = false) const;
   QList<QLayoutItem*> items_;
   int horizontal_gap_, vertical_gap_;
 };

@@ -50,11 +50,12 @@ constexpr std::array<MethodColour, num_method_looks> method_colours = {{{0xff454
                                                                         {0xff500036, 0xffff0fb1},
                                                                         {0xff1b243a, 0xff6f85bd}}};
 
-// Stages are pale where methods are strong, and the other way round on black: no stage is taken for a method.
-constexpr QRgb stage_light[] = {0xffb4bac2, 0xff93b0d8, 0xffc9b8ea, 0xffe9aecb,
-                                0xff7d97e6, 0xffa9d8ee, 0xffd3cdb4, 0xffdfe3e7, 0xffa9d9c3};
-constexpr QRgb stage_dark[] = {0xff5d6671, 0xff41678f, 0xff6b569b, 0xff8c4a6e,
-                               0xff4a5fd0, 0xff1f7a86, 0xff6a654c, 0xff434b55, 0xff3a6f57};
+// Stages are pale where methods are strong, and the other way round on black: no stage is taken for a method. Stages
+// that lie beside each other in a bar differ in lightness, too: on paper and for some eyes there is nothing else.
+constexpr QRgb stage_light[] = {0xff98a1ab, 0xffa9c4ea, 0xffa58fd6, 0xffefc4d8, 0xff6f8be0,
+                                0xffa9d8ee, 0xffbfb896, 0xffe3e7eb, 0xff86c3a8};
+constexpr QRgb stage_dark[] = {0xff6f7882, 0xff2f4d6e, 0xff7862a8, 0xff6b3252, 0xff5468d6,
+                               0xff17626c, 0xff4f4a34, 0xff7b848e, 0xff2f5f4a};
 
 struct Lab {
   double l, a, b;

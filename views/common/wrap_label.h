@@ -43,6 +43,11 @@ class WrapLabel : public TextLabel {
  public:
   explicit WrapLabel(QWidget* parent = nullptr) : TextLabel(parent) { setWordWrap(true); }
 
+  QSize minimumSizeHint() const override {
+    // Not by a minimum height, which a label adds to what it says it needs: it would only ever grow.
+    return {QLabel::minimumSizeHint().width(), lines()};
+  }
+
  protected:
   void resizeEvent(QResizeEvent* event) override {
     QLabel::resizeEvent(event);
@@ -54,10 +59,11 @@ class WrapLabel : public TextLabel {
   }
 
  private:
+  int lines() const { return text().isEmpty() ? 0 : heightForWidth(width()); }
   void keep_lines() {
-    const int lines = text().isEmpty() ? 0 : heightForWidth(width());
-    if (lines != minimumHeight()) setMinimumHeight(lines);
+    if (std::exchange(kept_, lines()) != lines()) updateGeometry();
   }
+  int kept_ = 0;
 };
 
 }  // namespace headroom::views

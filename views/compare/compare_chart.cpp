@@ -80,13 +80,21 @@ void CompareChart::rebuild() {
   clearPlottables();
   clearItems();
   const bool scatter = quantity_.kind == CompareQuantity::Kind::heads;
-  yAxis->setTicker(QSharedPointer<QuantityTicker>::create(quantity_));
+  // Labels of a low chart would stand on each other.
+  auto ticker = QSharedPointer<QuantityTicker>::create(quantity_);
+  ticker->setTickCount(std::clamp(height() / (3 * fontMetrics().height()), 1, 5));
+  yAxis->setTicker(ticker);
   if (scatter) {
     rebuild_scatter();
   } else {
     rebuild_lines();
   }
   replot(QCustomPlot::rpQueuedReplot);
+}
+
+void CompareChart::resizeEvent(QResizeEvent* event) {
+  QCustomPlot::resizeEvent(event);
+  rebuild();
 }
 
 void CompareChart::rebuild_lines() {

@@ -29,6 +29,7 @@ class CompareChart : public QCustomPlot {
   void chosen(int layer, int head);  ///< head -1: only a layer was chosen
 
  protected:
+  void resizeEvent(QResizeEvent* event) override;
   void mousePressEvent(QMouseEvent* event) override;
   void mouseMoveEvent(QMouseEvent* event) override;
 

@@ -15,14 +15,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "views/overview/answer_cards.h"
-#include "views/map/attention_map_widget.h"
-#include "views/compare/compare_chart.h"
-#include "views/compare/compare_maps.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
+#include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
+#include "views/compare/compare_chart.h"
+#include "views/compare/compare_maps.h"
+#include "views/map/attention_map_widget.h"
+#include "views/overview/answer_cards.h"
 
 namespace headroom::views {
 namespace {
@@ -54,6 +55,7 @@ void ComparePage::build() {
     box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     box->setAccessibleName(name);
     QLabel* heading = make_heading(name, body());
+    give_way({heading});
     bar->addWidget(heading);
     if (label) *label = heading;
     bar->addWidget(box);
@@ -94,6 +96,9 @@ void ComparePage::build() {
   details_->setCheckable(true);
   connect(details_, &QToolButton::toggled, this, &ComparePage::arrange);
   bar->addWidget(details_);
+  // The maps say themselves whose they are.
+  give_way({baseline_box_, swap, add_, details_});
+  for (const CandidateBox& one : candidate_boxes_) give_way({one.label, one.box, one.remove});
   column->addLayout(bar);
 
   columns_ = new QSplitter(Qt::Horizontal, body());
@@ -254,7 +259,7 @@ void ComparePage::resizeEvent(QResizeEvent* event) {
 void ComparePage::arrange() {
   // Two maps of useful size and 46 digits' width of details beside them.
   const int details = 46 * fontMetrics().horizontalAdvance('0');
-  const bool narrow = width() < 540 + details;
+  const bool narrow = width() < 540 + details || in_talk(this);
   details_->setVisible(narrow);
   left_->setVisible(!narrow || details_->isChecked());
   right_->setVisible(!narrow || !details_->isChecked());

@@ -73,6 +73,7 @@ class JobCard : public QWidget {
     title_->setFont(bold);
     title_->setTextFormat(Qt::PlainText);
     title_->setObjectName("job_title");
+    title_->setWordWrap(true);
     line_ = new QLabel(this);
     line_->setObjectName("job_line");
     line_->setTextFormat(Qt::PlainText);
@@ -88,10 +89,12 @@ class JobCard : public QWidget {
     kill_->setObjectName("job_kill");
     kill_->setToolTip(QObject::tr("The engine has not stopped yet. Ending it loses this job; open records stay."));
     open_ = new QPushButton(QObject::tr("Show record"), this);
-    row->addWidget(title_);
-    row->addWidget(line_, 1);
-    for (QWidget* widget : std::initializer_list<QWidget*>{bar_, cancel_, kill_, open_}) row->addWidget(widget);
+    // The title and what can be done; below them, over the whole width, what is to be read.
+    row->addWidget(title_, 1);
+    for (QWidget* widget : std::initializer_list<QWidget*>{bar_, cancel_, kill_, open_})
+      row->addWidget(widget, 0, Qt::AlignTop);
     outer->addLayout(row);
+    outer->addWidget(line_);
     answer_ = new QLabel(this);
     answer_->setObjectName("job_answer");
     answer_->setAccessibleName(QObject::tr("Answer so far"));

@@ -169,14 +169,23 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   hide_row->setSpacing(5);
   hide_row->addWidget(hide_);
   hide_row->addWidget(hidden_mass_);
-  auto* layer_box = labelled(tr("Layer"), layer_);
-  layer_box->layout()->addWidget(layer_legend_);
+  more_ = new QToolButton;
+  more_->setText(QStringLiteral("…"));
+  more_->setAccessibleName(tr("More: colour, cell, threshold, hidden keys, minimap"));
+  more_->setToolTip(more_->accessibleName());
+  more_->setCheckable(true);
+  more_->hide();
+  QWidget* colour = labelled(tr("Colour"), mode_);
+  QWidget* cell = labelled(tr("Cell"), cell_);
+  QWidget* threshold = row_of({missed_from_, missed_from_text_});
   for (QWidget* item :
-       {labelled(tr("Method"), method_), layer_box, labelled(tr("Heads"), head_),
-        labelled(tr("Colour"), mode_), labelled(tr("Cell"), cell_), labelled(tr("Overlay"), overlay),
-        row_of({missed_from_, missed_from_text_}), static_cast<QWidget*>(wasted_), hide,
-        static_cast<QWidget*>(minimap_), static_cast<QWidget*>(fit_), static_cast<QWidget*>(fit_colours_)})
+       {labelled(tr("Method"), method_), labelled(tr("Layer"), layer_), static_cast<QWidget*>(layer_legend_),
+        labelled(tr("Heads"), head_), colour, cell, labelled(tr("Overlay"), overlay), threshold,
+        static_cast<QWidget*>(wasted_), hide, static_cast<QWidget*>(minimap_), static_cast<QWidget*>(fit_),
+        static_cast<QWidget*>(fit_colours_), static_cast<QWidget*>(more_)})
     flow->addWidget(item);
+  foldable_ = {layer_legend_, colour, cell, threshold, hide, minimap_, fit_, fit_colours_};
+  connect(more_, &QToolButton::toggled, this, [this](bool on) { set_folded(!on); });
 
   connect(method_, &QComboBox::activated, this, [this] {
     selection_->change([this](ViewState& state) { state.method = method_->currentData().toString(); });
@@ -219,6 +228,32 @@ AttentionControls::AttentionControls(Selection* selection, QWidget* parent)
   apply_theme();
   fill_all();
   set_map_facts(false, false, false, {}, -1);
+}
+
+void AttentionControls::fit(int width, int height) {
+  auto* flow = static_cast<FlowLayout*>(layout());
+  const int whole = flow->whole_height(width);
+  const QSize asked(whole, height);
+  if (asked == fitted_) return;
+  fitted_ = asked;
+  const bool fold = whole > height / 5;
+  more_->setVisible(fold);
+  const QSignalBlocker blocker(more_);
+  more_->setChecked(false);
+  set_folded(fold);
+}
+
+void AttentionControls::unfold() {
+  if (folded_) more_->setChecked(true);
+}
+
+void AttentionControls::set_folded(bool folded) {
+  folded_ = folded;
+  for (QWidget* widget : foldable_) {
+    widget->setProperty("folded", folded);  // the palette still has what is in there
+    widget->setVisible(!folded);
+  }
+  updateGeometry();
 }
 
 void AttentionControls::show_display() {

@@ -29,11 +29,19 @@ class AttentionControls : public QWidget {
   void step_layer(int direction);
   void step_head(int direction);
 
+  /// What a talk or a figure can do without stands behind "…" where all of it would take more than a fifth of the
+  /// page's `height` at this width.
+  void fit(int width, int height);
+  bool folded() const { return folded_; }
+  /// Shows all, until the page is of another size.
+  Q_INVOKABLE void unfold();
+
  signals:
   void fit_asked();
   void fit_colours_asked();
 
  private:
+  void set_folded(bool folded);
   void fill_all();
   void fill_layers();
   void fill_heads();
@@ -54,6 +62,10 @@ class AttentionControls : public QWidget {
   QCheckBox *hide_, *minimap_;
   QLabel *hidden_mass_, *layer_legend_;
   QToolButton *fit_, *fit_colours_;
+  QToolButton* more_;
+  QVector<QWidget*> foldable_;
+  bool folded_ = false;
+  QSize fitted_;  ///< of what fit() was last asked
   RecordPtr filled_;
   QString filled_method_;
   record::LayerMeta filled_heads_;  ///< whose heads the list holds

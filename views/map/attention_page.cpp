@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "views/common/elided_label.h"
+#include "views/common/give_way.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
 #include "views/map/attention_controls.h"
@@ -32,6 +33,10 @@ constexpr double narrowest_map = 420;  // in a figure's units: below it the map 
 constexpr double least_missed = 0.001;  // share of the mass: with less there is nothing to see in orange
 
 }  // namespace
+
+bool missed_matters(const MapData& map) {
+  return map.has_overlay() && (map.missed_mass < 0 || map.missed_mass >= least_missed);
+}
 
 class AttentionPage::TextFigure : public Exportable {
  public:
@@ -82,6 +87,7 @@ AttentionPage::AttentionPage(Selection* selection, QWidget* parent)
   map_column->addWidget(map_, 1);
   map_column->addWidget(readout_);
   map_column->addWidget(hint_);
+  give_way({controls_, exact_bar_, hint_});
   splitter_->addWidget(map_side);
   splitter_->addWidget(prompt_);
   splitter_->setChildrenCollapsible(false);
@@ -173,10 +179,10 @@ void AttentionPage::update_source() {
 
 void AttentionPage::map_data_changed() {
   const MapDataPtr& shown = map_->data();
-  const double missed = shown ? shown->missed_mass : 0;
-  controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted, missed < 0 || missed >= least_missed,
+  controls_->set_map_facts(shown && shown->has_overlay(), shown && shown->wasted, shown && missed_matters(*shown),
                            shown ? shown->overlay_note() : QString(), shown ? shown->sink_and_local : -1);
   map_->set_overlay(controls_->overlay());
+  fit_controls();
   prompt_->set_data(shown);
   refresh_exact_offer();
 }
@@ -237,15 +243,26 @@ void AttentionPage::showEvent(QShowEvent* event) {
 
 void AttentionPage::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
-  if (event->type() == QEvent::FontChange && hint_) show_hint();
+  if (event->type() != QEvent::FontChange || !hint_) return;
+  show_hint();
+  fit_controls();
+}
+
+int AttentionPage::seen_height() const {
+  return parentWidget() ? std::min(height(), parentWidget()->height()) : height();
+}
+
+void AttentionPage::fit_controls() {
+  controls_->fit(width(), seen_height());
 }
 
 void AttentionPage::resizeEvent(QResizeEvent* event) {
   QWidget::resizeEvent(event);
   // The map needs the room of a low window. A page that scrolls is higher than what is seen of it, also because of the
   // hint.
-  const int room = parentWidget() ? std::min(height(), parentWidget()->height()) : height();
+  const int room = seen_height();
   hint_->setVisible(room >= 30 * fontMetrics().height());
+  fit_controls();
   const Qt::Orientation wanted = width() >= 900 ? Qt::Horizontal : Qt::Vertical;
   if (splitter_->orientation() == wanted && event->oldSize().isValid()) return;
   splitter_->setOrientation(wanted);

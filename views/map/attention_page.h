@@ -21,6 +21,10 @@ class AttentionMapWidget;
 class MapReadout;
 class PromptPanel;
 class TileProvider;
+struct MapData;
+
+/// Whether the map misses so much mass that orange is shown where nobody chose otherwise.
+bool missed_matters(const MapData& map);
 
 class AttentionPage : public QWidget, public Exportable {
   Q_OBJECT
@@ -79,6 +83,9 @@ class AttentionPage : public QWidget, public Exportable {
   void map_data_changed();
   void show_display();
   void show_hint();
+  /// Of the page, what is seen: one that scrolls is higher.
+  int seen_height() const;
+  void fit_controls();
 
   Selection* selection_;
   AttentionControls* controls_;

@@ -11,13 +11,24 @@ namespace headroom::views {
 namespace {
 
 constexpr double token_label_characters = 9;  // of a token's label, as wide as digits
-constexpr double key_label_slant = -60;        // degrees: read from below left
 
 MapTicker* map_ticker(const QCPAxis* axis) {
   return static_cast<MapTicker*>(axis->ticker().data());
 }
 
 }  // namespace
+
+double token_label_width(const QFontMetricsF& metrics, std::int64_t length) {
+  return metrics.horizontalAdvance(grouped(length)) + metrics.averageCharWidth() * token_label_characters;
+}
+
+QString token_axis_label(const record::TokenTable& tokens, std::int64_t token, const QFontMetricsF& metrics,
+                         double width) {
+  // The position stays whole, the token takes what is left.
+  const QString number = grouped(token) + QLatin1Char(' ');
+  const double left = std::max(0.0, width - metrics.horizontalAdvance(number));
+  return number + metrics.elidedText(visible_token(tokens, token, 32), Qt::ElideRight, left);
+}
 
 void MapTicker::set_tokens(RecordPtr record, const QFont& font, double width) {
   tokens_ = std::move(record);
@@ -48,12 +59,7 @@ QVector<double> MapTicker::createTickVector(double step, const QCPRange& range) 
 
 QString MapTicker::getTickLabel(double tick, const QLocale&, QChar, int) {
   if (!tokens_) return grouped(std::llround(tick));
-  const QFontMetricsF metrics(font_);
-  const auto token = static_cast<std::int64_t>(std::floor(tick));
-  // The position stays whole, the token takes what is left.
-  const QString number = grouped(token) + QLatin1Char(' ');
-  const double left = std::max(0.0, width_ - metrics.horizontalAdvance(number));
-  return number + metrics.elidedText(visible_token(tokens_->tokens(), token, 32), Qt::ElideRight, left);
+  return token_axis_label(tokens_->tokens(), static_cast<std::int64_t>(std::floor(tick)), QFontMetricsF(font_), width_);
 }
 
 void build_map_axes(QCPAxis* keys, QCPAxis* queries) {
@@ -75,7 +81,7 @@ void fit_map_axes(QCPAxis* keys, QCPAxis* queries, QSize plot, const QFont& font
       grouped(record ? record->length() : std::llround(std::max(keys->range().upper, queries->range().upper)));
   const double digits = metrics.horizontalAdvance(last);
   const double label = digits + metrics.averageCharWidth() * token_label_characters;
-  const double slanted = label * std::sin(-key_label_slant * M_PI / 180) + metrics.height() * 0.6;
+  const double slanted = label * std::sin(-token_label_slant * M_PI / 180) + metrics.height() * 0.6;
   // By the plot's size, which labels do not change: else they would come and go by turns.
   const double width = plot.width() - label - 20, height = plot.height() - slanted - 90;
   const bool room = record && width > 4 * label && height > 8 * metrics.height();
@@ -85,7 +91,7 @@ void fit_map_axes(QCPAxis* keys, QCPAxis* queries, QSize plot, const QFont& font
   const RecordPtr none;
   map_ticker(keys)->set_tokens(key_tokens ? record : none, font, label);
   map_ticker(queries)->set_tokens(query_tokens ? record : none, font, label);
-  keys->setTickLabelRotation(key_tokens ? key_label_slant : 0);
+  keys->setTickLabelRotation(key_tokens ? token_label_slant : 0);
   map_ticker(keys)->set_room(
       static_cast<int>((plot.width() - 2 * digits) / (digits + 2 * metrics.averageCharWidth() + 8)));
   map_ticker(queries)->set_room(static_cast<int>(plot.height() / (4 * metrics.height())));

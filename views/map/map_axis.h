@@ -29,6 +29,14 @@ class MapTicker : public QCPAxisTicker {
   double width_ = 0;
 };
 
+/// Of keys, in degrees: read from below left.
+inline constexpr double token_label_slant = -60;
+/// What a label of a token needs at most, on a prompt of `length` tokens.
+double token_label_width(const QFontMetricsF& metrics, std::int64_t length);
+/// "250 the": the position whole, the token cut to what is left of `width`.
+QString token_axis_label(const record::TokenTable& tokens, std::int64_t token, const QFontMetricsF& metrics,
+                         double width);
+
 /// Gives both axes of a map their tickers.
 void build_map_axes(QCPAxis* keys, QCPAxis* queries);
 /// Chooses positions or tokens for what is visible now, and room for them that does not change while one pans. `plot`

@@ -9,6 +9,7 @@
 #include "views/common/colour_bar.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
+#include "views/map/map_axis.h"
 #include "views/map/map_marginal.h"
 
 namespace headroom::views {
@@ -85,12 +86,25 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
   const QRectF caption_room(target.left(), target.top(), target.width(), bottom - target.top());
   bottom -= line * 2.2;
   const Viewport view = figure.selection->state().viewport;
-  const double left = metrics.horizontalAdvance(grouped(figure.primary->length)) + line * 1.9;
+  const double digits = metrics.horizontalAdvance(grouped(figure.primary->length));
+  // Zoomed in to single tokens the axes say which they are, where a line of text fits each.
+  const RecordPtr& record = figure.primary->source.record;
+  const double token_label = token_label_width(metrics, figure.primary->length);
+  const double slanted = token_label * std::sin(-token_label_slant * M_PI / 180) + line * 0.6;
+  const double least = line * 1.02;
+  const double across = target.width() - token_label - line * 5, down = bottom - target.top() - line * 8 - slanted;
+  const bool key_tokens = record && across / (view.key_end - view.key_begin) >= least;
+  const bool query_tokens = record && down / (view.query_end - view.query_begin) >= least;
+  const double left = (query_tokens ? token_label
+                       : key_tokens ? std::max(digits, token_label * 0.5)
+                                    : digits) +
+                      line * 1.9;
+  const double below = key_tokens ? slanted - line : 0;  // more than numbers take
   const double right = 24 * scale + metrics.horizontalAdvance(QStringLiteral("−1e-6")) + line * 0.4;
   const double strip = line * 2.2;
   QRectF marginal(target.left() + left, target.top() + line * 2.7, target.width() - left - right, strip);
   QRectF area(marginal.left(), marginal.bottom() + gap, marginal.width(),
-              bottom - line * 2.9 - marginal.bottom() - gap);
+              bottom - below - line * 2.9 - marginal.bottom() - gap);
   if (options.square) {
     area.setSize(QSizeF(1, 1) * std::min(area.width(), area.height()));
     marginal.setWidth(area.width());
@@ -124,30 +138,54 @@ Composition draw_map_figure(QPainter& painter, const QRectF& target, const Expor
     for (double tick = std::ceil(begin / step) * step; tick <= end; tick += step)
       draw((tick - begin) / (end - begin) * extent, grouped(std::llround(tick)));
   };
-  axis(view.key_begin, view.key_end, area.width(), metrics.horizontalAdvance(grouped(figure.primary->length)) * 1.8,
-       [&](double at, const QString& text) {
-         painter.setPen(QPen(theme.border(), 0));
-         painter.drawLine(QPointF(area.left() + at, area.bottom()),
-                          QPointF(area.left() + at, area.bottom() + 4 * scale));
-         painter.setPen(theme.text());
-         painter.drawText(QRectF(area.left() + at - 60 * scale, area.bottom() + 5 * scale, 120 * scale, line),
-                          Qt::AlignHCenter | Qt::AlignTop, text);
-       });
-  axis(view.query_begin, view.query_end, area.height(), line * 2.2, [&](double at, const QString& text) {
-    painter.setPen(QPen(theme.border(), 0));
-    painter.drawLine(QPointF(area.left() - 4 * scale, area.top() + at), QPointF(area.left(), area.top() + at));
-    painter.setPen(theme.text());
-    painter.drawText(QRectF(area.left() - 126 * scale, area.top() + at - line / 2, 120 * scale, line),
-                     Qt::AlignRight | Qt::AlignVCenter, text);
-  });
+  const auto each_token = [&](double begin, double end, const auto& draw) {
+    const auto last = std::min(end, static_cast<double>(figure.primary->length));
+    for (double token = std::max(0.0, std::floor(begin)); token + 0.5 < last; ++token)
+      if (token + 0.5 >= begin)
+        draw(token + 0.5, token_axis_label(record->tokens(), std::llround(token), metrics, token_label));
+  };
+  painter.setPen(theme.text());
+  if (key_tokens)
+    each_token(view.key_begin, view.key_end, [&](double middle, const QString& text) {
+      painter.save();
+      painter.translate(place(middle, 0).x(), area.bottom() + 4 * scale);
+      painter.rotate(token_label_slant);
+      painter.drawText(QRectF(-token_label - line * 0.2, -line / 2, token_label, line),
+                       Qt::AlignRight | Qt::AlignVCenter, text);
+      painter.restore();
+    });
+  if (query_tokens)
+    each_token(view.query_begin, view.query_end, [&](double middle, const QString& text) {
+      painter.drawText(
+          QRectF(area.left() - 6 * scale - token_label, place(0, middle).y() - line / 2, token_label, line),
+          Qt::AlignRight | Qt::AlignVCenter, text);
+    });
+  if (!key_tokens)
+    axis(view.key_begin, view.key_end, area.width(), metrics.horizontalAdvance(grouped(figure.primary->length)) * 1.8,
+         [&](double at, const QString& text) {
+           painter.setPen(QPen(theme.border(), 0));
+           painter.drawLine(QPointF(area.left() + at, area.bottom()),
+                            QPointF(area.left() + at, area.bottom() + 4 * scale));
+           painter.setPen(theme.text());
+           painter.drawText(QRectF(area.left() + at - 60 * scale, area.bottom() + 5 * scale, 120 * scale, line),
+                            Qt::AlignHCenter | Qt::AlignTop, text);
+         });
+  if (!query_tokens)
+    axis(view.query_begin, view.query_end, area.height(), line * 2.2, [&](double at, const QString& text) {
+      painter.setPen(QPen(theme.border(), 0));
+      painter.drawLine(QPointF(area.left() - 4 * scale, area.top() + at), QPointF(area.left(), area.top() + at));
+      painter.setPen(theme.text());
+      painter.drawText(QRectF(area.left() - 126 * scale, area.top() + at - line / 2, 120 * scale, line),
+                       Qt::AlignRight | Qt::AlignVCenter, text);
+    });
   painter.setPen(theme.muted_text());
-  painter.drawText(QRectF(area.left(), area.bottom() + 7 * scale + line * 1.15, area.width(), line), Qt::AlignCenter,
-                   QObject::tr("key position"));
+  painter.drawText(QRectF(area.left(), area.bottom() + 7 * scale + line * 1.15 + below, area.width(), line),
+                   Qt::AlignCenter, key_tokens ? QObject::tr("key position and token") : QObject::tr("key position"));
   painter.save();
   painter.translate(target.left() + line * 0.5, area.center().y());
   painter.rotate(-90);
   painter.drawText(QRectF(-area.height() / 2, -line / 2, area.height(), line), Qt::AlignCenter,
-                   QObject::tr("query position"));
+                   query_tokens ? QObject::tr("query position and token") : QObject::tr("query position"));
   painter.restore();
   QString strip_label = QObject::tr("mass received (log)");
   if (!figure.primary->selection_frequency.empty())

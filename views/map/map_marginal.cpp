@@ -50,8 +50,16 @@ void MapMarginal::draw(QCPPainter* painter) {
     painter->drawText(box, Qt::AlignCenter, words);
     label.setRight(box.left());
   };
-  if (!data_->selection_frequency.empty()) write(tr("— share of queries that select it"), theme.text());
-  if (!data_->mass_received.empty()) write(tr("■ mass received (log)"), theme.mass());
+  // In fewer words where these would not have room beside each other.
+  QString frequency = data_->selection_frequency.empty() ? QString() : tr("— share of queries that select it");
+  QString mass = data_->mass_received.empty() ? QString() : tr("■ mass received (log)");
+  const QFontMetricsF metrics(small);
+  const auto room = [&] { return metrics.horizontalAdvance(frequency) + metrics.horizontalAdvance(mass) + 20; };
+  if (room() > area.width() && !frequency.isEmpty()) frequency = tr("— selected by");
+  if (room() > area.width() && !mass.isEmpty()) mass = tr("■ mass (log)");
+  if (room() > area.width()) frequency.clear();
+  if (!frequency.isEmpty()) write(frequency, theme.text());
+  if (!mass.isEmpty()) write(mass, theme.mass());
 }
 
 void draw_marginal(QPainter& painter, const QRectF& area, const MapData& data, double key_begin, double key_end,

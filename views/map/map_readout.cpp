@@ -13,6 +13,7 @@
 
 #include "views/common/elided_label.h"
 #include "views/common/flow_layout.h"
+#include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/workers.h"
 #include "views/map/attention_map_widget.h"
@@ -46,6 +47,7 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
     column->addWidget(field.caption);
     column->addWidget(field.value);
     row->addWidget(box);
+    give_way({box});
     fields_.push_back(field);
   };
   // In lines of as many as fit: none is ever left out.
@@ -81,7 +83,8 @@ QSize MapReadout::sizeHint() const {
   return {560, heightForWidth(560)};
 }
 QSize MapReadout::minimumSizeHint() const {
-  return {200, 3 * fontMetrics().height() + 12};
+  const int fields = fields_.empty() || fields_.front().box->maximumHeight() == 0 ? 0 : 2;  // folded away in a talk
+  return {200, (1 + fields) * fontMetrics().height() + 12};
 }
 
 void MapReadout::apply_theme() {

@@ -206,18 +206,22 @@ void MissedPanel::show_why() {
   all_rows_->setVisible(led);
   QString note;
   if (led) {
-    last_row_->setText(tr("Row %1 missed %2 in layer %3: show it")
-                           .arg(format_count(record->length() - 1), format_percent(most->second),
-                                QString::number(most->first)));
+    last_row_->setText(tr("Row %1 in layer %2").arg(format_count(record->length() - 1)).arg(most->first));
     const QString layers = found.size() == 1 ? tr("the one layer") : tr("%1 layers").arg(found.size());
     last_row_->setToolTip(
         tr("The prompt's last row, in the layer where it missed the largest share of what it reads, among "
            "%1 that the record holds exactly")
             .arg(layers));
-    note = !at || at->position == 0
-               ? tr("The prompt's last row predicts the answer's first token.")
-               : tr("Answer tokens are decoded dense over the keys and values that the sparse prefill left: their own "
-                    "rows select nothing, and what differs comes from the prompt's rows.");
+    note =
+        !at || at->position == 0
+            ? tr("The prompt's last row predicts the answer's first token. It missed %1 of what it reads in layer %2.")
+                  .arg(format_percent(most->second))
+                  .arg(most->first)
+            : tr("Answer tokens are decoded dense over the keys and values that the sparse prefill left: their own "
+                 "rows select nothing, and what differs comes from the prompt's rows. The last one missed %1 of what "
+                 "it reads in layer %2.")
+                  .arg(format_percent(most->second))
+                  .arg(most->first);
   } else if (method && !method->is_dense()) {
     note = !r.problem.isEmpty()
                ? r.problem.toHtmlEscaped()

@@ -15,14 +15,15 @@
 #include <QToolTip>
 #include <QVBoxLayout>
 
-#include "views/overview/answer_cards.h"
-#include "views/overview/answer_sentence.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
-#include "views/overview/head_grid_widget.h"
+#include "views/common/give_way.h"
 #include "views/common/head_statistics_model.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
+#include "views/overview/answer_cards.h"
+#include "views/overview/answer_sentence.h"
+#include "views/overview/head_grid_widget.h"
 
 namespace headroom::views {
 namespace {
@@ -114,6 +115,7 @@ void OverviewPage::build() {
     bar->addWidget(box);
   }
   bar->addWidget(as_table_);
+  give_way({budget_bar_, order_, as_table_});
   column->addLayout(bar);
   definition_ = make_note(QString(), content);
   column->addWidget(definition_);
@@ -121,6 +123,7 @@ void OverviewPage::build() {
   read_out_->setWordWrap(true);
   read_out_->setAccessibleName(tr("Value under the pointer"));
   column->addWidget(read_out_);
+  give_way({definition_, read_out_});
 
   views_ = new QStackedWidget(content);
   grid_ = new HeadGridWidget(views_);

@@ -18,6 +18,7 @@
 #include <cmath>
 
 #include "views/common/flow_layout.h"
+#include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
 #include "views/map/map_figure.h"
@@ -91,6 +92,7 @@ PromptPanel::PromptPanel(Selection* selection, QWidget* parent)
        {static_cast<QWidget*>(regex_), static_cast<QWidget*>(count_), static_cast<QWidget*>(previous_),
         static_cast<QWidget*>(next_), static_cast<QWidget*>(go_to_), static_cast<QWidget*>(white_space_)})
     find_row->addWidget(widget);
+  give_way({find_, regex_, count_, previous_, next_, go_to_, white_space_});
   auto* notes = new QVBoxLayout;
   notes->setContentsMargins(9, 0, 8, 4);
   notes->setSpacing(1);

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "views/common/view_state_json.h"
+#include "views/talk/talk_check.h"
 
 namespace headroom::views {
 
-/// The steps before and after. Records are only ever added, so that numbers stay valid: saving drops the spare ones.
+/// The steps before and after. Records and sweeps are only ever added, so that numbers stay valid: saving drops the
+/// spare ones.
 class TalkChange : public QUndoCommand {
  public:
   TalkChange(TalkBook& book, Talk after, int current, int merge_id, const QString& words)
@@ -45,6 +47,7 @@ void TalkBook::start(Talk talk, const QString& file) {
   undo_.clear();
   talk_ = std::move(talk);
   open_.assign(talk_.records.size(), nullptr);
+  open_sweeps_.assign(talk_.sweeps.size(), nullptr);
   file_ = file;
   is_open_ = true;
   current_ = talk_.steps.empty() ? -1 : 0;
@@ -63,16 +66,24 @@ void TalkBook::set_record(std::size_t number, RecordPtr record) {
   if (number < open_.size()) open_[number] = std::move(record);
 }
 
-void TalkBook::saved(const QString& file, const std::vector<TalkRecord>& records) {
-  for (const TalkRecord& record : records) set_hash(record.path, record.run_id, record.sha256);
+void TalkBook::set_sweep(std::size_t number, SweepPtr sweep) {
+  if (number < open_sweeps_.size()) open_sweeps_[number] = std::move(sweep);
+}
+
+void TalkBook::saved(const QString& file, const Talk& talk) {
+  take_hashes_of(talk);
   file_ = file;
   undo_.setClean();
   emit state_changed();
 }
 
-void TalkBook::set_hash(const std::filesystem::path& path, const std::string& run_id, const std::string& sha256) {
+void TalkBook::take_hashes_of(const Talk& talk) {
   for (TalkRecord& record : talk_.records)
-    if (record.path == path && record.run_id == run_id) record.sha256 = sha256;
+    for (const TalkRecord& hashed : talk.records)
+      if (record.path == hashed.path && record.run_id == hashed.run_id) record.sha256 = hashed.sha256;
+  for (TalkSweep& sweep : talk_.sweeps)
+    for (const TalkSweep& hashed : talk.sweeps)
+      if (sweep.path == hashed.path) sweep.sha256 = hashed.sha256;
 }
 
 void TalkBook::set_current(int step) {
@@ -83,12 +94,18 @@ void TalkBook::set_current(int step) {
 }
 
 void TalkBook::take(const Talk& talk, int current) {
-  // Records only grow, and hashes that were taken meanwhile stay.
-  std::vector<TalkRecord> records = std::move(talk_.records);
-  for (std::size_t i = records.size(); i < talk.records.size(); ++i) records.push_back(talk.records[i]);
+  // Files only grow in number, and hashes that were taken meanwhile stay.
+  const auto grown = [](auto files, const auto& more) {
+    for (std::size_t i = files.size(); i < more.size(); ++i) files.push_back(more[i]);
+    return files;
+  };
+  std::vector<TalkRecord> records = grown(std::move(talk_.records), talk.records);
+  std::vector<TalkSweep> sweeps = grown(std::move(talk_.sweeps), talk.sweeps);
   talk_ = talk;
   talk_.records = std::move(records);
+  talk_.sweeps = std::move(sweeps);
   open_.resize(talk_.records.size());
+  open_sweeps_.resize(talk_.sweeps.size());
   current_ = std::clamp(current, count() ? 0 : -1, count() - 1);
   emit changed();
   emit current_changed();
@@ -101,7 +118,7 @@ void TalkBook::push(Talk next, const QString& words, int current, int merge_id) 
   emit state_changed();
 }
 
-void TalkBook::put_view(Talk& talk, std::vector<RecordPtr>& open, TalkStep& step, const ViewState& state) {
+void TalkBook::put_view(Talk& talk, TalkStep& step, const ViewState& state) {
   const std::vector<RecordPtr> named = records_named(state);
   std::vector<RecordPtr> list(talk.records.size());  // by the talk's numbers
   for (const RecordPtr& record : named) {
@@ -113,9 +130,21 @@ void TalkBook::put_view(Talk& talk, std::vector<RecordPtr>& open, TalkStep& step
     const auto number = static_cast<std::size_t>(at - talk.records.begin());
     if (at == talk.records.end()) talk.records.push_back(wanted);
     list.resize(talk.records.size());
-    open.resize(talk.records.size());
+    open_.resize(talk.records.size());
     list[number] = record;
-    open[number] = record;
+    open_[number] = record;
+  }
+  step.sweep = -1;
+  if (step.page == QStringLiteral("budget") && shows_sweep(state)) {
+    const SweepPtr& sweep = state.sweeps[static_cast<std::size_t>(state.sweep)];
+    std::error_code failed;
+    const std::filesystem::path path = std::filesystem::absolute(sweep->path, failed).lexically_normal();
+    const auto at = std::find_if(talk.sweeps.begin(), talk.sweeps.end(),
+                                 [&](const TalkSweep& known) { return known.path.lexically_normal() == path; });
+    step.sweep = static_cast<int>(at - talk.sweeps.begin());
+    if (at == talk.sweeps.end()) talk.sweeps.push_back({path, {}});
+    open_sweeps_.resize(talk.sweeps.size());
+    open_sweeps_[static_cast<std::size_t>(step.sweep)] = sweep;
   }
   step.view = view_state_to_json(state, list);
 }
@@ -126,13 +155,10 @@ void TalkBook::add(const ViewState& state, const QString& page, std::int64_t fir
   step.title = title;
   step.page = page;
   step.first_token = std::max<std::int64_t>(0, first_token);
-  std::vector<RecordPtr> open = open_;
-  put_view(next, open, step, state);
+  put_view(next, step, state);
   const int at = std::min(current_ + 1, count());
   next.steps.insert(next.steps.begin() + at, std::move(step));
   push(std::move(next), tr("Add step"), at);
-  open_ = std::move(open);
-  emit changed();
 }
 
 void TalkBook::update(const ViewState& state, const QString& page, std::int64_t first_token) {
@@ -141,11 +167,8 @@ void TalkBook::update(const ViewState& state, const QString& page, std::int64_t 
   TalkStep& step = next.steps[static_cast<std::size_t>(current_)];
   step.page = page;
   step.first_token = std::max<std::int64_t>(0, first_token);
-  std::vector<RecordPtr> open = open_;
-  put_view(next, open, step, state);
+  put_view(next, step, state);
   push(std::move(next), tr("Show this view in step %1").arg(current_ + 1), current_);
-  open_ = std::move(open);
-  open_.resize(talk_.records.size());
 }
 
 void TalkBook::remove(int step) {

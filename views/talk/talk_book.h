@@ -25,6 +25,8 @@ class TalkBook : public QObject {
   int count() const { return static_cast<int>(talk_.steps.size()); }
   /// Of the talk's records, null where one is not open (yet).
   const std::vector<RecordPtr>& records() const { return open_; }
+  /// Of the talk's sweeps, the same.
+  const std::vector<SweepPtr>& sweeps() const { return open_sweeps_; }
   QString file() const { return file_; }  ///< empty: not saved yet
   bool is_open() const { return is_open_; }
   bool changed_since_saved() const { return !undo_.isClean(); }
@@ -38,10 +40,11 @@ class TalkBook : public QObject {
   void close();
   /// A record of the talk is open now; it stays with it.
   void set_record(std::size_t number, RecordPtr record);
+  void set_sweep(std::size_t number, SweepPtr sweep);
   /// What was saved is what is there; the file's name and the hashes that were taken.
-  void saved(const QString& file, const std::vector<TalkRecord>& records);
-  /// A record that steps came to name, to be hashed before the talk is saved.
-  void set_hash(const std::filesystem::path& path, const std::string& run_id, const std::string& sha256);
+  void saved(const QString& file, const Talk& talk);
+  /// The hashes that `talk` has, of files that both name.
+  void take_hashes_of(const Talk& talk);
 
   /// A step of the view as it is, behind the chosen one; it is chosen then.
   void add(const ViewState& state, const QString& page, std::int64_t first_token, const QString& title);
@@ -63,11 +66,12 @@ class TalkBook : public QObject {
   friend class TalkChange;
   void push(Talk next, const QString& words, int current, int merge_id = -1);
   void take(const Talk& talk, int current);
-  /// The step's view with numbers of this talk's records; adds those that it lacks.
-  static void put_view(Talk& talk, std::vector<RecordPtr>& open, TalkStep& step, const ViewState& state);
+  /// The step's view with numbers of this talk's records and sweep; adds those that it lacks, which are open.
+  void put_view(Talk& talk, TalkStep& step, const ViewState& state);
 
   Talk talk_;
-  std::vector<RecordPtr> open_;  ///< [talk_.records]
+  std::vector<RecordPtr> open_;        ///< [talk_.records]
+  std::vector<SweepPtr> open_sweeps_;  ///< [talk_.sweeps]
   QString file_;
   bool is_open_ = false;
   int current_ = -1;

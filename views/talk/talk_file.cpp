@@ -52,7 +52,7 @@ std::string path_text(const fs::path& path, const fs::path& folder) {
   return text;
 }
 
-TalkStep step_from_json(const json& object, std::size_t records, const std::string& place) {
+TalkStep step_from_json(const json& object, std::size_t records, std::size_t sweeps, const std::string& place) {
   Fields fields(object, place);
   TalkStep step;
   step.title = QString::fromStdString(fields.string_or("title", {}));
@@ -67,6 +67,7 @@ TalkStep step_from_json(const json& object, std::size_t records, const std::stri
   step.first_token = fields.integer_or("first_token", 0, 0, std::int64_t{1} << 24);
   step.view = fields.object("view");
   check_view_state_json(step.view, records, place + ", \"view\"");
+  step.sweep = static_cast<int>(fields.integer_or("sweep", -1, -1, static_cast<std::int64_t>(sweeps) - 1));
   if (fields.has("live")) {
     // Names the field of the run that is wrong.
     try {
@@ -78,6 +79,18 @@ TalkStep step_from_json(const json& object, std::size_t records, const std::stri
   }
   fields.refuse_unknown();
   return step;
+}
+
+fs::path path_from(Fields& fields, const fs::path& folder, const std::string& expected) {
+  const std::string file = fields.string("file");
+  if (file.empty() || file.find('\0') != std::string::npos) fields.fail("file", expected, describe(file));
+  return (fs::path(file).is_absolute() ? fs::path(file) : folder / file).lexically_normal();
+}
+
+std::string hash_from(Fields& fields) {
+  const std::string hash = fields.string("sha256", 64);
+  if (!is_hex(hash, 64)) fields.fail("sha256", "64 hexadecimal digits", describe(hash));
+  return hash;
 }
 
 }  // namespace
@@ -95,6 +108,13 @@ std::vector<std::size_t> records_of_step(const TalkStep& step) {
   return {numbers.begin(), numbers.end()};
 }
 
+std::vector<fs::path> files_of_talk(const Talk& talk) {
+  std::vector<fs::path> files;
+  for (const TalkRecord& record : talk.records) files.push_back(record.path);
+  for (const TalkSweep& sweep : talk.sweeps) files.push_back(sweep.path);
+  return files;
+}
+
 Talk without_spare_records(Talk talk) {
   std::map<std::size_t, std::size_t> renumbered;
   std::vector<TalkRecord> kept;
@@ -109,22 +129,37 @@ Talk without_spare_records(Talk talk) {
     });
   }
   talk.records = std::move(kept);
+  std::map<int, int> sweeps;
+  std::vector<TalkSweep> kept_sweeps;
+  for (TalkStep& step : talk.steps) {
+    if (step.sweep < 0) continue;
+    if (step.sweep >= static_cast<int>(talk.sweeps.size()))
+      throw Error(ErrorKind::internal, "a step names a sweep that the talk does not hold");
+    const auto [at, added] = sweeps.try_emplace(step.sweep, static_cast<int>(kept_sweeps.size()));
+    if (added) kept_sweeps.push_back(talk.sweeps[static_cast<std::size_t>(step.sweep)]);
+    step.sweep = at->second;
+  }
+  talk.sweeps = std::move(kept_sweeps);
   return talk;
 }
 
 std::string talk_text(const Talk& whole, const fs::path& folder) {
   const Talk talk = without_spare_records(whole);
-  json object = {
-      {"format", talk_format}, {"version", talk_version}, {"program", "Headroom " + std::string(program_version())}};
+  json object = {{"format", talk_format},
+                 {"version", talk.sweeps.empty() ? 1 : talk_version},
+                 {"program", "Headroom " + std::string(program_version())}};
   object["title"] = talk.title.toStdString();
   auto& records = object["records"] = json::array();
   for (const TalkRecord& record : talk.records)
     records.push_back({{"file", path_text(record.path, folder)}, {"run_id", record.run_id}, {"sha256", record.sha256}});
+  for (const TalkSweep& sweep : talk.sweeps)
+    object["sweeps"].push_back({{"file", path_text(sweep.path, folder)}, {"sha256", sweep.sha256}});
   auto& steps = object["steps"] = json::array();
   for (const TalkStep& step : talk.steps) {
     json one = {{"title", step.title.toStdString()}, {"caption", step.caption.toStdString()},
                 {"notes", step.notes.toStdString()}, {"page", step.page.toStdString()},
                 {"first_token", step.first_token},   {"view", step.view}};
+    if (step.sweep >= 0) one["sweep"] = step.sweep;
     if (step.live) one["live"] = *step.live;
     steps.push_back(std::move(one));
   }
@@ -147,20 +182,25 @@ Talk read_talk_text(std::string_view text, const fs::path& folder, const std::st
   for (const json& entry : fields.array("records", most_talk_records)) {
     Fields record(entry, place + ", record " + std::to_string(++number));
     TalkRecord one;
-    const std::string file = record.string("file");
-    if (file.empty() || file.find('\0') != std::string::npos)
-      record.fail("file", "the path of a record", describe(file));
-    one.path = (fs::path(file).is_absolute() ? fs::path(file) : folder / file).lexically_normal();
+    one.path = path_from(record, folder, "the path of a record");
     one.run_id = record.string("run_id", 64);
     if (!is_hex(one.run_id, 16)) record.fail("run_id", "16 hexadecimal digits", describe(one.run_id));
-    one.sha256 = record.string("sha256", 64);
-    if (!is_hex(one.sha256, 64)) record.fail("sha256", "64 hexadecimal digits", describe(one.sha256));
+    one.sha256 = hash_from(record);
     record.refuse_unknown();
     talk.records.push_back(std::move(one));
   }
   number = 0;
+  if (fields.has("sweeps"))
+    for (const json& entry : fields.array("sweeps", most_talk_sweeps)) {
+      Fields sweep(entry, place + ", sweep " + std::to_string(++number));
+      TalkSweep one{path_from(sweep, folder, "the path of a sweep"), hash_from(sweep)};
+      sweep.refuse_unknown();
+      talk.sweeps.push_back(std::move(one));
+    }
+  number = 0;
   for (const json& entry : fields.array("steps", most_steps))
-    talk.steps.push_back(step_from_json(entry, talk.records.size(), place + ", step " + std::to_string(++number)));
+    talk.steps.push_back(
+        step_from_json(entry, talk.records.size(), talk.sweeps.size(), place + ", step " + std::to_string(++number)));
   fields.refuse_unknown();
   return talk;
 }
@@ -176,9 +216,7 @@ Talk read_talk(const fs::path& file) {
 
 void write_talk(const Talk& talk, const fs::path& file) {
   OutputPlace place(file);
-  std::vector<fs::path> inputs;
-  for (const TalkRecord& record : talk.records) inputs.push_back(record.path);
-  place.must_not_be(inputs);
+  place.must_not_be(files_of_talk(talk));
   write_output(place, talk_text(talk, place.folder()));
 }
 

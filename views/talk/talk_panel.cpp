@@ -8,6 +8,7 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QPainter>
 #include <QPlainTextEdit>
 #include <QScrollArea>
 #include <QTimer>
@@ -17,6 +18,7 @@
 #include "base/error.h"
 #include "views/common/flow_layout.h"
 #include "views/common/page_base.h"
+#include "views/common/theme.h"
 
 namespace headroom::views {
 namespace {
@@ -32,6 +34,12 @@ QPlainTextEdit* text_field(const QString& name, const QString& hint, int lines, 
   field->setMinimumHeight(QFontMetrics(field->font()).lineSpacing() * lines + 14);
   style_field(field);
   return field;
+}
+
+/// Equal for steps that show the same.
+QByteArray picture_key(const TalkStep& step) {
+  return step.page.toUtf8() + '\n' + QByteArray::number(step.sweep) + '\n' +
+         QByteArray::fromStdString(step.view.dump());
 }
 
 QString page_words(const QString& page) {
@@ -153,8 +161,8 @@ TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(b
   column->addWidget(work_row_);
   auto* bottom = new FlowLayout;
   column->addLayout(bottom);
-  check_ = button(tr("Check"), tr("Reads every record and holds each step against it"), bottom);
-  pack_ = button(tr("Pack…"), tr("One folder with the talk and its records"), bottom);
+  check_ = button(tr("Check"), tr("Reads every record and sweep and holds each step against it"), bottom);
+  pack_ = button(tr("Pack…"), tr("One folder with the talk, its records and sweeps"), bottom);
   export_ = button(tr("Export…"), tr("PDF, pictures, or one HTML file"), bottom);
   present_ = button(tr("Present"), tr("Shows the steps on the whole screen (F5)"), bottom);
 
@@ -207,6 +215,7 @@ TalkPanel::TalkPanel(TalkBook* book, QWidget* parent) : QWidget(parent), book_(b
   });
   connect(book_, &TalkBook::current_changed, this, &TalkPanel::show_step);
   connect(book_, &TalkBook::state_changed, this, &TalkPanel::fill);
+  connect(&Theme::instance(), &Theme::changed, this, &TalkPanel::fill);
   undo_->setEnabled(false);
   redo_->setEnabled(false);
   show_work({});
@@ -223,8 +232,52 @@ QToolButton* TalkPanel::button(const QString& text, const QString& hint, QLayout
   return made;
 }
 
+QSize TalkPanel::picture_size() const {
+  const int height = fontMetrics().lineSpacing() * 5 / 2;
+  return {height * 16 / 9, height};
+}
+
+QPixmap TalkPanel::blank_picture(const QString& page) const {
+  const qreal ratio = devicePixelRatioF();
+  QPixmap blank(picture_size() * ratio);
+  blank.setDevicePixelRatio(ratio);
+  blank.fill(Theme::instance().panel());
+  QPainter painter(&blank);
+  const QRectF all(QPointF(0.5, 0.5), QSizeF(picture_size()) - QSizeF(1, 1));
+  painter.setPen(Theme::instance().border());
+  painter.drawRect(all);
+  QFont small = font();
+  small.setPointSizeF(font().pointSizeF() * 0.8);
+  painter.setFont(small);
+  painter.setPen(Theme::instance().muted_text());
+  painter.drawText(all, Qt::AlignCenter,
+                   QFontMetricsF(small).elidedText(page_words(page), Qt::ElideRight, all.width() - 4));
+  return blank;
+}
+
+void TalkPanel::set_picture(int step, const QPixmap& picture) {
+  if (step < 0 || step >= book_->count() || picture.isNull()) return;
+  if (pictures_.size() > 500) pictures_.clear();  // of views that no step has any more
+  // Larger than it is drawn now: text may be made larger.
+  pictures_[picture_key(book_->talk().steps[static_cast<std::size_t>(step)])] =
+      picture.scaled(320, 180, Qt::KeepAspectRatio, Qt::SmoothTransformation);
+  fill();
+}
+
+bool TalkPanel::has_picture(int step) const {
+  return step >= 0 && step < book_->count() &&
+         pictures_.contains(picture_key(book_->talk().steps[static_cast<std::size_t>(step)]));
+}
+
+void TalkPanel::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::FontChange && present_) fill();
+}
+
 void TalkPanel::fill() {
   filling_ = true;
+  const QSize size = picture_size();
+  steps_->setIconSize(size);
   const Talk& talk = book_->talk();
   QString name = book_->file().isEmpty() ? tr("New talk") : QFileInfo(book_->file()).completeBaseName();
   if (!book_->is_open()) name = tr("No talk is open");
@@ -242,6 +295,20 @@ void TalkPanel::fill() {
     QListWidgetItem* item = steps_->item(i);
     item->setText(text);
     item->setToolTip(step.caption);
+    const auto picture = pictures_.constFind(picture_key(step));
+    if (picture == pictures_.constEnd()) {
+      item->setIcon(blank_picture(step.page));
+    } else {  // on a sheet of the same shape, so that the words stand in one line
+      QPixmap sheet = blank_picture({});
+      QPainter painter(&sheet);
+      const QSizeF drawn = QSizeF(picture->size()).scaled(size, Qt::KeepAspectRatio);
+      painter.setRenderHint(QPainter::SmoothPixmapTransform);
+      painter.drawPixmap(
+          QRectF(QPointF((size.width() - drawn.width()) / 2, (size.height() - drawn.height()) / 2), drawn), *picture,
+          picture->rect());
+      painter.end();
+      item->setIcon(sheet);
+    }
   }
   filling_ = false;
   const bool any = book_->count() > 0;
@@ -287,7 +354,7 @@ void TalkPanel::show_faults(const std::vector<TalkFault>& faults) {
   }
   faults_->setVisible(!faults.empty());
   verdict_->setVisible(true);
-  verdict_->setText(faults.empty() ? tr("Checked: every record is there and unchanged, and every step fits its record.")
+  verdict_->setText(faults.empty() ? tr("Checked: every record and sweep is there and unchanged, and every step fits.")
                                    : tr("%1 to mend; click to go to the step.").arg(faults.size()));
 }
 

@@ -2,6 +2,8 @@
 // The Talk dock: the steps as a list, the words of the chosen one, and what can be done with the whole.
 #pragma once
 
+#include <QHash>
+#include <QPixmap>
 #include <QWidget>
 #include <vector>
 
@@ -30,6 +32,10 @@ class TalkPanel : public QWidget {
   QPlainTextEdit* caption_field() const { return caption_; }
   QPlainTextEdit* notes_field() const { return notes_; }
   QCheckBox* live_box() const { return live_; }
+  /// How the step looks, at any size; kept for as long as it shows the same. Steps without one say which page they are
+  /// of.
+  void set_picture(int step, const QPixmap& picture);
+  bool has_picture(int step) const;
   /// The result of Check talk; `done` words it where there are none.
   void show_faults(const std::vector<TalkFault>& faults);
   void forget_faults();
@@ -49,9 +55,12 @@ class TalkPanel : public QWidget {
 
  protected:
   bool eventFilter(QObject* object, QEvent* event) override;
+  void changeEvent(QEvent* event) override;
 
  private:
   void fill();
+  QSize picture_size() const;  ///< of a thumbnail, 16:9, by the text's size
+  QPixmap blank_picture(const QString& page) const;
   void show_step();
   QToolButton* button(const QString& text, const QString& hint, class QLayout* row);
 
@@ -62,8 +71,9 @@ class TalkPanel : public QWidget {
   QLineEdit *name_, *title_;  ///< of the talk, of the step
   QPlainTextEdit *caption_, *notes_;
   QCheckBox* live_;
-  QToolButton *add_, *update_, *up_, *down_, *remove_, *undo_, *redo_, *check_, *pack_, *export_, *present_;
+  QToolButton *add_, *update_, *up_, *down_, *remove_, *undo_, *redo_, *check_, *pack_, *export_, *present_ = nullptr;
   bool filling_ = false;
+  QHash<QByteArray, QPixmap> pictures_;  ///< of steps by what they show
 };
 
 /// Short words of what a live step would run: model, prompt, methods, budgets.

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "views/common/format.h"
+#include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
 #include "views/timing/context_plot.h"
@@ -93,6 +94,7 @@ void TimingPage::build() {
   table_->setModel(model_);
   splitter->addWidget(scroll);
   splitter->addWidget(table_);
+  give_way({table_});
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 1);
   column->addWidget(splitter, 1);

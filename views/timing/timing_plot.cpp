@@ -50,6 +50,7 @@ TimingPlot::TimingPlot(QWidget* parent) : QCustomPlot(parent) {
   setMouseTracking(true);
   setAutoAddPlottableToLegend(false);
   axisRect()->setMinimumMargins(QMargins(8, 4, 16, 4));
+  connect(this, &QCustomPlot::afterLayout, this, &TimingPlot::fit_names);
   restyle();
 }
 
@@ -89,6 +90,7 @@ void TimingPlot::show_layers(const record::MethodSummary& method) {
 void TimingPlot::rebuild() {
   const Theme& theme = Theme::instance();
   clearPlottables();
+  names_.clear();
   clearItems();
   double largest = 0;
   for (const Bar& bar : bars_) largest = std::max({largest, bar.sum(), bar.total.q3});
@@ -147,6 +149,7 @@ void TimingPlot::rebuild() {
       text->setColor(theme.text());
       text->setClipToAxisRect(false);
     }
+    name_stages();
   }
   const bool marked =
       std::any_of(bars_.begin(), bars_.end(), [](const Bar& bar) { return bar.run != record::LayerRun::other; });
@@ -176,6 +179,36 @@ void TimingPlot::rebuild() {
   values->setNumberFormat("gb");
   values->setNumberPrecision(6);
   replot(QCustomPlot::rpQueuedReplot);
+}
+
+void TimingPlot::name_stages() {
+  for (std::size_t i = 0; i < bars_.size(); ++i) {
+    double begin = 0;
+    for (std::size_t stage = 0; stage < num_stages; ++stage) {
+      const double end = begin + bars_[i].ms[stage] / unit_;
+      if (bars_[i].ms[stage] > 0) {
+        auto* text = new QCPItemText(this);
+        text->position->setAxes(xAxis, yAxis);
+        text->position->setCoords((begin + end) / 2, static_cast<double>(i));
+        text->setText(stage_title(stage));
+        text->setFont(font());
+        text->setColor(Theme::instance().text());
+        names_.push_back({text, begin, end});
+      }
+      begin = end;
+    }
+  }
+}
+
+void TimingPlot::fit_names() {
+  const QFontMetricsF metrics(font());
+  const double bar = std::abs(yAxis->coordToPixel(0.56) - yAxis->coordToPixel(0));
+  for (const StageName& name : names_) {
+    const double room = std::abs(xAxis->coordToPixel(name.end) - xAxis->coordToPixel(name.begin));
+    // The whole's diamond, at the bar's end, may lie over a name: half a line is left to it.
+    name.text->setVisible(bar >= metrics.height() &&
+                          metrics.horizontalAdvance(name.text->text()) + metrics.height() <= room);
+  }
 }
 
 // A row of squares above the bars: filled where the layer ran dense.

@@ -45,10 +45,17 @@ class TimingPlot : public QCustomPlot {
   };
   void rebuild();
   void mark_layers(double height);
+  void name_stages();  ///< in the bars, as far as they have room
+  void fit_names();
 
   std::vector<Bar> bars_;
   bool layers_ = false;
   double unit_ = 1;  ///< milliseconds of one axis unit
+  struct StageName {
+    QCPItemText* text;
+    double begin, end;  ///< of its part of the bar, in axis units
+  };
+  std::vector<StageName> names_;
 };
 
 }  // namespace headroom::views

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What ties map and text together: tokens on the axes, ticks beside what was found, ranks as colours, the line that says
 // how rows and keys are chosen, and the offer to record a layer exactly.
+#include <QBuffer>
 #include <QComboBox>
 #include <QLabel>
 #include <QLineEdit>
+#include <QPainter>
 #include <QPushButton>
+#include <QSvgGenerator>
 #include <cmath>
 
 #include "views/common/page_fixture.h"
@@ -103,6 +106,35 @@ class TestMapLinks : public QObject {
     b.change([](ViewState& s) { s.viewport = {0, 600, 0, 600}; });
     QVERIFY(!shows_tokens(b.keys()));
     QVERIFY(b.keys()->tickVectorLabels().contains("200"));
+  }
+
+  void figures_name_tokens_where_each_has_room() {
+    Bench b;
+    // What a figure writes, as an SVG keeps it.
+    const auto words = [&](const Viewport& view, QSize size, double least_text) {
+      b.change([&](ViewState& s) { s.viewport = view; });
+      QByteArray svg;
+      QBuffer bytes(&svg);
+      bytes.open(QIODevice::WriteOnly);
+      QSvgGenerator generator;
+      generator.setOutputDevice(&bytes);
+      generator.setSize(size);
+      QPainter painter(&generator);
+      ExportOptions options;
+      options.least_text = least_text;
+      b.page.map()->render(painter, QRectF(QPointF(0, 0), size), options);
+      painter.end();
+      return QString::fromUtf8(svg);
+    };
+    const QString close = words({200, 220, 190, 210}, {1200, 900}, 0);
+    int named = 0;
+    for (int token = 191; token < 220; ++token) named += close.contains(">" + QString::number(token) + " ");
+    QVERIFY2(named >= 27, qPrintable(QString::number(named)));
+    QVERIFY(close.contains("query position and token") && close.contains("key position and token"));
+    const QString whole = words({0, 600, 0, 600}, {1200, 900}, 0);
+    QVERIFY(whole.contains(">200<") && !whole.contains("position and token"));
+    // Labels would lie over each other in a column.
+    QVERIFY(!words({200, 220, 190, 210}, {330, 300}, 9).contains("position and token"));
   }
 
   void find_marks_rows_and_columns() {

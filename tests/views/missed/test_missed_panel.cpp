@@ -246,7 +246,7 @@ class TestMissedPanel : public QObject {
     QVERIFY2(b.panel.headline().contains("At answer token 1") && b.panel.headline().contains("both say"),
              qPrintable(b.panel.headline()));
     auto* button = b.panel.findChild<QPushButton*>("show_last_row");
-    QVERIFY2(button->isVisible() && button->text().startsWith("Row 499 missed"), qPrintable(button->text()));
+    QVERIFY2(button->isVisible() && button->text().startsWith("Row 499 in layer"), qPrintable(button->text()));
     const int worst = missed_mass(0, tokens - 1, tokens) > missed_mass(1, tokens - 1, tokens) ? 0 : 1;
     button->click();
     b.settle();
