@@ -7,6 +7,7 @@
 #include "kernels/cuda/delta_net/chunk.cuh"
 #include "kernels/cuda/delta_net/config.h"
 #include "kernels/cuda/delta_net/prepare.cuh"
+#include "kernels/cuda/delta_net/split.cuh"
 #include "kernels/cuda/delta_net/state.cuh"
 
 #ifndef HEADROOM_DELTA_WARPS
@@ -50,8 +51,13 @@ inline const char* delta_net(const DeltaNetParams& p, void* on_stream) {
   if (delta_chunks(p.rows) > 65535) return "more rows at once than a launch has blocks for";
   if (p.qkv_row % 8 != 0 || p.out_row % 8 != 0) return "rows do not begin at multiples of 16 bytes";
   constexpr int warps = HEADROOM_DELTA_WARPS;
+#ifdef HEADROOM_DELTA_SPLIT
+  using State = DeltaSplitConfig;
+  const auto state_kernel = delta_split_kernel;
+#else
   using State = DeltaStateConfig<warps>;
   const auto state_kernel = delta_state_kernel<warps, HEADROOM_DELTA_GROUP>;
+#endif
   if (const char* failed = delta_allow_shared(delta_chunk_kernel, DeltaChunkConfig::shared_bytes)) return failed;
   if (const char* failed = delta_allow_shared(state_kernel, State::shared_bytes)) return failed;
   const DeltaWork work = delta_work(p);

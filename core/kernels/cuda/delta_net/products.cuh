@@ -85,6 +85,11 @@ __device__ __forceinline__ void store_shared(std::uint32_t at, std::uint32_t val
 __device__ __forceinline__ void store_shared_half(std::uint32_t at, std::uint32_t value) {
   asm volatile("{\n.reg .b16 h;\ncvt.u16.u32 h, %1;\nst.shared.b16 [%0], h;\n}\n" ::"r"(at), "r"(value) : "memory");
 }
+__device__ __forceinline__ void store_shared_piece(std::uint32_t at, const uint4& value) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(at), "r"(value.x), "r"(value.y), "r"(value.z),
+               "r"(value.w)
+               : "memory");
+}
 __device__ __forceinline__ uint4 load_shared(std::uint32_t at) {
   uint4 value;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];\n"

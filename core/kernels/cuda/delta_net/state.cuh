@@ -67,9 +67,8 @@ __device__ __forceinline__ void as_left_side(std::uint32_t (&a)[4], const float*
 }
 
 /// Brings the chunks into the ring, one after the other; one thread.
-template <int Warps>
+template <typename Config>
 __device__ __forceinline__ void delta_copy_chunks(const DeltaWork& work, std::uint32_t shared, int head, int panel) {
-  using Config = DeltaStateConfig<Warps>;
   const DeltaNetParams& p = work.p;
   const int key_head = delta_key_head(p, head);
   const std::int64_t chunks = work.chunks;
@@ -89,6 +88,75 @@ __device__ __forceinline__ void delta_copy_chunks(const DeltaWork& work, std::ui
     copy_run(stage + Config::q, work.q + keys, delta_tile_bytes, barrier);
     copy_run(stage + Config::scores, work.scores + values * delta_panel_bytes, delta_panel_bytes, barrier);
   }
+}
+
+/// A stage's factors, of two neighbouring rows each.
+struct DeltaFactors {
+  const float2 *left, *rates, *left_at_end;
+};
+template <typename Config>
+__device__ __forceinline__ DeltaFactors delta_factors(const char* shared_bytes, std::uint32_t stage) {
+  const char* const at = shared_bytes + (stage - shared_address(shared_bytes)) + Config::factors;
+  const auto* const factors = reinterpret_cast<const float2*>(at);
+  return {factors, factors + 32, factors + 64};
+}
+
+/// rate (v - what the decayed state holds of the row's key), as a left side. `column`: the warp's first piece of v.
+__device__ __forceinline__ void delta_changes(std::uint32_t (&changes)[4][4], const float (&held)[32], std::uint32_t v,
+                                              int column, const DeltaFactors& factors, int lane) {
+  const int matrix = lane / 8, in_matrix = lane % 8, t = lane % 4;
+#pragma unroll
+  for (int pair = 0; pair < 4; ++pair) {
+    std::uint32_t own[4];  // rows 16 pair + 2 t and one more at values g, g + 8; then 8 rows on
+    load_turned(own, panel_piece(v, 16 * pair + matrix / 2 * 8 + in_matrix, column + matrix % 2));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int tile = 2 * pair + i / 2;
+      const float2 decay = factors.left[4 * tile + t], rate = factors.rates[4 * tile + t];
+      const float* const of_state = held + 4 * tile + i % 2 * 2;
+      changes[pair][i] = pack(rate.x * (__uint_as_float(own[i] << 16) - decay.x * of_state[0]),
+                              rate.y * (__uint_as_float(own[i] & 0xffff0000u) - decay.y * of_state[1]));
+    }
+  }
+}
+/// What of it is left at the chunk's end, as a left side.
+__device__ __forceinline__ void delta_kept(std::uint32_t (&kept)[4][4], const float (&written)[32],
+                                           const DeltaFactors& factors, int t) {
+#pragma unroll
+  for (int tile = 0; tile < 8; ++tile) {
+    const float2 end = factors.left_at_end[4 * tile + t];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      kept[tile / 2][tile % 2 * 2 + i] = pack(written[4 * tile + 2 * i] * end.x, written[4 * tile + 2 * i + 1] * end.y);
+  }
+}
+__device__ __forceinline__ void delta_decay(float (&out)[32], const DeltaFactors& factors, int t) {
+#pragma unroll
+  for (int tile = 0; tile < 8; ++tile) {
+    const float2 decay = factors.left[4 * tile + t];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      out[4 * tile + 2 * i] *= decay.x;
+      out[4 * tile + 2 * i + 1] *= decay.y;
+    }
+  }
+}
+
+/// Where the head's state lies, and a warp's 16 columns of it: [values, keys], 16 tiles of 8 keys.
+__device__ __forceinline__ float* delta_memory(const DeltaNetParams& p, int head) {
+  const int group = p.value_heads / p.key_heads;
+  const int in_group = p.tiled_heads ? head / p.key_heads : head % group;
+  return p.state + (static_cast<std::int64_t>(delta_key_head(p, head)) * group + in_group) * 128 * 128;
+}
+__device__ __forceinline__ void delta_read_state(float (&state)[64], const float* memory, int first_value, int lane) {
+#pragma unroll
+  for (int i = 0; i < 64; ++i)
+    state[i] = memory[(i / 4 * 8 + lane % 4 * 2 + i % 2) * 128 + first_value + lane / 4 + i % 4 / 2 * 8];
+}
+__device__ __forceinline__ void delta_write_state(float* memory, const float (&state)[64], int first_value, int lane) {
+#pragma unroll
+  for (int i = 0; i < 64; ++i)
+    memory[(i / 4 * 8 + lane % 4 * 2 + i % 2) * 128 + first_value + lane / 4 + i % 4 / 2 * 8] = state[i];
 }
 
 /// A warp's 16 columns of a chunk's output, [values, rows] as two tiles of 8 rows a piece, into rows of memory.
@@ -121,7 +189,7 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
   const DeltaNetParams& p = work.p;
   const std::uint32_t shared = (shared_address(shared_bytes) + 1023) & ~1023u;
   const std::uint32_t full = shared + Config::barriers, empty = full + 8 * Config::stages;
-  const int head = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int head = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, t = lane % 4;
   const int first_value = blockIdx.y * Warps * 16 + warp * 16;  // of the head
   const std::int64_t chunks = work.chunks;
   if (threadIdx.x == 0) {
@@ -134,20 +202,16 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
   }
   __syncthreads();
   if (warp == Warps) {
-    if (lane == 0) delta_copy_chunks<Warps>(work, shared, head, blockIdx.y * Warps * 16 / 64);
+    if (lane == 0) delta_copy_chunks<Config>(work, shared, head, blockIdx.y * Warps * 16 / 64);
     return;
   }
 
-  const int key_head = delta_key_head(p, head), group = p.value_heads / p.key_heads;
-  const int in_group = p.tiled_heads ? head / p.key_heads : head % group;
-  float* const memory = p.state + (static_cast<std::int64_t>(key_head) * group + in_group) * 128 * 128;
-  float state[64];  // [values, keys]: 16 tiles of 8 keys
-#pragma unroll
-  for (int i = 0; i < 64; ++i) state[i] = memory[(i / 4 * 8 + 2 * t + i % 2) * 128 + first_value + g + i % 4 / 2 * 8];
+  float* const memory = delta_memory(p, head);
+  float state[64];
+  delta_read_state(state, memory, first_value, lane);
 
   auto* const out_columns = static_cast<__nv_bfloat16*>(p.out) + head * delta_head_dim + first_value;
   const std::uint32_t room = shared + Config::turned + warp * 64 * 32;
-  const int matrix = lane / 8, in_matrix = lane % 8;
   std::uint32_t ready[4][4];  // the last chunk's output, written while the next chunk's first products run
   const auto write_ready = [&](std::int64_t chunk) {
     const std::int64_t row = chunk * delta_chunk_rows;
@@ -157,9 +221,7 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int slot = static_cast<int>(chunk % Config::stages), turn = static_cast<int>(chunk / Config::stages);
     const std::uint32_t stage = shared + slot * Config::stage_bytes;
-    const char* const at = shared_bytes + (stage - shared_address(shared_bytes));
-    const auto* const left = reinterpret_cast<const float2*>(at + Config::factors);  // of two neighbouring rows
-    const float2 *const rates = left + 32, *const left_at_end = left + 64;
+    const DeltaFactors factors = delta_factors<Config>(shared_bytes, stage);
     barrier_wait(full + 8 * slot, turn & 1);
 
     // What the state before the chunk holds of its keys, and gives to its queries.
@@ -185,22 +247,9 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
 
     // rate (v - decayed), then what rows of the chunk owe to each other: what they write.
     std::uint32_t changes[4][4];
-#pragma unroll
-    for (int pair = 0; pair < 4; ++pair) {
-      std::uint32_t v[4];  // rows 16 pair + 2 t and one more at values g, g + 8; then 8 rows on
-      load_turned(
-          v, panel_piece(stage + Config::v, 16 * pair + matrix / 2 * 8 + in_matrix, first_value % 64 / 8 + matrix % 2));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int tile = 2 * pair + i / 2;
-        const float2 decay = left[4 * tile + t], rate = rates[4 * tile + t];
-        const float* const own = held + 4 * tile + i % 2 * 2;
-        changes[pair][i] = pack(rate.x * (__uint_as_float(v[i] << 16) - decay.x * own[0]),
-                                rate.y * (__uint_as_float(v[i] & 0xffff0000u) - decay.y * own[1]));
-      }
-    }
+    delta_changes(changes, held, stage + Config::v, first_value % 64 / 8, factors, lane);
     float written[32];
-    const float all = left[31].y;
+    const float all = factors.left[31].y;
     if constexpr (Group) {
       warpgroup_arrive();
       group_by_rows(written, changes, stage + Config::inverse, false);
@@ -220,17 +269,8 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
     std::uint32_t fresh[4][4], kept[4][4];
 #pragma unroll
     for (int pair = 0; pair < 4; ++pair) as_left_side(fresh[pair], written + 8 * pair);
-#pragma unroll
-    for (int tile = 0; tile < 8; ++tile) {
-      const float2 decay = left[4 * tile + t], end = left_at_end[4 * tile + t];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        out[4 * tile + 2 * i] *= decay.x;
-        out[4 * tile + 2 * i + 1] *= decay.y;
-        kept[tile / 2][tile % 2 * 2 + i] =
-            pack(written[4 * tile + 2 * i] * end.x, written[4 * tile + 2 * i + 1] * end.y);
-      }
-    }
+    delta_kept(kept, written, factors, t);
+    delta_decay(out, factors, t);
     if constexpr (Group) {
       fence_registers(out);
       fence_registers(state);
@@ -251,8 +291,7 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
     if constexpr (!Group) write_ready(chunk);
   }
   if constexpr (Group) write_ready(chunks - 1);
-#pragma unroll
-  for (int i = 0; i < 64; ++i) memory[(i / 4 * 8 + 2 * t + i % 2) * 128 + first_value + g + i % 4 / 2 * 8] = state[i];
+  delta_write_state(memory, state, first_value, lane);
 }
 
 }  // namespace headroom::kernels::cuda
