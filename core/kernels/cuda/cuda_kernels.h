@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/delta_net/config.h"
+
 namespace headroom::kernels::cuda {
 
 inline constexpr std::int64_t union_rows = 32;       ///< queries of a tile
@@ -151,8 +153,10 @@ struct KernelTable {
   const char* (*index_top_k)(const IndexTopKParams&, void* stream) = nullptr;
   const char* (*mass)(const MassParams&, void* stream) = nullptr;
   const char* (*block_sums)(const BlockSumParams&, void* stream) = nullptr;
+  const char* (*delta_net)(const DeltaNetParams&, void* stream) = nullptr;
+  const char* (*delta_gate)(const DeltaGateParams&, void* stream) = nullptr;
 };
-inline constexpr std::int32_t table_version = 2;
+inline constexpr std::int32_t table_version = 3;
 inline constexpr const char* table_symbol = "headroom_cuda_kernels";  ///< const KernelTable* (*)()
 
 }  // namespace headroom::kernels::cuda

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/delta_net/launch.cuh"
 #include "kernels/cuda/index/gate_sm90.cuh"
 #include "kernels/cuda/index/select.cuh"
 #include "kernels/cuda/mass/mass_sm90.cuh"
@@ -194,7 +195,7 @@ const char* block_sums(const BlockSumParams& p, void* stream) {
 
 extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda::KernelTable* headroom_cuda_kernels() {
   using namespace headroom::kernels::cuda;
-  static constexpr KernelTable table = {table_version, &build_unions, &sparse_attention, &top_k,
-                                        &index_top_k,  &mass,         &block_sums};
+  static constexpr KernelTable table = {table_version, &build_unions, &sparse_attention, &top_k,     &index_top_k,
+                                        &mass,         &block_sums,   &delta_net,        &delta_gate};
   return &table;
 }
