@@ -67,7 +67,7 @@ class TestMeasure : public QObject {
     for (int drive = 0; drive < 3 && (drive == 0 || !slow.isEmpty()); ++drive) {
       QProcess process;
       process.start(HEADROOM_BINARY_DIR "/headroom-gui", {"--measure", record, "--size", "1280x800"});
-      QVERIFY(process.waitForFinished(90000));
+      QVERIFY(process.waitForFinished(240000));
       out = QString::fromUtf8(process.readAllStandardOutput());
       QVERIFY2(process.exitCode() == 0, process.readAllStandardError().constData());
       qInfo("%s", qPrintable(out));
