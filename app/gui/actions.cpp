@@ -30,7 +30,7 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
                  const QStringList& page_hints)
     : QObject(&window), window_(window) {
   QMenuBar& bar = *window.menuBar();
-  QMenu* file = bar.addMenu(tr("&File"));
+  QMenu* file = file_menu_ = bar.addMenu(tr("&File"));
   open_run = make(file, "open", tr("&Open run…"), QKeySequence::Open, tr("Opens a recorded run"));
   recent = file->addMenu(tr("Open &recent"));
   new_run = make(file, "new_run", tr("&New run…"), QKeySequence::New, tr("Measures a prompt with the engine"));
@@ -116,6 +116,18 @@ Actions::Actions(QMainWindow& window, const QStringList& page_ids, const QString
   keys = make(help, {}, tr("All &keys"), QKeySequence("?"), tr("Lists every key"));
   hints = make(help, {}, tr("Show &hints and notices again"), {}, tr("Brings back what was dismissed"));
   about = make(help, {}, tr("&About Headroom"), {}, tr("Version and licences"));
+}
+
+QVector<QAction*> Actions::add_samples(const QStringList& titles, const QStringList& abouts) {
+  QVector<QAction*> made;
+  for (int i = 0; i < titles.size(); ++i) {
+    QAction* action = make(file_menu_, {}, QString(titles[i]).replace("&", "&&"), {}, abouts[i]);
+    action->setObjectName("sample:" + titles[i]);
+    file_menu_->removeAction(action);
+    file_menu_->insertAction(new_run, action);  // below the records that were open
+    made << action;
+  }
+  return made;
 }
 
 void Actions::add_dock(QAction* toggle) {

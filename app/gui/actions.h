@@ -31,6 +31,8 @@ class Actions : public QObject {
   QAction *undo_talk, *redo_talk, *check_talk, *pack_talk, *export_talk;
   QMenu* recent = nullptr;  ///< filled by the window
 
+  /// Adds the commands that try a recorded sample to the File menu; the result is as long as `titles`.
+  QVector<QAction*> add_samples(const QStringList& titles, const QStringList& abouts);
   /// Adds the docks' own show/hide actions to the View menu.
   void add_dock(QAction* toggle);
   void fill_toolbar(QToolBar& bar);
@@ -44,6 +46,7 @@ class Actions : public QObject {
   QMainWindow& window_;
   QMenu* view_menu_ = nullptr;
   QAction* docks_end_ = nullptr;
+  QMenu* file_menu_ = nullptr;
   QVector<QAction*> all_;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gui/hint_bar.h"
 
+#include <QAction>
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QPainter>
@@ -24,6 +25,8 @@ constexpr Hint hint_list[] = {
     {"hint_palette", QT_TRANSLATE_NOOP("HintBar", "Ctrl+Shift+P finds every command, ? lists every key.")},
 };
 
+constexpr const char* samples_hint = "hint_samples";
+
 }  // namespace
 
 HintBar::HintBar(SettingsStore& settings, QWidget* parent) : QWidget(parent), settings_(settings) {
@@ -37,34 +40,61 @@ HintBar::HintBar(SettingsStore& settings, QWidget* parent) : QWidget(parent), se
 void HintBar::reload() {
   auto* row = static_cast<QHBoxLayout*>(layout());
   while (QLayoutItem* item = row->takeAt(0)) {
-    if (item->widget()) item->widget()->deleteLater();
+    if (QWidget* cell = item->widget()) {
+      cell->hide();  // it may be painted once more before it goes
+      cell->deleteLater();
+    }
     delete item;
   }
   shown_ = 0;
+  if (!samples_.isEmpty() && !settings_.dismissed(samples_hint)) {
+    auto* buttons = new QWidget(this);
+    auto* column = new QVBoxLayout(buttons);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(2);
+    for (QAction* sample : samples_) {
+      auto* button = new QToolButton(buttons);
+      button->setDefaultAction(sample);
+      button->setObjectName(sample->objectName());
+      button->setToolButtonStyle(Qt::ToolButtonTextOnly);
+      button->setFocusPolicy(Qt::StrongFocus);
+      column->addWidget(button, 0, Qt::AlignLeft);
+    }
+    row->addWidget(add_cell(samples_hint, buttons), 1);
+  }
   for (const Hint& hint : hint_list) {
     if (settings_.dismissed(hint.key)) continue;
-    auto* cell = new QWidget(this);
-    auto* cell_layout = new QHBoxLayout(cell);
-    cell_layout->setContentsMargins(0, 0, 0, 0);
-    cell_layout->setSpacing(2);
-    auto* text = new QLabel(tr(hint.text), cell);
+    auto* text = new QLabel(tr(hint.text), this);
     text->setWordWrap(true);
-    auto* close = new QToolButton(cell);
-    close->setText("✕");
-    close->setAutoRaise(true);
-    close->setToolTip(tr("Close this hint"));
-    close->setAccessibleName(tr("Close this hint"));
-    cell_layout->addWidget(text, 1);
-    cell_layout->addWidget(close, 0, Qt::AlignVCenter);
-    row->addWidget(cell, 1);
-    connect(close, &QToolButton::clicked, this, [this, key = QString(hint.key)] {
-      settings_.dismiss(key);
-      QMetaObject::invokeMethod(this, &HintBar::reload, Qt::QueuedConnection);
-    });
-    ++shown_;
+    row->addWidget(add_cell(hint.key, text), 1);
   }
   setVisible(shown_ > 0);
   resizeEvent(nullptr);
+}
+
+QWidget* HintBar::add_cell(const QString& key, QWidget* content) {
+  auto* cell = new QWidget(this);
+  auto* cell_layout = new QHBoxLayout(cell);
+  cell_layout->setContentsMargins(0, 0, 0, 0);
+  cell_layout->setSpacing(2);
+  auto* close = new QToolButton(cell);
+  close->setText("✕");
+  close->setAutoRaise(true);
+  close->setToolTip(tr("Close this hint"));
+  close->setAccessibleName(tr("Close this hint"));
+  cell_layout->addWidget(content, 1);
+  cell_layout->addWidget(close, 0, Qt::AlignVCenter);
+  connect(close, &QToolButton::clicked, this, [this, key] {
+    settings_.dismiss(key);
+    QMetaObject::invokeMethod(this, &HintBar::reload, Qt::QueuedConnection);
+  });
+  ++shown_;
+  return cell;
+}
+
+void HintBar::set_samples(const QVector<QAction*>& samples) {
+  samples_ = samples;
+  reload();
 }
 
 void HintBar::resizeEvent(QResizeEvent* event) {

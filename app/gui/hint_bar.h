@@ -2,7 +2,10 @@
 // Three short hints for the first minutes, each closed for good by its own button.
 #pragma once
 
+#include <QVector>
 #include <QWidget>
+
+class QAction;
 
 namespace headroom::gui {
 
@@ -12,6 +15,8 @@ class HintBar : public QWidget {
   Q_OBJECT
  public:
   explicit HintBar(SettingsStore& settings, QWidget* parent = nullptr);
+  /// Commands that stand among the hints, one click away, until their hint is closed.
+  void set_samples(const QVector<QAction*>& samples);
   /// Shows the hints that have not been closed.
   void reload();
   int shown() const { return shown_; }
@@ -21,7 +26,10 @@ class HintBar : public QWidget {
   void resizeEvent(QResizeEvent* event) override;
 
  private:
+  QWidget* add_cell(const QString& key, QWidget* content);
+
   SettingsStore& settings_;
+  QVector<QAction*> samples_;
   int shown_ = 0;
 };
 

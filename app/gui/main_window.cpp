@@ -101,6 +101,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
     page_hints << page.hint;
   }
   actions_ = new Actions(*this, ids, titles, page_hints);
+  if (!options_.quiet) add_samples();
   build_talks(column);
 
   toolbar_ = addToolBar(tr("Toolbar"));

@@ -17,8 +17,9 @@
 #include "gui/pages.h"
 #include "gui/record_opener.h"
 #include "gui/record_watch.h"
-#include "gui/sweep_follower.h"
+#include "gui/sample_records.h"
 #include "gui/session_store.h"
+#include "gui/sweep_follower.h"
 
 class QDockWidget;
 class QLabel;
@@ -119,6 +120,8 @@ class MainWindow : public QMainWindow {
   void stop_and_close();
   void close_now();
   void open_first_record();
+  void add_samples();
+  void try_sample(const SampleRecord& sample);
   // The last session (main_window_session.cpp).
   void watch_session();
   void save_session();
@@ -164,6 +167,7 @@ class MainWindow : public QMainWindow {
   void escape();
 
   SettingsStore& settings_;
+  SampleRecords samples_;
   StartOptions options_;
   views::Selection selection_;
   RecordOpener opener_;

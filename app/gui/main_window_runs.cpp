@@ -9,6 +9,7 @@
 #include "base/paths.h"
 #include "gui/actions.h"
 #include "gui/file_names.h"
+#include "gui/hint_bar.h"
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "gui/talk_desk.h"
@@ -61,13 +62,51 @@ void MainWindow::open_first_record() {
   if (return_to_session()) return;
   const QString last = settings_.last_record();
   std::error_code failed;
-  const QString first = !last.isEmpty() && std::filesystem::exists(path_of(last), failed) ? last : bundled_record();
+  const QString first = !last.isEmpty() && std::filesystem::exists(path_of(last), failed) ? last : samples_.first;
   if (!first.isEmpty()) open_record(first);
   // On the first start the Budget page is full, too; the record is what one sees first.
   if (const QString sweep = last.isEmpty() ? bundled_sweep() : QString(); !sweep.isEmpty()) {
     quiet_sweeps_.insert(sweep);
     open_record(sweep);
   }
+}
+
+void MainWindow::add_samples() {
+  samples_ = find_sample_records();
+  if (!samples_.problem.isEmpty()) {
+    views::Banner banner;
+    banner.kind = views::Banner::Kind::warning;
+    banner.key = "samples";
+    banner.title = tr("The samples that ship with the program are not listed.");
+    banner.text = samples_.problem;
+    banners_->show_banner(banner);
+  }
+  QStringList titles, hints;
+  for (const SampleRecord& sample : samples_.samples) {
+    titles << sample.title;
+    hints << sample.about;
+  }
+  const QVector<QAction*> actions = actions_->add_samples(titles, hints);
+  for (int i = 0; i < actions.size(); ++i)
+    connect(actions[i], &QAction::triggered, this, [this, sample = samples_.samples[i]] { try_sample(sample); });
+  hints_->set_samples(actions);
+}
+
+void MainWindow::try_sample(const SampleRecord& sample) {
+  show_page(page_index(pages_, "overview"));
+  open_record(sample.path);
+  views::Banner banner;
+  banner.key = "sample";
+  banner.title = tr("A recorded sample.");
+  banner.text = sample.about;
+  if (!sample.model.isEmpty()) {
+    banner.buttons = {{tr("Run this model here…"), [this, model = sample.model] {
+                         NewRunRequest request;
+                         request.model = model;
+                         new_run(request);
+                       }}};
+  }
+  banners_->show_banner(banner);
 }
 
 void MainWindow::record_opened(const QString& path, const views::RecordPtr& record, int layer) {

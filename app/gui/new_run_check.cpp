@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "gui/engine_client.h"
+#include "gui/model_fetch.h"
 #include "gui/new_run_dialog.h"
 #include "gui/settings_store.h"
 #include "views/common/format.h"
@@ -107,6 +108,7 @@ void NewRunDialog::edited() {
   if (!start_ || !tail_) return;  // still being built
   ++generation_;
   indexer_help_->hide();
+  fetch_->offer({});
   try {
     const protocol::RunSpec now = spec();
     if (engine_.state() != EngineClient::State::ready) {
@@ -238,6 +240,8 @@ void NewRunDialog::show_error(const protocol::ErrorInfo& error) {
   start_->setEnabled(false);
   const QString text = QString::fromStdString(error.line());
   show_message(text, false);
+  // The engine's models are those of its own machine.
+  fetch_->offer(engine_.remote() ? QString() : ModelFetch::missing_model(text));
   const bool wants_index = std::any_of(methods_.begin(), methods_.end(), [](const MethodBox& method) {
     return method.needs_index && method.check->isChecked();
   });

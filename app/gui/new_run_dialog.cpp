@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "gui/engine_client.h"
 #include "gui/file_names.h"
+#include "gui/model_fetch.h"
 #include "gui/page_scroll.h"
 #include "gui/remote_browser.h"
 #include "gui/settings_store.h"
@@ -346,7 +347,13 @@ QWidget* NewRunDialog::build_check() {
   tail_->setAccessibleName(tr("End of the rendered prompt"));
   tail_->setObjectName("prompt_tail");
   tail_->setMinimumHeight(fontMetrics().lineSpacing() * 4);
+  fetch_ = new ModelFetch(box);
+  connect(fetch_, &ModelFetch::fetched, this, [this] {
+    model_facts_->clear();  // what was said while it was missing
+    edited();
+  });
   layout->addWidget(message_);
+  layout->addWidget(fetch_);
   layout->addWidget(needs_);
   layout->addWidget(tail_, 1);
   return box;

@@ -30,6 +30,7 @@ struct Preflight;
 namespace headroom::gui {
 
 class EngineClient;
+class ModelFetch;
 class SettingsStore;
 
 /// What the dialog starts from; fields that are empty keep the last run's values.
@@ -123,6 +124,7 @@ class NewRunDialog : public QDialog {
   QCheckBox* by_layer_ = nullptr;  ///< budgets by layer, where the request or a file gave some
   QLabel *message_ = nullptr, *needs_ = nullptr;
   QWidget* indexer_help_ = nullptr;
+  ModelFetch* fetch_ = nullptr;
   QPlainTextEdit* tail_ = nullptr;
   QPushButton* start_ = nullptr;
 };

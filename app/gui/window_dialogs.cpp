@@ -77,10 +77,6 @@ QString first_bundled(const char* place) {
 
 }  // namespace
 
-QString bundled_record() {
-  return first_bundled("sample_data/records");
-}
-
 QString bundled_sweep() {
   return first_bundled("sample_data/sweeps");
 }

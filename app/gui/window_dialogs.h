@@ -19,9 +19,7 @@ QStringList choose_records(QWidget* parent, const QString& folder);
 /// Every key of the window, those of pages as the pages say.
 QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Page>& pages);
 void show_about(QWidget* parent);
-/// The first record that ships with the program; empty where there is none.
-QString bundled_record();
-/// The same of sweeps.
+/// The first sweep that ships with the program; empty where there is none.
 QString bundled_sweep();
 /// "oracle-k512-g1 · layer 12, head 5 · query 1,234 “ needle” · 2 keys"
 QString selection_summary(const views::Selection& selection);

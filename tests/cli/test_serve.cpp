@@ -96,8 +96,8 @@ class TestServe : public QObject {
     // What was told while it grew is a beginning of the answer.
     const auto grown = job_answer_from_json(peer.notification(method::job_answer, job)["params"]);
     QCOMPARE(grown.method, std::string("dense"));
-    const std::string whole = done.result["methods"][0]["text"].get<std::string>();
-    QVERIFY2(!grown.text.empty() && whole.starts_with(grown.text), grown.text.c_str());
+    const std::string said = done.result["methods"][0]["text"].get<std::string>();
+    QVERIFY2(!grown.text.empty() && said.starts_with(grown.text), grown.text.c_str());
     const auto progress = peer.notification(method::job_progress, job);
     QVERIFY(!job_progress_from_json(progress["params"]).progress.phase.empty());
 
