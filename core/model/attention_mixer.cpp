@@ -6,6 +6,7 @@
 #include <ATen/ops/sigmoid.h>
 
 #include "base/error.h"
+#include "model/cuda_rows.h"
 
 namespace headroom::model {
 
@@ -31,6 +32,21 @@ class AttentionMixer::Rows final : public LayerPass {
     at::Tensor qkv = pass_.room.piece("qkv", worker, rows, mixer_.qkv_.size(0));
     at::mm_out(qkv, normed, mixer_.qkv_.t());
     if (spec_.qkv_bias) qkv.add_(mixer_.qkv_bias_);
+    const RopeTable places = {table_.cosine.narrow(0, first, rows), table_.sine.narrow(0, first, rows)};
+    cuda_rows::HeadRows heads{
+        .qkv = qkv,
+        .q_norm = mixer_.q_norm_,
+        .k_norm = mixer_.k_norm_,
+        .table = places,
+        .q = query_.q,
+        .k = query_.k,
+        .v = query_.v,
+        .gate = {},
+        .first_row = first,
+        .epsilon = mixer_.epsilon_,
+    };
+    if (spec_.output_gate) heads.gate = gate_.narrow(0, first, rows);
+    if (cuda_rows::split_heads(heads)) return;
     if (spec_.output_gate) {
       const at::Tensor pairs = qkv.narrow(1, 0, 2 * q_width()).view({rows, spec_.num_q_heads, 2, d});
       gate_.narrow(0, first, rows).view({rows, spec_.num_q_heads, d}).copy_(pairs.select(2, 1));
@@ -43,7 +59,6 @@ class AttentionMixer::Rows final : public LayerPass {
       norm_heads(qkv, 0, spec_.num_q_heads, mixer_.q_norm_);
       norm_heads(qkv, spec_.num_q_heads, spec_.num_kv_heads, mixer_.k_norm_);
     }
-    const RopeTable places = {table_.cosine.narrow(0, first, rows), table_.sine.narrow(0, first, rows)};
     rope_split(qkv, places, first, query_.q, query_.k, query_.v);
   }
 
@@ -57,15 +72,23 @@ class AttentionMixer::Rows final : public LayerPass {
     query_ = {};
   }
 
-  void output(std::int64_t, std::int64_t first, at::Tensor out) override {
+  void output(std::int64_t worker, std::int64_t first, at::Tensor out) override {
     const std::int64_t rows = out.size(0);
-    at::Tensor heads = attended_.narrow(0, first, rows).reshape({rows, q_width()});
-    if (spec_.output_gate) heads = heads.mul(at::sigmoid(gate_.narrow(0, first, rows)));
-    at::mm_out(out, heads, mixer_.output_.t());
+    at::mm_out(out, gated_heads(worker, first, rows), mixer_.output_.t());
     if (spec_.output_bias) out.add_(mixer_.output_bias_);
   }
 
  private:
+  at::Tensor gated_heads(std::int64_t worker, std::int64_t first, std::int64_t rows) const {
+    const at::Tensor attended = attended_.narrow(0, first, rows);
+    if (!spec_.output_gate) return attended.reshape({rows, q_width()});
+    const at::Tensor gate = gate_.narrow(0, first, rows);
+    if (attended.is_cuda()) {
+      const at::Tensor out = pass_.room.piece("gated_heads", worker, rows, q_width());
+      if (cuda_rows::gate_heads(attended, gate, out)) return out;
+    }
+    return attended.reshape({rows, q_width()}).mul(at::sigmoid(gate));
+  }
   std::int64_t q_width() const { return spec_.num_q_heads * spec_.head_dim; }
   void norm_heads(const at::Tensor& qkv, std::int64_t first, std::int64_t count, const at::Tensor& weight) const {
     const std::int64_t d = spec_.head_dim;

@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "kernels/cpu/rows/decoder_rows.h"
+#include "model/cuda_rows.h"
 #include "model/rope_config.h"
 
 namespace headroom::model {
@@ -96,6 +97,7 @@ void rms_norm(const at::Tensor& in, const at::Tensor& weight, double epsilon, co
     norm_cpu(in, nullptr, weight, epsilon, out);
     return;
   }
+  if (cuda_rows::norm(in, {}, weight, epsilon, out)) return;
   at::Tensor target = out;
   target.copy_(at::rms_norm(in, {in.size(1)}, weight, epsilon));
 }
@@ -106,6 +108,7 @@ void add_rms_norm(const at::Tensor& hidden, const at::Tensor& addend, const at::
     norm_cpu(hidden, &addend, weight, epsilon, out);
     return;
   }
+  if (cuda_rows::norm(hidden, addend, weight, epsilon, out)) return;
   hidden.add_(addend);
   if (out.defined()) rms_norm(hidden, weight, epsilon, out);
 }
@@ -117,6 +120,7 @@ void silu_mul(const at::Tensor& gate_up, at::Tensor gated) {
                    {.gate_up = gate_up.data_ptr(), .out = gated.data_ptr(), .rows = rows, .width = width});
     return;
   }
+  if (cuda_rows::silu_mul(gate_up, gated)) return;
   at::silu_out(gated, gate_up.narrow(1, 0, width));
   gated.mul_(gate_up.narrow(1, width, width));
 }

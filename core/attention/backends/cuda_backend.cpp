@@ -8,15 +8,12 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
-#include <c10/core/Stream.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <vector>
 
+#include "attention/backends/cuda_module.h"
 #include "attention/backends/index_projection.h"
 #include "attention/backends/torch_backend.h"
 #include "base/error.h"
@@ -26,21 +23,12 @@ namespace headroom::attention {
 namespace {
 
 namespace cuda = kernels::cuda;
-namespace fs = std::filesystem;
 
 constexpr std::int64_t scores_at_once = std::int64_t{1} << 27;      ///< 512 MB of fp32
 constexpr std::int64_t candidates_at_once = std::int64_t{1} << 27;  ///< 1 GB of scores with their keys
 constexpr std::int64_t run_rows_at_once = 32768;                    ///< which fill the GPU with row tiles
 constexpr std::int64_t union_rows_at_once = 8192;
 constexpr std::int64_t worth_cudnn = 256;  // it is made for long prompts, and compiles a kernel for every length
-
-void check(const char* failed, const char* what) {
-  if (failed) throw device_error(std::string("the CUDA kernel for ") + what + " failed", {}, failed);
-}
-
-void* stream_of(c10::Device device) {
-  return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
-}
 
 /// [heads, L, d] with rows of contiguous elements that begin at multiples of 16 bytes.
 at::Tensor rows_contiguous(const at::Tensor& tensor) {
@@ -76,7 +64,7 @@ class CudaIndex final : public RowScores {
       job.check();
       params.row_begin = row;
       params.rows = std::min(most, end - row);
-      check(kernels.index_top_k(params, stream), "the index");
+      check_kernel(kernels.index_top_k(params, stream), "the index");
       params.indices += params.rows * params.top;
       params.counts += params.rows;
     }
@@ -116,7 +104,7 @@ class CudaMass final : public RowScores {
     params.num_kv_heads = static_cast<std::int32_t>(query_.num_kv_heads());
     params.head_dim = static_cast<std::int32_t>(query_.head_dim());
     params.scale = static_cast<float>(query_.scale);
-    check(kernels_.mass(params, stream_of(q_.device())), "attention mass");
+    check_kernel(kernels_.mass(params, stream_of(q_.device())), "attention mass");
     return mass.narrow(2, 0, end);
   }
 
@@ -217,7 +205,7 @@ class CudaLayer final : public PreparedLayer {
       params.local = static_cast<std::int32_t>(rule.forced.local);
       params.indices = tile.indices.mutable_data_ptr<std::int32_t>() + (row - begin) * width;
       params.counts = tile.counts.mutable_data_ptr<std::int32_t>() + (row - begin);
-      check(kernels_.top_k(params, stream_of(query().q.device())), "selection");
+      check_kernel(kernels_.top_k(params, stream_of(query().q.device())), "selection");
       row = to;
     }
     return tile;
@@ -264,7 +252,7 @@ class CudaLayer final : public PreparedLayer {
     params.row_begin = begin;
     params.rows = scores.size(0);
     params.shared_rows = granularity;
-    check(kernels_.block_sums(params, stream_of(scores.device())), "sums over blocks");
+    check_kernel(kernels_.block_sums(params, stream_of(scores.device())), "sums over blocks");
     return sums;
   }
 
@@ -327,7 +315,7 @@ class CudaLayer final : public PreparedLayer {
     unions.half_members = reinterpret_cast<std::uint32_t*>(at(half_members));
     unions.half_sizes = at(half_sizes);
     void* const stream = stream_of(query().q.device());
-    check(kernels_.build_unions(unions, stream), "unions of supports");
+    check_kernel(kernels_.build_unions(unions, stream), "unions of supports");
 
     const at::Tensor q = rows_contiguous(query().q), k = rows_contiguous(query().k), v = rows_contiguous(query().v);
     params.q = q.const_data_ptr();
@@ -342,7 +330,7 @@ class CudaLayer final : public PreparedLayer {
     params.num_q_heads = static_cast<std::int32_t>(query().num_q_heads());
     params.num_kv_heads = static_cast<std::int32_t>(query().num_kv_heads());
     params.scale = static_cast<float>(query().scale);
-    check(kernels_.sparse_attention(params, stream), "sparse attention");
+    check_kernel(kernels_.sparse_attention(params, stream), "sparse attention");
   }
 
   std::unique_ptr<PreparedLayer> torch_;
@@ -371,46 +359,6 @@ class CudaBackend final : public Backend {
   mutable IndexPlacements placements_;
 };
 
-/// The module beside the program, once for the process; null and `why` where there is none that fits.
-const cuda::KernelTable* load_module(std::string& why) {
-  static std::string failure;
-  static const cuda::KernelTable* const table = []() -> const cuda::KernelTable* {
-    std::error_code error;
-    const fs::path module = fs::read_symlink("/proc/self/exe", error).parent_path() / "libheadroom_cuda.so";
-    if (error || !fs::exists(module)) {
-      failure = "no CUDA compiler when this was built";
-      return nullptr;
-    }
-    void* const library = dlopen(module.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-      const char* reason = dlerror();
-      failure = "the CUDA kernels cannot be opened: " + std::string(reason ? reason : "no reason given");
-      return nullptr;
-    }
-    using Entry = const cuda::KernelTable* (*)();
-    const auto entry = reinterpret_cast<Entry>(dlsym(library, cuda::table_symbol));
-    const cuda::KernelTable* const found = entry ? entry() : nullptr;
-    if (!found || found->version != cuda::table_version) {
-      failure = module.string() + " is of another build";
-      return nullptr;
-    }
-    return found;
-  }();
-  why = failure;
-  return table;
-}
-
-/// 90 for compute capability 9.0; 0 where it cannot be asked.
-int compute_capability(c10::Device device) {
-  using Attribute = int (*)(int*, int, int);
-  const auto ask = reinterpret_cast<Attribute>(dlsym(RTLD_DEFAULT, "cudaDeviceGetAttribute"));
-  int major = 0, minor = 0;
-  constexpr int major_attribute = 75, minor_attribute = 76;  // of cudaDeviceAttr
-  if (!ask || ask(&major, major_attribute, device.index()) != 0 || ask(&minor, minor_attribute, device.index()) != 0)
-    return 0;
-  return 10 * major + minor;
-}
-
 }  // namespace
 
 CudaKernels open_cuda_kernels(c10::Device device, c10::ScalarType dtype, std::span<const std::int64_t> head_dims) {
@@ -419,12 +367,8 @@ CudaKernels open_cuda_kernels(c10::Device device, c10::ScalarType dtype, std::sp
   for (const std::int64_t dim : head_dims)
     if (std::find(sizes.begin(), sizes.end(), dim) == sizes.end())
       return {nullptr, "the CUDA kernels are for heads of 64, 128 or 256, not " + std::to_string(dim)};
-  if (const int capability = compute_capability(device); capability != 90)
-    return {nullptr, "the CUDA kernels are for compute capability 9.0 (Hopper), this GPU has " +
-                         std::to_string(capability / 10) + "." + std::to_string(capability % 10)};
-  std::string why;
-  const cuda::KernelTable* const kernels = load_module(why);
-  return {kernels ? std::make_shared<CudaBackend>(*kernels) : nullptr, why};
+  const CudaModule module = open_cuda_module(device, dtype);
+  return {module.kernels ? std::make_shared<CudaBackend>(*module.kernels) : nullptr, module.why_not};
 }
 
 }  // namespace headroom::attention

@@ -16,6 +16,7 @@
 #include "experiment/run/indexer_choice.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/session.h"
+#include "model/delta_kernels.h"
 #include "model/device.h"
 
 namespace headroom::experiment {
@@ -140,7 +141,9 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   const auto decoder = model::load_decoder(*model.checkpoint, model.config, options, job);
 
   BenchReport report;
-  report.device = model::description_of_all(choice);
+  const std::string device = model::description_of_all(choice);
+  const std::string linear = model::linear_layers_text(model.config, choice.device, decoder->dtype());
+  report.device = device + (linear.empty() ? "" : "; " + linear);
   report.device_note = choice.note;
   report.dtype = dtype_name(decoder->dtype());
   report.config = model.config.name;
@@ -154,12 +157,12 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
                                                   has_sinks(model.config));
   std::optional<CostModel> costs;
   if (choice.device.is_cpu() && !spec.plan)
-    costs.emplace(model.config, decoder->dtype(), backends, report.device, callbacks.notice);
+    costs.emplace(model.config, decoder->dtype(), backends, device, callbacks.notice);
   const BenchContext context{spec,
                              model,
                              *decoder,
                              job,
-                             report.device,
+                             device,
                              backends,
                              std::move(plans),
                              costs ? &*costs : nullptr,

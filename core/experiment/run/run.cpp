@@ -14,6 +14,7 @@
 #include "experiment/run/prepared_run.h"
 #include "experiment/run/progress_plan.h"
 #include "experiment/run/record_builder.h"
+#include "model/delta_kernels.h"
 #include "experiment/passes/stream_store.h"
 #include "protocol/json_fields.h"
 
@@ -41,6 +42,8 @@ record::RunMeta make_meta(const PreparedRun& run) {
   }
   meta.architecture = config.architecture;
   meta.device = model::description_of_all(run.device);
+  if (const auto linear = model::linear_layers_text(config, run.device.device, run.dtype); !linear.empty())
+    meta.device += "; " + linear;
   meta.dtype = dtype_name(run.dtype);
   meta.context = config.context_length;
   meta.layers = layers_of(config);

@@ -20,6 +20,7 @@
 #include "base/paths.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/verify/decoder_reference.h"
+#include "experiment/verify/delta_reference.h"
 #include "experiment/verify/indexer_reference.h"
 #include "experiment/verify/verify_parts.h"
 #include "indexer/indexer.h"
@@ -274,6 +275,26 @@ class Verification {
     }
   }
 
+  /// On a GPU, whose kernels for them round as the textbook does; the CPU computes them by LibTorch alone.
+  void linear_layers() {
+    if (!device_.is_cuda()) return;
+    for (const DeltaCase& test : delta_cases()) {
+      job_.check();
+      VerifyRow row;
+      row.path = "linear layer, headroom";
+      row.shape = test.text();
+      row.dtype = dtype_text(at::kBFloat16);
+      const attention::CudaModule module = attention::open_cuda_module(device_, at::kBFloat16);
+      row.ran = module.kernels != nullptr;
+      finish(row, [&](VerifyRow& checked) {
+        if (module.kernels)
+          judge_delta(test, *module.kernels, device_, checked);
+        else
+          checked.note = module.why_not;
+      });
+    }
+  }
+
   void decoder(c10::ScalarType dtype) {
     model::ModelConfig config;
     config.architecture = "llama";
@@ -420,6 +441,7 @@ VerifyReport verify(const std::string& device, const JobContext& job,
   report.device = choice.description;
   report.device_note = choice.note;
   Verification verification(choice.device, job, report, on_row);
+  verification.linear_layers();
   for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     verification.decoder(dtype);
     verification.selection(dtype);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/delta_net/config.h"
+#include "kernels/cuda/rows/config.h"
 
 namespace headroom::kernels::cuda {
 
@@ -155,6 +156,10 @@ struct KernelTable {
   const char* (*block_sums)(const BlockSumParams&, void* stream) = nullptr;
   const char* (*delta_net)(const DeltaNetParams&, void* stream) = nullptr;
   const char* (*delta_gate)(const DeltaGateParams&, void* stream) = nullptr;
+  const char* (*norm_rows)(const NormRowsParams&, void* stream) = nullptr;
+  const char* (*silu_mul)(const SiluMulParams&, void* stream) = nullptr;
+  const char* (*split_heads)(const SplitHeadsParams&, void* stream) = nullptr;
+  const char* (*gate_heads)(const GateHeadsParams&, void* stream) = nullptr;
 };
 inline constexpr std::int32_t table_version = 3;
 inline constexpr const char* table_symbol = "headroom_cuda_kernels";  ///< const KernelTable* (*)()

@@ -8,6 +8,7 @@
 #include "kernels/cuda/index/gate_sm90.cuh"
 #include "kernels/cuda/index/select.cuh"
 #include "kernels/cuda/mass/mass_sm90.cuh"
+#include "kernels/cuda/rows/launch.cuh"
 #include "kernels/cuda/sparse_attention/attention_sm90.cuh"
 #include "kernels/cuda/sparse_attention/attention_wide_sm90.cuh"
 #include "kernels/cuda/sparse_attention/unions.cuh"
@@ -196,6 +197,7 @@ const char* block_sums(const BlockSumParams& p, void* stream) {
 extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda::KernelTable* headroom_cuda_kernels() {
   using namespace headroom::kernels::cuda;
   static constexpr KernelTable table = {table_version, &build_unions, &sparse_attention, &top_k,     &index_top_k,
-                                        &mass,         &block_sums,   &delta_net,        &delta_gate};
+                                        &mass,         &block_sums,   &delta_net,        &delta_gate,
+                                        &norm_rows,    &silu_mul,     &split_heads,      &gate_heads};
   return &table;
 }

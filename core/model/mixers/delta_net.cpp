@@ -16,6 +16,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/delta_kernels.h"
 #include "model/delta_rule.h"
 #include "model/mixer.h"
 
@@ -70,6 +71,7 @@ class DeltaNet::Rows final : public LayerPass {
         spec_(net.spec_),
         pass_(pass),
         state_(state),
+        kernels_(open_delta_kernels(net.spec_, net.qkvz_.device(), net.qkvz_.scalar_type()).kernels),
         qkvz_(pass.room.whole("delta_qkvz", {pass.rows, spec_.channels() + spec_.value_width()})),
         rates_(pass.room.whole("delta_rates", {pass.rows, 2 * spec_.value_heads})) {}
 
@@ -90,20 +92,34 @@ class DeltaNet::Rows final : public LayerPass {
                             ? state_->memory
                             : at::zeros({spec_.key_heads, spec_.group(), spec_.key_dim, spec_.value_dim}, wide);
     heads_ = pass_.room.whole("delta_heads", {pass_.rows, spec_.value_width()});
+    if (kernels_ && pass_.rows > 1) {  // one row is decoded with the state as it is, in fp32
+      memory = memory.contiguous();
+      const DeltaLayerRows rows{qkvz_, rates_, inputs, net_.conv_, net_.decay_, net_.time_};
+      delta_by_kernels(*kernels_, spec_, rows, memory, heads_, pass_.job);
+      const std::int64_t kept = std::min(before, pass_.rows);
+      const at::Tensor last = qkvz_.narrow(0, pass_.rows - kept, kept).narrow(1, 0, spec_.channels());
+      inputs = kept < before ? at::cat({inputs, last}).narrow(0, kept, before).clone() : last.clone();
+      remember(inputs, memory);
+      return;
+    }
     for (std::int64_t first = 0; first < pass_.rows; first += segment) {
       const std::int64_t rows = std::min(segment, pass_.rows - first);
       const at::Tensor reach = at::cat({inputs, qkvz_.narrow(0, first, rows).narrow(1, 0, spec_.channels())});
       inputs = reach.narrow(0, rows, before).clone();
       mix_segment(first, rows, reach, memory);
     }
-    if (state_) {
-      state_->inputs = inputs;
-      state_->memory = memory;
-    }
+    remember(inputs, memory);
   }
 
-  void output(std::int64_t, std::int64_t first, at::Tensor out) override {
+  void output(std::int64_t worker, std::int64_t first, at::Tensor out) override {
     const std::int64_t rows = out.size(0);
+    if (kernels_) {
+      const at::Tensor gated = pass_.room.piece("delta_gated", worker, rows, spec_.value_width());
+      const at::Tensor z = qkvz_.narrow(0, first, rows).narrow(1, spec_.channels(), spec_.value_width());
+      delta_gate_by_kernels(*kernels_, spec_, heads_.narrow(0, first, rows), z, net_.norm_, net_.epsilon_, gated);
+      at::mm_out(out, gated, net_.output_.t());
+      return;
+    }
     const at::Tensor heads =
         heads_.narrow(0, first, rows).view({rows, spec_.value_heads, spec_.value_dim}).to(at::kFloat);
     const at::Tensor scale = at::rsqrt(heads.square().mean(2, true).add_(net_.epsilon_));
@@ -114,6 +130,12 @@ class DeltaNet::Rows final : public LayerPass {
   }
 
  private:
+  void remember(const at::Tensor& inputs, const at::Tensor& memory) {
+    if (!state_) return;
+    state_->inputs = inputs;
+    state_->memory = memory;
+  }
+
   // `reach`: the inputs of the convolution for these rows, kernel - 1 rows more in front.
   void mix_segment(std::int64_t first, std::int64_t rows, const at::Tensor& reach, at::Tensor& memory) const {
     const std::int64_t key_width = spec_.key_heads * spec_.key_dim;
@@ -152,6 +174,7 @@ class DeltaNet::Rows final : public LayerPass {
   const DeltaSpec& spec_;
   const Pass& pass_;
   DeltaState* state_;
+  const kernels::cuda::KernelTable* kernels_;  ///< null: LibTorch's operators
   at::Tensor qkvz_, rates_, heads_;
 };
 

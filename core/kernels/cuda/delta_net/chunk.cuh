@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/delta_net/prepare.cuh"
 #include "kernels/cuda/delta_net/products.cuh"
+#include "kernels/cuda/delta_net/tiles.cuh"
 
 namespace headroom::kernels::cuda {
 

@@ -10,7 +10,10 @@
 #include "kernels/cuda/delta_net/split.cuh"
 #include "kernels/cuda/delta_net/state.cuh"
 
+// The state's kernel: divided between two warpgroups; or one of HEADROOM_DELTA_WARPS warps (2 or 4), by products of
+// the warpgroup (HEADROOM_DELTA_GROUP true, 4 warps) or of each warp. Which is fastest no GPU has said yet.
 #ifndef HEADROOM_DELTA_WARPS
+#define HEADROOM_DELTA_SPLIT
 #define HEADROOM_DELTA_WARPS 4
 #endif
 #ifndef HEADROOM_DELTA_GROUP
@@ -18,25 +21,6 @@
 #endif
 
 namespace headroom::kernels::cuda {
-
-inline DeltaWork delta_work(const DeltaNetParams& p) {
-  DeltaWork work;
-  work.p = p;
-  auto* at = static_cast<char*>(p.workspace);
-  const std::int64_t chunks = work.chunks = delta_chunks(p.rows);
-  const auto take = [&](std::int64_t bytes) {
-    char* const begin = at;
-    at += bytes;
-    return begin;
-  };
-  work.q = take(chunks * p.key_heads * delta_tile_bytes);
-  work.k = take(chunks * p.key_heads * delta_tile_bytes);
-  work.v = take(chunks * p.value_heads * delta_tile_bytes);
-  work.inverse = take(chunks * p.value_heads * delta_panel_bytes);
-  work.scores = take(chunks * p.value_heads * delta_panel_bytes);
-  work.factors = reinterpret_cast<float*>(at);
-  return work;
-}
 
 template <typename Kernel>
 const char* delta_allow_shared(Kernel kernel, int bytes) {

@@ -6,7 +6,7 @@
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/delta_net/config.h"
-#include "kernels/cuda/pipeline.cuh"
+#include "kernels/cuda/elements.cuh"
 
 namespace headroom::kernels::cuda {
 
@@ -21,22 +21,27 @@ struct DeltaWork {
   float* factors = nullptr;         ///< [chunks, value_heads, 3, 64]
 };
 
+inline DeltaWork delta_work(const DeltaNetParams& p) {
+  DeltaWork work;
+  work.p = p;
+  auto* at = static_cast<char*>(p.workspace);
+  const std::int64_t chunks = work.chunks = delta_chunks(p.rows);
+  const auto take = [&](std::int64_t bytes) {
+    char* const begin = at;
+    at += bytes;
+    return begin;
+  };
+  work.q = take(chunks * p.key_heads * delta_tile_bytes);
+  work.k = take(chunks * p.key_heads * delta_tile_bytes);
+  work.v = take(chunks * p.value_heads * delta_tile_bytes);
+  work.inverse = take(chunks * p.value_heads * delta_panel_bytes);
+  work.scores = take(chunks * p.value_heads * delta_panel_bytes);
+  work.factors = reinterpret_cast<float*>(at);
+  return work;
+}
+
 __device__ __forceinline__ int delta_key_head(const DeltaNetParams& p, int value_head) {
   return p.tiled_heads ? value_head % p.key_heads : value_head / (p.value_heads / p.key_heads);
-}
-
-__device__ __forceinline__ float silu(float x) {
-  return __fdividef(x, 1 + __expf(-x));
-}
-
-/// The bf16 of `piece` as eight fp32.
-__device__ __forceinline__ void widen(float (&to)[8], const uint4& piece) {
-  const std::uint32_t words[4] = {piece.x, piece.y, piece.z, piece.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    to[2 * i] = __uint_as_float(words[i] << 16);
-    to[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
-  }
 }
 
 /// One block of 128 threads a chunk and head of q, k or v: 16 threads a row, 8 rows each.

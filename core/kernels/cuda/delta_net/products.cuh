@@ -10,11 +10,6 @@
 
 namespace headroom::kernels::cuda {
 
-/// Shared address of 16-byte piece `piece` (0 to 7) of a panel's row.
-__device__ __forceinline__ std::uint32_t panel_piece(std::uint32_t panel, int row, int piece) {
-  return panel + row * 128 + ((piece ^ (row & 7)) << 4);
-}
-
 /// Four matrices of 8 x 8 bf16; lane l names row l & 7 of matrix l >> 3 and gets columns 2 (l & 3) and one more of row
 /// l >> 2 of each.
 __device__ __forceinline__ void load_matrices(std::uint32_t (&to)[4], std::uint32_t at) {
@@ -97,15 +92,6 @@ __device__ __forceinline__ uint4 load_shared(std::uint32_t at) {
                : "r"(at)
                : "memory");
   return value;
-}
-
-/// x and y in bf16, and what rounding left of them.
-struct SplitPair {
-  std::uint32_t high, low;
-};
-__device__ __forceinline__ SplitPair split_pair(float x, float y) {
-  const std::uint32_t high = pack(x, y);
-  return {high, pack(x - __uint_as_float(high << 16), y - __uint_as_float(high & 0xffff0000u))};
 }
 
 }  // namespace headroom::kernels::cuda

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/delta_net/prepare.cuh"
 #include "kernels/cuda/delta_net/products.cuh"
+#include "kernels/cuda/delta_net/tiles.cuh"
 #include "kernels/cuda/sparse_attention/wgmma.cuh"
 
 namespace headroom::kernels::cuda {
@@ -95,8 +96,8 @@ struct DeltaFactors {
   const float2 *left, *rates, *left_at_end;
 };
 template <typename Config>
-__device__ __forceinline__ DeltaFactors delta_factors(const char* shared_bytes, std::uint32_t stage) {
-  const char* const at = shared_bytes + (stage - shared_address(shared_bytes)) + Config::factors;
+__device__ __forceinline__ DeltaFactors delta_factors(const char* block_bytes, std::uint32_t stage) {
+  const char* const at = block_bytes + (stage - shared_address(block_bytes)) + Config::factors;
   const auto* const factors = reinterpret_cast<const float2*>(at);
   return {factors, factors + 32, factors + 64};
 }

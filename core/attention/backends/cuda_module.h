@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The run-time module of our CUDA kernels (core/kernels/cuda): opened once for the process, and what its callers share.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <string>
+
+#include "kernels/cuda/cuda_kernels.h"
+
+namespace headroom::attention {
+
+struct CudaModule {
+  const kernels::cuda::KernelTable* kernels = nullptr;  ///< null where they cannot run
+  std::string why_not;                                  ///< in words, then: "no CUDA compiler when this was built"
+};
+/// For a device that LibTorch has opened.
+CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype);
+
+/// Whether kernels run that no GPU has checked yet (docs/kernels-cuda.md: linear layers, rows): only where the
+/// environment says HEADROOM_UNCHECKED_KERNELS=1. `verify` and tests check them in any case.
+bool unchecked_kernels_wanted();
+
+/// The device's stream that LibTorch queues on, a cudaStream_t; null on the CPU.
+void* stream_of(c10::Device device);
+/// Throws a device error where a kernel's function returned a text; `what`: "sparse attention".
+void check_kernel(const char* failed, const char* what);
+
+}  // namespace headroom::attention

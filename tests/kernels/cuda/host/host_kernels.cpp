@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host_kernels.h"
+
+#include "kernels/cuda/delta_net/chunk.cuh"
+#include "kernels/cuda/delta_net/split.cuh"
+#include "kernels/cuda/rows/rows.cuh"
+#include "lanes.h"
+
+namespace headroom::kernels::cuda::host {
+namespace {
+
+StateKernel state_kernel = StateKernel::divided;
+
+/// One block after the other.
+template <typename Work>
+void run_grid(unsigned columns, unsigned rows, int threads, const Work& work) {
+  for (unsigned y = 0; y < rows; ++y)
+    for (unsigned x = 0; x < columns; ++x) run_block(threads, {x, y, 0}, work);
+}
+
+const char* delta_net(const DeltaNetParams& p, void*) {
+  const DeltaWork work = delta_work(p);
+  const auto chunks = static_cast<unsigned>(work.chunks), heads = static_cast<unsigned>(p.value_heads);
+  run_grid(static_cast<unsigned>(2 * p.key_heads) + heads, chunks, 128, [&] { delta_prepare_kernel(work); });
+  run_grid(heads, chunks, 128, [&] { delta_chunk_kernel(work); });
+  switch (state_kernel) {
+    case StateKernel::divided:
+      run_grid(heads, 2, 288, [&] { delta_split_kernel(work); });
+      break;
+    case StateKernel::group:
+      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, true>(work); });
+      break;
+    case StateKernel::four_warps:
+      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, false>(work); });
+      break;
+    case StateKernel::two_warps:
+      run_grid(heads, 4, 96, [&] { delta_state_kernel<2, false>(work); });
+      break;
+  }
+  return nullptr;
+}
+
+const char* delta_gate(const DeltaGateParams& p, void*) {
+  run_grid(static_cast<unsigned>((p.rows * p.value_heads + 15) / 16), 1, 256, [&] { delta_gate_kernel(p); });
+  return nullptr;
+}
+
+const char* norm_rows(const NormRowsParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows), 1, 256, [&] {
+    if (p.width <= 2048)
+      norm_rows_kernel<1>(p);
+    else
+      norm_rows_kernel<8>(p);
+  });
+  return nullptr;
+}
+
+const char* silu_mul(const SiluMulParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows * ((p.width + 2047) / 2048)), 1, 256, [&] { silu_mul_kernel(p); });
+  return nullptr;
+}
+
+const char* split_heads(const SplitHeadsParams& p, void*) {
+  const std::int64_t warps = p.rows * (p.num_q_heads + 2 * p.num_kv_heads);
+  run_grid(static_cast<unsigned>((warps + 7) / 8), 1, 256, [&] {
+    if (p.head_dim == 64)
+      split_heads_kernel<64>(p);
+    else if (p.head_dim == 128)
+      split_heads_kernel<128>(p);
+    else
+      split_heads_kernel<256>(p);
+  });
+  return nullptr;
+}
+
+const char* gate_heads(const GateHeadsParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows * ((p.num_heads * p.head_dim + 2047) / 2048)), 1, 256,
+           [&] { gate_heads_kernel(p); });
+  return nullptr;
+}
+
+}  // namespace
+
+const KernelTable& kernels_on_host(StateKernel states) {
+  static const KernelTable table = {
+      table_version, nullptr,     nullptr,    nullptr,   nullptr,      nullptr,     nullptr,
+      &delta_net,    &delta_gate, &norm_rows, &silu_mul, &split_heads, &gate_heads,
+  };
+  state_kernel = states;
+  return table;
+}
+
+}  // namespace headroom::kernels::cuda::host
