@@ -206,15 +206,22 @@ void MainWindow::leave_presenting() {
 void MainWindow::fit_presented_text() {
   const QSize room = (windowHandle() && windowHandle()->screen() ? windowHandle()->screen() : screen())->size();
   const bool talk = stage_->active();
+  QVector<int> seen;  // what nobody sees need not fit
+  for (int i = 0; i < pages_.size(); ++i) {
+    const auto& steps = talks_->book().talk().steps;
+    const auto shows = [&](const views::TalkStep& step) { return step.page == pages_[i].id; };
+    if (!talk || std::any_of(steps.begin(), steps.end(), shows)) seen << i;
+  }
+  const int shown = stack_->currentIndex();
   const auto fits = [&] {
-    settle_layouts(*this);
-    const int bar = stage_bar_->isHidden()            ? 0
-                    : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
-                                                      : stage_bar_->sizeHint().height();
-    return std::all_of(pages_.begin(), pages_.end(), [&](const Page& page) {
-      const auto& steps = talks_->book().talk().steps;
-      const auto shows = [&](const views::TalkStep& step) { return step.page == page.id; };
-      if (talk && std::none_of(steps.begin(), steps.end(), shows)) return true;  // nobody sees it
+    return std::all_of(seen.begin(), seen.end(), [&](int index) {
+      const Page& page = pages_[index];
+      // A hidden page still asks for what it needed when it was shown last.
+      if (talk) stack_->setCurrentIndex(index);
+      settle_layouts(*this);
+      const int bar = stage_bar_->isHidden()            ? 0
+                      : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
+                                                        : stage_bar_->sizeHint().height();
       const QSize least = page.widget->minimumSizeHint().expandedTo(page.widget->minimumSize());
       int height = least.height();
       if (QLayout* inside = page.widget->layout(); inside && inside->hasHeightForWidth())
@@ -225,8 +232,11 @@ void MainWindow::fit_presented_text() {
   const double most = 100 * (talk ? std::min(room.width() / least_talk_width, room.height() * 0.9 / least_talk_height)
                                   : std::min(room.width() / least_page_width, room.height() / least_page_height));
   double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
+  centralWidget()->setUpdatesEnabled(false);
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);
+  stack_->setCurrentIndex(shown);
+  centralWidget()->setUpdatesEnabled(true);
 }
 
 void MainWindow::set_font_percent(double percent) {
