@@ -5,10 +5,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/uniform.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <atomic>
@@ -133,7 +133,7 @@ class Loader {
     std::mutex mutex;
     std::exception_ptr first;
     const auto work = [&](bool reports) {
-      const at::NoGradGuard no_grad;
+      const c10::InferenceMode no_grad;  // a thread has a mode of its own: the tensors may have been made in it
       Room room;
       for (std::size_t i; !failed && (i = next++) < pieces_.size();) {
         try {

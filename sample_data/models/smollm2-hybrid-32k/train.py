@@ -4,7 +4,8 @@
 windows of 512 tokens in the others, RoPE base 1e6 and 32,768 tokens of context, by a LoRA adapter of rank 32. One GPU,
 half an hour at most; needs torch, transformers, peft, gguf and tokenizers.
 
-  train.py train [--text DIR …] [--minutes 25]     writes adapter_config.json, adapter_model.safetensors (bf16),
+  make_text.py FOLDER                              the text that it learns from besides Python's own library
+  train.py train --text FOLDER [--minutes 25]      writes adapter_config.json, adapter_model.safetensors (bf16),
                                                    headroom_adapter.json and log.jsonl beside this file (or into --out)
   train.py logits --ids F.json --to F.safetensors  what transformers and peft compute from base and adapter in fp32:
                                                    compare with `headroom logits smollm2-hybrid-32k --ids F.json …`
@@ -12,9 +13,9 @@ half an hour at most; needs torch, transformers, peft, gguf and tokenizers.
 
 What it learns from: half of the steps are conversations about one long context with several questions (keys with one or
 several values, values that pass from name to name, most frequent words), half are plain text of the folders named. So
-that the base's own abilities stay, some steps are short text whose predictions are held to the base's (KL). Files and
-words are split by a hash, one in eight is never trained on and serves the figures in the log; so does one wording of
-each kind. Neither wordings nor words are those of Headroom's tasks."""
+that the base's own abilities stay, some steps are short text, or conversations that the base itself has led, whose
+predictions are held to the base's (KL). Files, words and requests are split by a hash, one in eight is never trained on
+and serves the figures in the log; so does one wording of each kind. Neither wordings nor words are those of Headroom's tasks."""
 import argparse
 import hashlib
 import json
@@ -104,6 +105,9 @@ def attend(module, query, key, value, attention_mask, scaling, dropout=0.0, slid
     """Causal attention; with a window of W each block of W queries sees its own block of keys and the one before. A
     query sees the W keys that end with its own."""
     length, repeat = query.shape[2], query.shape[1] // key.shape[1]
+    if length == 1:  # one more token of a chat sees everything before it (the base alone decodes: it has no windows)
+        out = F.scaled_dot_product_attention(query, key, value, scale=scaling, enable_gqa=True)
+        return out.transpose(1, 2), None
     key, value = key.repeat_interleave(repeat, 1), value.repeat_interleave(repeat, 1)
     if sliding_window is None or length <= sliding_window:
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
@@ -159,7 +163,7 @@ class Texts:
         random.Random(1).shuffle(files)
         taken, self.files = 0, {False: 0, True: 0}
         for file in files:
-            text = file.read_bytes()[:400_000].decode("utf-8", "ignore")
+            text = file.read_bytes()[:1_000_000].decode("utf-8", "ignore")
             if len(text) < 2000 or taken > most_bytes:
                 continue
             part = held_out(text)
@@ -260,10 +264,12 @@ class Conversations:
                                                          max(8, (items - n * often) // seldom)))
         listed = words[:n] * often + words[n:] * seldom
         rng.shuffle(listed)
-        return " ".join(listed), [(choose(rng, COUNTS, evaluation).format(n=n), ", ".join(words[:n]))]
+        found = sorted(words[:n], key=listed.index)  # in the order of the list, so that there is one answer
+        return " ".join(listed), [(choose(rng, COUNTS, evaluation).format(n=n), ", ".join(found))]
 
     def make(self, rng, length, evaluation=False, kind=None):
-        """(ids, weights) of `length` tokens at most: 1 on answers, 0.05 elsewhere."""
+        """(ids, weights) of `length` tokens at most: those of the answers add up to 1, those of the rest to 0.05, however
+        long the context is (a weight of 0.05 a token let long contexts drown their answers: nothing was retrieved)."""
         kind = kind or rng.choices(["facts", "chains", "counts"], [6, 2, 2])[0]
         if kind == "counts":
             context, rounds = self.counts(rng, evaluation, length - 200)
@@ -287,14 +293,48 @@ class Conversations:
                 done = cut
             context += hay[done:]
         ids = self.encode(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n") + context
-        weights = [0.05] * len(ids)
+        weights = [0.0] * len(ids)
         for i, (question, answer) in enumerate(rounds):
             start = "\n\n" if i == 0 else "<|im_start|>user\n"
             ask = self.encode(f"{start}{question}<|im_end|>\n<|im_start|>assistant\n")
             tell = self.encode(f"{answer}<|im_end|>")
             ids += ask + tell + self.encode("\n")
-            weights += [0.05] * len(ask) + [1.0] * len(tell) + [0.05]
-        return ids[:length], weights[:length]
+            weights += [0.0] * len(ask) + [1.0] * len(tell) + [0.0]
+        ids, weights = ids[:length], weights[:length]
+        told = max(1, sum(w == 1 for w in weights))
+        return ids, [1 / told if w == 1 else 0.05 / max(1, len(ids) - told) for w in weights]
+
+
+TOPICS = """bread, bicycles, the moon, earthquakes, chess, photosynthesis, rivers, coffee, dictionaries, glaciers, honey bees,
+lighthouses, magnets, maps, memory, mountains, music, the ocean, oxygen, paper, planets, railways, rain, salt, shadows, sleep,
+soap, sound, steel, the sun, tea, telescopes, tides, trees, vaccines, volcanoes, wheat, whales, windmills, wool, yeast, debt,
+elections, friendship, gardening, insurance, libraries, patience, recipes, running""".replace("\n", " ").split(", ")
+REQUESTS = ["Explain {t} in three sentences.", "What should a child know about {t}?", "Write a short poem about {t}.",
+            "List five facts about {t}.", "Why are people interested in {t}?", "Tell me a short story in which {t} matter.",
+            "How would you begin a lecture on {t}?", "Give me two questions about {t}, and answer them."]
+
+
+@torch.no_grad()
+def chats(base, bpe, device, tokens=128, topics=TOPICS):
+    """What the base itself answers, token by token its likeliest: {held out or not: [ids]}. Requests of one length go
+    together."""
+    groups, made = {}, {False: [], True: []}
+    for text in (request.format(t=topic) for topic in topics for request in REQUESTS):
+        ids = bpe.encode(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n"
+                         "<|im_start|>assistant\n", add_special_tokens=False).ids
+        groups.setdefault(len(ids), []).append((held_out(text), ids))
+    for group in groups.values():
+        cache, new = transformers.DynamicCache(), torch.tensor([ids for _, ids in group], device=device)
+        answers = [new]
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            for _ in range(tokens):
+                hidden = base.model(input_ids=new, attention_mask=ATTENTION, past_key_values=cache, use_cache=True)
+                new = base.lm_head(hidden.last_hidden_state[:, -1:]).argmax(-1)
+                answers.append(new)
+        for (part, prompt), ids in zip(group, torch.cat(answers, 1).tolist()):
+            ends = [i for i in range(len(prompt), len(ids)) if ids[i] == 2]
+            made[part].append(ids[:ends[0] + 1] if ends else ids)
+    return made
 
 
 # --- training ---
@@ -337,11 +377,16 @@ def mean_nll(model, pieces):
 
 
 @torch.no_grad()
-def figures(model, base, texts, talks, options, device):
-    """On what was held out: NLL of text by length, the base's at 2K, and the share of answers whose every token is the
-    likeliest."""
+def figures(model, base, texts, prose, talks, led, options, device):
+    """On what was held out: NLL of text by length, that of prose and the base's at 2K, KL to the base along its own
+    answers, and the share of answers whose every token is the likeliest."""
     rng, found = random.Random(20261130), {}
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        found["kl_chats"] = float(sum(kept_loss(model, base, torch.tensor([ids], device=device))
+                                      for ids in led[True]) / max(1, len(led[True])))
+        pieces = [torch.tensor([prose.piece(rng, options.lengths[0], True)], device=device)
+                  for _ in range(4 * options.samples)]
+        found["nll_prose"], found["nll_prose_base"] = mean_nll(model, pieces), mean_nll(base, pieces)
         for length in options.lengths:
             pieces = [torch.tensor([texts.piece(rng, length, True)], device=device) for _ in range(options.samples)]
             found[f"nll_{length}"] = mean_nll(model, pieces)
@@ -351,7 +396,8 @@ def figures(model, base, texts, talks, options, device):
                 right = total = 0
                 for _ in range(options.samples):
                     ids, weights = talks.make(rng, length, True, kind)
-                    ids, mask = torch.tensor([ids], device=device), torch.tensor(weights, device=device) == 1
+                    ids, mask = torch.tensor([ids], device=device), torch.tensor(weights, device=device)
+                    mask = mask == mask.max()
                     hidden, head = hidden_states(model, ids)
                     spans = mask.nonzero().flatten()
                     if not len(spans):
@@ -365,9 +411,13 @@ def figures(model, base, texts, talks, options, device):
     return found
 
 
-def make_batch(rng, done, texts, talks, options):
-    """Longer sequences later; all of a batch are as long."""
-    kind = rng.choices(["talk", "text", "keep"], [1, 1, options.keep])[0]
+def make_batch(rng, done, texts, talks, led, options):
+    """Longer sequences later; all of a batch are as long (chats are cut to the shortest)."""
+    kind = rng.choices(["talk", "text", "keep", "chat"], [1, 1, options.keep, options.keep])[0]
+    if kind == "chat":
+        rows = rng.sample(led[False], min(32, len(led[False])))
+        ids = torch.tensor([row[:min(map(len, rows))] for row in rows])
+        return kind, ids, torch.ones(ids.shape)
     most = 1 if kind == "keep" else math.ceil(len(options.lengths) * (0.4 + done))
     length = rng.choice(options.lengths[:most])
     count = max(1, options.tokens // length // (4 if kind == "keep" else 1))
@@ -402,10 +452,12 @@ def train(options):
     model, kinds = make_model(meta, weights, True)
     base, _ = make_model(meta, weights, False)
     texts = Texts(options.text, bpe, options.text_bytes)
+    prose = Texts(options.prose or options.text, bpe, options.text_bytes)
     talks = Conversations(bpe, texts)
     tuned = peft.get_peft_model(model, peft.LoraConfig(r=options.rank, lora_alpha=2 * options.rank, lora_dropout=0.0,
                                                        target_modules=MODULES, task_type="CAUSAL_LM")).to(device)
     base.to(device)
+    led = chats(base, bpe, device, *((8, TOPICS[:8]) if options.tiny else ()))
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     tuned.train()
     learnt = [p for p in tuned.parameters() if p.requires_grad]
@@ -419,11 +471,11 @@ def train(options):
         log.flush()
         print(line, flush=True)
 
-    said = {k: v for k, v in vars(options).items() if k not in ("out", "gguf", "text", "run")}  # no paths
+    said = {k: v for k, v in vars(options).items() if k not in ("out", "gguf", "text", "prose", "run")}  # no paths
     say(options=said, parameters=sum(p.numel() for p in learnt), torch=torch.__version__, peft=peft.__version__,
         transformers=transformers.__version__, files_trained_on=texts.files[False], files_held_out=texts.files[True],
         device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu")
-    rng, began, seen = random.Random(options.seed), time.monotonic(), 0
+    rng, began, seen, saved = random.Random(options.seed), time.monotonic(), 0, time.monotonic()
     for step in range(options.steps):
         done = max(step / options.steps, (time.monotonic() - began) / (60 * options.minutes))
         if done >= 1:
@@ -431,10 +483,10 @@ def train(options):
         for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / options.warmup)
             group["lr"] = options.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        kind, ids, by = make_batch(rng, done, texts, talks, options)
+        kind, ids, by = make_batch(rng, done, texts, talks, led, options)
         ids, by = ids.to(device), by.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = 2 * kept_loss(tuned, base, ids) if kind == "keep" else weighted_loss(tuned, ids, by)
+            loss = 2 * kept_loss(tuned, base, ids) if kind in ("keep", "chat") else weighted_loss(tuned, ids, by)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimizer.step()
@@ -443,10 +495,13 @@ def train(options):
         if step % options.log_every == 0:
             say(step=step, kind=kind, length=ids.shape[1], loss=round(loss.item(), 4), norm=round(norm.item(), 3),
                 tokens=seen, seconds=round(time.monotonic() - began, 1))
+        if time.monotonic() - saved > 120:  # what there is if the machine goes
+            write_adapter(tuned, kinds, options)
+            saved = time.monotonic()
     tuned.eval()
     write_adapter(tuned, kinds, options)
     say(trained_seconds=round(time.monotonic() - began, 1), tokens=seen,
-        held_out={k: round(v, 4) for k, v in figures(tuned, base, texts, talks, options, device).items()})
+        held_out={k: round(v, 4) for k, v in figures(tuned, base, texts, prose, talks, led, options, device).items()})
 
 
 def logits(options):
@@ -473,12 +528,13 @@ def main():
             command.add_argument("--to", type=pathlib.Path, required=True)
             continue
         command.add_argument("--text", nargs="*", default=[str(pathlib.Path(os.__file__).parent)])
+        command.add_argument("--prose", nargs="*", help="of the text's folders, those of prose: a figure of their own")
         command.add_argument("--text-bytes", type=int, default=60_000_000)
         command.add_argument("--minutes", type=float, default=25)
         command.add_argument("--steps", type=int, default=100_000, help="whichever of the two ends first")
         command.add_argument("--tokens", type=int, default=32768, help="of a step")
         command.add_argument("--lengths", type=int, nargs="*", default=[2048, 4096, 8192, 16384, 32768])
-        command.add_argument("--keep", type=float, default=0.35, help="steps held to the base, to one of another kind")
+        command.add_argument("--keep", type=float, default=0.15, help="steps held to the base, to one of another kind")
         command.add_argument("--rank", type=int, default=32)
         command.add_argument("--lr", type=float, default=2e-3)
         command.add_argument("--warmup", type=int, default=50)
