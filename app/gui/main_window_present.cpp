@@ -68,6 +68,12 @@ void MainWindow::build_talks(QVBoxLayout* column) {
     }
   };
   connect(stack_, &QStackedWidget::currentChanged, this, only_shown);
+  // Each page is presented as large as it fits, once it has drawn what it is to show.
+  connect(stack_, &QStackedWidget::currentChanged, this, [this] {
+    QTimer::singleShot(0, this, [this] {
+      if (presenting_) fit_presented_text();
+    });
+  });
 }
 
 void MainWindow::connect_talks() {
@@ -206,21 +212,18 @@ void MainWindow::leave_presenting() {
 void MainWindow::fit_presented_text() {
   const QSize room = (windowHandle() && windowHandle()->screen() ? windowHandle()->screen() : screen())->size();
   const bool talk = stage_->active();
+  // Of the page that is seen: hidden ones still ask for what they needed when they were shown last.
+  const QWidget* page = pages_[stack_->currentIndex()].widget;
   const auto fits = [&] {
     settle_layouts(*this);
     const int bar = stage_bar_->isHidden()            ? 0
                     : stage_bar_->hasHeightForWidth() ? stage_bar_->heightForWidth(room.width())
                                                       : stage_bar_->sizeHint().height();
-    return std::all_of(pages_.begin(), pages_.end(), [&](const Page& page) {
-      const auto& steps = talks_->book().talk().steps;
-      const auto shows = [&](const views::TalkStep& step) { return step.page == page.id; };
-      if (talk && std::none_of(steps.begin(), steps.end(), shows)) return true;  // nobody sees it
-      const QSize least = page.widget->minimumSizeHint().expandedTo(page.widget->minimumSize());
-      int height = least.height();
-      if (QLayout* inside = page.widget->layout(); inside && inside->hasHeightForWidth())
-        height = std::max(height, inside->minimumHeightForWidth(room.width()));
-      return least.width() <= room.width() && height + bar <= room.height();
-    });
+    const QSize least = page->minimumSizeHint().expandedTo(page->minimumSize());
+    int height = least.height();
+    if (QLayout* inside = page->layout(); inside && inside->hasHeightForWidth())
+      height = std::max(height, inside->minimumHeightForWidth(room.width()));
+    return least.width() <= room.width() && height + bar <= room.height();
   };
   const double most = 100 * (talk ? std::min(room.width() / least_talk_width, room.height() * 0.9 / least_talk_height)
                                   : std::min(room.width() / least_page_width, room.height() / least_page_height));

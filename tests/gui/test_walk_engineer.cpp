@@ -234,7 +234,6 @@ class TestWalkEngineer : public QObject {
     StartOptions options;
     options.use_engine = false;
     options.records = {file};
-    options.quiet = true;
     MainWindow window(settings, options);
     window.move(40, 40);
     window.resize(1280, 720);

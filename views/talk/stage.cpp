@@ -76,6 +76,13 @@ void StageBar::restyle() {
   set_text_colour(number_, Theme::instance().muted_text());
 }
 
+bool StageBar::event(QEvent* event) {
+  // Never squeezed by a page that would like more room than there is.
+  if (event->type() == QEvent::LayoutRequest || event->type() == QEvent::Resize)
+    if (const int least = layout()->totalHeightForWidth(width()); least != minimumHeight()) setMinimumHeight(least);
+  return QWidget::event(event);
+}
+
 void StageBar::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
   if (event->type() == QEvent::ApplicationFontChange || event->type() == QEvent::FontChange) restyle();

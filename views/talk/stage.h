@@ -29,6 +29,7 @@ class StageBar : public QWidget {
   QString problem() const { return problem_->text(); }
 
  protected:
+  bool event(QEvent* event) override;
   void changeEvent(QEvent* event) override;
   void paintEvent(QPaintEvent* event) override;
 
