@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The researcher's way through the window, with the real engine and a tiny model: from "the answer changed" to the token
-// that was missed, who else reads it, and one layer more exactly. With HEADROOM_WALK_PICTURES=FOLDER every station is
-// grabbed, in two sizes, light and dark, at 100 and 150 % text.
+// The researcher's way through the window, with the real engine and a tiny model: from "the answer changed" to the
+// token that was missed, who else reads it, and one layer more exactly. With HEADROOM_WALK_PICTURES=FOLDER every
+// station is grabbed, in two sizes, light and dark, at 100 and 150 % text.
 #include <QAction>
 #include <QComboBox>
 #include <QDir>
@@ -83,7 +83,8 @@ class TestWalkResearcher : public QObject {
     qputenv("XDG_CACHE_HOME", dir_.filePath("cache").toUtf8());
     test::TinyModelOptions tiny;
     tiny.query_scale = 8;
-    const QString model = QString::fromStdString(test::write_tiny_model(dir_.filePath("tiny.gguf").toStdString(), tiny).string());
+    const QString model =
+        QString::fromStdString(test::write_tiny_model(dir_.filePath("tiny.gguf").toStdString(), tiny).string());
     settings_ = std::make_unique<SettingsStore>(dir_.filePath("walk.ini"));
     StartOptions options;
     options.engine = HEADROOM_BINARY_DIR "/headroom";
