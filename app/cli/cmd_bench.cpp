@@ -82,12 +82,14 @@ void add_bench(CLI::App& app, Action& chosen) {
   command->add_option("--adapter", spec.adapter, adapter_help);
   std::string configs;
   for (const auto& name : experiment::bench_configs()) configs += (configs.empty() ? "" : ", ") + name;
-  command->add_option("--config", spec.config, "A configuration instead of a model: a file as config.json is, or " + configs);
+  command->add_option("--config", spec.config,
+                      "A configuration instead of a model: a file as config.json is, or " + configs);
   command->add_flag("--random-init", options->random_init, "With --config: random weights (no quality)");
   command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens; past the model's context: timing only")
       ->delimiter(',')
       ->required();
-  command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")->delimiter(',');
+  command->add_option("--methods", spec.methods, experiment::method_names() + "; parameters as sink_window:sinks=8")
+      ->delimiter(',');
   command->add_option("--budget", options->budgets, "512, 10%, p0.95")->delimiter(',');
   command->add_option("--granularity", spec.granularities, "1, 4, 8, 16, 32, 64, 128")->delimiter(',');
   command->add_option("--indexer", spec.indexer, "Indexer file");

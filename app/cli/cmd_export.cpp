@@ -228,7 +228,8 @@ void add_export(CLI::App& app, Action& chosen) {
   command->add_option("--margin", arguments->margin, "Sweeps: points below dense that are still enough (1)");
   command->add_option("--theme", arguments->theme, "Pictures: light or dark");
   command->add_option("--size", arguments->size, "Pictures: WIDTHxHEIGHT");
-  command->add_option("--preset", arguments->preset, "Pictures, in place of --size: screen, slide, two-columns, column");
+  command->add_option("--preset", arguments->preset,
+                      "Pictures, in place of --size: screen, slide, two-columns, column");
   command->callback([arguments, &chosen] { chosen = [arguments] { return export_view(*arguments); }; });
 }
 

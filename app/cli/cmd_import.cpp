@@ -66,7 +66,8 @@ int run_import(ImportOptions options) {
 void add_import(CLI::App& app, Action& chosen) {
   const auto options = std::make_shared<ImportOptions>();
   auto& spec = options->spec;
-  auto* command = app.add_subcommand("import", "Make a record of attention streams that another program took (docs/import.md)");
+  auto* command =
+      app.add_subcommand("import", "Make a record of attention streams that another program took (docs/import.md)");
   command->add_option("streams", spec.streams, "safetensors file: q, k (v) of full layers, tokens, scale")->required();
   command->add_option("--out", spec.out, "The record to write (RUN.h5)")->required();
   command->add_option("--methods", spec.methods.names,

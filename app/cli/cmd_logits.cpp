@@ -94,10 +94,11 @@ int run_logits(const LogitsOptions& options) {
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));
-  const auto written =
-      checkpoint::write_safetensors(out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
-                                    {{"model_sha256", checkpoint->hash()}, {"device", model::description_of_all(choice)}});
-  std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(), model::description_of_all(choice).c_str(),
+  const auto written = checkpoint::write_safetensors(
+      out, {{"logits", logits.sizes().vec(), checkpoint::DType::f32, bytes}},
+      {{"model_sha256", checkpoint->hash()}, {"device", model::description_of_all(choice)}});
+  std::fprintf(stderr, "logits of %zu tokens (%s) written to %s\n", ids.size(),
+               model::description_of_all(choice).c_str(),
                printable_text(describe_output(options.out, written)).c_str());
   return 0;
 }

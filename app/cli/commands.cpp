@@ -39,9 +39,8 @@ int run_command_line(int argc, char** argv) {
   app.require_subcommand(0, 1);
   app.footer("Without a command the window opens.");
   Action chosen;
-  for (auto* add :
-       {add_info, add_tokenize, add_logits, add_run, add_sweep, add_merge, add_tasks, add_generate, add_import, add_reseal,
-        add_distill, add_bench, add_verify, add_export, add_serve})
+  for (auto* add : {add_info, add_tokenize, add_logits, add_run, add_sweep, add_merge, add_tasks, add_generate,
+                    add_import, add_reseal, add_distill, add_bench, add_verify, add_export, add_serve})
     add(app, chosen);
   try {
     check_command(app, argc, argv);

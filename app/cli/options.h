@@ -15,7 +15,8 @@ inline constexpr const char* adapter_help =
     "LoRA adapter as PEFT saves it, its folder or file: merged into the model's weights as they are read";
 
 /// What --device means, for those that can use several.
-inline constexpr const char* device_help = "auto, cpu or cuda[:i]; several GPUs for a large model: cuda:i,cuda:j or cuda:all";
+inline constexpr const char* device_help =
+    "auto, cpu or cuda[:i]; several GPUs for a large model: cuda:i,cuda:j or cuda:all";
 
 /// "auto" (none: the decoder chooses), "bf16" or "f32". Throws usage errors.
 std::optional<c10::ScalarType> parse_dtype(const std::string& text);

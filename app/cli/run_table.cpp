@@ -95,8 +95,8 @@ std::string LoadNote::text() const {
 
 std::string run_table(const experiment::RunOutcome& outcome) {
   const auto& meta = outcome.meta;
-  std::string shown = printable_text(meta.model_name) + " (" + meta.architecture + "), " + std::to_string(outcome.tokens) +
-                      " tokens, " + meta.dtype + ", " + meta.device + "\n";
+  std::string shown = printable_text(meta.model_name) + " (" + meta.architecture + "), " +
+                      std::to_string(outcome.tokens) + " tokens, " + meta.dtype + ", " + meta.device + "\n";
   if (!outcome.methods.empty() && outcome.methods.front().ttft.repeats <= 0)
     shown += "time to first token: not taken\n\n";
   else if (!outcome.methods.empty())
@@ -129,12 +129,14 @@ std::string run_table(const experiment::RunOutcome& outcome) {
   shown += align_columns(rows);
   if (scored)
     shown +=
-        "score: of the answer, decoded dense after the sparse prefill; NLL of the reference: nats a token, read inside the "
+        "score: of the answer, decoded dense after the sparse prefill; NLL of the reference: nats a token, read inside "
+        "the "
         "sparse pass\n";
   for (const auto& method : outcome.methods)
     if (method.budget && method.budget->kind == BudgetKind::mass && method.granularity > 1)
       shown += method.id + ": " + to_string(*method.budget) + " holds for " + std::to_string(method.granularity) +
-               " queries together; one query keeps " + percent(method.captured_mass_mean) + " of the mass in the mean\n";
+               " queries together; one query keeps " + percent(method.captured_mass_mean) +
+               " of the mass in the mean\n";
   shown += "\n";
   LoadNote note;
   for (const auto& method : outcome.methods) {

@@ -20,7 +20,8 @@ JobKind make_distill_kind(const model::DeviceChoice& device) {
     const auto note = device_note(spec.device, device);
     spec.device = device_of(spec.device, device);
     JobPlan plan;
-    plan.answer["device"] = model::open_one_device(spec.device, "distill").description;  // one that is missing is answered at once
+    plan.answer["device"] =
+        model::open_one_device(spec.device, "distill").description;  // one that is missing is answered at once
     plan.work = [spec, note](JobReporter& reporter, const JobContext& job) {
       reporter.notice(note);
       experiment::DistillCallbacks callbacks;

@@ -8,8 +8,8 @@
 
 namespace headroom::cli {
 
-/// Parameters: {"spec": DistillSpec}. The answer's "device" says in words what it trains on; job/done's result is {"indexer": path, "held_out": figures}. `device`, which
-/// outlives the kind, is what "auto" means.
+/// Parameters: {"spec": DistillSpec}. The answer's "device" says in words what it trains on; job/done's result is
+/// {"indexer": path, "held_out": figures}. `device`, which outlives the kind, is what "auto" means.
 JobKind make_distill_kind(const model::DeviceChoice& device);
 
 }  // namespace headroom::cli

@@ -14,7 +14,8 @@ class ServedFolders {
  public:
   explicit ServedFolders(const std::vector<std::filesystem::path>& folders);
   const std::vector<std::filesystem::path>& folders() const { return folders_; }
-  /// The real path of `path`. Throws input errors where it does not exist or lies outside; `anywhere`: lie where it may.
+  /// The real path of `path`. Throws input errors where it does not exist or lies outside; `anywhere`: lie where it
+  /// may.
   std::filesystem::path resolve(const std::string& path, bool anywhere = false) const;
 
   protocol::FilesListResult list(const protocol::FilesListParams& params) const;

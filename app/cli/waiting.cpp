@@ -36,7 +36,8 @@ HEADROOM_EARLY bool leads_to_this_program(const char* file) {
 /// Same process, arguments and descriptors. Returns where nothing is to be done or it cannot be: threads then spin, and
 /// nothing else is different.
 HEADROOM_EARLY void start_with_passive_waiting(int, char** arguments, char** environment) {
-  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", spins[] = "GOMP_SPINCOUNT=5000", mark[] = "HEADROOM_SET_OMP_WAIT_POLICY=1";
+  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", spins[] = "GOMP_SPINCOUNT=5000",
+              mark[] = "HEADROOM_SET_OMP_WAIT_POLICY=1";
   static char* wanted[most_variables + 4];
   int count = 0;
   for (; environment[count]; ++count) {

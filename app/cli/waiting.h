@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the engine's threads wait for each other between operations: a moment awake, then asleep, unless the user says
 // otherwise. LibTorch's OpenMP makes waiting threads spin for milliseconds, which keeps whatever else runs (the window,
-// too) off their cores; threads that sleep at once take 10–20 us to wake, a few hundred times a pass. docs/measurements.md
+// too) off their cores; threads that sleep at once take 10–20 us to wake, a few hundred times a pass.
+// docs/measurements.md
 // ("Waiting threads") has the figures.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where TTFT goes: the stages of METHOD.md ("Time") and the hidden states' way from one device to the next, measured by a
-// clock that the experiment supplies.
+// Where TTFT goes: the stages of METHOD.md ("Time") and the hidden states' way from one device to the next, measured by
+// a clock that the experiment supplies.
 #pragma once
 
 #include <array>

@@ -55,7 +55,8 @@ bool MessageReader::skip_preamble() {
   const std::string_view rest = std::string_view(buffer_).substr(start_);
   bool whole = false;
   std::size_t at = 0;  // of what may be a header
-  while ((at = rest.find(first_header.front(), at)) != std::string_view::npos && !begins_message(rest.substr(at), whole))
+  while ((at = rest.find(first_header.front(), at)) != std::string_view::npos &&
+         !begins_message(rest.substr(at), whole))
     ++at;
   at = std::min(at, rest.size());
   preamble_ += rest.substr(0, at);

@@ -89,7 +89,8 @@ template bool MissedTally::add(int, const LayerStream*, HeadSelector, const Supp
 
 std::vector<MissedKey> MissedTally::keys() const {
   std::vector<MissedKey> missed;
-  std::copy_if(keys_.begin(), keys_.end(), std::back_inserter(missed), [](const MissedKey& key) { return key.rows > 0; });
+  std::copy_if(keys_.begin(), keys_.end(), std::back_inserter(missed),
+               [](const MissedKey& key) { return key.rows > 0; });
   std::stable_sort(missed.begin(), missed.end(), [](const MissedKey& a, const MissedKey& b) {
     return a.mass != b.mass ? a.mass > b.mass : a.rows > b.rows;
   });

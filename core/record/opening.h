@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a record is looked at first, where nobody says: the same method and layer in the window, in pictures and in tables.
+// Where a record is looked at first, where nobody says: the same method and layer in the window, in pictures and in
+// tables.
 #pragma once
 
 #include <optional>
@@ -22,8 +23,9 @@ int opening_layer(const RunRecord& record, const MethodSummary* method);
 
 /// The kept layer where retrieval shows: over the mean of its heads the last query gives a few keys, neither sinks nor
 /// local, the most mass beyond what those keys get from the other queries. (Mass alone would choose layers that spread
-/// it evenly, or that have further sinks.) Reads q and k of some layers, so it belongs on a background thread; none where
-/// no layer is kept exactly, where reading would take too long, or where the data are damaged (the map will say so).
+/// it evenly, or that have further sinks.) Reads q and k of some layers, so it belongs on a background thread; none
+/// where no layer is kept exactly, where reading would take too long, or where the data are damaged (the map will say
+/// so).
 std::optional<int> retrieval_layer(const RunRecord& record);
 
 /// retrieval_layer(), else opening_layer() of the opening method: what a newly opened record shows.

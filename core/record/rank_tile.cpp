@@ -32,7 +32,8 @@ double rank_tile_work(const LayerStream& stream, HeadSelector head, TileAddress 
   if (begin >= end) return 0;
   double heads = static_cast<double>(stream.num_q_heads);
   if (head.kind == HeadSelector::Kind::head) heads = 1;
-  if (head.kind == HeadSelector::Kind::group) heads /= static_cast<double>(std::max<std::int64_t>(1, stream.num_kv_heads));
+  if (head.kind == HeadSelector::Kind::group)
+    heads /= static_cast<double>(std::max<std::int64_t>(1, stream.num_kv_heads));
   const double pairs = 0.5 * static_cast<double>(end - begin) * static_cast<double>(begin + end + 1);
   return pairs * (heads * static_cast<double>(stream.head_dim) + sort_work);
 }

@@ -18,8 +18,8 @@ nlohmann::json upgrade_summary_v1(const nlohmann::json& old, const std::string& 
 /// deployable method that is called by its name. Sets nothing else.
 void describe_by_name_v1(MethodSummary& summary);
 
-/// What schemas 1 and 2 called L2 is the Frobenius distance; their recall of the keys of 95 % of the mass was no share of
-/// what the oracle reaches: it goes.
+/// What schemas 1 and 2 called L2 is the Frobenius distance; their recall of the keys of 95 % of the mass was no share
+/// of what the oracle reaches: it goes.
 void rename_figures_v2(MethodSummary& summary);
 /// The statistic that schemas 1 and 2 called `name`: "missed_mass" was the uncaptured mass.
 std::string statistic_name_v2(const std::string& name);

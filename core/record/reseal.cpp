@@ -40,7 +40,8 @@ class Copy {
       : from_(from), to_(to), from_place_(std::move(from_place)), to_place_(std::move(to_place)) {}
 
   void group(const std::string& path, int depth) {
-    if (depth > max_resealed_depth) refuse(path, "groups are nested too deeply", std::to_string(max_resealed_depth), "more");
+    if (depth > max_resealed_depth)
+      refuse(path, "groups are nested too deeply", std::to_string(max_resealed_depth), "more");
     hdf5::make_group(to_, path, to_place_);
     const Handle group(H5Gopen2(from_, path.c_str(), H5P_DEFAULT), H5Gclose);
     H5G_info_t info;
@@ -149,7 +150,8 @@ class Copy {
       double value = 0;
       if (H5Aread(attribute, hdf5::type_of(Element::f64).get(), &value) >= 0)
         return hdf5::write_attribute(to_, path, name, value, to_place_);
-    } else if (H5Sget_simple_extent_npoints(space.get()) == 1 && kind == H5T_STRING && H5Tis_variable_str(type.get()) == 0 && H5Tget_size(type.get()) <= 4096) {
+    } else if (H5Sget_simple_extent_npoints(space.get()) == 1 && kind == H5T_STRING &&
+               H5Tis_variable_str(type.get()) == 0 && H5Tget_size(type.get()) <= 4096) {
       std::string value(H5Tget_size(type.get()), '\0');
       if (H5Aread(attribute, type.get(), value.data()) >= 0)
         return hdf5::write_attribute(to_, path, name, std::string(value.c_str()), to_place_);
@@ -297,10 +299,12 @@ fs::path reseal(const fs::path& in, OutputPlace& out, const JobContext& job, dou
   }
   job.check();
   if (stopped)
-    throw input_error(in.string(), "the HDF5 library did not end", "at most " + std::to_string(static_cast<int>(seconds)) + " s");
+    throw input_error(in.string(), "the HDF5 library did not end",
+                      "at most " + std::to_string(static_cast<int>(seconds)) + " s");
   if (answer.empty())
     throw input_error(in.string(), "the HDF5 library could not read it: the process ended by signal " +
-                                       std::to_string(WIFSIGNALED(status) ? WTERMSIG(status) : 0) + "; the file is damaged");
+                                       std::to_string(WIFSIGNALED(status) ? WTERMSIG(status) : 0) +
+                                       "; the file is damaged");
   if (answer[0] != 'k') {
     std::string words = answer.substr(1);
     throw Error(static_cast<ErrorKind>(answer[0] - '0'), words);

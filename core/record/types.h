@@ -154,8 +154,8 @@ struct AnswerPosition {
 inline constexpr int kept_candidates = 10;
 inline constexpr std::int64_t kept_answer_positions = 64;
 
-/// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the prompt's
-/// last, the others follow the answer's tokens.
+/// A method's predictions along dense's greedy answer, teacher-forced (METHOD.md, "Quality"): position 0 is the
+/// prompt's last, the others follow the answer's tokens.
 struct ForcedComparison {
   std::int64_t positions = 0;
   double kl_mean = 0, kl_p95 = 0;                ///< KL(dense || method), nats
@@ -165,8 +165,9 @@ struct ForcedComparison {
   std::optional<AnswerPosition> first_difference = {};
 };
 
-/// A task's reference answer, teacher-forced inside the sparse pass: prompt and answer are prefilled as one, so that the
-/// answer's rows see the keys that the method selects for them and no others (decoding is dense). For causal methods.
+/// A task's reference answer, teacher-forced inside the sparse pass: prompt and answer are prefilled as one, so that
+/// the answer's rows see the keys that the method selects for them and no others (decoding is dense). For causal
+/// methods.
 struct ReferenceAnswer {
   std::int64_t tokens = 0;
   double nll_mean = 0;           ///< nats a token

@@ -59,11 +59,11 @@ struct BootstrapOptions {
   std::uint64_t seed = 20260607;
 };
 
-/// Of one task. Right or wrong (all scores 0 or 100): Tango's interval and exact McNemar. Graded: a percentile bootstrap
-/// over the pairs, its tails widened as Student's t asks (Hesterberg, The American Statistician 69 (2015) 371-386), and
-/// no narrower than Student's own interval or than 3/n of the largest difference that was seen; where fewer than ten
-/// pairs differ, which a bootstrap does not know how to vary, no narrower than Tango's interval of the signs times that
-/// difference. Empty pairs give 0 pairs.
+/// Of one task. Right or wrong (all scores 0 or 100): Tango's interval and exact McNemar. Graded: a percentile
+/// bootstrap over the pairs, its tails widened as Student's t asks (Hesterberg, The American Statistician 69 (2015)
+/// 371-386), and no narrower than Student's own interval or than 3/n of the largest difference that was seen; where
+/// fewer than ten pairs differ, which a bootstrap does not know how to vary, no narrower than Tango's interval of the
+/// signs times that difference. Empty pairs give 0 pairs.
 Difference paired_difference(const Pairs& pairs, const BootstrapOptions& options = {});
 /// The mean of the tasks' mean differences, each task counting alike: the same with resamples within each task. Tasks
 /// without pairs are left out.

@@ -52,9 +52,10 @@ class TestProcessor : public QObject {
     QTest::addColumn<QString>("output");
     QTest::addColumn<QString>("errors");
     QTest::newRow("this one") << "" << 0 << "constructed\nmain\n" << "";
-    QTest::newRow("an old one") << "core2" << 4 << ""
-                                << "headroom: this processor is too old: expected x86-64-v2 (any since 2009), found one "
-                                   "without SSE4.1\n";
+    QTest::newRow("an old one")
+        << "core2" << 4 << ""
+        << "headroom: this processor is too old: expected x86-64-v2 (any since 2009), found one "
+           "without SSE4.1\n";
   }
   void it_is_said_before_any_constructor() {
     QFETCH(QString, processor);

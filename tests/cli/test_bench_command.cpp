@@ -73,7 +73,8 @@ class TestBenchCommand : public QObject {
   void a_stop_keeps_the_lengths_that_are_done() {
     QFETCH(bool, json);
     QProcess process;
-    QStringList arguments = {"bench", model_, "--device", "cpu", "--repeats", "400", "--lengths", "32,640", "--methods", "dense"};
+    QStringList arguments = {"bench", model_,      "--device", "cpu",       "--repeats",
+                             "400",   "--lengths", "32,640",   "--methods", "dense"};
     if (json) arguments << "--json";
     process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), arguments);
     QByteArray errors;

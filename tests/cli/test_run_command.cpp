@@ -88,8 +88,8 @@ class TestRunCommand : public QObject {
                                   "none"});
     QVERIFY2(result.code == 0, result.errors.constData());
     const auto value = json::parse(result.output.toStdString());
-    for (const char* name : {"model", "architecture", "device", "dtype", "threads", "tokens", "context", "memory_needed",
-                             "methods", "record"})
+    for (const char* name : {"model", "architecture", "device", "dtype", "threads", "tokens", "context",
+                             "memory_needed", "methods", "record"})
       QVERIFY2(value.contains(name), name);
     const auto length = value["tokens"].get<double>();
     QCOMPARE(value["record"], record.toStdString());
@@ -331,7 +331,8 @@ class TestRunCommand : public QObject {
         "128 of them for the answer");
     row("template argument", hello + QStringList{"--chat", "--template-arg", "enable_thinking=true"}, 2,
         "does not use this argument (expected none, found 'enable_thinking')");
-    row("template argument without a value", hello + QStringList{"--chat", "--template-arg", "thinking"}, 2, "KEY=VALUE");
+    row("template argument without a value", hello + QStringList{"--chat", "--template-arg", "thinking"}, 2,
+        "KEY=VALUE");
     row("template argument of a plain prompt", hello + QStringList{"--template-arg", "a=1"}, 2, "belongs to a chat");
     row("no source", {}, 2, "exactly one");
     row("two sources", hello + QStringList{"--task", "niah_single_1", "--length", "1000"}, 2, "exactly one");

@@ -44,8 +44,8 @@ class TestMeasure : public QObject {
     return found;
   }
 
-  /// Milliseconds at a stretch that a busy machine's shared caches do not bring about either. What lays out or draws all
-  /// of a page is near the 50 ms that are hoped for on such a machine; another size of text is all of the window.
+  /// Milliseconds at a stretch that a busy machine's shared caches do not bring about either. What lays out or draws
+  /// all of a page is near the 50 ms that are hoped for on such a machine; another size of text is all of the window.
   static double most_work(const QByteArray& name) {
     if (name == "size of the text") return 300;
     for (const char* whole : {"open", "another size", "light and dark", "export", "copy", "compare, opened", "overview",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A remote engine's record comes over whole or not at all: pieces that do not fit, a record that changes, an engine that
-// dies leave nothing behind, and the far path decides no place here.
+// A remote engine's record comes over whole or not at all: pieces that do not fit, a record that changes, an engine
+// that dies leave nothing behind, and the far path decides no place here.
 #include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QtTest>

@@ -106,7 +106,8 @@ class TestWindowEngine : public QObject {
     QTRY_VERIFY_WITH_TIMEOUT(without->isVisible(), 10000);  // nobody has trained one for this model
     without->click();
     QTRY_VERIFY_WITH_TIMEOUT(!without->isVisible() && start->isEnabled(), 10000);
-    QTRY_VERIFY_WITH_TIMEOUT(d->findChild<QPlainTextEdit*>("prompt_tail")->toPlainText().contains("magic number"), 10000);
+    QTRY_VERIFY_WITH_TIMEOUT(d->findChild<QPlainTextEdit*>("prompt_tail")->toPlainText().contains("magic number"),
+                             10000);
     start->click();
     QTRY_COMPARE_WITH_TIMEOUT(b.last.state, State::done, 30000);
     QVERIFY(b.most_partial >= 2);

@@ -105,7 +105,8 @@ class TestWindowKeys : public QObject {
 
   void the_maps_keys_work_wherever_the_focus_is_data() {
     QTest::addColumn<QString>("where");
-    for (const char* where : {"map", "text", "a choice", "a check box", "a dock", "the rail"}) QTest::newRow(where) << where;
+    for (const char* where : {"map", "text", "a choice", "a check box", "a dock", "the rail"})
+      QTest::newRow(where) << where;
   }
   void the_maps_keys_work_wherever_the_focus_is() {
     QFETCH(QString, where);

@@ -134,8 +134,11 @@ class TestProtocol : public QObject {
              {"sinks", 0}, {"local", 1}});
     QVERIFY(!old.max_new_tokens && !old.sinks && !old.local);  // they wrote their defaults, which say nothing
     const json arguments = {{"enable_thinking", false}, {"date", "today"}};
-    const auto spec_with = run_spec_from_json(
-        json{{"model", "m"}, {"prompt", "Hello"}, {"chat", true}, {"template_arguments", arguments}, {"max_new_tokens", 16}});
+    const auto spec_with = run_spec_from_json(json{{"model", "m"},
+                                                   {"prompt", "Hello"},
+                                                   {"chat", true},
+                                                   {"template_arguments", arguments},
+                                                   {"max_new_tokens", 16}});
     QCOMPARE(spec_with.template_arguments.at("enable_thinking"), std::string("false"));
     QVERIFY(to_json(spec_with)["template_arguments"] == arguments && spec_with.max_new_tokens);
   }

@@ -109,7 +109,8 @@ class TestExport : public QObject {
       QCOMPARE(fact(table, "method"), opening_method(*record_));
       QCOMPARE(fact(table, "method"), std::string("indexer-k64-g1"));
       QCOMPARE(fact(table, "layer"), std::to_string(first_layer(*record_)));
-      QCOMPARE(fact(export_table(*record_, {.view = view, .method = "dense", .layer = 2}), "method"), std::string("dense"));
+      QCOMPARE(fact(export_table(*record_, {.view = view, .method = "dense", .layer = 2}), "method"),
+               std::string("dense"));
     }
   }
 

@@ -33,7 +33,8 @@ struct Made {
     const auto file = std::filesystem::path(folder.path().toStdString()) / "m.h5";
     test::write_synthetic_record(file, options);
     record = RunRecord::open(file);
-    for (int layer = 0; layer < 2; ++layer) held.push_back(record->layer_stream("indexer-k64-g1", layer));  // else each look at it reads the file
+    for (int layer = 0; layer < 2; ++layer)
+      held.push_back(record->layer_stream("indexer-k64-g1", layer));  // else each look at it reads the file
   }
   std::vector<std::shared_ptr<const LayerStream>> held;
   auto rows(SupportKind kind, int layer = 1) const { return record->supports("indexer-k64-g1", layer, kind); }

@@ -54,7 +54,8 @@ class TestReseal : public QObject {
     }
   }
   template <typename T>
-  static void change_value(hid_t file, const char* name, hid_t type, const std::function<void(std::vector<T>&)>& change) {
+  static void change_value(hid_t file, const char* name, hid_t type,
+                           const std::function<void(std::vector<T>&)>& change) {
     const hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(dataset);
     std::vector<T> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
     H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
@@ -107,7 +108,8 @@ class TestReseal : public QObject {
     QFETCH(QByteArray, method);
     const QByteArray name = "/methods/" + method + "/layers/0/supports/wasted";
     const auto file = changed([&](hid_t id) {
-      change_value<std::uint8_t>(id, name.constData(), H5T_STD_U8LE, [](auto& bits) { std::ranges::fill(bits, std::uint8_t{0}); });
+      change_value<std::uint8_t>(id, name.constData(), H5T_STD_U8LE,
+                                 [](auto& bits) { std::ranges::fill(bits, std::uint8_t{0}); });
     });
     const auto after = record::RunRecord::open(resealed(file));
     QCOMPARE(after->supports(method.toStdString(), 0, record::SupportKind::wasted)->count_all(), std::int64_t{0});

@@ -289,7 +289,8 @@ class TestTiles : public QObject {
     // Rows before those that the stream keeps are not counted: a coarse cell stands for what its map shows.
     for (const std::int64_t kept_from : {600, 650, 699}) {
       std::int64_t counted = 0, expected = 0;
-      for (const std::uint32_t count : compute_overlay(support, target, wasted, {9, 0, 0}, kept_from).missed) counted += count;
+      for (const std::uint32_t count : compute_overlay(support, target, wasted, {9, 0, 0}, kept_from).missed)
+        counted += count;
       for (std::int64_t t = kept_from; t < length; ++t)
         for (std::int64_t k = 0; k <= t; ++k) expected += target.test(t, k) && !support.test(t, k);
       QCOMPARE(counted, expected);

@@ -12,8 +12,8 @@ struct Feature {
   unsigned leaf, bit;  ///< of ecx
   const char* name;
 };
-constexpr Feature needed[] = {{basic, 0, "SSE3"},         {basic, 13, "CMPXCHG16B"}, {extended, 0, "LAHF in 64-bit mode"},
-                              {basic, 9, "SSSE3"},        {basic, 19, "SSE4.1"},     {basic, 20, "SSE4.2"},
+constexpr Feature needed[] = {{basic, 0, "SSE3"},   {basic, 13, "CMPXCHG16B"}, {extended, 0, "LAHF in 64-bit mode"},
+                              {basic, 9, "SSSE3"},  {basic, 19, "SSE4.1"},     {basic, 20, "SSE4.2"},
                               {basic, 23, "POPCNT"}};
 
 }  // namespace

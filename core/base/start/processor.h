@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this program's code needs of the processor. Compiled for any x86-64, so that it can run where the rest cannot, and
-// without the standard library, whose inline functions the linker may take from files that were compiled for more.
+// What this program's code needs of the processor. Compiled for any x86-64, so that it can run where the rest cannot,
+// and without the standard library, whose inline functions the linker may take from files that were compiled for more.
 #pragma once
 
 namespace headroom {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ends a program with a sentence where the processor is too old for it; an illegal instruction would end it without one.
-// Runs before the constructors of the program and of its libraries, which may already hold such instructions.
+// Ends a program with a sentence where the processor is too old for it; an illegal instruction would end it without
+// one. Runs before the constructors of the program and of its libraries, which may already hold such instructions.
 #include <unistd.h>
 
 #include <cstring>

@@ -29,7 +29,8 @@ bool is_llama_cpp(const BenchRow& row) {
 const BenchRow* fastest(const std::vector<BenchRow>& rows, auto&& counts) {
   const BenchRow* found = nullptr;
   for (const BenchRow& row : rows)
-    if (row.role == MethodRole::dense && row.error.empty() && counts(row) && (!found || row.ttft.median < found->ttft.median))
+    if (row.role == MethodRole::dense && row.error.empty() && counts(row) &&
+        (!found || row.ttft.median < found->ttft.median))
       found = &row;
   return found;
 }

@@ -25,8 +25,8 @@ BenchModel open_bench_model(const BenchSpec& spec);
 /// ids from all over the vocabulary. Past the model's context the text goes on: timing alone.
 std::vector<std::int32_t> bench_ids(const BenchModel& model, std::int64_t length);
 
-/// The sparse methods asked for, crossed with budgets and granularities. Dense is left out: every backend's is always run.
-/// Throws as list_methods and load_indexer_for (methods.h).
+/// The sparse methods asked for, crossed with budgets and granularities. Dense is left out: every backend's is always
+/// run. Throws as list_methods and load_indexer_for (methods.h).
 std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& model);
 
 }  // namespace headroom::experiment

@@ -21,8 +21,8 @@ class Floor {
   /// Allocates inputs of one layer, the first full one, and the output matrix.
   Floor(const model::ModelConfig& config, std::int64_t length, c10::Device device, c10::ScalarType dtype);
   /// Milliseconds of all layers and the last position's output product: each product and the attention is timed once
-  /// and multiplied by the number of layers, of full layers for attention. On the CPU one call of LibTorch's attention, on a GPU the faster of
-  /// FlashAttention-2 and cuDNN.
+  /// and multiplied by the number of layers, of full layers for attention. On the CPU one call of LibTorch's attention,
+  /// on a GPU the faster of FlashAttention-2 and cuDNN.
   double measure() const;
 
  private:

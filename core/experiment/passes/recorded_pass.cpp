@@ -106,11 +106,13 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
   wanted.thumbnails = keep_maps_;
   auto analysis = prepared.analyse(attention::to_bitmaps(tiles, length()), wanted, job);
   const std::int64_t heads = query.num_q_heads() + 1;
-  if (!summary.is_dense() && tiles.empty()) {  // listed as dense: nothing was selected, so nothing was captured or missed
+  if (!summary.is_dense() &&
+      tiles.empty()) {  // listed as dense: nothing was selected, so nothing was captured or missed
     constexpr auto captured = static_cast<std::size_t>(attention::HeadStatistic::captured_mass);
     for (std::size_t head = 0; head < analysis.statistics.size(); head += attention::num_head_statistics)
       std::fill(analysis.statistics.begin() + static_cast<std::ptrdiff_t>(head + captured),
-                analysis.statistics.begin() + static_cast<std::ptrdiff_t>(head + attention::num_head_statistics), no_figure);
+                analysis.statistics.begin() + static_cast<std::ptrdiff_t>(head + attention::num_head_statistics),
+                no_figure);
   }
   place_heads(analysis.statistics, heads, query.layer, data.statistics.heads, attention::num_head_statistics,
               data.statistics.values);
@@ -160,7 +162,8 @@ void RecordedPass::finish(record::MethodSummary& summary) const {
     summary.density = 1;
     return;
   }
-  if (const double recall = mean(summary.oracle_recall_per_layer); !std::isnan(recall)) summary.oracle_recall_mean = recall;
+  if (const double recall = mean(summary.oracle_recall_per_layer); !std::isnan(recall))
+    summary.oracle_recall_mean = recall;
   if (!recalls_95_.empty()) summary.oracle_recall_95_mean = mean(recalls_95_);
   summary.density = attended_pairs_ / (causal_pairs(length()) * static_cast<double>(config_.full_layers()));
 }

@@ -32,12 +32,12 @@ class RecordedPass {
   using Prefill = std::function<model::PrefillResult(const model::PrefillOptions& options)>;
 
   /// Of a prompt of `length` tokens. `keep_maps`: whether q, k, thumbnails and supports go to `store` (a record is
-  /// wanted). Dense hidden states go there in any case: drift is measured against them. All references must outlive this
-  /// object.
+  /// wanted). Dense hidden states go there in any case: drift is measured against them. All references must outlive
+  /// this object.
   RecordedPass(const model::ModelConfig& config, std::int64_t length, StreamStore& store, bool keep_maps);
 
-  /// Runs the method that `options` and data.summary (methods.h, describe()) speak of and fills `data`. A dense method's
-  /// hidden states are what later calls are compared with.
+  /// Runs the method that `options` and data.summary (methods.h, describe()) speak of and fills `data`. A dense
+  /// method's hidden states are what later calls are compared with.
   model::PrefillResult run(model::PrefillOptions options, const Prefill& prefill, MethodData& data);
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a method does after the prompt: its answer, and how far its predictions are from dense's. No analysis, nothing on
-// disk: a quality figure costs a prefill and a few decoded tokens.
+// What a method does after the prompt: its answer, and how far its predictions are from dense's. No analysis, nothing
+// on disk: a quality figure costs a prefill and a few decoded tokens.
 #pragma once
 
 #include <cstdint>

@@ -64,8 +64,8 @@ class HostTimer final : public StageTimer {
   std::chrono::steady_clock::time_point start_;
 };
 
-// Events cost a microsecond or two and do not make the host wait; they are read once, at the end. A span begins and ends
-// on one device, the current one.
+// Events cost a microsecond or two and do not make the host wait; they are read once, at the end. A span begins and
+// ends on one device, the current one.
 class DeviceTimer final : public StageTimer {
  public:
   DeviceTimer(c10::DeviceType type, std::int64_t num_layers)

@@ -204,8 +204,8 @@ double predict_ms(const std::vector<CostPoint>& points, std::int64_t length,
 }
 
 CostModel::CostModel(const model::ModelConfig& config, c10::ScalarType dtype,
-                     std::vector<std::shared_ptr<const attention::Backend>> backends, std::string machine, Notice notice,
-                     std::filesystem::path folder, ProcessorClock processors)
+                     std::vector<std::shared_ptr<const attention::Backend>> backends, std::string machine,
+                     Notice notice, std::filesystem::path folder, ProcessorClock processors)
     : config_(config),
       dtype_(dtype),
       backends_(std::move(backends)),

@@ -86,8 +86,8 @@ class CostModel {
   ProcessorClock processors_;
 };
 
-/// Whether a method's timed passes may use an automatic plan: not dense, no reference (it runs as defined), and not mass
-/// budgets, whose keys only the prompt tells.
+/// Whether a method's timed passes may use an automatic plan: not dense, no reference (it runs as defined), and not
+/// mass budgets, whose keys only the prompt tells.
 bool may_plan(const attention::Policy& policy);
 /// The backend whose dense attention is predicted to take the least at this length.
 std::string fastest_dense(CostModel& costs, std::int64_t length, const JobContext& job);

@@ -71,8 +71,8 @@ std::int64_t longest_that_fits(std::int64_t length, std::int64_t free,
 std::string memory_help(std::int64_t length, std::int64_t free, c10::ScalarType dtype, c10::Device device,
                         const std::function<std::int64_t(std::int64_t)>& needed);
 /// Where the model's layers go. On several devices: by what each has free, with `given_back` bytes more on each (empty:
-/// none), beside what the workload needs there. Throws a device error that says what is needed and what each device has,
-/// where that is too little; on one device it is not asked.
+/// none), beside what the workload needs there. Throws a device error that says what is needed and what each device
+/// has, where that is too little; on one device it is not asked.
 model::DeviceParts place_decoder(const checkpoint::Checkpoint& file, const model::ModelConfig& config,
                                  c10::ScalarType dtype, const model::DeviceChoice& device,
                                  const MemoryWorkload& workload, const std::vector<std::int64_t>& given_back = {});

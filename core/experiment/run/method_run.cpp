@@ -177,7 +177,8 @@ void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<
                                 const JobContext& job) {
   const c10::InferenceMode guard;
   const std::span<const std::int32_t> ids = run_.prompt.table.ids;
-  for (const Method& method : methods) provide_dense_stream(method, ids);  // a reference answer may have taken its place
+  for (const Method& method : methods)
+    provide_dense_stream(method, ids);  // a reference answer may have taken its place
   model::release_unused_memory();
   std::vector<Lane> all = lanes(methods, summaries);
   const auto machine = MachineLock::wait(job);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The methods of a run: of each one recorded pass and the answer, then timed passes of all in turn with nothing recorded.
+// The methods of a run: of each one recorded pass and the answer, then timed passes of all in turn with nothing
+// recorded.
 #pragma once
 
 #include <functional>
@@ -36,9 +37,9 @@ class MethodRunner {
 
   /// The first call with a dense method makes the reference that later ones are compared with.
   MethodData run(const Method& method, const JobContext& job);
-  /// Times what run() has recorded, `summaries` in the order of `methods`, in turn (dense, A, B, dense, ...): what changes
-  /// in the machine meanwhile meets all, and passes of one round can be compared. Each whole round is in `summaries` at
-  /// once, also where a later one is stopped.
+  /// Times what run() has recorded, `summaries` in the order of `methods`, in turn (dense, A, B, dense, ...): what
+  /// changes in the machine meanwhile meets all, and passes of one round can be compared. Each whole round is in
+  /// `summaries` at once, also where a later one is stopped.
   void time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
                     const JobContext& job);
 

@@ -37,11 +37,11 @@ struct MethodRequest {
   std::optional<LayerBudgets> layer_budgets;       ///< beside `budgets`: one more setting of each method
   std::optional<std::int64_t> sinks, local, seed;  ///< parameters of these names, for all methods that have them
 };
-/// Names x (budgets and the budgets by layer) x granularities, dense once and first, since the others are compared with it; a setting that is there
-/// already is left out. `index` is called where a method needs one. Throws usage errors (unknown method or parameter, no
-/// budget, a kind of budget that a method refuses, sinks or local where no method takes them). Methods without a
-/// granularity of their own run once, those with a least one at that where less is asked for. `dense_stream`: filled by
-/// whoever runs the methods; where there is none, methods that need it are refused.
+/// Names x (budgets and the budgets by layer) x granularities, dense once and first, since the others are compared with
+/// it; a setting that is there already is left out. `index` is called where a method needs one. Throws usage errors
+/// (unknown method or parameter, no budget, a kind of budget that a method refuses, sinks or local where no method
+/// takes them). Methods without a granularity of their own run once, those with a least one at that where less is asked
+/// for. `dense_stream`: filled by whoever runs the methods; where there is none, methods that need it are refused.
 std::vector<Method> list_methods(const MethodRequest& request,
                                  const std::function<std::shared_ptr<const attention::IndexSource>()>& index,
                                  const std::shared_ptr<const attention::StreamSource>& dense_stream = {});
@@ -55,8 +55,8 @@ struct MethodSet {
 };
 
 /// Without names dense, the references, and what needs an index where a shipped one fits the model. Throws as
-/// list_methods and input errors (no indexer for this model: names `headroom distill`; an indexer of another model; layers
-/// that the model does not have or that have no full attention).
+/// list_methods and input errors (no indexer for this model: names `headroom distill`; an indexer of another model;
+/// layers that the model does not have or that have no full attention).
 MethodSet make_methods(const protocol::RunSpec& spec, const Session& session);
 
 /// "dense, oracle, …": all that can be asked for.

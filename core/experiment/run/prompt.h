@@ -28,8 +28,8 @@ struct PreparedPrompt {
 /// Files are read once; `job` stops the wait for a pipe.
 PreparedPrompt prepare_prompt(const protocol::RunSpec& spec, Session& session, const JobContext& job = {});
 
-/// The same for a sample that is there already, such as one of a set of prompts that was read once, at `place` in errors.
-/// Of `settings` the rendering and max_new_tokens count.
+/// The same for a sample that is there already, such as one of a set of prompts that was read once, at `place` in
+/// errors. Of `settings` the rendering and max_new_tokens count.
 PreparedPrompt prepare_sample(const tasks::Sample& sample, const std::string& place, const protocol::RunSpec& settings,
                               Session& session, const JobContext& job = {});
 

@@ -48,7 +48,8 @@ void RecordBuilder::add(const MethodData& method) {
 
 void RecordBuilder::set_summaries(const std::vector<record::MethodSummary>& summaries) {
   for (auto& method : methods_) {
-    const auto found = std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) { return s.id == method.id; });
+    const auto found =
+        std::find_if(summaries.begin(), summaries.end(), [&](const auto& s) { return s.id == method.id; });
     if (found == summaries.end()) continue;
     method = *found;
     writer_.write_summary(method);

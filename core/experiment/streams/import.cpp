@@ -112,8 +112,8 @@ class Import {
     outcome_.meta = meta();
     StreamStore store(out_.folder(), import_bitmap_limits * spec_.record_limit);
     ProgressPlan progress(job_, streams_.length(), streams_.config().num_layers(), std::ssize(methods_));
-    RecordBuilder builder({streams_.config(), streams_.tokens(), streams_.dtype(), spec_.keep_layers, spec_.keep_queries,
-                           spec_.record_limit},
+    RecordBuilder builder({streams_.config(), streams_.tokens(), streams_.dtype(), spec_.keep_layers,
+                           spec_.keep_queries, spec_.record_limit},
                           out_, outcome_.meta, store);
     try {
       translate_errors([&] { methods(store, builder, progress); });
@@ -166,9 +166,10 @@ class Import {
     for (const Method& method : methods_) {
       method.policy->check_length(streams_.length());
       if (method.policy->traits().needs_values && !streams_.has_values())
-        throw usage_error("--methods: " + std::string(method.policy->traits().name) +
-                          " reads the layers' values, which this file does not hold; expected methods that need q and k "
-                          "alone");
+        throw usage_error(
+            "--methods: " + std::string(method.policy->traits().name) +
+            " reads the layers' values, which this file does not hold; expected methods that need q and k "
+            "alone");
     }
     if (!own) return;
     const auto size = selection_size(streams_, job_);
@@ -193,9 +194,11 @@ class Import {
                             ": q and k of the unmodified model in every layer (static), so nothing here says how a "
                             "method changes the layers behind it; no times and no answers.");
     const auto omitted = std::ranges::count(meta.layers, "omitted", &record::LayerMeta::kind);
-    if (omitted > 0) meta.warnings.push_back("Of the model's layers " + std::to_string(omitted) + " were left out of the file.");
+    if (omitted > 0)
+      meta.warnings.push_back("Of the model's layers " + std::to_string(omitted) + " were left out of the file.");
     if (streams_.has_values())
-      meta.warnings.push_back("Drift is the distance of each layer's attention output to the dense one, layer by layer.");
+      meta.warnings.push_back(
+          "Drift is the distance of each layer's attention output to the dense one, layer by layer.");
     return meta;
   }
 
@@ -232,8 +235,8 @@ class Import {
       for (at::Tensor* part : {&query.x, &query.q, &query.k, &query.v}) *part = part->to(device_.device);
       const auto prepared = options.backend->prepare(query, options.job);
       std::vector<attention::SupportTile> tiles;
-      const at::Tensor output =
-          attention::attend(*options.policy, *prepared, untimed, [&](const auto& tile) { tiles.push_back(tile); }, options.job);
+      const at::Tensor output = attention::attend(
+          *options.policy, *prepared, untimed, [&](const auto& tile) { tiles.push_back(tile); }, options.job);
       options.observer(*prepared, output, tiles);
       if (streams_.has_values())
         options.hidden_observer(number, output.transpose(0, 1).reshape({streams_.length(), -1}));

@@ -43,7 +43,8 @@ Streams::Streams(const std::filesystem::path& file) : file_(checkpoint::Safetens
   const auto version = metadata.find("headroom_streams");
   if (version == metadata.end() || version->second != "1")
     throw input_error(where + ", key 'headroom_streams'", "the file holds no attention streams that this program reads",
-                      "\"1\" (docs/import.md)", version == metadata.end() ? "no such key" : '"' + version->second + '"');
+                      "\"1\" (docs/import.md)",
+                      version == metadata.end() ? "no such key" : '"' + version->second + '"');
   for (const auto& [key, value] : metadata)
     if (std::ranges::find(known_keys, key) == known_keys.end())
       throw input_error(where, "the key is not known", "model, architecture, layers, text", "'" + key + "'");
@@ -101,7 +102,8 @@ void Streams::read_layers() {
     config_.layers.push_back(layer);
     layers_.push_back(meta);
   }
-  if (config_.full_layers() == 0) throw input_error(where, "no layer is full: there is nothing to look at", "one or more", "none");
+  if (config_.full_layers() == 0)
+    throw input_error(where, "no layer is full: there is nothing to look at", "one or more", "none");
   std::set<std::string> known = {"token_ids", "token_offsets"};
   for (int layer = 0; layer < config_.num_layers(); ++layer)
     for (const char* what : tensor_kinds)
@@ -178,15 +180,17 @@ void Streams::read_sizes() {
     };
     const auto check = [&](const char* what, const std::vector<std::int64_t>& shape, std::int64_t heads) {
       const std::vector<std::int64_t> expected = {heads, length(), attention.head_dim};
-      if (shape != expected) throw input_error(place(number, what), "the shape does not fit", dims(expected), dims(shape));
+      if (shape != expected)
+        throw input_error(place(number, what), "the shape does not fit", dims(expected), dims(shape));
     };
     const auto& q = shape_of("q");
     attention.num_q_heads = q[0];
     attention.head_dim = q[2];
     if (q[0] < 1 || q[0] > max_stream_heads || q[2] < 1 || q[2] > max_stream_head_dim)
-      throw input_error(place(number, "q"), "a size is out of range",
-                        "1 to " + std::to_string(max_stream_heads) + " heads of 1 to " + std::to_string(max_stream_head_dim),
-                        dims(q));
+      throw input_error(
+          place(number, "q"), "a size is out of range",
+          "1 to " + std::to_string(max_stream_heads) + " heads of 1 to " + std::to_string(max_stream_head_dim),
+          dims(q));
     check("q", q, q[0]);
     const auto& k = shape_of("k");
     attention.num_kv_heads = k[0];
@@ -216,9 +220,10 @@ void Streams::read_selection_shape() {
     const std::size_t rank = shape.size();
     const auto& attention = config_.layer(number).attention;
     const std::int64_t found = rank == 3 ? shape[0] : 1;
-    const bool fits = (rank == 2 || rank == 3) && (bits || list) && shape[rank - 2] == length() &&
-                      (bits ? shape[rank - 1] == (length() + 7) / 8 : shape[rank - 1] >= 1 && shape[rank - 1] <= length()) &&
-                      (found == 1 || found == attention.num_kv_heads || found == attention.num_q_heads);
+    const bool fits =
+        (rank == 2 || rank == 3) && (bits || list) && shape[rank - 2] == length() &&
+        (bits ? shape[rank - 1] == (length() + 7) / 8 : shape[rank - 1] >= 1 && shape[rank - 1] <= length()) &&
+        (found == 1 || found == attention.num_kv_heads || found == attention.num_q_heads);
     if (!fits)
       throw input_error(place(number, "selected"), "is not what it should be",
                         "[" + std::to_string(length()) + ", keys] I32 or I64, or [" + std::to_string(length()) + ", " +
@@ -298,7 +303,8 @@ std::vector<SupportBitmap> Streams::selection(int number) const {
         }
         if (ended) fail(group, query, "the list goes on behind its end", "-1", std::to_string(key));
         if (key < 0 || key > query)
-          fail(group, query, "a key is not in the query's history", "0 to " + std::to_string(query), std::to_string(key));
+          fail(group, query, "a key is not in the query's history", "0 to " + std::to_string(query),
+               std::to_string(key));
         if (bitmap.test(query, key)) fail(group, query, "a key is there twice", "each once", std::to_string(key));
         bitmap.set(query, key);
       }

@@ -39,8 +39,8 @@ class Streams {
   /// Whether every full layer has v: attention outputs can be compared.
   bool has_values() const { return has_values_; }
 
-  /// q, k and v (k in its place where there is none) of a full layer, on the CPU; x is undefined. Throws input errors for
-  /// values that are not finite.
+  /// q, k and v (k in its place where there is none) of a full layer, on the CPU; x is undefined. Throws input errors
+  /// for values that are not finite.
   attention::LayerQuery layer(int number) const;
 
   /// Whether the file says which keys the model itself selected in its full layers.
@@ -48,8 +48,8 @@ class Streams {
   SupportScope selection_scope() const { return selection_scope_; }
   /// Head groups of the selection, the most of any layer; 0 without one.
   std::int64_t selection_groups() const;
-  /// One bitmap a head group. Throws input errors: a key behind its query, twice, or outside the prompt; a query without
-  /// keys; a list that goes on behind its end.
+  /// One bitmap a head group. Throws input errors: a key behind its query, twice, or outside the prompt; a query
+  /// without keys; a list that goes on behind its end.
   std::vector<SupportBitmap> selection(int number) const;
 
  private:

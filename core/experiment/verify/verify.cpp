@@ -230,7 +230,8 @@ class Verification {
     const std::vector<Scores> learned = {indexer_scores(input.query, weights, made->metadata)};
     const Scores learned_textbook = textbook_indexer_scores(query, weights, made->metadata);
     for (const auto& backend : backends) {
-      if (backend->id() != "headroom" && backend->id() != "libtorch") continue;  // others differ in dense attention alone
+      if (backend->id() != "headroom" && backend->id() != "libtorch")
+        continue;  // others differ in dense attention alone
       for (const attention::PolicyEntry& entry : attention::policies()) {
         const attention::PolicyTraits& traits = entry.traits;
         if (traits.is_dense()) continue;

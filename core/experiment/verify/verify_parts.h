@@ -39,8 +39,8 @@ std::string judge_selection(const attention::PreparedLayer& layer, const Selecti
 
 /// Runs one check: its name, and what fills error, allowed and, where something else is wrong, the note.
 using RunCheck = std::function<void(const std::string& path, const std::function<void(VerifyRow&)>& work)>;
-/// Dense, mass and sparse (gather, union tile) of core/kernels/cpu/attention/attention.h for every instruction set that this
-/// machine runs. `query` is on the CPU, heads of a multiple of 8.
+/// Dense, mass and sparse (gather, union tile) of core/kernels/cpu/attention/attention.h for every instruction set that
+/// this machine runs. `query` is on the CPU, heads of a multiple of 8.
 void verify_kernels(const attention::LayerQuery& query, const RunCheck& check);
 
 }  // namespace headroom::experiment

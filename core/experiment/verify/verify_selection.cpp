@@ -77,7 +77,8 @@ std::string judge_selection(const attention::PreparedLayer& layer, const Selecti
 std::vector<SelectionCase> selection_cases() {
   std::vector<SelectionCase> cases;
   for (const ScoreList kind : {ScoreList::distinct, ScoreList::few, ScoreList::equal, ScoreList::odd})
-    for (const auto& [length, k] : {std::pair<std::int64_t, std::int64_t>{40, 64}, {3000, 128}, {20001, 512}, {40002, 2048}})
+    for (const auto& [length, k] :
+         {std::pair<std::int64_t, std::int64_t>{40, 64}, {3000, 128}, {20001, 512}, {40002, 2048}})
       for (const bool forced : {false, true})
         cases.push_back({kind, length, k, forced ? 7 : 0, forced ? 20 : 1});
   return cases;

@@ -46,7 +46,8 @@ class TestScoredPass : public QObject {
     std::string text;
     for (int i = 0; i < 30; ++i) text += "item " + std::to_string(i * 7919 % 1000) + "\n";
     for (const auto& token : session_->tokenizer().encode(text)) ids_.push_back(token.id);
-    backends_ = attention::make_backends(c10::Device(c10::DeviceType::CPU), at::kFloat, full_head_dims(session_->config()));
+    backends_ =
+        attention::make_backends(c10::Device(c10::DeviceType::CPU), at::kFloat, full_head_dims(session_->config()));
   }
 
   void dense_is_what_others_are_compared_with() {
@@ -57,7 +58,8 @@ class TestScoredPass : public QObject {
     QCOMPARE(dense.logits.size(0), std::int64_t{6});
     // Every token is the likeliest one of the row of logits before it.
     for (std::int64_t i = 0; i < 6; ++i)
-      QCOMPARE(dense.logits[i].argmax().item<std::int64_t>(), static_cast<std::int64_t>(dense.ids[static_cast<std::size_t>(i)]));
+      QCOMPARE(dense.logits[i].argmax().item<std::int64_t>(),
+               static_cast<std::int64_t>(dense.ids[static_cast<std::size_t>(i)]));
   }
 
   void a_budget_of_everything_is_dense() {
@@ -83,7 +85,8 @@ class TestScoredPass : public QObject {
     double mean = 0;
     std::int64_t flips = 0;
     for (std::int64_t i = 0; i < 6; ++i) {
-      const at::Tensor p = at::log_softmax(dense.logits[i].to(at::kDouble), 0), q = at::log_softmax(logits.to(at::kDouble), 0);
+      const at::Tensor p = at::log_softmax(dense.logits[i].to(at::kDouble), 0),
+                       q = at::log_softmax(logits.to(at::kDouble), 0);
       mean += (p - q).mul(p.exp()).sum().item<double>() / 6;
       flips += p.argmax().item<std::int64_t>() != q.argmax().item<std::int64_t>();
       if (i < 5) logits = decoder().decode(result.state, dense.ids[static_cast<std::size_t>(i)]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams of models that Headroom does not know (GPT-NeoX; Cohere 2 with its windows) become records whose maps are what
-// transformers says of their attention; a model's own selection is held against the oracle; files that lie are refused.
+// Streams of models that Headroom does not know (GPT-NeoX; Cohere 2 with its windows) become records whose maps are
+// what transformers says of their attention; a model's own selection is held against the oracle; files that lie are
+// refused.
 #include <QtTest>
 #include <algorithm>
 #include <cmath>
@@ -69,7 +70,8 @@ std::vector<std::int32_t> best_keys(const std::vector<float>& mass) {
   for (std::int64_t row = 0; row < length; ++row) {
     std::vector<std::int32_t> order;
     for (std::int32_t key = 0; key < row; ++key) order.push_back(key);
-    std::ranges::stable_sort(order, std::greater(), [&](std::int32_t key) { return mass[static_cast<std::size_t>(row * length + key)]; });
+    std::ranges::stable_sort(order, std::greater(),
+                             [&](std::int32_t key) { return mass[static_cast<std::size_t>(row * length + key)]; });
     order.insert(order.begin(), static_cast<std::int32_t>(row));
     std::copy_n(order.begin(), std::min<std::int64_t>(k, row + 1), keys.begin() + row * k);
   }
@@ -85,7 +87,8 @@ class TestImport : public QObject {
   std::string path(const char* name) const { return folder_.filePath(name).toStdString(); }
   std::string written(const Parts& parts, const char* name = "streams.safetensors") const {
     std::vector<checkpoint::TensorToWrite> tensors;
-    for (const auto& [tensor, content] : parts.tensors) tensors.push_back({tensor, content.shape, content.dtype, content.bytes});
+    for (const auto& [tensor, content] : parts.tensors)
+      tensors.push_back({tensor, content.shape, content.dtype, content.bytes});
     OutputPlace place(path(name), OutputKind::file);
     return checkpoint::write_safetensors(place, tensors, parts.metadata).string();
   }

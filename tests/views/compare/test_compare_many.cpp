@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Compare with up to four candidates: equal squares, each mode for all or the chosen one, refusals that say whose, undo,
-// and figures and numbers that hold them all.
+// Compare with up to four candidates: equal squares, each mode for all or the chosen one, refusals that say whose,
+// undo, and figures and numbers that hold them all.
 #include <QBuffer>
 #include <QComboBox>
 #include <QLabel>
@@ -211,7 +211,8 @@ class TestCompareMany : public QObject {
     page.maps()->set_mode(CompareMode::flicker);
     const auto shown = [&] {
       for (const auto* map : page.findChildren<AttentionMapWidget*>())
-        if (map->isVisible()) return page.maps()->pictured()[0] == map ? QString("baseline") : map->data()->source.method;
+        if (map->isVisible())
+          return page.maps()->pictured()[0] == map ? QString("baseline") : map->data()->source.method;
       return QString();
     };
     QTRY_VERIFY_WITH_TIMEOUT(
@@ -303,7 +304,8 @@ class TestCompareMany : public QObject {
       image.save(folder + "/compare-many-figure.png");
       page.grab().save(folder + "/compare-many.png");
     }
-    for (const CompareSide& side : four()) QVERIFY2(svg.data().contains(side.method->id.c_str()), side.method->id.c_str());
+    for (const CompareSide& side : four())
+      QVERIFY2(svg.data().contains(side.method->id.c_str()), side.method->id.c_str());
     const QStringList lines = page.csv().split("\r\n", Qt::SkipEmptyParts);
     QCOMPARE(lines.front(), QString("layer,head,baseline dense,candidate oracle-k16-g1,candidate oracle-k64-g1,"
                                     "candidate indexer-k16-g1,candidate indexer-k64-g1"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What ties map and text together: tokens on the axes, ticks beside what was found, ranks as colours, the line that says
-// how rows and keys are chosen, and the offer to record a layer exactly.
+// What ties map and text together: tokens on the axes, ticks beside what was found, ranks as colours, the line that
+// says how rows and keys are chosen, and the offer to record a layer exactly.
 #include <QBuffer>
 #include <QComboBox>
 #include <QLabel>
@@ -140,7 +140,8 @@ class TestMapLinks : public QObject {
   void find_marks_rows_and_columns() {
     Bench b;
     const QRect area = b.keys()->axisRect()->rect();
-    const QRect above(area.left(), area.top() - 6, area.width(), 5), beside(area.right() + 2, area.top(), 4, area.height());
+    const QRect above(area.left(), area.top() - 6, area.width(), 5),
+        beside(area.right() + 2, area.top(), 4, area.height());
     const QColor colour = Theme::instance().warning(), current = Theme::instance().accent();
     QCOMPARE(b.count(above, colour), 0);
     b.page.prompt()->find_field()->setText("the");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The dock of missed keys: what it lists for rows, a layer and the answer, that its lines lead map and text, who reads a
-// key, why the answer changed, stopping and the table on disk.
+// The dock of missed keys: what it lists for rows, a layer and the answer, that its lines lead map and text, who reads
+// a key, why the answer changed, stopping and the table on disk.
 #include <QComboBox>
 #include <QFile>
 #include <QHeaderView>
@@ -113,8 +113,8 @@ class TestMissedPanel : public QObject {
     QVERIFY2(b.panel.headline().startsWith("all rows of layer 1"), qPrintable(b.panel.headline()));
     b.change([](ViewState& s) { s.display.missed_scope = MissedScope::answer; });
     QCOMPARE(b.model().result().rows, std::int64_t{2});  // two layers are kept
-    QVERIFY(std::abs(b.model().result().mass - missed_mass(0, tokens - 1, tokens) - missed_mass(1, tokens - 1, tokens)) <
-            1e-4);
+    QVERIFY(std::abs(b.model().result().mass - missed_mass(0, tokens - 1, tokens) -
+                     missed_mass(1, tokens - 1, tokens)) < 1e-4);
     QVERIFY2(b.panel.note().contains("decoded dense"), qPrintable(b.panel.note()));
     b.change([](ViewState& s) {
       s.display.missed_scope = MissedScope::rows, s.query_begin = 100, s.query_end = 200;
