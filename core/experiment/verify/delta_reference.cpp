@@ -69,7 +69,7 @@ at::Tensor reach_of(const DeltaProblem& problem) {
   return at::cat({problem.rows.before, own});
 }
 
-at::Tensor rounded(const at::Tensor& tensor) {
+at::Tensor bf16_rounded(const at::Tensor& tensor) {
   return tensor.to(at::kBFloat16).to(at::kFloat);
 }
 
@@ -180,10 +180,10 @@ DeltaTensors textbook_delta(const DeltaProblem& problem) {
     const at::Tensor normed = all.mul(at::rsqrt(all.square().sum(2, true).add_(delta_l2_epsilon))).mul_(scale);
     std::vector<at::Tensor> ordered;
     for (std::int64_t head = 0; head < heads; ++head) ordered.push_back(normed[key_head_of(spec, head)]);
-    return rounded(chunked(at::stack(ordered)));
+    return bf16_rounded(chunked(at::stack(ordered)));
   };
   const at::Tensor q = keys(0, 1 / std::sqrt(double{delta_dim})), k = keys(spec.key_heads, 1);
-  const at::Tensor v = rounded(chunked(mixed.narrow(0, 2 * spec.key_heads, heads)));
+  const at::Tensor v = bf16_rounded(chunked(mixed.narrow(0, 2 * spec.key_heads, heads)));
   const at::Tensor gates = problem.rows.rates.to(at::kFloat).t();
   const at::Tensor rate = chunked(at::sigmoid(gates.narrow(0, 0, heads)).unsqueeze(2));
   const at::Tensor open = gates.narrow(0, heads, heads).add(problem.rows.time.unsqueeze(1));
@@ -193,19 +193,19 @@ DeltaTensors textbook_delta(const DeltaProblem& problem) {
   const at::Tensor left =
       sums.sub(sums.transpose(2, 3)).masked_fill_(later, -std::numeric_limits<double>::infinity()).exp_();
   const at::Tensor inverse =
-      rounded(model::unit_triangular_inverse(at::matmul(k, k.transpose(2, 3)).mul(left).mul_(rate)));
-  const at::Tensor written = at::matmul(inverse, rounded(v.mul(rate)));
-  const at::Tensor read_keys = rounded(at::matmul(inverse, rounded(k.mul(rate.mul(sums.exp())))));
-  const at::Tensor within = rounded(at::matmul(q, k.transpose(2, 3)).mul(left));
-  const at::Tensor queries = rounded(q.mul(sums.exp()));
-  const at::Tensor keys_at_end = rounded(k.mul(last.sub(sums).exp())).transpose(2, 3), decay = last.exp();
+      bf16_rounded(model::unit_triangular_inverse(at::matmul(k, k.transpose(2, 3)).mul(left).mul_(rate)));
+  const at::Tensor written = at::matmul(inverse, bf16_rounded(v.mul(rate)));
+  const at::Tensor read_keys = bf16_rounded(at::matmul(inverse, bf16_rounded(k.mul(rate.mul(sums.exp())))));
+  const at::Tensor within = bf16_rounded(at::matmul(q, k.transpose(2, 3)).mul(left));
+  const at::Tensor queries = bf16_rounded(q.mul(sums.exp()));
+  const at::Tensor keys_at_end = bf16_rounded(k.mul(last.sub(sums).exp())).transpose(2, 3), decay = last.exp();
   std::vector<at::Tensor> states, out;
   const at::Tensor before = problem.memory.reshape({-1, delta_dim, delta_dim});
   for (std::int64_t head = 0; head < heads; ++head) states.push_back(before[memory_of(spec, head)]);
   at::Tensor state = at::stack(states);
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const at::Tensor read = rounded(state);
-    const at::Tensor fresh = rounded(written.select(1, chunk).sub(at::matmul(read_keys.select(1, chunk), read)));
+    const at::Tensor read = bf16_rounded(state);
+    const at::Tensor fresh = bf16_rounded(written.select(1, chunk).sub(at::matmul(read_keys.select(1, chunk), read)));
     out.push_back(at::matmul(queries.select(1, chunk), read).add_(at::matmul(within.select(1, chunk), fresh)));
     state = state.mul(decay.select(1, chunk)).add_(at::matmul(keys_at_end.select(1, chunk), fresh));
   }

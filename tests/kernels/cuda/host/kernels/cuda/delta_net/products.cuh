@@ -7,10 +7,6 @@
 namespace headroom::kernels::cuda {
 namespace host {
 
-/// Element (row, k) of the 16 x 16 left side that the warp's lanes hold in their first four open words.
-inline float left_side(int row, int k) {
-  return bf16_of(of_lane(row % 8 * 4 + k % 8 / 2).words[k / 8 * 2 + row / 8], k % 2);
-}
 /// Eight lanes at a time read or write 16 bytes each: all in different banks.
 inline void look_at_banks(const char* what) {
   for (int first = 0; first < 32; first += 8) {
@@ -80,20 +76,11 @@ inline void mma_16x8(float* d, const std::uint32_t (&a)[4], std::uint32_t b0, st
   __syncwarp();
 }
 
-/// The descriptor (wgmma.cuh): the address, with the swizzle of 128 bytes on every access.
+/// d[64, 64] (+)= a b^T, b K-major at an address: the swizzle of 128 bytes on every access. Done when it is waited for.
 inline void mma_rows(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b, int add) {
-  host::open_words(a);
-  __syncwarp();
-  const int lane = own_lane();
-  for (int i = 0; i < 32; ++i) {
-    const int row = lane / 4 + i % 4 / 2 * 8, n = i / 4 * 8 + lane % 4 * 2 + i % 2;
-    if (!add) d[i] = 0;
-    for (int k = 0; k < 16; ++k) {
-      const std::uint32_t at = static_cast<std::uint32_t>(b) + n / 8 * 1024 + n % 8 * 128 + k * 2;
-      d[i] += host::left_side(row, k) * host::bf16_at(at ^ (at >> 3 & 0x70));
-    }
-  }
-  __syncwarp();
+  host::start_product(d, 32, a, add, [b](int n, int k) {
+    return static_cast<std::uint32_t>(b) + n / 8 * 1024 + n % 8 * 128 + k * 2;
+  });
 }
 
 inline void fence_barriers() {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// core/kernels/cuda/sparse_attention/wgmma.cuh for the host: what the linear layers' kernels use of it. Products are done
-// at once; that results are waited for is not looked at.
+// core/kernels/cuda/sparse_attention/wgmma.cuh for the host: what the linear layers' kernels use of it. Until a product is
+// waited for, its accumulators are NaN, and it reads shared memory only then.
 #pragma once
 
 #include "kernels/cuda/delta_net/products.cuh"
@@ -8,9 +8,13 @@
 namespace headroom::kernels::cuda {
 
 inline void warpgroup_arrive() {}
-inline void warpgroup_commit() {}
+inline void warpgroup_commit() {
+  host::commit_products();
+}
 template <int Pending>
-void warpgroup_wait() {}
+void warpgroup_wait() {
+  host::finish_products(Pending);
+}
 template <int N>
 void fence_registers(float (&)[N]) {}
 
@@ -18,19 +22,12 @@ inline std::uint64_t tile_descriptor(std::uint32_t at, std::uint32_t tile_bytes)
   return std::uint64_t{tile_bytes} << 32 | at;
 }
 
+/// d[64, 128] += a b, b with its 128 contiguous, in tiles of 64.
 inline void mma_n128(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b) {
-  host::open_words(a);
-  __syncwarp();
-  const int lane = own_lane();
-  const auto base = static_cast<std::uint32_t>(b), tile_bytes = static_cast<std::uint32_t>(b >> 32);
-  for (int i = 0; i < 64; ++i) {
-    const int row = lane / 4 + i % 4 / 2 * 8, n = i / 4 * 8 + lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 16; ++k) {
-      const std::uint32_t at = base + n / 64 * tile_bytes + k / 8 * 1024 + k % 8 * 128 + n % 64 * 2;
-      d[i] += host::left_side(row, k) * host::bf16_at(at ^ (at >> 3 & 0x70));
-    }
-  }
-  __syncwarp();
+  host::start_product(d, 64, a, 1, [b](int n, int k) {
+    const auto base = static_cast<std::uint32_t>(b), tile_bytes = static_cast<std::uint32_t>(b >> 32);
+    return base + n / 64 * tile_bytes + k / 8 * 1024 + k % 8 * 128 + n % 64 * 2;
+  });
 }
 
 }  // namespace headroom::kernels::cuda
