@@ -134,7 +134,7 @@ class TestMapLinks : public QObject {
     const QString whole = words({0, 600, 0, 600}, {1200, 900}, 0);
     QVERIFY(whole.contains(">200<") && !whole.contains("position and token"));
     // Labels would lie over each other in a column.
-    QVERIFY(!words({200, 220, 190, 210}, {330, 300}, 9).contains("position and token"));
+    QVERIFY(!words({200, 240, 190, 230}, {330, 300}, 9).contains("position and token"));
   }
 
   void find_marks_rows_and_columns() {

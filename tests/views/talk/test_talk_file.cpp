@@ -102,7 +102,7 @@ class TestTalkFile : public QObject {
       const char *pointer, *value, *message;
     };
     const Lie lies[] = {{"/format", "\"slides\"", "\"headroom-talk\", found \"slides\""},
-                        {"/version", "2", "later version of Headroom (expected version 1 or earlier, found 2"},
+                        {"/version", "3", "later version of Headroom (expected version 2 or earlier, found 3"},
                         {"/records/0/file", "\"\"", "record 1: field \"file\""},
                         {"/records/0/run_id", "\"xyz\"", "16 hexadecimal digits"},
                         {"/records/1/sha256", "\"\"", "record 2: field \"sha256\""},
@@ -134,7 +134,7 @@ class TestTalkFile : public QObject {
     TalkBook book;
     fill(book, record("undo-a.h5"), record("undo-b.h5", 2));
     const Talk before = book.talk();
-    book.saved("t", before.records);
+    book.saved("t", before);
     QVERIFY(!book.changed_since_saved());
     for (const char* text : {"C", "Ca", "Cap"}) book.set_text(0, StepText::caption, text);
     QVERIFY(book.changed_since_saved());
