@@ -183,7 +183,9 @@ void add_run(CLI::App& app, Action& chosen) {
       "--plan", options->plan,
       "which layers run dense in timed passes: a file of `headroom export --view plan`, or none (all as "
       "recorded); default: what this machine does faster. Recorded passes never use it");
-  command->add_option("--baselines", spec.baselines, "libtorch: time dense through LibTorch's attention, too")
+  command
+      ->add_option("--baselines", spec.baselines,
+                   "libtorch, fa2, cudnn (GPUs, bf16) or all: time dense through these libraries' attention, too")
       ->delimiter(',');
   command->add_option("--out", options->out, "record to write (RUN.h5)");
   command->add_flag("--json", options->json, "one JSON object on standard output");

@@ -318,12 +318,18 @@ QWidget* NewRunDialog::build_machine() {
   counts_row->addWidget(new QLabel(tr("New tokens"), counts));
   counts_row->addWidget(max_new_tokens_, 1);
   form->addRow(tr("Repeats"), counts);
+  libraries_ = new QCheckBox(tr("Time the libraries' dense attention, too"), box);
+  libraries_->setToolTip(tr("LibTorch's, and on a GPU in bf16 FlashAttention-2's and cuDNN's: rows of their own on the "
+                            "Timing page and in the table of runs"));
+  libraries_->setObjectName("baselines");
+  form->addRow(QString(), libraries_);
   form->addRow(tr("Record"), out_);
   form->addRow(tr("Exact maps"), build_exact_maps(box));
   for (QComboBox* combo : {device_, dtype_})
     connect(combo, &QComboBox::currentIndexChanged, this, &NewRunDialog::edited);
   for (QSpinBox* number : {repeats_, max_new_tokens_})
     connect(number, &QSpinBox::valueChanged, this, &NewRunDialog::edited);
+  connect(libraries_, &QCheckBox::toggled, this, &NewRunDialog::edited);
   connect(out_, &QLineEdit::textChanged, this, &NewRunDialog::edited);
   return box;
 }

@@ -118,6 +118,8 @@ class NewRunDialog : public QDialog {
   QLineEdit *budgets_ = nullptr, *granularity_ = nullptr, *dense_layers_ = nullptr, *indexer_ = nullptr;
   QComboBox *device_ = nullptr, *dtype_ = nullptr;
   QSpinBox *repeats_ = nullptr, *max_new_tokens_ = nullptr;
+  QCheckBox* libraries_ = nullptr;
+  std::vector<std::string> baselines_;  ///< of the request that is shown; empty: all, where libraries_ is checked
   QLineEdit* out_ = nullptr;
   QLineEdit* keep_layers_ = nullptr;  ///< exact maps: "suggested", "all" or layer numbers
   QSpinBox* record_limit_ = nullptr;  ///< MiB

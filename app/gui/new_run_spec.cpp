@@ -110,6 +110,8 @@ void NewRunDialog::fill(const protocol::RunSpec& spec) {
   device_->setCurrentIndex(device_->count() - 1);
   dtype_->setCurrentIndex(std::max(dtype_->findData(QString::fromStdString(spec.dtype)), 0));
   repeats_->setValue(spec.repeats);
+  baselines_ = spec.baselines;
+  libraries_->setChecked(!baselines_.empty());
   max_new_tokens_->setValue(static_cast<int>(spec.max_new_tokens.value_or(-1)));
   out_->setText(QString::fromStdString(spec.out.value_or("")));
   fill_exact_maps(spec);
@@ -247,6 +249,8 @@ protocol::RunSpec NewRunDialog::spec() const {
   spec.device = device_->currentData().toString().toStdString();
   spec.dtype = dtype_->currentData().toString().toStdString();
   spec.repeats = repeats_->value();
+  spec.baselines.clear();
+  if (libraries_->isChecked()) spec.baselines = baselines_.empty() ? std::vector<std::string>{"all"} : baselines_;
   spec.max_new_tokens.reset();
   if (max_new_tokens_->value() >= 0) spec.max_new_tokens = max_new_tokens_->value();
   if (out_->text().trimmed().isEmpty()) throw usage_error(tr("Record: name a file").toStdString());

@@ -175,7 +175,8 @@ void validate(const RunSpec& spec) {
   check_range("--keep-queries", spec.keep_queries, 0, max_tokens);
   check_range("--record-limit", spec.record_limit, 0, 1LL << 50);
   for (const std::string& baseline : spec.baselines)
-    if (baseline != "libtorch") refuse("the baseline is not known", "libtorch", baseline);
+    if (baseline != "libtorch" && baseline != "fa2" && baseline != "cudnn" && baseline != "all")
+      refuse("the baseline is not known", "libtorch, fa2, cudnn or all", baseline);
 }
 
 }  // namespace headroom::protocol

@@ -46,7 +46,8 @@ struct RunSpec {
   std::vector<int> keep_layers;                ///< empty: worst captured mass first until the limit
   std::int64_t keep_queries = 0;               ///< last n query rows; 0 = all
   std::int64_t record_limit = 256LL << 20;     ///< bytes
-  std::vector<std::string> baselines;          ///< "libtorch": dense is timed through LibTorch's attention, too
+  /// Libraries whose dense attention is timed, too: "libtorch", "fa2", "cudnn" (GPUs, bf16), or "all" that are to be had.
+  std::vector<std::string> baselines;
   std::optional<std::string> plan;  ///< a plan file, or "none": timed passes run as recorded; unset: automatic
   std::optional<std::string> out;
 };

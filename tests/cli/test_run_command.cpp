@@ -238,7 +238,7 @@ class TestRunCommand : public QObject {
   void a_plan_goes_from_the_record_into_the_next_run() {
     const QString record = path("planned.h5"), plan = path("plan.json");
     const QStringList what = {"--prompt-file", prompt_, "--methods", "dense,oracle,sink_window", "--budget", "32"};
-    const auto first = headroom(run(what + QStringList{"--baselines", "libtorch", "--json", "--out", record}));
+    const auto first = headroom(run(what + QStringList{"--baselines", "all", "--json", "--out", record}));
     QVERIFY2(first.code == 0, first.errors.constData());
     const auto made = json::parse(first.output.toStdString())["methods"];
     QCOMPARE(made[1]["timing_plan"]["source"], "defined");  // the oracle has no other
@@ -360,6 +360,7 @@ class TestRunCommand : public QObject {
     row("plan of another format", hello + QStringList{"--plan", write("bad-plan.json", "{\"format\": \"x\"}")}, 3,
         "bad-plan.json");
     row("unknown baseline", hello + QStringList{"--baselines", "fa9"}, 2, "fa9");
+    row("baseline of another device", hello + QStringList{"--baselines", "fa2", "--device", "cpu"}, 2, "there is libtorch");
     row("unknown option", hello + QStringList{"--colour", "red"}, 2, "colour");
     row("not a number", hello + QStringList{"--seed", "x"}, 2, "seed");
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // One layer more exactly: the job that does it, what is compared with the record, and the field of New run.
+#include <QCheckBox>
 #include <QLineEdit>
 #include <QSpinBox>
 #include <QTemporaryDir>
@@ -91,6 +92,23 @@ class TestExactLayers : public QObject {
     meta.spec_json = "[]";
     QVERIFY(layers.job_of(meta).isEmpty());
     QVERIFY(layers.take("7") && !layers.take("7") && !layers.recording(*shown, 2));
+  }
+
+  void new_run_asks_for_the_libraries_times() {
+    EngineClient engine;
+    SettingsStore settings(dir_.filePath("s.ini"));
+    NewRunRequest request;
+    request.spec = protocol::run_spec_from_json(nlohmann::json::parse(job()));
+    NewRunDialog dialog(engine, settings, request, nullptr);
+    auto* libraries = dialog.findChild<QCheckBox*>("baselines");
+    QVERIFY(!libraries->isChecked() && dialog.spec().baselines.empty());
+    libraries->click();
+    QCOMPARE(dialog.spec().baselines, (std::vector<std::string>{"all"}));
+    request.spec->baselines = {"fa2"};
+    NewRunDialog again(engine, settings, request, nullptr);
+    QCOMPARE(again.spec().baselines, request.spec->baselines);
+    again.findChild<QCheckBox*>("baselines")->click();
+    QVERIFY(again.spec().baselines.empty());
   }
 
   void new_run_asks_which_layers() {

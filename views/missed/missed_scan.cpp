@@ -134,10 +134,10 @@ void look_for_readers(MissedResult& result, const std::stop_token& stop, const S
     ReaderLine line{query, p, method.is_dense() ? ReaderSays::every : ReaderSays::unknown};
     if (rows.support && rows.target) {
       const bool selected = rows.support->test(query, request.key), wanted = rows.target->test(query, request.key);
-      const bool wasted = rows.wasted && rows.wasted->test(query, request.key);
-      line.says = selected ? (wanted   ? ReaderSays::hit
-                              : wasted ? ReaderSays::wasted
-                                       : ReaderSays::other)
+      const bool for_nothing = rows.wasted && rows.wasted->test(query, request.key);
+      line.says = selected ? (wanted        ? ReaderSays::hit
+                              : for_nothing ? ReaderSays::wasted
+                                            : ReaderSays::other)
                            : (wanted ? ReaderSays::missed : ReaderSays::left_out);
     }
     result.mass += static_cast<double>(p);

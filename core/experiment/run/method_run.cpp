@@ -162,15 +162,24 @@ std::vector<MethodRunner::Lane> MethodRunner::lanes(const std::vector<Method>& m
   return result;
 }
 
-void MethodRunner::warm_up(const Lane& lane) {
+bool MethodRunner::warms_up(const Lane& lane) {
   const std::span<const std::int32_t> ids = run_.prompt.table.ids;
   // A short prompt wakes threads and touches every weight; a GPU chooses its kernels by shape, so it sees them all.
   const auto tokens =
       decoder_.device().is_cpu() ? std::min<std::size_t>(ids.size(), cpu_warmup_tokens) : ids.size();
   auto pass = lane.pass;
   pass.job = progress_.begin(lane.phase + " warm-up", false);
-  decoder_.prefill(ids.first(tokens), pass);
+  try {
+    decoder_.prefill(ids.first(tokens), pass);
+  } catch (const Error& error) {
+    // Not every library takes every shape; the others are timed all the same.
+    if (lane.baseline.empty() || error.kind() == ErrorKind::cancelled) throw;
+    if (notice_) notice_(lane.phase + " is not timed: " + error.what());
+    progress_.end();
+    return false;
+  }
   progress_.end();
+  return true;
 }
 
 void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
@@ -182,7 +191,7 @@ void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<
   model::release_unused_memory();
   std::vector<Lane> all = lanes(methods, summaries);
   const auto machine = MachineLock::wait(job);
-  for (const Lane& lane : all) warm_up(lane);
+  std::erase_if(all, [&](const Lane& lane) { return !warms_up(lane); });
   const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
   const std::string of = "/" + std::to_string(run_.spec.repeats);
   for (int round = 0; round < run_.spec.repeats; ++round) {

@@ -57,7 +57,8 @@ class MethodRunner {
   const attention::Backend* dense_backend(const record::MethodSummary& summary) const;
   std::vector<Lane> lanes(const std::vector<Method>& methods,
                           const std::vector<record::MethodSummary>& summaries) const;
-  void warm_up(const Lane& lane);
+  /// False, and told, where a baseline's library does not take the model's shapes.
+  bool warms_up(const Lane& lane);
   static void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries);
   void score(model::PrefillResult& result, MethodData& data, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/prepared_run.h"
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace headroom::experiment {
 namespace {
 
@@ -12,6 +16,25 @@ std::vector<std::filesystem::path> input_files(const PreparedRun& run) {
     if (file) files.emplace_back(*file);
   if (run.methods.indexer) files.push_back(run.methods.indexer_path);
   return files;
+}
+
+/// The libraries that `wanted` names, each once; one that this device and dtype do not have is a usage error.
+std::vector<std::string> baselines_of(const PreparedRun& run) {
+  const auto& wanted = run.spec.baselines;
+  std::vector<std::string> libraries, names;
+  for (const auto& backend : run.backends)
+    if (backend->id() != "headroom") libraries.push_back(backend->id());
+  for (const std::string& name : wanted) {
+    if (name == "all") return libraries;
+    if (std::ranges::find(libraries, name) == libraries.end()) {
+      std::string had;
+      for (const std::string& library : libraries) had += (had.empty() ? "" : ", ") + library;
+      throw usage_error("--baselines " + name + " is not to be had on " + run.device.description + " in " +
+                        dtype_name(run.dtype) + "; there is " + had);
+    }
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return names;
 }
 
 }  // namespace
@@ -36,6 +59,7 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.methods = make_methods(spec, *run.session);
   run.backends = attention::make_backends(run.device.device, run.dtype, full_head_dims(run.config()),
                                          has_sinks(run.config()));
+  run.spec.baselines = baselines_of(run);
   if (run.out) run.out->must_not_be(input_files(run));
   run.prompt = prepare_prompt(spec, *run.session, job);
   run.spec.chat = run.prompt.chat;  // of a task the model decides; what is recorded says what ran
