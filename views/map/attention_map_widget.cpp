@@ -22,7 +22,7 @@
 namespace headroom::views {
 namespace {
 
-constexpr int strip_height = 44, strip_label = 17;
+constexpr int strip_height = 27;  // pixels, without the line above it
 
 }  // namespace
 
@@ -117,8 +117,6 @@ void AttentionMapWidget::build_plot() {
   plot_->plotLayout()->addElement(0, 0, marginal_rect_);
   plot_->plotLayout()->addElement(1, 0, main);
   plot_->plotLayout()->setRowSpacing(4);
-  marginal_rect_->setMinimumSize(0, strip_height);
-  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, strip_height);
   auto* group = new QCPMarginGroup(plot_);
   for (auto* rect : {marginal_rect_, main}) {
     rect->setMarginGroup(QCP::msLeft | QCP::msRight, group);
@@ -128,7 +126,6 @@ void AttentionMapWidget::build_plot() {
   main->setAutoMargins(QCP::msLeft | QCP::msBottom);
   main->setMargins(QMargins(0, 0, 6, 0));
   marginal_rect_->setAutoMargins(QCP::msLeft);
-  marginal_rect_->setMargins(QMargins(0, strip_label, 6, 0));
 
   QCPAxis* keys = main->axis(QCPAxis::atBottom);
   QCPAxis* queries = main->axis(QCPAxis::atLeft);
@@ -154,6 +151,7 @@ void AttentionMapWidget::build_plot() {
 
 void AttentionMapWidget::apply_theme() {
   const Theme& theme = Theme::instance();
+  fit_strip();
   plot_->setBackground(theme.panel());
   for (auto* rect : plot_->axisRects()) {
     rect->setBackground(QBrush(theme.background()));
@@ -319,10 +317,17 @@ void AttentionMapWidget::set_mask_unattended(bool mask) {
   apply_style(style);
 }
 
+void AttentionMapWidget::fit_strip() {
+  const int line = QFontMetrics(MapMarginal::label_font(font())).height() + 2;
+  const int height = marginal_rect_->visible() ? strip_height + line : 0;
+  marginal_rect_->setMargins(QMargins(0, line, 6, 0));
+  marginal_rect_->setMinimumSize(0, height);
+  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, height);
+}
+
 void AttentionMapWidget::set_marginals_visible(bool visible) {
   marginal_rect_->setVisible(visible);
-  marginal_rect_->setMinimumSize(0, visible ? strip_height : 0);
-  marginal_rect_->setMaximumSize(QWIDGETSIZE_MAX, visible ? strip_height : 0);
+  fit_strip();
   plot_->replot(QCustomPlot::rpQueuedReplot);
 }
 

@@ -118,6 +118,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
  private:
   void build_plot();
   void apply_theme();
+  void fit_strip();  ///< the marginals' room, by the font
   void apply_style(MapStyle style);
   void apply_ranges();
   void selection_changed(unsigned mask);

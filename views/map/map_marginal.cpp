@@ -28,7 +28,8 @@ MapMarginal::MapMarginal(QCPAxis* key_axis, QCPAxis* value_axis) : QCPAbstractPl
 }
 
 QRect MapMarginal::clipRect() const {
-  return mKeyAxis->axisRect()->rect().adjusted(0, -20, 0, 0);
+  const int line = QFontMetrics(label_font(mParentPlot->font())).height() + 2;
+  return mKeyAxis->axisRect()->rect().adjusted(0, -line, 0, 0);
 }
 
 void MapMarginal::draw(QCPPainter* painter) {
@@ -38,8 +39,7 @@ void MapMarginal::draw(QCPPainter* painter) {
                 mParentPlot->bufferDevicePixelRatio());
   if (data_->mass_received.empty() && data_->selection_frequency.empty()) return;
   const Theme& theme = Theme::instance();
-  QFont small = mParentPlot->font();
-  small.setPointSizeF(std::max(7.0, small.pointSizeF() * 0.85));
+  const QFont small = label_font(mParentPlot->font());
   painter->setFont(small);
   QRectF label(area.left(), area.top() - QFontMetricsF(small).height() - 1, area.width(),
                QFontMetricsF(small).height());
@@ -60,6 +60,11 @@ void MapMarginal::draw(QCPPainter* painter) {
   if (room() > area.width()) frequency.clear();
   if (!frequency.isEmpty()) write(frequency, theme.text());
   if (!mass.isEmpty()) write(mass, theme.mass());
+}
+
+QFont MapMarginal::label_font(QFont font) {
+  font.setPointSizeF(std::max(7.0, font.pointSizeF() * 0.85));
+  return font;
 }
 
 void draw_marginal(QPainter& painter, const QRectF& area, const MapData& data, double key_begin, double key_end,

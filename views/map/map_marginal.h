@@ -16,6 +16,8 @@ class MapMarginal : public QCPAbstractPlottable {
  public:
   MapMarginal(QCPAxis* key_axis, QCPAxis* value_axis);
   void set_data(MapDataPtr data) { data_ = std::move(data); }
+  /// Of the line above the strip that says what it shows, in the size that goes with the map's `font`.
+  static QFont label_font(QFont font);
 
   double selectTest(const QPointF&, bool, QVariant* = nullptr) const override { return -1; }
   QCPRange getKeyRange(bool& found, QCP::SignDomain = QCP::sdBoth) const override { return found = false, QCPRange(); }
