@@ -155,9 +155,10 @@ def held_out(text):
 
 
 class Texts:
-    """Plain text of files, as one list of token ids for each part of the split."""
-    def __init__(self, folders, bpe, most_bytes):
-        self.ids = {False: [], True: []}
+    """Plain text of files, as one list of token ids for each part of the split; that of held-out prose once more."""
+    def __init__(self, folders, prose, bpe, most_bytes):
+        self.ids, self.prose = {False: [], True: []}, []
+        prose = [pathlib.Path(folder) for folder in prose]
         files = sorted(f for folder in folders for f in pathlib.Path(folder).rglob("*")
                        if f.suffix in {".txt", ".rst", ".md", ".py", ".c", ".h", ".cpp", ".tex"} and f.is_file())
         random.Random(1).shuffle(files)
@@ -169,11 +170,14 @@ class Texts:
             part = held_out(text)
             taken += len(text)
             self.files[part] += 1
-            self.ids[part] += bpe.encode(text, add_special_tokens=False).ids + [0]  # 0: <|endoftext|>
+            ids = bpe.encode(text, add_special_tokens=False).ids + [0]  # 0: <|endoftext|>
+            self.ids[part] += ids
+            if part and any(folder in file.parents for folder in prose):
+                self.prose += ids
         assert min(len(ids) for ids in self.ids.values()) > 4096, "--text: there is too little text to learn from"
 
-    def piece(self, rng, length, evaluation=False):
-        ids = self.ids[evaluation]
+    def piece(self, rng, length, evaluation=False, prose=False):
+        ids = self.prose if prose else self.ids[evaluation]
         return ids[(start := rng.randrange(max(1, len(ids) - length))):start + length]
 
 
@@ -317,13 +321,13 @@ REQUESTS = ["Explain {t} in three sentences.", "What should a child know about {
 @torch.no_grad()
 def chats(base, bpe, device, tokens=128, topics=TOPICS):
     """What the base itself answers, token by token its likeliest: {held out or not: [ids]}. Requests of one length go
-    together."""
+    together; those of the six commonest lengths are made."""
     groups, made = {}, {False: [], True: []}
     for text in (request.format(t=topic) for topic in topics for request in REQUESTS):
         ids = bpe.encode(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n"
                          "<|im_start|>assistant\n", add_special_tokens=False).ids
         groups.setdefault(len(ids), []).append((held_out(text), ids))
-    for group in groups.values():
+    for group in sorted(groups.values(), key=len)[-6:]:
         cache, new = transformers.DynamicCache(), torch.tensor([ids for _, ids in group], device=device)
         answers = [new]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -377,16 +381,17 @@ def mean_nll(model, pieces):
 
 
 @torch.no_grad()
-def figures(model, base, texts, prose, talks, led, options, device):
+def figures(model, base, texts, talks, led, options, device):
     """On what was held out: NLL of text by length, that of prose and the base's at 2K, KL to the base along its own
     answers, and the share of answers whose every token is the likeliest."""
     rng, found = random.Random(20261130), {}
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         found["kl_chats"] = float(sum(kept_loss(model, base, torch.tensor([ids], device=device))
                                       for ids in led[True]) / max(1, len(led[True])))
-        pieces = [torch.tensor([prose.piece(rng, options.lengths[0], True)], device=device)
-                  for _ in range(4 * options.samples)]
-        found["nll_prose"], found["nll_prose_base"] = mean_nll(model, pieces), mean_nll(base, pieces)
+        if texts.prose:
+            pieces = [torch.tensor([texts.piece(rng, 2048, prose=True)], device=device)
+                      for _ in range(4 * options.samples)]
+            found["nll_prose"], found["nll_prose_base"] = mean_nll(model, pieces), mean_nll(base, pieces)
         for length in options.lengths:
             pieces = [torch.tensor([texts.piece(rng, length, True)], device=device) for _ in range(options.samples)]
             found[f"nll_{length}"] = mean_nll(model, pieces)
@@ -451,8 +456,7 @@ def train(options):
     bpe = make_tokenizer(meta)
     model, kinds = make_model(meta, weights, True)
     base, _ = make_model(meta, weights, False)
-    texts = Texts(options.text, bpe, options.text_bytes)
-    prose = Texts(options.prose or options.text, bpe, options.text_bytes)
+    texts = Texts(options.text, options.prose or [], bpe, options.text_bytes)
     talks = Conversations(bpe, texts)
     tuned = peft.get_peft_model(model, peft.LoraConfig(r=options.rank, lora_alpha=2 * options.rank, lora_dropout=0.0,
                                                        target_modules=MODULES, task_type="CAUSAL_LM")).to(device)
@@ -501,7 +505,7 @@ def train(options):
     tuned.eval()
     write_adapter(tuned, kinds, options)
     say(trained_seconds=round(time.monotonic() - began, 1), tokens=seen,
-        held_out={k: round(v, 4) for k, v in figures(tuned, base, texts, prose, talks, led, options, device).items()})
+        held_out={k: round(v, 4) for k, v in figures(tuned, base, texts, talks, led, options, device).items()})
 
 
 def logits(options):
