@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // From the fields of the New run dialog to a RunSpec and back.
+#include <QLabel>
 #include <QCheckBox>
 #include <QComboBox>
 #include <QDateTime>

@@ -2,6 +2,7 @@
 // Every family on a CUDA device: weights that are read inside an inference mode, as commands do it, give the CPU's logits.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
