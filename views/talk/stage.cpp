@@ -78,8 +78,10 @@ void StageBar::restyle() {
 
 bool StageBar::event(QEvent* event) {
   // Never squeezed by a page that would like more room than there is.
-  if (event->type() == QEvent::LayoutRequest || event->type() == QEvent::Resize)
-    if (const int least = layout()->totalHeightForWidth(width()); least != minimumHeight()) setMinimumHeight(least);
+  if (event->type() == QEvent::LayoutRequest || event->type() == QEvent::Resize) {
+    const int least = std::max(0, layout()->totalHeightForWidth(width()));  // -1: nothing in it wraps
+    if (least != minimumHeight()) setMinimumHeight(least);
+  }
   return QWidget::event(event);
 }
 
