@@ -158,7 +158,7 @@ class TestLongMap : public QObject {
   }
 
   void a_coarser_overlay_stands_in_until_the_finer_one_is_there() {
-    Window window;
+    Window window({600, 500});  // fewer pixels than keys: single pairs have not been asked for
     window.map.set_overlay({true, true, true});
     window.look({0, short_length, 0, short_length});
     window.map.set_source({long_, sparse, 0, {}});
