@@ -15,6 +15,20 @@ namespace {
 
 constexpr double figure_dots_an_inch = 96;
 
+/// The same font with everything said. Fonts of rich text leave to the document's font what their format does not say, and
+/// a painter would fill that in from its device's font: other sizes at places made for these.
+QFont whole(QFont font) {
+  if (font.pixelSize() > 0)
+    font.setPixelSize(font.pixelSize());
+  else
+    font.setPointSizeF(font.pointSizeF());
+  font.setFamilies(font.families());
+  font.setWeight(font.weight());
+  font.setStyle(font.style());
+  font.setStretch(font.stretch());
+  return font;
+}
+
 }  // namespace
 
 class RecordedFigure::Engine : public QPaintEngine {
@@ -119,7 +133,7 @@ class RecordedFigure::Engine : public QPaintEngine {
 
   void drawTextItem(const QPointF& at, const QTextItem& item) override {
     // Lines under and through the text come as lines of their own.
-    QFont font = item.font();
+    QFont font = whole(item.font());
     font.setUnderline(false);
     font.setOverline(false);
     font.setStrikeOut(false);

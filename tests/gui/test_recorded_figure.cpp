@@ -3,8 +3,10 @@
 // clips, transforms, plots.
 #include <qcustomplot.h>
 
+#include <QAbstractTextDocumentLayout>
 #include <QPainter>
 #include <QPainterPath>
+#include <QTextDocument>
 #include <QtConcurrent>
 #include <QtTest>
 #include <functional>
@@ -61,8 +63,8 @@ class TestRecordedFigure : public QObject {
  private slots:
   void painting_is_the_same_data() {
     QTest::addColumn<int>("what");
-    const char* names[] = {"lines and areas", "text", "images", "clips that end", "transforms", "a plot"};
-    for (int i = 0; i < 6; ++i) QTest::newRow(names[i]) << i;
+    const char* names[] = {"lines and areas", "text", "images", "clips that end", "transforms", "a plot", "rich text"};
+    for (int i = 0; i < 7; ++i) QTest::newRow(names[i]) << i;
   }
   void painting_is_the_same() {
     QFETCH(int, what);
@@ -141,6 +143,16 @@ class TestRecordedFigure : public QObject {
           views::Figure figure(p, QRectF(0, 0, 320, 240), {});
           figure.title("A plot", "with a caption");
           figure.plot(&plot, figure.rest());
+        },
+        [](QPainter& p) {
+          QTextDocument document;
+          QFont font;
+          font.setPixelSize(19);  // of the document alone: the words' formats say nothing of it
+          document.setDefaultFont(font);
+          document.setTextWidth(300);
+          document.setHtml("On this prompt <b>128 keys</b> keep <i>91 %</i> of the <b style=\"color:red\">mass</b>; the answer");
+          QAbstractTextDocumentLayout::PaintContext context;
+          document.documentLayout()->draw(&p, context);
         }};
     const QImage expected = direct(paints[what]), found = recorded(paints[what]);
     QVERIFY(apart(expected, blank()) > 100);
