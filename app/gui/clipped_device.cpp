@@ -6,14 +6,11 @@
 #include <QPainterPath>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <utility>
 
 namespace headroom::gui {
 namespace {
-
-constexpr double dots_an_inch = 96;
 
 /// The part of a line inside `clip`; false where there is none.
 bool cut_line(const QRectF& clip, QPointF& a, QPointF& b) {
@@ -171,38 +168,11 @@ class ClippedDevice::Engine : public QPaintEngine {
   bool enabled_ = false;
 };
 
-ClippedDevice::ClippedDevice(QPainter& target, QSizeF size) : engine_(std::make_unique<Engine>(target)), size_(size) {}
+ClippedDevice::ClippedDevice(QPainter& target, QSizeF size) : FigureDevice(size), engine_(std::make_unique<Engine>(target)) {}
 ClippedDevice::~ClippedDevice() = default;
 
 QPaintEngine* ClippedDevice::paintEngine() const {
   return engine_.get();
-}
-
-int ClippedDevice::metric(PaintDeviceMetric metric) const {
-  switch (metric) {
-    case PdmWidth:
-      return static_cast<int>(std::ceil(size_.width()));
-    case PdmHeight:
-      return static_cast<int>(std::ceil(size_.height()));
-    case PdmWidthMM:
-      return static_cast<int>(std::lround(size_.width() / dots_an_inch * 25.4));
-    case PdmHeightMM:
-      return static_cast<int>(std::lround(size_.height() / dots_an_inch * 25.4));
-    case PdmNumColors:
-      return std::numeric_limits<int>::max();
-    case PdmDepth:
-      return 32;
-    case PdmDpiX:
-    case PdmDpiY:
-    case PdmPhysicalDpiX:
-    case PdmPhysicalDpiY:
-      return static_cast<int>(dots_an_inch);
-    case PdmDevicePixelRatio:
-      return 1;
-    case PdmDevicePixelRatioScaled:
-      return static_cast<int>(devicePixelRatioFScale());
-  }
-  return QPaintDevice::metric(metric);
 }
 
 }  // namespace headroom::gui

@@ -3,28 +3,24 @@
 // rectangle before they get there, so that a curve ends where its axes end.
 #pragma once
 
-#include <QPaintDevice>
-#include <QSizeF>
 #include <memory>
+
+#include "gui/figure_device.h"
 
 class QPainter;
 
 namespace headroom::gui {
 
-class ClippedDevice : public QPaintDevice {
+class ClippedDevice : public FigureDevice {
  public:
   /// `target` must be active and outlive this. `size` in its units, at 96 dots an inch.
   ClippedDevice(QPainter& target, QSizeF size);
   ~ClippedDevice() override;
   QPaintEngine* paintEngine() const override;
 
- protected:
-  int metric(PaintDeviceMetric metric) const override;
-
  private:
   class Engine;
   std::unique_ptr<Engine> engine_;
-  QSizeF size_;
 };
 
 }  // namespace headroom::gui

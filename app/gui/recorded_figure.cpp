@@ -4,16 +4,12 @@
 #include <QPaintEngine>
 #include <QPainter>
 #include <QPainterPath>
-#include <cmath>
 #include <functional>
-#include <limits>
 #include <utility>
 #include <vector>
 
 namespace headroom::gui {
 namespace {
-
-constexpr double figure_dots_an_inch = 96;
 
 /// The same font with everything said. Fonts of rich text leave to the document's font what their format does not say, and
 /// a painter would fill that in from its device's font: other sizes at places made for these.
@@ -154,7 +150,7 @@ class RecordedFigure::Engine : public QPaintEngine {
   std::vector<Step> steps_;
 };
 
-RecordedFigure::RecordedFigure(QSizeF size) : engine_(std::make_unique<Engine>()), size_(size) {}
+RecordedFigure::RecordedFigure(QSizeF size) : FigureDevice(size), engine_(std::make_unique<Engine>()) {}
 RecordedFigure::~RecordedFigure() = default;
 
 QPaintEngine* RecordedFigure::paintEngine() const {
@@ -166,33 +162,6 @@ void RecordedFigure::play(QPainter& painter) const {
   const QTransform base = painter.worldTransform();
   for (const Engine::Step& step : engine_->steps()) step(painter, base);
   painter.restore();
-}
-
-int RecordedFigure::metric(PaintDeviceMetric metric) const {
-  switch (metric) {
-    case PdmWidth:
-      return static_cast<int>(std::ceil(size_.width()));
-    case PdmHeight:
-      return static_cast<int>(std::ceil(size_.height()));
-    case PdmWidthMM:
-      return static_cast<int>(std::lround(size_.width() / figure_dots_an_inch * 25.4));
-    case PdmHeightMM:
-      return static_cast<int>(std::lround(size_.height() / figure_dots_an_inch * 25.4));
-    case PdmNumColors:
-      return std::numeric_limits<int>::max();
-    case PdmDepth:
-      return 32;
-    case PdmDpiX:
-    case PdmDpiY:
-    case PdmPhysicalDpiX:
-    case PdmPhysicalDpiY:
-      return static_cast<int>(figure_dots_an_inch);
-    case PdmDevicePixelRatio:
-      return 1;
-    case PdmDevicePixelRatioScaled:
-      return static_cast<int>(devicePixelRatioFScale());
-  }
-  return QPaintDevice::metric(metric);
 }
 
 }  // namespace headroom::gui

@@ -3,15 +3,15 @@
 // lines, text and images into the bytes of a PNG, PDF or SVG takes tenths of a second.
 #pragma once
 
-#include <QPaintDevice>
-#include <QSizeF>
 #include <memory>
+
+#include "gui/figure_device.h"
 
 class QPainter;
 
 namespace headroom::gui {
 
-class RecordedFigure : public QPaintDevice {
+class RecordedFigure : public FigureDevice {
  public:
   /// `size` in painter units, at 96 dots an inch.
   explicit RecordedFigure(QSizeF size);
@@ -22,13 +22,9 @@ class RecordedFigure : public QPaintDevice {
   /// thread, once the painter of this device has ended.
   void play(QPainter& painter) const;
 
- protected:
-  int metric(PaintDeviceMetric metric) const override;
-
  private:
   class Engine;
   std::unique_ptr<Engine> engine_;
-  QSizeF size_;
 };
 
 }  // namespace headroom::gui
