@@ -11,18 +11,22 @@
 namespace headroom::gui {
 namespace {
 
-/// The same font with everything said. Fonts of rich text leave to the document's font what their format does not say, and
-/// a painter would fill that in from its device's font: other sizes at places made for these.
-QFont whole(QFont font) {
+/// The same font with everything said, and shared with nobody. Fonts of rich text leave to the document's font what their
+/// format does not say, and a painter would fill that in from its device's font: other sizes at places made for these.
+/// And what copies of a font share is loaded anew by each thread that uses one, under the other's hands.
+QFont own_font(const QFont& font) {
+  QFont own(font.families(), -1, font.weight());
   if (font.pixelSize() > 0)
-    font.setPixelSize(font.pixelSize());
+    own.setPixelSize(font.pixelSize());
   else
-    font.setPointSizeF(font.pointSizeF());
-  font.setFamilies(font.families());
-  font.setWeight(font.weight());
-  font.setStyle(font.style());
-  font.setStretch(font.stretch());
-  return font;
+    own.setPointSizeF(font.pointSizeF());
+  own.setStyle(font.style());
+  own.setStretch(font.stretch());
+  own.setStyleHint(font.styleHint(), font.styleStrategy());
+  own.setFixedPitch(font.fixedPitch());
+  own.setKerning(font.kerning());
+  own.setLetterSpacing(font.letterSpacingType(), font.letterSpacing());
+  return own;
 }
 
 }  // namespace
@@ -46,7 +50,7 @@ class RecordedFigure::Engine : public QPaintEngine {
     if (dirty & DirtyBackground) keep([brush = now.backgroundBrush()](QPainter& to) { to.setBackground(brush); });
     if (dirty & DirtyBackgroundMode)
       keep([mode = now.backgroundMode()](QPainter& to) { to.setBackgroundMode(mode); });
-    if (dirty & DirtyFont) keep([font = now.font()](QPainter& to) { to.setFont(font); });
+    if (dirty & DirtyFont) keep([font = own_font(now.font())](QPainter& to) { to.setFont(font); });
     if (dirty & DirtyOpacity) keep([opacity = now.opacity()](QPainter& to) { to.setOpacity(opacity); });
     if (dirty & DirtyCompositionMode)
       keep([mode = now.compositionMode()](QPainter& to) { to.setCompositionMode(mode); });
@@ -129,11 +133,7 @@ class RecordedFigure::Engine : public QPaintEngine {
 
   void drawTextItem(const QPointF& at, const QTextItem& item) override {
     // Lines under and through the text come as lines of their own.
-    QFont font = whole(item.font());
-    font.setUnderline(false);
-    font.setOverline(false);
-    font.setStrikeOut(false);
-    keep([at, font, text = item.text()](QPainter& to) {
+    keep([at, font = own_font(item.font()), text = item.text()](QPainter& to) {
       const QFont before = to.font();
       to.setFont(font);
       to.drawText(at, text);
