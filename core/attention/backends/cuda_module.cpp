@@ -80,11 +80,6 @@ CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype) {
   return {kernels, why};
 }
 
-bool unchecked_kernels_wanted() {
-  const char* const said = std::getenv("HEADROOM_UNCHECKED_KERNELS");
-  return said && std::string_view(said) == "1";
-}
-
 void* stream_of(c10::Device device) {
   if (device.is_cpu()) return nullptr;
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();

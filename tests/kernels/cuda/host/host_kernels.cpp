@@ -2,14 +2,12 @@
 #include "host_kernels.h"
 
 #include "kernels/cuda/delta_net/chunk.cuh"
-#include "kernels/cuda/delta_net/split.cuh"
+#include "kernels/cuda/delta_net/state.cuh"
 #include "kernels/cuda/rows/rows.cuh"
 #include "lanes.h"
 
 namespace headroom::kernels::cuda::host {
 namespace {
-
-StateKernel state_kernel = StateKernel::divided;
 
 /// One block after the other.
 template <typename Work>
@@ -23,20 +21,8 @@ const char* delta_net(const DeltaNetParams& p, void*) {
   const auto chunks = static_cast<unsigned>(work.chunks), heads = static_cast<unsigned>(p.value_heads);
   run_grid(static_cast<unsigned>(2 * p.key_heads) + heads, chunks, 128, [&] { delta_prepare_kernel(work); });
   run_grid(heads, chunks, 128, [&] { delta_chunk_kernel(work); });
-  switch (state_kernel) {
-    case StateKernel::divided:
-      run_grid(heads, 2, 288, [&] { delta_split_kernel(work); });
-      break;
-    case StateKernel::group:
-      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, true>(work); });
-      break;
-    case StateKernel::four_warps:
-      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, false>(work); });
-      break;
-    case StateKernel::two_warps:
-      run_grid(heads, 4, 96, [&] { delta_state_kernel<2, false>(work); });
-      break;
-  }
+  run_grid(heads, static_cast<unsigned>(delta_head_dim / DeltaStateConfig::columns), DeltaStateConfig::threads,
+           [&] { delta_state_kernel(work); });
   return nullptr;
 }
 
@@ -81,12 +67,11 @@ const char* gate_heads(const GateHeadsParams& p, void*) {
 
 }  // namespace
 
-const KernelTable& kernels_on_host(StateKernel states) {
+const KernelTable& kernels_on_host() {
   static const KernelTable table = {
       table_version, nullptr,     nullptr,    nullptr,   nullptr,      nullptr,     nullptr,
       &delta_net,    &delta_gate, &norm_rows, &silu_mul, &split_heads, &gate_heads,
   };
-  state_kernel = states;
   return table;
 }
 
