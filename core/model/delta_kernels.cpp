@@ -23,6 +23,7 @@ attention::CudaModule open_delta_kernels(const DeltaSpec& spec, c10::Device devi
                          std::to_string(spec.key_dim) + ", " + std::to_string(spec.value_dim) + " and " +
                          std::to_string(spec.kernel)};
   attention::CudaModule module = attention::open_cuda_module(device, dtype);
+  if (module.kernels && !module.kernels->delta_net) return {nullptr, module.why_not};
   if (module.kernels && !attention::unchecked_kernels_wanted())
     return {nullptr, "the CUDA kernels for them have not been checked on a GPU yet"};
   return module;

@@ -40,6 +40,7 @@ __device__ __forceinline__ void warp_arrive(std::uint32_t barrier, int lane) {
 }
 
 __global__ void __launch_bounds__(DeltaSplitConfig::threads, 1) delta_split_kernel(const DeltaWork work) {
+#ifndef HEADROOM_NO_WGMMA
   using Config = DeltaSplitConfig;
   extern __shared__ char shared_bytes[];
   const DeltaNetParams& p = work.p;
@@ -149,6 +150,7 @@ __global__ void __launch_bounds__(DeltaSplitConfig::threads, 1) delta_split_kern
     }
     write_ready(work.chunks - 1);
   }
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

@@ -184,6 +184,7 @@ __device__ __forceinline__ void delta_write_rows(const std::uint32_t (&out)[4][4
 /// `Group`: products by the warpgroup of four warps instead of by each warp.
 template <int Warps, bool Group>
 __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const DeltaWork work) {
+#ifndef HEADROOM_NO_WGMMA
   static_assert(!Group || Warps == 4);
   using Config = DeltaStateConfig<Warps>;
   extern __shared__ char shared_bytes[];
@@ -293,6 +294,7 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
   }
   if constexpr (Group) write_ready(chunks - 1);
   delta_write_state(memory, state, first_value, lane);
+#endif
 }
 
 }  // namespace headroom::kernels::cuda
