@@ -22,7 +22,9 @@ attention::CudaModule open_delta_kernels(const DeltaSpec& spec, c10::Device devi
     return {nullptr, "the CUDA kernels are for heads of 128 and convolutions over 4 rows, not " +
                          std::to_string(spec.key_dim) + ", " + std::to_string(spec.value_dim) + " and " +
                          std::to_string(spec.kernel)};
-  return attention::open_cuda_module(device, dtype);
+  attention::CudaModule module = attention::open_cuda_module(device, dtype);
+  if (module.kernels && !module.kernels->delta_net) return {nullptr, module.why_not};
+  return module;
 }
 
 std::string linear_layers_text(const ModelConfig& config, c10::Device device, c10::ScalarType dtype) {

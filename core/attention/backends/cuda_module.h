@@ -13,7 +13,8 @@ namespace headroom::attention {
 
 struct CudaModule {
   const kernels::cuda::KernelTable* kernels = nullptr;  ///< null where they cannot run
-  std::string why_not;                                  ///< in words, then: "no CUDA compiler when this was built"
+  /// In words, then: "no CUDA compiler when this was built". With kernels: why those of attention are missing.
+  std::string why_not;
 };
 /// For a device that LibTorch has opened.
 CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype);

@@ -167,6 +167,7 @@ __device__ __forceinline__ void delta_write_rows(const std::uint32_t (&out)[4][4
 }
 
 __global__ void __launch_bounds__(DeltaStateConfig::threads, 1) delta_state_kernel(const DeltaWork work) {
+#ifndef HEADROOM_NO_WGMMA
   using Config = DeltaStateConfig;
   extern __shared__ char shared_bytes[];
   const DeltaNetParams& p = work.p;
@@ -241,6 +242,7 @@ __global__ void __launch_bounds__(DeltaStateConfig::threads, 1) delta_state_kern
     delta_write_rows(ready, room, out_columns + row * p.out_row, p.out_row, p.rows - row, lane);
   }
   delta_write_state(memory, state, first_value, lane);
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

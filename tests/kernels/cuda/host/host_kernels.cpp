@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/delta_net/chunk.cuh"
 #include "kernels/cuda/delta_net/state.cuh"
+#include "kernels/cuda/record/record.cuh"
 #include "kernels/cuda/rows/rows.cuh"
 #include "lanes.h"
 
@@ -65,12 +66,30 @@ const char* gate_heads(const GateHeadsParams& p, void*) {
   return nullptr;
 }
 
+const char* row_figures(const RowFiguresParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads), 64,
+           [&] { row_figures_kernel<64>(p); });
+  return nullptr;
+}
+
+const char* curve_rows(const CurveRowsParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads), 32, [&] { curve_rows_kernel(p); });
+  return nullptr;
+}
+
+const char* pack_flags(const PackFlagsParams& p, void*) {
+  run_grid(static_cast<unsigned>((p.bytes + 255) / 256), static_cast<unsigned>(p.rows), 256,
+           [&] { pack_flags_kernel(p); });
+  return nullptr;
+}
+
 }  // namespace
 
 const KernelTable& kernels_on_host() {
   static const KernelTable table = {
       table_version, nullptr,     nullptr,    nullptr,   nullptr,      nullptr,     nullptr,
       &delta_net,    &delta_gate, &norm_rows, &silu_mul, &split_heads, &gate_heads,
+      &row_figures,  &curve_rows, &pack_flags,
   };
   return table;
 }
