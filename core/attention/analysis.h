@@ -26,14 +26,15 @@ enum class HeadStatistic {
   keys_for_99,
   sink_mass,       ///< on the first 4 positions, mean over rows
   local_mass,      ///< on the last 64 positions up to the query, mean over rows
+  learned_sink,    ///< what the layer's learned sinks take: 1 less the sum over keys, mean over rows; NaN without them
   captured_mass,   ///< of the head's own probabilities by its support, mean over rows with history > k
   missed_mass,     ///< of the keys in T that are not in the support (T - S), mean over the same rows
-  uncaptured_mass  ///< 1 - captured_mass: what the budget leaves out and what the selection misses
+  uncaptured_mass  ///< of keys outside the support: 1 - captured_mass, less what a learned sink takes
 };
-inline constexpr std::size_t num_head_statistics = 9;
+inline constexpr std::size_t num_head_statistics = 10;
 inline constexpr std::array<std::string_view, num_head_statistics> head_statistic_names = {
-    "entropy",    "keys_for_90",   "keys_for_95", "keys_for_99",    "sink_mass",
-    "local_mass", "captured_mass", "missed_mass", "uncaptured_mass"};
+    "entropy",    "keys_for_90",  "keys_for_95",   "keys_for_99", "sink_mass",
+    "local_mass", "learned_sink", "captured_mass", "missed_mass", "uncaptured_mass"};
 
 /// At most 64 budgets from 1 to `length`, log-spaced, rounded, ascending, each once.
 inline constexpr std::int64_t most_curve_budgets = 64;

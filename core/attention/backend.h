@@ -83,6 +83,10 @@ class Backend {
   virtual std::string sparse_label() const = 0;
   /// False where dense attention is another backend's, which is timed under its own name.
   virtual bool dense_is_its_own() const { return true; }
+  /// A library's attention: what a run may be timed with beside ours (--baselines).
+  virtual bool is_library() const { return false; }
+  /// False where scores, selection and sparse attention are those of another backend of the same list.
+  virtual bool selects_its_own() const { return true; }
   /// "reference path, not optimised" where sparse attention is no fair time; empty where there is nothing to say.
   virtual std::string note() const { return {}; }
   /// Packs and copies what the backend needs. Throws internal errors for a layer that it does not take.

@@ -22,7 +22,7 @@ constexpr std::int64_t cpu_warmup_tokens = 256;
 void name_tokens(const tokenizer::Tokenizer& tokenizer, record::AnswerPosition& position) {
   for (record::TokenChoice& choice : position.candidates) {
     try {
-      choice.text = replace_invalid_utf8(tokenizer.piece(choice.id)).substr(0, 1000);
+      choice.text = utf8_head(replace_invalid_utf8(tokenizer.piece(choice.id)), 1000);
     } catch (const Error&) {
       choice.text.clear();
     }

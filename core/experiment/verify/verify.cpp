@@ -232,8 +232,7 @@ class Verification {
     const std::vector<Scores> learned = {indexer_scores(input.query, weights, made->metadata)};
     const Scores learned_textbook = textbook_indexer_scores(query, weights, made->metadata);
     for (const auto& backend : backends) {
-      if (backend->id() != "headroom" && backend->id() != "libtorch")
-        continue;  // others differ in dense attention alone
+      if (!backend->selects_its_own()) continue;  // it differs in dense attention alone
       for (const attention::PolicyEntry& entry : attention::policies()) {
         const attention::PolicyTraits& traits = entry.traits;
         if (traits.is_dense()) continue;
@@ -267,7 +266,7 @@ class Verification {
       const LayerQuery query = on_device(random_input(test.length, 1, 1, 64, dtype).query, device_);
       const std::int64_t head_dims[] = {query.head_dim()};
       for (const auto& backend : attention::make_backends(device_, dtype, head_dims)) {
-        if (backend->id() != "headroom" && backend->id() != "libtorch") continue;
+        if (!backend->selects_its_own()) continue;
         job_.check();
         VerifyRow row;
         row.path = "select, " + backend->id() + ": " + test.text();
