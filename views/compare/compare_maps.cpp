@@ -22,7 +22,7 @@ namespace headroom::views {
 
 CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent), selection_(selection) {
   setFocusPolicy(Qt::StrongFocus);
-  cache_ = new TileCache(std::size_t{192} << 20, this);
+  cache_ = new TileCache(this);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(6);
