@@ -2,6 +2,7 @@
 #include "views/docks/jobs_dock.h"
 #include "views/common/format.h"
 
+#include <QEvent>
 #include <QGridLayout>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -55,6 +56,22 @@ QString answer_line(const JobInfo& job) {
   if (cut && text.front().isLowSurrogate()) text.remove(0, 1);
   return QObject::tr("So far: %1").arg(cut ? "…" + text : text);
 }
+
+/// A place to scroll in that is high enough for a card with the results of three methods, however large its text.
+class LinesHigh : public QScrollArea {
+ public:
+  explicit LinesHigh(QWidget* parent) : QScrollArea(parent) { fit(); }
+
+ protected:
+  void changeEvent(QEvent* event) override {
+    QScrollArea::changeEvent(event);
+    if (event->type() == QEvent::FontChange) fit();
+  }
+
+ private:
+  void fit() { setMinimumHeight(fontMetrics().lineSpacing() * least_lines + least_gaps); }
+  static constexpr int least_lines = 7, least_gaps = 36;  // title of two lines, state, heading, rows; what lies between
+};
 
 }  // namespace
 
@@ -183,7 +200,7 @@ class JobCard : public QWidget {
 JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
   auto* outer = new QVBoxLayout(this);
   outer->setContentsMargins(0, 0, 0, 0);
-  auto* area = new QScrollArea(this);
+  auto* area = new LinesHigh(this);
   area->setWidgetResizable(true);
   area->setFrameShape(QFrame::NoFrame);
   auto* content = new QWidget(area);
@@ -204,7 +221,6 @@ JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
   layout_->addStretch();
   area->setWidget(content);
   outer->addWidget(area);
-  setMinimumHeight(fontMetrics().lineSpacing() * 8);
 }
 
 void JobsDock::show_job(const JobInfo& job) {
