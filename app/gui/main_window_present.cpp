@@ -185,6 +185,9 @@ void MainWindow::leave_presenting() {
   banners_->setMaximumHeight(QWIDGETSIZE_MAX);
   // Text first: with large text the window could not be as small as it was.
   refresh_scale();
+  // All of them now: places come back at the sizes that they had.
+  for (QDockWidget* dock : docks_) page_fonts_.catch_up(dock);
+  for (int i = 0; i < stack_->count(); ++i) page_fonts_.catch_up(stack_->widget(i));
   // Hidden pages would go on asking for the room that large text took.
   for (const Page& page : pages_)
     if (auto* base = qobject_cast<views::PageBase*>(page.widget)) base->refresh_now();

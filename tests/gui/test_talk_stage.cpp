@@ -36,7 +36,7 @@ class TestTalkStage : public QObject {
     b.window.set_presenting(true);
     QTRY_COMPARE(b.window.size(), QSize(1280, 720));
     const auto* overview = b.window.findChild<QScrollArea*>("whole_page");
-    QVERIFY(overview && overview->isVisible());
+    QTRY_VERIFY(overview && overview->isVisible());
     QTRY_COMPARE(overview->verticalScrollBar()->maximum(), 0);  // nobody scrolls before an audience
     b.window.show_page(2);
     QTRY_VERIFY(QApplication::font().pointSizeF() > 1.2 * size);  // though other parts of the page are higher

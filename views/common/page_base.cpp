@@ -127,7 +127,7 @@ void PageBase::changeEvent(QEvent* event) {
 
 QLabel* make_heading(const QString& text, QWidget* parent) {
   auto* label = new TextLabel(text, parent);
-  QFont font = label->font();
+  QFont font;  // says its weight alone: the size stays that of what it lies in
   font.setWeight(QFont::DemiBold);
   label->setFont(font);
   return label;

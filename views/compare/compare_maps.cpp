@@ -89,7 +89,7 @@ void CompareMaps::add_pane() {
   pane.title = new ElidedLabel(pane.widget);
   pane.note = new ElidedLabel(pane.widget);
   const auto restyle = [title = pane.title, note = pane.note] {
-    QFont bold = title->parentWidget()->font();
+    QFont bold;  // says its weight alone
     bold.setWeight(QFont::DemiBold);
     title->setFont(bold);
     set_text_colour(note, Theme::instance().muted_text());

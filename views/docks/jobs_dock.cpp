@@ -85,7 +85,7 @@ class JobCard : public QWidget {
     outer->setSpacing(4);
     auto* row = new QHBoxLayout;
     title_ = new QLabel(this);
-    QFont bold = title_->font();
+    QFont bold;  // says its weight alone
     bold.setBold(true);
     title_->setFont(bold);
     title_->setTextFormat(Qt::PlainText);
