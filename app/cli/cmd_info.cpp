@@ -75,7 +75,10 @@ std::string layers_text(const Json& groups) {
   for (const Json& group : groups) {
     text += (text.empty() ? "" : ", ") + std::to_string(group["layers"].size()) + " " + text_of(group["kind"]) +
             " attention";
-    if (group.contains("window") && !group["window"].is_null()) text += " (window " + group["window"].dump() + ")";
+    std::string more;
+    if (group.contains("window") && !group["window"].is_null()) more = "window " + group["window"].dump();
+    if (group.value("learned_sinks", false)) more += more.empty() ? "learned sinks" : ", learned sinks";
+    if (!more.empty()) text += " (" + more + ")";
   }
   return text;
 }
@@ -163,8 +166,9 @@ void print_model(const Json& json) {
   if (tokenizer.contains("error")) {
     row("tokenizer", text_of(tokenizer["error"]));
   } else {
-    row("tokenizer",
-        text_of(tokenizer["kind"]) + ", split " + text_of(tokenizer["pre"]) + ", " + template_text(tokenizer));
+    const std::string split = text_of(tokenizer["pre"]);  // a SentencePiece vocabulary has none
+    row("tokenizer", text_of(tokenizer["kind"]) + (split.empty() ? "" : ", split " + split) + ", " +
+                         template_text(tokenizer));
   }
   row("SHA-256", json["sha256"].is_null() ? "not computed (--hash)" : text_of(json["sha256"]));
   row("indexer", json["shipped_indexer"].is_null() ? "none shipped for this model" : text_of(json["shipped_indexer"]));
@@ -252,9 +256,7 @@ void print_record(const record::RunRecord& run) {
   print_answer("\n%-24s %8s %12s %10s %8s %8s  %s\n", "method", "density", "TTFT ms", "captured", "recall", "streams",
                "answer");
   for (const record::MethodSummary& method : run.methods()) {
-    std::size_t shown = std::min<std::size_t>(method.answer.size(), 40);
-    while (shown < method.answer.size() && (method.answer[shown] & 0xc0) == 0x80) --shown;  // a whole character
-    const std::string answer = printable_text(std::string_view(method.answer).substr(0, shown));
+    const std::string answer = printable_text(utf8_head(method.answer, 40));
     const std::string recall =
         method.oracle_recall_mean ? std::to_string(*method.oracle_recall_mean).substr(0, 5) : "-";
     char captured[16] = "-";

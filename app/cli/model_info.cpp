@@ -79,6 +79,7 @@ Json layer_groups_json(const model::ModelConfig& config) {
                     {"head_dim", attention.head_dim},
                     {"scale", attention.scale},
                     {"window", attention.window > 0 ? Json(attention.window) : Json()},
+                    {"learned_sinks", attention.sinks},
                     {"rope_base", attention.rope.base},
                     {"rope_dims", attention.rope.dims},
                     {"rope_scaling", rope_scaling_json(attention.rope)}});

@@ -3,6 +3,8 @@
 // classes and thumbnails. One sweep over row tiles; nothing L x L but bitmaps. Never part of a timed pass.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <array>
 #include <optional>
 #include <string_view>
@@ -24,14 +26,15 @@ enum class HeadStatistic {
   keys_for_99,
   sink_mass,       ///< on the first 4 positions, mean over rows
   local_mass,      ///< on the last 64 positions up to the query, mean over rows
+  learned_sink,    ///< what the layer's learned sinks take: 1 less the sum over keys, mean over rows; NaN without them
   captured_mass,   ///< of the head's own probabilities by its support, mean over rows with history > k
   missed_mass,     ///< of the keys in T that are not in the support (T - S), mean over the same rows
-  uncaptured_mass  ///< 1 - captured_mass: what the budget leaves out and what the selection misses
+  uncaptured_mass  ///< of keys outside the support: 1 - captured_mass, less what a learned sink takes
 };
-inline constexpr std::size_t num_head_statistics = 9;
+inline constexpr std::size_t num_head_statistics = 10;
 inline constexpr std::array<std::string_view, num_head_statistics> head_statistic_names = {
-    "entropy",    "keys_for_90",   "keys_for_95", "keys_for_99",    "sink_mass",
-    "local_mass", "captured_mass", "missed_mass", "uncaptured_mass"};
+    "entropy",    "keys_for_90",  "keys_for_95",   "keys_for_99", "sink_mass",
+    "local_mass", "learned_sink", "captured_mass", "missed_mass", "uncaptured_mass"};
 
 /// At most 64 budgets from 1 to `length`, log-spaced, rounded, ascending, each once.
 inline constexpr std::int64_t most_curve_budgets = 64;
@@ -43,6 +46,18 @@ struct AnalysisOptions {
   ForcedKeys forced;                         ///< that T holds, as the support does
   std::int64_t thumbnail_size = 128;
   bool thumbnails = true;
+  bool bitmaps = true;  ///< false: a device need not make S, T and wasted
+  bool packed = false;  ///< a device leaves them where they are: LayerAnalysis::packed
+  /// First levels of the stored tiles that a device makes beside the rest (record::PyramidLevels); -1: none.
+  int mean_level = -1, head_level = -1;
+};
+
+/// What stored tiles are made of, at their first levels: cells of 2^level x 2^level pairs, c a side; nothing where no
+/// causal pair lies. On any device; undefined where not asked for, or where the layer has no support.
+struct CellPlanes {
+  at::Tensor max, sum, missed_mass;        ///< fp32 [Hq, c, c] largest p, sums of p, sums over T - S
+  at::Tensor m_max, m_sum, m_missed_mass;  ///< fp32 [c, c] of m
+  at::Tensor hit, missed, wasted, selected;  ///< int32 [c, c] pairs; cells of m's level
 };
 
 /// Everything below is about one stream: the true mass is that of this stream's own q and k.
@@ -68,6 +83,8 @@ struct LayerAnalysis {
   std::vector<SupportBitmap> support;      ///< [G] S; empty for dense
   std::vector<SupportBitmap> target;       ///< [G] T: top-k of the group's mass (of m for the layer); empty for dense
   std::vector<SupportBitmap> wasted;       ///< [G] in S, not in T, and the mass < 0.1 / history; empty for dense
+  CellPlanes planes;                       ///< of analyses on a device; analyse_layer() makes none
+  at::Tensor packed;                       ///< bytes [3, L, row bytes] of the three bitmaps, in their place
 };
 
 /// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds

@@ -45,6 +45,7 @@ BlockAnalysis::BlockAnalysis(const HeadRows& rows, const AnalysisOptions& option
       length_(rows.length()),
       heads_(rows.num_q_heads() + 1),
       groups_(std::ssize(targets.result->support)),
+      of_keys_(static_cast<std::size_t>(heads_), 1.0),
       supports_(static_cast<std::size_t>(groups_)),
       missed_(static_cast<std::size_t>(groups_)) {}
 
@@ -98,6 +99,12 @@ void BlockAnalysis::analyse_row(std::int64_t row) {
     const std::int64_t local = std::min(local_positions, history);
     kernels.max_and_sum(values + history - local, local, max, sum);
     add(HeadStatistic::local_mass, static_cast<double>(sum));
+    if (rows_.has_sinks()) {
+      kernels.max_and_sum(values, history, max, sum);
+      of_keys_[static_cast<std::size_t>(head)] = static_cast<double>(sum);
+    }
+    add(HeadStatistic::learned_sink, rows_.has_sinks() ? 1 - static_cast<double>(sum)
+                                                       : std::numeric_limits<double>::quiet_NaN());
     kernels.add(sums_.column_sums.data() + slot(head, block_end_, 0), values, history, 1.0f);
   }
   order_.resize(static_cast<std::size_t>(history));
@@ -198,7 +205,8 @@ void BlockAnalysis::score_support(std::int64_t row) {
     double* statistics = sums_.statistics.data() + slot(head, num_head_statistics, 0);
     statistics[static_cast<std::size_t>(HeadStatistic::captured_mass)] += captured;
     statistics[static_cast<std::size_t>(HeadStatistic::missed_mass)] += missed;
-    statistics[static_cast<std::size_t>(HeadStatistic::uncaptured_mass)] += 1 - captured;
+    const double of_keys = rows_.has_sinks() ? of_keys_[static_cast<std::size_t>(head)] : 1;
+    statistics[static_cast<std::size_t>(HeadStatistic::uncaptured_mass)] += of_keys - captured;
     if (!is_mean) continue;
     sums_.captured_sum += captured;
     sums_.captured_min = std::min(sums_.captured_min, captured);

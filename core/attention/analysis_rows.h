@@ -76,6 +76,7 @@ class BlockAnalysis {
   std::vector<std::int32_t> order_;         ///< keys of the row by descending m
   std::vector<std::int32_t> group_order_;   ///< by descending mass of a head group
   std::vector<std::int32_t> target_;
+  std::vector<double> of_keys_;                      ///< [heads] what a learned sink leaves to the row's keys
   std::vector<std::vector<std::int32_t>> supports_;  ///< [groups] keys of the row
   std::vector<std::vector<std::int32_t>> missed_;    ///< [groups] T - S
   kernels::cpu::SelectScratch scratch_;

@@ -56,8 +56,8 @@ class PreparedLayer {
                              const JobContext& job) const = 0;
   /// Attention of the tile's rows over their keys, same scale, same softmax, into `out` from make_output().
   virtual void sparse(const SupportTile& tile, const at::Tensor& out, const JobContext& job) const = 0;
-  /// What a record holds of this layer (analysis.h).
-  virtual LayerAnalysis analyse(std::vector<SupportBitmap> supports, const AnalysisOptions& options,
+  /// What a record holds of this layer (analysis.h), whose supports are `tiles`; none: it ran dense.
+  virtual LayerAnalysis analyse(const std::vector<SupportTile>& tiles, const AnalysisOptions& options,
                                 const JobContext& job) const;
 
   /// Rows that are one unit of work where blocks of `granularity` rows belong together: a multiple of it, so that
@@ -83,6 +83,10 @@ class Backend {
   virtual std::string sparse_label() const = 0;
   /// False where dense attention is another backend's, which is timed under its own name.
   virtual bool dense_is_its_own() const { return true; }
+  /// A library's attention: what a run may be timed with beside ours (--baselines).
+  virtual bool is_library() const { return false; }
+  /// False where scores, selection and sparse attention are those of another backend of the same list.
+  virtual bool selects_its_own() const { return true; }
   /// "reference path, not optimised" where sparse attention is no fair time; empty where there is nothing to say.
   virtual std::string note() const { return {}; }
   /// Packs and copies what the backend needs. Throws internal errors for a layer that it does not take.

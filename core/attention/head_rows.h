@@ -18,6 +18,7 @@ class HeadRows {
 
   std::int64_t length() const { return length_; }
   std::int64_t num_q_heads() const { return num_q_heads_; }
+  bool has_sinks() const { return !sinks_.empty(); }
   /// Floats between rows that the functions below need for rows that end before `row_end`.
   static std::int64_t stride(std::int64_t row_end);
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json_build.h"
+
 namespace headroom {
 namespace {
 
@@ -34,16 +36,18 @@ std::optional<std::int64_t> whole(const nlohmann::json& value) {
 
 nlohmann::json parse_json(std::string_view text, const std::string& place, int max_depth) {
   std::int64_t values = 0;
-  const auto limits = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json&) {
-    using Event = nlohmann::json::parse_event_t;
+  const auto is_shallow = [&](int depth) {
     if (depth > max_depth)
       throw input_error(place, "JSON is nested too deeply", "at most " + std::to_string(max_depth) + " levels", "more");
-    if ((event == Event::value || event == Event::object_start || event == Event::array_start) && ++values > max_values)
-      throw input_error(place, "JSON is too large", "at most 4000000 values", "more");
-    return true;
+  };
+  JsonChecks limits;
+  limits.key = [&](int depth, const std::string&, const nlohmann::json&) { is_shallow(depth); };
+  limits.value = [&](int depth) {
+    is_shallow(depth);
+    if (++values > max_values) throw input_error(place, "JSON is too large", "at most 4000000 values", "more");
   };
   try {
-    return nlohmann::json::parse(text.begin(), text.end(), limits);
+    return build_json(text, limits);
   } catch (const nlohmann::json::parse_error& error) {
     throw input_error(place, "is not valid JSON", "a JSON value", "an error at byte " + std::to_string(error.byte));
   } catch (const nlohmann::json::exception& error) {

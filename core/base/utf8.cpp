@@ -85,6 +85,12 @@ std::string printable_text(std::string_view text) {
   return escape_controls(escape_invalid_utf8(text));
 }
 
+std::string_view utf8_head(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<std::uint8_t>(text[bytes]) & 0xC0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
+
 std::string_view utf8_tail(std::string_view text, std::size_t bytes) {
   if (text.size() <= bytes) return text;
   std::size_t at = text.size() - bytes;

@@ -20,6 +20,8 @@ std::string escape_controls(std::string_view text);
 std::string escape_invalid_utf8(std::string_view text);
 /// Both, for one line on a terminal.
 std::string printable_text(std::string_view text);
+/// The first `bytes` bytes or fewer, ending with a whole character.
+std::string_view utf8_head(std::string_view text, std::size_t bytes);
 /// The last `bytes` bytes or fewer, beginning at a character.
 std::string_view utf8_tail(std::string_view text, std::size_t bytes);
 

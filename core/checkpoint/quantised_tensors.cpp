@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "checkpoint/config_reader.h"
 #include "checkpoint/metadata.h"
 
 namespace headroom::checkpoint {
@@ -34,8 +35,12 @@ void read_fp8(const ConfigReader& reader, Quantisation& found) {
     return size >= 1 && size <= max_block && size == static_cast<double>(static_cast<std::int64_t>(size));
   };
   if (!block || block->size() != 2 || !fits((*block)[0]) || !fits((*block)[1])) {
+    std::string given;
+    for (std::size_t i = 0; block && i < std::min<std::size_t>(block->size(), 4); ++i)
+      given += (i == 0 ? "[" : ", ") + number_text((*block)[i]);
+    if (block) given += block->size() > 4 ? ", …]" : given.empty() ? "[]" : "]";
     reader.refuse(key, "FP8 weights need a scale for each block of rows and columns", "two sizes, e.g. [128, 128]",
-                  block ? std::to_string(block->size()) + " values" : std::string("nothing"));
+                  block ? given : "nothing");
   }
   found.block_rows = static_cast<std::int64_t>((*block)[0]);
   found.block_columns = static_cast<std::int64_t>((*block)[1]);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/input_file.h"
+#include "base/json_build.h"
 #include "base/json_fields.h"
 #include "base/sha256.h"
 #include "tasks/text_input.h"
@@ -27,20 +28,18 @@ constexpr const char* set_too_large = "is too large for a set of prompts";
 Json parse_prompt_line(std::string_view line, const std::string& place) {
   constexpr int max_depth = 8;
   constexpr std::int64_t max_values = 100'000;
-  std::vector<std::set<std::string>> names;
   std::int64_t values = 0;
-  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    using Event = Json::parse_event_t;
+  JsonChecks checks;
+  checks.value = [&](int depth) {
     if (depth > max_depth) throw input_error(place, "JSON is nested too deeply", "at most 8 levels", "more");
     if (++values > max_values) throw input_error(place, "JSON is too large", "at most 100000 values", "more");
-    if (event == Event::object_start) names.emplace_back();
-    if (event == Event::object_end) names.pop_back();
-    if (event == Event::key && !names.back().insert(parsed.get<std::string>()).second)
-      throw input_error(place, "field \"" + parsed.get<std::string>() + "\" comes twice", "each field once");
-    return true;
+  };
+  checks.key = [&](int depth, const std::string& key, const Json& object) {
+    checks.value(depth);
+    if (object.contains(key)) throw input_error(place, "field \"" + key + "\" comes twice", "each field once");
   };
   try {
-    return Json::parse(line.begin(), line.end(), check);
+    return build_json(line, checks);
   } catch (const Json::parse_error& error) {
     throw input_error(place, "is not valid JSON", "one JSON object a line (a plain text is --prompt-file's)",
                       "an error at byte " + std::to_string(error.byte) + " of the line");

@@ -23,7 +23,9 @@ class JsonNode {
   const std::string& path() const { return path_; }
   bool is_null() const { return value_->is_null(); }
   [[noreturn]] void fail(std::string message, std::string expected, std::string found) const {
-    throw input_error(path_, std::move(message), std::move(expected), std::move(found));
+    // Of the whole file the path is "FILE: ".
+    const std::string place = path_.ends_with(": ") ? path_.substr(0, path_.size() - 2) : path_;
+    throw input_error(place, std::move(message), std::move(expected), std::move(found));
   }
   [[noreturn]] void wrong(std::string expected) const {
     fail("the value is not what it should be", std::move(expected), describe(*value_));

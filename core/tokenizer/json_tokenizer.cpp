@@ -218,11 +218,10 @@ class JsonReader {
       put_token(node, text, token.id, TokenType::normal);
     }
     data_.types[place] = token.special ? TokenType::control : TokenType::user_defined;
-    const auto same = std::ranges::find(data_.added, token.id, &AddedToken::id);
-    if (same != data_.added.end())
-      *same = token;
-    else
+    if (const auto [at, is_new] = added_at_.emplace(token.id, data_.added.size()); is_new)
       data_.added.push_back(token);
+    else
+      data_.added[at->second] = token;
   }
 
   void read_added(const JsonNode& root, const nlohmann::json* settings) {
@@ -336,6 +335,7 @@ class JsonReader {
   TokenizerData data_;
   std::vector<bool> there_;  ///< by id
   std::unordered_map<std::string, std::int32_t> ids_;
+  std::unordered_map<std::int32_t, std::size_t> added_at_;  ///< places in data_.added, by id
 };
 
 }  // namespace

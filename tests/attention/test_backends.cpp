@@ -11,6 +11,7 @@
 #include <QtTest>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace headroom;
 using namespace headroom::attention;
@@ -199,6 +200,34 @@ class TestBackends : public QObject {
         const LayerAnalysis analysis = layer->analyse({}, {}, {});
         for (std::size_t i = 0; i < dense.lse.size(); ++i)
           QVERIFY(std::abs(static_cast<double>(analysis.lse[i]) - dense.lse[i]) < 1e-4);
+        // What the sinks take is told apart from what a support leaves out.
+        AnalysisOptions options;
+        options.budget_tokens = 12;
+        SupportBitmap kept(shape.length);
+        for (std::int64_t row = 0; row < shape.length; ++row)
+          for (const std::int64_t key : found.supports[static_cast<std::size_t>(row)]) kept.set(row, key);
+        const LayerAnalysis of_oracle = layer->analyse({kept}, options, {});
+        for (std::int64_t head = 0; head < shape.num_q_heads; ++head) {
+          const auto said = [&](const LayerAnalysis& one, HeadStatistic which) {
+            return static_cast<double>(one.statistics[static_cast<std::size_t>(head) * num_head_statistics +
+                                                      static_cast<std::size_t>(which)]);
+          };
+          double sink = 0, captured = 0, rest = 0, long_rows = 0;
+          for (std::int64_t row = 0; row < shape.length; ++row) {
+            const auto p = reference::probabilities(in, head, row);
+            const double keys = std::accumulate(p.begin(), p.end(), 0.0);
+            sink += (1 - keys) / static_cast<double>(shape.length);
+            if (row < 12) continue;
+            ++long_rows;
+            const double held = reference::captured_mass(p, found.supports[static_cast<std::size_t>(row)]);
+            captured += held;
+            rest += keys - held;
+          }
+          QVERIFY(std::abs(said(analysis, HeadStatistic::learned_sink) - sink) < 1e-4);
+          if (long_rows == 0) continue;
+          QVERIFY(std::abs(said(of_oracle, HeadStatistic::captured_mass) - captured / long_rows) < 1e-4);
+          QVERIFY(std::abs(said(of_oracle, HeadStatistic::uncaptured_mass) - rest / long_rows) < 1e-4);
+        }
       }
     }
   }

@@ -5,6 +5,8 @@
 #include "base/budget.h"
 #include "base/error.h"
 #include "base/file_kind.h"
+#include "base/json_build.h"
+#include "base/json_fields.h"
 #include "base/sha256.h"
 #include "base/support_bitmap.h"
 #include "base/utf8.h"
@@ -87,6 +89,30 @@ class TestBase : public QObject {
   void sha256_of_abc() {
     const std::uint8_t text[] = {'a', 'b', 'c'};
     QCOMPARE(sha256(text), std::string("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+  }
+  void json_is_built_as_the_library_does() {
+    for (const char* text : {"null", "7", "-7", "1.5e3", "\"a\\u00e9\"", "[]", "{}", "[1, [2, {\"a\": [3]}], {}]",
+                             R"({"a": {"b": [1, 2, {"c": null}]}, "d": true, "e": [], "a2": {}})"})
+      QCOMPARE(build_json(text, {}), nlohmann::json::parse(text));
+    QCOMPARE(build_json(R"({"a": 1, "a": [2]})", {}), nlohmann::json({{"a", {2}}}));
+    for (const char* text : {"", "[1,", "{\"a\"}", "nul", "[1] 2", "1e999", "\"\xff\""})
+      QVERIFY_THROWS_EXCEPTION(nlohmann::json::exception, build_json(text, {}));
+    QVERIFY_THROWS_EXCEPTION(Error, parse_json("[[[[]]]]", "here", 2));
+    QCOMPARE(parse_json("[[[]]]", "here", 2), nlohmann::json::parse("[[[]]]"));
+  }
+  // The library's way with a callback looks through the whole list after each object: hours for this one.
+  void long_lists_of_objects_take_no_longer() {
+    std::string text = "[{}";
+    for (int i = 1; i < 1'000'000; ++i) text += ",{}";
+    QCOMPARE(parse_json(text + "]", "here", 4).size(), std::size_t{1'000'000});
+  }
+  void texts_are_cut_between_characters() {
+    const std::string text = "a\xc3\xa9\xf0\x9f\x98\x80z";  // one, two, four and one byte
+    const std::size_t heads[] = {0, 1, 1, 3, 3, 3, 3, 7, 8, 8}, tails[] = {0, 1, 1, 1, 1, 5, 5, 7, 8, 8};
+    for (std::size_t bytes = 0; bytes < 10; ++bytes) {
+      QCOMPARE(utf8_head(text, bytes), std::string_view(text).substr(0, heads[bytes]));
+      QCOMPARE(utf8_tail(text, bytes), std::string_view(text).substr(text.size() - tails[bytes]));
+    }
   }
   void a_line_stays_a_line() {
     QCOMPARE(escape_controls("a\nb\tc\x1b[31m\x7f \xc3\xa9"), std::string("a\\nb\\tc\\x1b[31m\\x7f \xc3\xa9"));

@@ -138,6 +138,15 @@ class TestCliModel : public QObject {
     QCOMPARE(memory["weights"].toInt(), 4 * info["parameters"].toInt());
     QVERIFY(memory["cpu"].toDouble() > memory["weights"].toDouble() + memory["cache"].toDouble());
     QVERIFY(headroom({"info", model_, "--json"}).json()["prefill"].isNull());
+    const Answer sinks = headroom({"info", HEADROOM_SOURCE_DIR "/tests/model/families/gpt_oss/config.json"});
+    QVERIFY2(sinks.out.contains("2 sliding attention (window 12, learned sinks), 2 full attention (learned sinks)"),
+             sinks.out);
+    // A SentencePiece vocabulary has no way to split text, and no part of the line says one.
+    const QString pieces = folder_.filePath("pieces.gguf");
+    test::write_tiny_model(pieces.toStdString(), {.layers = 1, .scores = true});
+    const Answer words = headroom({"info", pieces});
+    QVERIFY2(words.code == 0 && words.out.contains("tokenizer      llama, ChatML template\n"), words.out + words.err);
+    QVERIFY(headroom({"info", model_}).out.contains("tokenizer      gpt2, split smollm, ChatML template\n"));
     QCOMPARE(headroom({"info", model_, "--length", "0"}).code, 2);
   }
 

@@ -339,6 +339,21 @@ class TestProtocol : public QObject {
     QVERIFY(same(to_json(TileResult{tile}), tile_result_from_json));
     QVERIFY(std::isnan(tile_result_from_json(to_json(TileResult{tile})).tile.max[1]));
   }
+  void every_message_stands_in_the_documentation() {
+    const auto text_of = [](const QString& file) {
+      QFile opened(QStringLiteral(HEADROOM_SOURCE_DIR) + file);
+      return opened.open(QIODevice::ReadOnly) ? QString::fromUtf8(opened.readAll()) : QString();
+    };
+    const QString told = text_of("/docs/protocol.md");
+    const QRegularExpression name("inline constexpr const char\\*\\s+\\w+\\s*=\\s*\"([a-z/]+)\"");
+    int count = 0;
+    for (const char* header : {"/core/protocol/messages.h", "/core/protocol/job_answer.h"})
+      for (auto found = name.globalMatch(text_of(header)); found.hasNext(); ++count) {
+        const QString message = found.next().captured(1);
+        QVERIFY2(told.contains('`' + message + '`'), qPrintable(message));
+      }
+    QVERIFY(count >= 25);
+  }
   void tiles_of_another_size_are_refused() {
     auto value = to_json(TileResult{{{}, 1, 2, {1, 2}, {3, 4}}});
     value["rows"] = 2;

@@ -78,11 +78,15 @@ std::uint64_t add_vocabulary(GgufWriter& out, const TinyModelOptions& o) {
   const std::uint64_t rows = tokens.size();
   tokens.resize(rows - o.tokens_missing);
   types.resize(tokens.size());
-  out.add("tokenizer.ggml.model", "gpt2");
-  out.add("tokenizer.ggml.pre", "smollm");
+  out.add("tokenizer.ggml.model", o.scores ? "llama" : "gpt2");
+  if (o.scores)
+    out.begin("tokenizer.ggml.scores", 9).number<std::uint32_t>(6).number<std::uint64_t>(tokens.size()).raw(
+        std::string(tokens.size() * sizeof(float), '\0'));
+  else
+    out.add("tokenizer.ggml.pre", "smollm");
   out.add("tokenizer.ggml.tokens", tokens);
   out.add("tokenizer.ggml.token_type", types);
-  out.add("tokenizer.ggml.merges", merges);
+  if (!o.scores) out.add("tokenizer.ggml.merges", merges);
   out.add("tokenizer.ggml.bos_token_id", 1u);
   out.add("tokenizer.ggml.eos_token_id", 2u);
   out.add_bool("tokenizer.ggml.add_bos_token", o.add_bos);

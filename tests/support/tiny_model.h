@@ -35,6 +35,7 @@ struct TinyModelOptions {
   std::string without_bytes = {};                 ///< that the vocabulary has no token for
   /// Bytes whose tokens become those of the given ids, and the other way round.
   std::vector<std::pair<unsigned char, std::int32_t>> swapped = {};
+  bool scores = false;  ///< a SentencePiece vocabulary of the same tokens: scores in place of merges and of a split
   std::uint32_t tokens_missing = 0;               ///< at the vocabulary's end, whose rows the embedding has
   std::optional<std::uint32_t> block_count = {};  ///< where the file says another number of layers than it has
   std::function<void(GgufWriter&)> more = {};     ///< adds keys and tensors

@@ -274,6 +274,7 @@ void SweepPanel::show_samples() {
       task->setData(static_cast<int>(i), Qt::UserRole + 1);
       const bool kl = row.forced && row.forced->positions > 0 && !meta.methods[row.method].is_dense();
       const bool differs = kl && row.forced->first_divergence.has_value();
+      const QString answer = first_characters(one_line(row.answer), 200);
       samples_->appendRow(
           {task,
            cell_item(row.sample.length > 0 ? format_count(row.sample.length) : QStringLiteral("–"),
@@ -285,7 +286,7 @@ void SweepPanel::show_samples() {
                      : differs ? tr("token %1").arg(*row.forced->first_divergence)
                                : tr("same"),
                      differs ? qlonglong(*row.forced->first_divergence) : qlonglong(1) << 40),
-           cell_item(one_line(row.answer).left(200), one_line(row.answer).left(200), false)});
+           cell_item(answer, answer, false)});
       if (static_cast<int>(i) == chosen_sample_) current = task;
     }
     sample_note_->setText(both > 0 ? tr("%1 of %2 samples score lower than dense").arg(lost).arg(both)
@@ -309,7 +310,7 @@ void SweepPanel::show_sample() {
     if (other.sample == row.sample && other.method == 0) dense = other.answer;
   const auto shown = [](const std::string& text) {
     const QString line = QString::fromStdString(text).simplified();
-    return line.size() > 240 ? line.left(240) + QStringLiteral("…") : line;
+    return line.size() > 240 ? first_characters(line, 240) + QStringLiteral("…") : line;
   };
   answers_->setText(row.method == 0
                         ? tr("Dense: %1").arg(shown(dense))

@@ -188,4 +188,16 @@ QString run_caption(const record::RunMeta& meta, std::int64_t tokens) {
   return parts.join(QStringLiteral(" · "));
 }
 
+QString first_characters(const QString& text, qsizetype count) {
+  QString first = text.left(count);
+  if (first.size() < text.size() && !first.isEmpty() && first.back().isHighSurrogate()) first.chop(1);
+  return first;
+}
+
+QString last_characters(const QString& text, qsizetype count) {
+  QString last = text.right(count);
+  if (last.size() < text.size() && !last.isEmpty() && last.front().isLowSurrogate()) last.remove(0, 1);
+  return last;
+}
+
 }  // namespace headroom::views

@@ -28,6 +28,10 @@ QString format_quartiles(const record::Quartiles& quartiles);
 /// Three significant digits: "3.21", "0.0123", "412".
 QString format_number(double value);
 
+/// The first and the last `count` units of a text or one fewer: a character of two is kept whole or left out.
+QString first_characters(const QString& text, qsizetype count);
+QString last_characters(const QString& text, qsizetype count);
+
 /// "Oracle top-k": its title, or its name where it has none.
 QString method_name(const record::MethodSummary& method);
 /// "Oracle top-k, 512 keys", "Indexer top-k, 10 %", "Oracle top-k, p 0.95, shared by 64 queries".

@@ -57,6 +57,10 @@ const std::vector<GridStatistic>& grid_statistics() {
        Scale::linear},
       {"local_mass", "Local mass", "Probability on the last 64 positions up to the query, mean over rows.", Unit::share,
        false, false, Scale::linear},
+      {"learned_sink", "Learned sink",
+       "Probability that a head's learned sink takes, mean over rows. It joins the softmax and is no key: the keys share "
+       "what it leaves.",
+       Unit::share, false, false, Scale::linear, true},
       {"captured_mass", "Captured mass at the budget",
        "Share of the head's own probabilities on the support that it attends with, mean over rows with more history "
        "than k. Coloured by the logarithm of what is left out.",
@@ -67,7 +71,8 @@ const std::vector<GridStatistic>& grid_statistics() {
        "with more history than k; 0 for the oracle.",
        Unit::share, true, false, Scale::log},
       {"uncaptured_mass", "Uncaptured mass",
-       "1 − captured mass: probability on all keys outside the support, mean over rows with more history than k.",
+       "Probability on all keys outside the support, mean over rows with more history than k: 1 − captured mass, where "
+       "no learned sink takes a share.",
        Unit::share, true, false, Scale::log},
       {"oracle_recall", "Oracle recall (per layer)",
        "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer, the mean over its "
@@ -133,6 +138,14 @@ GridData load_grid(const record::RunRecord& record, const record::MethodSummary&
     for (int head = 0; head < grid.heads; ++head)
       grid.values[static_cast<std::size_t>(layer * grid.heads + head)] = stored->at(layer, head, column);
   return grid;
+}
+
+bool has_statistic(const record::RunRecord& record, const GridStatistic& statistic) {
+  for (const record::MethodSummary& method : record.methods()) {
+    const GridData grid = load_grid(record, method, statistic);
+    if (std::ranges::any_of(grid.values, [](double value) { return std::isfinite(value); })) return true;
+  }
+  return false;
 }
 
 std::vector<int> ordered_layers(const GridData& data, LayerOrder order) {

@@ -24,6 +24,7 @@ struct GridStatistic {
   bool sparse_only;                                         ///< makes no sense for dense
   bool per_layer;                                           ///< one value a layer: the support is shared by all heads
   Scale scale;
+  bool of_some_models = false;  ///< offered only where the record has such numbers
   QString format(double value) const;                       ///< with unit
   QString format_short(double value, double spread) const;  ///< for a cell; fewer decimals the wider the values spread
 };
@@ -56,6 +57,8 @@ struct GridData {
 /// Throws input errors of damaged records. Where the record has no such statistic for the method, every value is NaN.
 GridData load_grid(const record::RunRecord& record, const record::MethodSummary& method,
                    const GridStatistic& statistic);
+/// Whether some head has such a number in some stream of the record.
+bool has_statistic(const record::RunRecord& record, const GridStatistic& statistic);
 
 enum class LayerOrder { layer, highest, lowest };
 /// Layers in the order they are drawn; by value means by the head mean. Layers without a value come last.

@@ -9,6 +9,28 @@
 
 namespace headroom::views {
 
+QString layer_text(const record::LayerMeta& layer) {
+  if (layer.kind == "omitted") return QObject::tr("full attention, not in the imported file");
+  const QString kind = QObject::tr("%1 attention").arg(QString::fromStdString(layer.kind));
+  return layer.window > 0 ? QObject::tr("%1, %2 keys").arg(kind, format_count(layer.window)) : kind;
+}
+
+QString unsparsified_text(int layer, const record::LayerMeta& sizes) {
+  if (sizes.kind == "omitted")
+    return QObject::tr("Layer %1 is a full-attention layer that the imported file leaves out: there is no map of it.")
+        .arg(layer);
+  if (sizes.kind == "linear")
+    return QObject::tr("Layer %1 is a linear-attention layer: it keeps a state of fixed size in place of keys, so that "
+                       "there are no keys to choose from and no map. It runs unchanged in every method.")
+        .arg(layer);
+  const QString which = QObject::tr("Layer %1 is a %2-attention layer").arg(layer).arg(QString::fromStdString(sizes.kind));
+  if (sizes.window <= 0)
+    return QObject::tr("%1: it is not sparsified, runs unchanged in every method and has no map.").arg(which);
+  return QObject::tr("%1: a query sees itself and the %2 keys before it, the band. It is not sparsified and runs unchanged "
+                     "in every method; how its mass lies inside the band is not recorded.")
+      .arg(which, format_count(sizes.window - 1));
+}
+
 MethodPtr dense_of(const record::RunRecord& record) {
   for (const auto& method : record.methods())
     if (method.is_dense()) return &method;

@@ -14,6 +14,11 @@ namespace headroom::views {
 
 using MethodPtr = const record::MethodSummary*;
 
+/// "full attention", "sliding attention, 512 keys", "linear attention": what a layer is.
+QString layer_text(const record::LayerMeta& layer);
+/// Why a layer that is not full has no map and no numbers, in two or three sentences.
+QString unsparsified_text(int layer, const record::LayerMeta& sizes);
+
 /// The method whose role is dense; null where the record holds none.
 MethodPtr dense_of(const record::RunRecord& record);
 /// The state's baseline, else the dense method, else null.

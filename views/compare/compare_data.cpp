@@ -230,7 +230,7 @@ std::vector<CompareQuantity> compare_quantities() {
   std::vector<CompareQuantity> all = {
       {Kind::captured_mass, nullptr}, {Kind::oracle_recall, nullptr}, {Kind::output_drift, nullptr}};
   for (const auto& statistic : grid_statistics())
-    if (!statistic.per_layer) all.push_back({Kind::heads, &statistic});
+    if (!statistic.per_layer && !statistic.of_some_models) all.push_back({Kind::heads, &statistic});
   return all;
 }
 

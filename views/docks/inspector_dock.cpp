@@ -21,6 +21,7 @@
 #include "record/parts.h"
 #include "views/common/format.h"
 #include "views/common/pair_link.h"
+#include "views/common/record_queries.h"
 #include "views/common/theme.h"
 #include "views/common/workers.h"
 #include "views/common/wrap_label.h"
@@ -311,6 +312,7 @@ void InspectorDock::fill_facts() {
   fact(run, tr("Architecture"), tr("%1, %2 layers").arg(text(meta.architecture)).arg(meta.num_layers()));
   if (meta.has_layer(state.layer)) {
     const record::LayerMeta& sizes = meta.layer(state.layer);
+    fact(run, tr("Layer"), tr("%1: %2").arg(state.layer).arg(layer_text(sizes)));
     fact(run, tr("Heads"),
          tr("%1 query, %2 key; d = %3").arg(sizes.num_q_heads).arg(sizes.num_kv_heads).arg(sizes.head_dim),
          tr("Of the selected layer, a %1 one").arg(text(sizes.kind)));

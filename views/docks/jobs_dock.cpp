@@ -50,11 +50,9 @@ QString progress_line(const JobInfo& job) {
 /// An answer that grows: its end, in one paragraph; empty while none is generated.
 QString answer_line(const JobInfo& job) {
   if (job.state != JobInfo::State::running || job.answer.isEmpty()) return {};
-  QString text = job.answer.simplified();
+  const QString text = job.answer.simplified();
   const bool cut = text.size() > shown_answer;
-  text = text.right(shown_answer);
-  if (cut && text.front().isLowSurrogate()) text.remove(0, 1);
-  return QObject::tr("So far: %1").arg(cut ? "…" + text : text);
+  return QObject::tr("So far: %1").arg(cut ? "…" + last_characters(text, shown_answer) : text);
 }
 
 /// A place to scroll in that is high enough for a card with the results of three methods, however large its text.

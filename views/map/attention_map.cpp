@@ -90,9 +90,35 @@ void AttentionMap::draw(QCPPainter* painter) {
   }
   painter->drawImage(target.topLeft(), drawn_.image);
 
-  hatch_missing_rows(*painter, *picture_.primary, [&](double key, double query) {
+  const auto place = [&](double key, double query) {
     return QPointF(mKeyAxis->coordToPixel(key), y_of_query(*mValueAxis, query));
-  });
+  };
+  hatch_missing_rows(*painter, *picture_.primary, place);
+  draw_band(*painter, *picture_.primary, view, place);
+}
+
+void draw_band(QPainter& painter, const MapData& data, const Viewport& view,
+               const std::function<QPointF(double key, double query)>& place) {
+  if (!data.has_band()) return;
+  const auto length = static_cast<double>(data.length), window = static_cast<double>(data.window);
+  const double begin = std::clamp(std::floor(view.query_begin), 0.0, length),
+               end = std::clamp(std::ceil(view.query_end), begin, length);
+  // Steps of a row each where they can be seen, straight edges where a row is less than a pixel.
+  const double step = std::max(1.0, std::floor((end - begin) / 512));
+  QPolygonF newest, oldest;
+  for (double row = begin; row < end; row += step) {
+    const double next = std::min(row + step, end);
+    for (const double edge : {row, next}) {
+      newest << place(row + 1, edge);
+      oldest << place(std::max(0.0, row + 1 - window), edge);
+    }
+  }
+  for (const QPointF& point : oldest) newest.prepend(point);
+  QColor fill = Theme::instance().muted_text();
+  fill.setAlpha(110);
+  painter.setPen(Qt::NoPen);
+  painter.setBrush(fill);
+  painter.drawPolygon(newest);
 }
 
 void hatch_missing_rows(QPainter& painter, const MapData& data,

@@ -54,6 +54,9 @@ class AttentionMap : public QCPAbstractPlottable {
 /// Hatches rows that the record did not keep, so that they are not read as zero. `place` maps a key and a query.
 void hatch_missing_rows(QPainter& painter, const MapData& data,
                         const std::function<QPointF(double key, double query)>& place);
+/// The keys that each query of a layer with a window sees, as an area over the axes.
+void draw_band(QPainter& painter, const MapData& data, const Viewport& view,
+               const std::function<QPointF(double key, double query)>& place);
 double y_of_query(const QCPAxis& axis, double query);
 
 class MapMarks : public QCPAbstractPlottable {

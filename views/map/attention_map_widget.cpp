@@ -431,7 +431,15 @@ void AttentionMapWidget::update_notice() {
 
 void AttentionMapWidget::place_overlays() {
   const QRect area = map_->keyAxis()->axisRect()->rect();
-  notice_->setGeometry(area.adjusted(8, 8, -8, -8));
+  const QRect inner = area.adjusted(8, 8, -8, -8);
+  const bool band = primary_ && primary_->has_band();
+  if (band) {  // above the diagonal, where no key is
+    const int width = std::max(inner.width() * 11 / 20, std::min(inner.width(), fontMetrics().averageCharWidth() * 30));
+    const int height = std::min(inner.height(), notice_->heightForWidth(width));
+    notice_->setGeometry(inner.right() + 1 - width, inner.top(), width, height);
+  } else {
+    notice_->setGeometry(inner);
+  }
   stale_->adjustSize();
   stale_->move(area.left() + std::max(0, (area.width() - stale_->width()) / 2), area.top() + 8);
   minimap_->move(area.right() - minimap_->width() - 7, area.top() + 8);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "views/common/page_base.h"
+#include "views/common/record_queries.h"
 #include "views/map/attention_map_widget.h"
 #include "views/map/map_figure.h"
 
@@ -22,11 +23,13 @@ QString AttentionMapWidget::notice() const {
     return tr("This map could not be read.\n\n%1\n\nAnother layer may still be readable; a damaged record has to be "
               "recorded again.")
         .arg(data.problem);
-  if (data.layer_kind != QStringLiteral("full"))
-    return tr("Layer %1 is a %2-attention layer: it is not sparsified and has no map.\n\nChoose a layer marked ● in "
-              "the layer list.")
-        .arg(data.source.layer)
-        .arg(data.layer_kind);
+  if (!data.is_full()) {
+    record::LayerMeta sizes;
+    sizes.kind = data.layer_kind.toStdString();
+    sizes.window = data.window;
+    return unsparsified_text(data.source.layer, sizes) + QStringLiteral("\n\n") +
+           tr("Choose a layer marked ● in the layer list.");
+  }
   if (!refusal_.isEmpty() && layout_ != MapLayout::single) return refusal_;
   if (data.thumbnail || cache_->can_provide(data)) return {};
   const QString note = data.source.record ? QString::fromStdString(data.source.record->meta().kept_note) : QString();

@@ -195,7 +195,7 @@ void AttentionPage::set_exact_offer(std::function<ExactOffer(const RecordPtr&, i
 void AttentionPage::refresh_exact_offer() {
   const MapDataPtr& shown = map_->data();
   const bool coarse = shown && shown->source.record && !shown->stream && shown->problem.isEmpty() &&
-                      shown->layer_kind == QStringLiteral("full");
+                      shown->is_full();
   const ExactOffer before = offered_;
   offered_ = coarse && offer_ ? offer_(shown->source.record, shown->source.layer) : ExactOffer::none;
   exact_bar_->setVisible(coarse);

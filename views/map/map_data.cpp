@@ -66,11 +66,13 @@ void load(MapData& data, const std::stop_token& stop) {
   }
   const record::LayerMeta& layer = record.meta().layer(source.layer);
   data.layer_kind = QString::fromStdString(layer.kind);
+  data.window = layer.window;
   data.dense = summary->is_dense();
   const auto available = record.availability(method, source.layer);
   data.stored = record.stored_levels(method, source.layer);
   data.sink_and_local = sink_and_local_mass(source);
   data.missed_mass = missed_mass_share(source);
+  data.learned_sink = learned_sink_mass(source);
   go_on();
   if (available.thumbnails) {
     const auto heads = head_indices(layer, source.head);
@@ -236,6 +238,9 @@ double mass_statistics(const MapSource& source, std::initializer_list<const char
 double sink_and_local_mass(const MapSource& source) {
   return mass_statistics(source, {"sink_mass", "local_mass"});
 }
+double learned_sink_mass(const MapSource& source) {
+  return mass_statistics(source, {"learned_sink"});
+}
 double missed_mass_share(const MapSource& source) {
   return mass_statistics(source, {"missed_mass"});
 }
@@ -268,7 +273,7 @@ QString token_label(const record::TokenTable& tokens, std::int64_t token, int ma
   text.replace(QLatin1Char('\n'), QChar(0x21B5))
       .replace(QLatin1Char('\t'), QChar(0x21E5))
       .replace(QLatin1Char(' '), QChar(0x00B7));
-  if (text.size() > max_chars) text = text.left(max_chars - 1) + QChar(0x2026);
+  if (text.size() > max_chars) text = first_characters(text, max_chars - 1) + QChar(0x2026);
   return QStringLiteral("“%1”").arg(text);
 }
 

@@ -28,6 +28,7 @@ struct MapData {
   MapSource source;
   std::int64_t length = 0;
   QString layer_kind = QStringLiteral("full");
+  std::int64_t window = 0;                                         ///< keys that a query sees; 0: the whole history
   std::shared_ptr<const record::LayerStream> stream;               ///< null: not in the record
   std::shared_ptr<const record::Support> support, target, wasted;  ///< null: dense, or not in the record
   record::StoredLevels stored;                                     ///< tiles that the record holds ready-made
@@ -38,12 +39,16 @@ struct MapData {
   std::vector<float> mass_received;                              ///< [L] or empty
   std::vector<float> selection_frequency;                        ///< [L] or empty
   double sink_and_local = -1, missed_mass = -1;                  ///< sink_and_local_mass(), missed_mass_share()
+  double learned_sink = -1;                                      ///< learned_sink_mass()
   QString problem;                                               ///< why reading failed; empty where it did not
   bool ranks = false;  ///< tiles are of the keys' ranks in their rows (record/rank_tile.h): ranked() made it so
 
   bool has_overlay() const { return support && target; }
   /// Stored tiles are of probabilities, never of ranks.
   bool has_stored_tile(int level) const { return !ranks && stored.has_tile(source.head, level); }
+  bool is_full() const { return layer_kind == QStringLiteral("full"); }
+  /// Not full, but each query sees a window of keys: the band that is drawn in place of a map.
+  bool has_band() const { return !is_full() && window > 0; }
   /// Why there is no overlay though the record holds supports; empty where there is no such reason.
   QString overlay_note() const;
   /// These may read a row of a long prompt's supports: not on the window's thread unless is_here().
@@ -97,6 +102,8 @@ QString head_name(const record::LayerMeta& layer, record::HeadSelector head);
 QString head_name(const MapSource& source);
 /// Mean share of mass on the first 4 and the last 64 keys (HeadStatistics); negative where the record does not say.
 double sink_and_local_mass(const MapSource& source);
+/// Mean share of the shown heads' mass that their learned sinks take; negative where the layer has none.
+double learned_sink_mass(const MapSource& source);
 /// Mean share of the shown heads' mass on missed keys (HeadStatistics); negative where the record does not say.
 double missed_mass_share(const MapSource& source);
 

@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <numeric>
 
 #include "views/common/elided_label.h"
 #include "views/common/flow_layout.h"
+#include "views/common/format.h"
 #include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/workers.h"
@@ -20,6 +22,12 @@
 
 namespace headroom::views {
 namespace {
+
+/// What takes a whole row to know.
+struct RowFacts {
+  std::int64_t rank = 0;  ///< of the pair; 0: not known
+  double sink = -1;       ///< share of the row that the learned sinks of the shown heads take; negative: there is none
+};
 
 /// Whose probabilities are ranked, in few letters.
 QString short_head_name(const record::HeadSelector& head) {
@@ -57,6 +65,8 @@ MapReadout::MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* p
   add(QStringLiteral("p"), tr("probability"), 10);
   add(QStringLiteral("rank"), tr("rank of p in row"), 15);
   add(QStringLiteral("cell"), tr("cell max · mean"), 16);
+  add(QStringLiteral("sink"), tr("learned sink takes"), 15);
+  show_sink({});
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 4);
   column->setSpacing(2);
@@ -134,6 +144,12 @@ void MapReadout::set_caption(const QString& id, const QString& text) {
   }
 }
 
+/// What is no key has its place where a layer has it, and none elsewhere.
+void MapReadout::show_sink(const QString& text) {
+  set(QStringLiteral("sink"), text.isEmpty() ? QStringLiteral("–") : text);
+  box(QStringLiteral("sink"))->setVisible(!text.isEmpty());
+}
+
 void MapReadout::refresh() {
   const QString badge = map_->badge();
   badge_->setText(badge);
@@ -157,6 +173,7 @@ void MapReadout::refresh() {
   if (shown && selected && state.keys.size() > 1) key = tr("%1 keys").arg(state.keys.size());
   set(QStringLiteral("query"), query);
   set(QStringLiteral("key"), key);
+  show_sink(shown && shown->learned_sink >= 0 ? QStringLiteral("–") : QString());
   if (shown) set_caption(QStringLiteral("rank"), tr("rank in row, %1").arg(short_head_name(shown->source.head)));
   const QString nothing = QStringLiteral("–");
   if (!shown || point.query < 0 || point.key < 0 || point.query >= shown->length || point.key > point.query) {
@@ -216,6 +233,7 @@ void MapReadout::ask_rank(const MapPoint& point) {
   const MapDataPtr shown = mirrored ? map_->second_data() : map_->data();
   if (rank_query_ == point.query && rank_key_ == point.key && rank_data_ == shown.get()) {
     set(QStringLiteral("rank"), rank_text_);
+    if (!sink_text_.isEmpty()) show_sink(sink_text_);
     return;
   }
   if (rank_running_) {
@@ -227,26 +245,34 @@ void MapReadout::ask_rank(const MapPoint& point) {
   rank_key_ = point.key;
   rank_data_ = shown.get();
   rank_text_ = QStringLiteral("…");
+  sink_text_.clear();
   set(QStringLiteral("rank"), rank_text_);
-  auto* watcher = new QFutureWatcher<std::int64_t>(this);
+  auto* watcher = new QFutureWatcher<RowFacts>(this);
   connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, point] {
     watcher->deleteLater();
     rank_running_ = false;
-    const std::int64_t rank = watcher->result();
-    rank_text_ = rank > 0 ? tr("%1 of %2").arg(grouped(rank), grouped(point.query + 1)) : QStringLiteral("–");
+    const RowFacts facts = watcher->result();
+    rank_text_ =
+        facts.rank > 0 ? tr("%1 of %2").arg(grouped(facts.rank), grouped(point.query + 1)) : QStringLiteral("–");
+    sink_text_ = facts.sink >= 0 ? tr("%1 of the row").arg(format_percent(facts.sink, 1)) : QString();
     refresh();
   });
-  watcher->setFuture(QtConcurrent::run(&workers(), [shown, point]() -> std::int64_t {
+  watcher->setFuture(QtConcurrent::run(&workers(), [shown, point]() -> RowFacts {
     try {
       // Read here, these rows are at hand when the window's thread asks about the pair.
       for (const auto* rows : {&shown->support, &shown->target, &shown->wasted})
         if (*rows) (*rows)->test(point.query, point.key);
-      if (!shown->stream || point.query < shown->stream->query_begin) return 0;
-      const std::int64_t rank = record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key);
+      if (!shown->stream || point.query < shown->stream->query_begin) return {};
+      RowFacts facts;
+      facts.rank = record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key);
       record::probability(*shown->stream, shown->source.head, point.query, point.key);
-      return rank;
+      if (shown->learned_sink >= 0) {
+        const auto row = record::probability_row(*shown->stream, shown->source.head, point.query);
+        facts.sink = std::clamp(1 - std::accumulate(row.begin(), row.end(), 0.0), 0.0, 1.0);
+      }
+      return facts;
     } catch (const std::exception&) {
-      return 0;  // the map says what is damaged
+      return {};  // the map says what is damaged
     }
   }));
 }

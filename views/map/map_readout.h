@@ -18,7 +18,7 @@ class MapReadout : public QWidget {
   Q_OBJECT
  public:
   MapReadout(AttentionMapWidget* map, Selection* selection, QWidget* parent = nullptr);
-  /// What a field says now: "query", "key", "p", "rank", "support", "cell".
+  /// What a field says now: "query", "key", "p", "rank", "support", "cell", "sink".
   QString value(const QString& field) const;
   /// Its caption and value on the screen.
   QWidget* box(const QString& field) const;
@@ -37,6 +37,7 @@ class MapReadout : public QWidget {
   };
   void refresh();
   void ask_rank(const MapPoint& point);
+  void show_sink(const QString& text);
   void set(const QString& id, const QString& text);
   void set_caption(const QString& id, const QString& text);
   void apply_theme();
@@ -47,7 +48,7 @@ class MapReadout : public QWidget {
   QLabel* badge_;
   std::int64_t rank_query_ = -1, rank_key_ = -1;  ///< the pair whose rank is asked for or shown
   const void* rank_data_ = nullptr;
-  QString rank_text_;
+  QString rank_text_, sink_text_;
   bool rank_running_ = false;
 };
 

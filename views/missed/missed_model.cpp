@@ -76,8 +76,8 @@ QString token_in_context(const record::TokenTable& tokens, std::int64_t position
   };
   const std::int64_t before = std::max<std::int64_t>(0, begin - 4 * characters);
   const std::int64_t after = std::min(size, end + 4 * characters);
-  QString text = piece(before, begin).right(characters) + QStringLiteral("[") + piece(begin, end) +
-                 QStringLiteral("]") + piece(end, after).left(characters);
+  QString text = last_characters(piece(before, begin), characters) + QStringLiteral("[") + piece(begin, end) +
+                 QStringLiteral("]") + first_characters(piece(end, after), characters);
   text.replace('\n', "⏎").replace('\t', "⇥").replace('\r', "␍");
   return text;
 }

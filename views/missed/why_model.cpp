@@ -14,7 +14,7 @@ QString choice_text(const record::TokenChoice& choice) {
   QString text = QString::fromStdString(choice.text);
   text.replace('\n', "⏎").replace('\t', "⇥").replace('\r', "␍");
   if (text.startsWith(' ')) text[0] = QChar(0x00b7);
-  if (text.size() > 32) text = text.left(31) + "…";
+  if (text.size() > 32) text = first_characters(text, 31) + "…";
   return QStringLiteral("“%1”").arg(text);
 }
 

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <iterator>
 
+#include "views/common/format.h"
+#include "views/common/record_queries.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
@@ -210,7 +212,18 @@ void HeadGridWidget::draw_bands(QPainter& painter, const Layout& l, double unit)
                       l.mean.bottom() - l.cells.top() - unit);
     painter.fillRect(band, theme.panel());
     painter.fillRect(band, QBrush(theme.border(), Qt::BDiagPattern));
-    const QString kind = QString::fromStdString(kind_at(begin));
+    const record::LayerMeta& sizes = data_->size_of(order_[static_cast<std::size_t>(begin)]);
+    QString kind = QString::fromStdString(sizes.kind);
+    const auto alike = [&](int column) {
+      return data_->size_of(order_[static_cast<std::size_t>(column)]).window == sizes.window;
+    };
+    // With its window, where that is the same for all and there is room to say it.
+    if (bool same = sizes.window > 0; same) {
+      for (int column = begin; column < end; ++column) same &= alike(column);
+      const QString whole = tr("%1, %2 keys").arg(kind, format_count(sizes.window));
+      const double room = metrics.horizontalAdvance(whole) + 6 * unit;
+      if (same && (band.width() >= room || (band.width() >= l.line * 0.9 && band.height() >= room))) kind = whole;
+    }
     const double width = metrics.horizontalAdvance(kind) + 6 * unit;
     const bool upright = band.width() < width;
     if ((upright && (band.width() < l.line * 0.9 || band.height() < width)) || band.height() < l.line) continue;
@@ -334,9 +347,7 @@ QString HeadGridWidget::read_out(int layer, int head) const {
   if (!data_ || layer < 0 || layer >= data_->layers || head < 0 || head >= data_->heads) return {};
   const GridStatistic& statistic = *data_->statistic;
   if (!data_->is_full(layer))
-    return tr("Layer %1: %2 attention, runs unchanged in every method")
-        .arg(layer)
-        .arg(QString::fromStdString(data_->size_of(layer).kind));
+    return tr("Layer %1: %2; runs unchanged in every method").arg(layer).arg(layer_text(data_->size_of(layer)));
   if (!data_->has_cell(layer, head)) return {};
   const double value = data_->at(layer, head);
   QString place =

@@ -98,8 +98,6 @@ void OverviewPage::build() {
   bar->addWidget(make_heading(tr("Layers and heads"), content));
   statistic_ = new QComboBox(content);
   statistic_->setAccessibleName(tr("Statistic"));
-  for (const auto& statistic : grid_statistics())
-    statistic_->addItem(QString::fromUtf8(statistic.title), QString::fromUtf8(statistic.key));
   stream_ = new QComboBox(content);
   stream_->setAccessibleName(tr("Stream: which method's run the numbers are from"));
   order_ = new QComboBox(content);
@@ -180,6 +178,7 @@ void OverviewPage::refresh(unsigned mask) {
     show_answers();
   }
   if (new_run || mask & (Selection::Method | Selection::Display)) {
+    if (new_run) fill_statistics();
     if (new_run || mask & Selection::Method) fill_streams();
     show_display();
     show_grid();
@@ -303,6 +302,19 @@ void OverviewPage::show_answers() {
   QString heading = task.isEmpty() ? tr("Answers") : tr("Answers · task %1").arg(task);
   if (brief && !reference.isEmpty()) heading += tr(" · it asks for %1").arg(reference);
   answers_heading_->setText(heading);
+}
+
+void OverviewPage::fill_statistics() {
+  const QSignalBlocker blocker(statistic_);
+  statistic_->clear();
+  for (const auto& statistic : grid_statistics()) {
+    try {
+      if (statistic.of_some_models && !has_statistic(*record_, statistic)) continue;
+    } catch (const std::exception&) {
+      continue;  // show_grid() says what is damaged
+    }
+    statistic_->addItem(QString::fromUtf8(statistic.title), QString::fromUtf8(statistic.key));
+  }
 }
 
 void OverviewPage::fill_streams() {

@@ -61,6 +61,7 @@ class OverviewPage : public PageBase, public Exportable {
   void choose_budget(int index);
   void show_display();
   void show_answers();
+  void fill_statistics();  ///< those that the record has
   void fill_streams();
   void show_grid();
   void show_current();

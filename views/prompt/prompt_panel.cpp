@@ -295,8 +295,8 @@ QString PromptPanel::problem() const {
   if (!data_) return shown_ ? tr("The map that colours the text is not there") : QString();
   const QString layer = QString::number(data_->source.layer);
   if (!data_->problem.isEmpty()) return tr("The mass of layer %1 could not be read: %2").arg(layer, data_->problem);
-  if (data_->layer_kind != QStringLiteral("full"))
-    return tr("Layer %1 is a %2-attention layer: no mass is recorded for it").arg(layer, data_->layer_kind);
+  if (!data_->is_full())
+    return tr("Layer %1 (%2 attention) is not sparsified: no mass is recorded for it").arg(layer, data_->layer_kind);
   if (text_->mass().empty()) return tr("No mass is recorded for layer %1").arg(layer);
   return {};
 }

@@ -224,6 +224,8 @@ class TorchBackend final : public Backend {
                                                     : "LibTorch SDPA";
   }
   std::string sparse_label() const override { return "LibTorch SDPA with a mask, row tiles"; }
+  bool is_library() const override { return true; }
+  bool selects_its_own() const override { return dense_ == DenseOperator::automatic; }
   std::string note() const override {
     return "reference path, not optimised" + (why_.empty() ? std::string() : " (" + why_ + ")");
   }

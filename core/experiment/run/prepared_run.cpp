@@ -23,7 +23,7 @@ std::vector<std::string> baselines_of(const PreparedRun& run) {
   const auto& wanted = run.spec.baselines;
   std::vector<std::string> libraries, names;
   for (const auto& backend : run.backends)
-    if (backend->id() != "headroom") libraries.push_back(backend->id());
+    if (backend->is_library()) libraries.push_back(backend->id());
   for (const std::string& name : wanted) {
     if (name == "all") return libraries;
     if (std::ranges::find(libraries, name) == libraries.end()) {

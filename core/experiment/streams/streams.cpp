@@ -82,7 +82,7 @@ void Streams::read_layers() {
                       "a list of 1 to " + std::to_string(max_stream_layers) + " layers", headroom::describe(list));
   for (const auto& item : list) {
     const auto number = std::to_string(config_.layers.size());
-    Fields fields(item, where + ", layer " + number + ": ");
+    Fields fields(item, where + ", layer " + number);
     const std::string kind = fields.string("kind", 32);
     model::LayerSpec layer;
     record::LayerMeta meta;

@@ -9,7 +9,7 @@
 #include "experiment/run/run.h"
 #include "indexer/indexer.h"
 #include "record/run_record.h"
-#include "support/tiny_model.h"
+#include "small_run.h"
 
 using namespace headroom;
 using namespace headroom::experiment;
@@ -22,16 +22,7 @@ class TestHybridRun : public QObject {
   const std::vector<std::int64_t> full_ = {2, 5};
 
   protocol::RunSpec spec(const char* out) const {
-    protocol::RunSpec spec;
-    spec.model = path("hybrid.gguf");
-    spec.prompt = std::string();
-    for (int i = 0; i < 45; ++i) *spec.prompt += "item " + std::to_string(i * 7919 % 1000) + "\n";
-    spec.methods = {"dense", "oracle"};
-    spec.budgets = {parse_budget("24")};
-    spec.repeats = 1;
-    spec.device = "cpu";
-    spec.dtype = "f32";
-    spec.max_new_tokens = 4;
+    auto spec = test::small_run(path("hybrid.gguf"), {.layers = 7, .window = 16, .full_every = 3});
     spec.out = path(out);
     return spec;
   }
@@ -53,14 +44,6 @@ class TestHybridRun : public QObject {
   }
 
  private slots:
-  void initTestCase() {
-    test::TinyModelOptions options;
-    options.layers = 7;
-    options.window = 16;
-    options.full_every = 3;
-    test::write_tiny_model(path("hybrid.gguf"), options);
-  }
-
   void full_layers_alone_are_sparsified_and_recorded() {
     run(spec("run.h5"), {});
     const auto record = record::RunRecord::open(path("run.h5"));

@@ -14,7 +14,7 @@
 #include "experiment/run/preflight.h"
 #include "experiment/run/run.h"
 #include "model/model_config.h"
-#include "support/tiny_model.h"
+#include "small_run.h"
 
 using namespace headroom;
 using namespace headroom::experiment;
@@ -56,18 +56,7 @@ class TestPreflight : public QObject {
 
  private slots:
   void initTestCase() {
-    test::TinyModelOptions options;
-    options.width = 512;
-    options.mlp_width = 4096;
-    test::write_tiny_model(path("tiny.gguf"), options);
-    spec_.model = path("tiny.gguf");
-    spec_.prompt = std::string();
-    for (int i = 0; i < 45; ++i) *spec_.prompt += "item " + std::to_string(i * 7919 % 1000) + "\n";
-    spec_.methods = {"dense", "oracle"};
-    spec_.budgets = {parse_budget("24")};
-    spec_.repeats = 1;
-    spec_.device = "cpu";
-    spec_.dtype = "f32";
+    spec_ = test::small_run(path("tiny.gguf"), {.width = 512, .mlp_width = 4096});
     spec_.max_new_tokens = 2;
     spec_.plan = "none";
   }

@@ -20,7 +20,7 @@
 #include "record/run_record.h"
 #include "record/tiles.h"
 #include "support/gguf_writer.h"
-#include "support/tiny_model.h"
+#include "small_run.h"
 
 using namespace headroom;
 using namespace headroom::experiment;
@@ -44,18 +44,7 @@ class TestRun : public QObject {
 
  private slots:
   void initTestCase() {
-    test::TinyModelOptions options;
-    options.layers = 6;
-    test::write_tiny_model(path("tiny.gguf"), options);
-    spec_.model = path("tiny.gguf");
-    spec_.prompt = std::string();
-    for (int i = 0; i < 45; ++i) *spec_.prompt += "item " + std::to_string(i * 7919 % 1000) + "\n";
-    spec_.methods = {"dense", "oracle"};
-    spec_.budgets = {parse_budget("24")};
-    spec_.repeats = 1;
-    spec_.device = "cpu";
-    spec_.dtype = "f32";
-    spec_.max_new_tokens = 4;
+    spec_ = test::small_run(path("tiny.gguf"), {.layers = 6});
   }
 
   void streams_of_all_methods_are_kept_together_and_explain_their_maps() {
@@ -85,7 +74,9 @@ class TestRun : public QObject {
     }
     QVERIFY(std::abs(sum / static_cast<double>(rows) - oracle.captured_mass_per_layer[3]) < 1e-4);
     const auto statistics = opened->head_statistics(oracle.id);
-    QVERIFY(std::abs(statistics->at(3, 4, 6) - oracle.captured_mass_per_layer[3]) < 1e-5);
+    const auto captured = std::ranges::find(statistics->names, "captured_mass") - statistics->names.begin();
+    QVERIFY(std::abs(statistics->at(3, 4, static_cast<std::size_t>(captured)) - oracle.captured_mass_per_layer[3]) <
+            1e-5);
     QVERIFY(oracle.output_l2_per_layer[5] > 0 && *oracle.kl_to_dense >= 0);
     QVERIFY(oracle.output_frobenius_per_layer[5] > 0);
     QVERIFY(oracle.output_frobenius_per_layer[5] != oracle.output_l2_per_layer[5]);

@@ -7,7 +7,7 @@
 #include "experiment/passes/timed_pass.h"
 #include "experiment/run/run.h"
 #include "record/run_record.h"
-#include "support/tiny_model.h"
+#include "small_run.h"
 
 using namespace headroom;
 using namespace headroom::experiment;
@@ -22,18 +22,7 @@ class TestRunTiming : public QObject {
 
  private slots:
   void initTestCase() {
-    test::TinyModelOptions options;
-    options.layers = 6;
-    test::write_tiny_model(path("tiny.gguf"), options);
-    spec_.model = path("tiny.gguf");
-    spec_.prompt = std::string();
-    for (int i = 0; i < 45; ++i) *spec_.prompt += "item " + std::to_string(i * 7919 % 1000) + "\n";
-    spec_.methods = {"dense", "oracle"};
-    spec_.budgets = {parse_budget("24")};
-    spec_.repeats = 1;
-    spec_.device = "cpu";
-    spec_.dtype = "f32";
-    spec_.max_new_tokens = 4;
+    spec_ = test::small_run(path("tiny.gguf"), {.layers = 6});
   }
 
   void quartiles_interpolate() {

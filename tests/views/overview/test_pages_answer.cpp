@@ -148,6 +148,10 @@ class TestPagesAnswer : public QObject {
     QVERIFY(links >= 7);
   }
   void shares_never_round_to_all_or_nothing() {
+    for (const int count : {0, 1, 2, 3, 4}) {  // a character of two units is whole or not there
+      QCOMPARE(first_characters("a😀z", count), QString("a😀z").left(count == 2 ? 1 : count));
+      QCOMPARE(last_characters("a😀z", count), QString("a😀z").right(count == 2 ? 1 : count));
+    }
     QCOMPARE(format_percent(0.2343), QString("23 %"));
     QCOMPARE(format_percent(0.016), QString("1.6 %"));
     QCOMPARE(format_percent(1), QString("100 %"));
