@@ -97,6 +97,10 @@ void add_bench(CLI::App& app, Action& chosen) {
   command->add_option("--plan", spec.plan,
                       "Which other layers run dense: a file of `headroom export --view plan`, or none; default: where "
                       "the warm-up pass shows that sparse takes longer. The oracle runs as defined");
+  command->add_option("--supports", spec.supports,
+                      "own: what each method selects; measured: drawn with the overlap of a trained model's supports "
+                      "(random weights have another), selection timed as it is; no quality")
+      ->capture_default_str();
   command->add_option("--threads", spec.threads, "Threads; default: one a core");
   command->add_option("--llama-cpp", spec.llama_cpp,
                       "A Python with llama-cpp-python: the same ids in llama.cpp, up to the model's context");

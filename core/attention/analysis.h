@@ -3,6 +3,8 @@
 // classes and thumbnails. One sweep over row tiles; nothing L x L but bitmaps. Never part of a timed pass.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <array>
 #include <optional>
 #include <string_view>
@@ -44,6 +46,18 @@ struct AnalysisOptions {
   ForcedKeys forced;                         ///< that T holds, as the support does
   std::int64_t thumbnail_size = 128;
   bool thumbnails = true;
+  bool bitmaps = true;  ///< false: a device need not make S, T and wasted
+  bool packed = false;  ///< a device leaves them where they are: LayerAnalysis::packed
+  /// First levels of the stored tiles that a device makes beside the rest (record::PyramidLevels); -1: none.
+  int mean_level = -1, head_level = -1;
+};
+
+/// What stored tiles are made of, at their first levels: cells of 2^level x 2^level pairs, c a side; nothing where no
+/// causal pair lies. On any device; undefined where not asked for, or where the layer has no support.
+struct CellPlanes {
+  at::Tensor max, sum, missed_mass;        ///< fp32 [Hq, c, c] largest p, sums of p, sums over T - S
+  at::Tensor m_max, m_sum, m_missed_mass;  ///< fp32 [c, c] of m
+  at::Tensor hit, missed, wasted, selected;  ///< int32 [c, c] pairs; cells of m's level
 };
 
 /// Everything below is about one stream: the true mass is that of this stream's own q and k.
@@ -69,6 +83,8 @@ struct LayerAnalysis {
   std::vector<SupportBitmap> support;      ///< [G] S; empty for dense
   std::vector<SupportBitmap> target;       ///< [G] T: top-k of the group's mass (of m for the layer); empty for dense
   std::vector<SupportBitmap> wasted;       ///< [G] in S, not in T, and the mass < 0.1 / history; empty for dense
+  CellPlanes planes;                       ///< of analyses on a device; analyse_layer() makes none
+  at::Tensor packed;                       ///< bytes [3, L, row bytes] of the three bitmaps, in their place
 };
 
 /// `support` is what the policy's sink collected: a bitmap for each head group of options.scope (none for dense). T holds

@@ -8,9 +8,9 @@
 
 namespace headroom::attention {
 
-LayerAnalysis PreparedLayer::analyse(std::vector<SupportBitmap> supports, const AnalysisOptions& options,
+LayerAnalysis PreparedLayer::analyse(const std::vector<SupportTile>& tiles, const AnalysisOptions& options,
                                      const JobContext& job) const {
-  return analyse_layer(query_, std::move(supports), options, job);
+  return analyse_layer(query_, to_bitmaps(tiles, query_.length()), options, job);
 }
 
 std::int64_t PreparedLayer::rows_within_budget(const SelectionRule& rule) const {

@@ -56,8 +56,8 @@ class PreparedLayer {
                              const JobContext& job) const = 0;
   /// Attention of the tile's rows over their keys, same scale, same softmax, into `out` from make_output().
   virtual void sparse(const SupportTile& tile, const at::Tensor& out, const JobContext& job) const = 0;
-  /// What a record holds of this layer (analysis.h).
-  virtual LayerAnalysis analyse(std::vector<SupportBitmap> supports, const AnalysisOptions& options,
+  /// What a record holds of this layer (analysis.h), whose supports are `tiles`; none: it ran dense.
+  virtual LayerAnalysis analyse(const std::vector<SupportTile>& tiles, const AnalysisOptions& options,
                                 const JobContext& job) const;
 
   /// Rows that are one unit of work where blocks of `granularity` rows belong together: a multiple of it, so that

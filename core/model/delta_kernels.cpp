@@ -23,15 +23,14 @@ attention::CudaModule open_delta_kernels(const DeltaSpec& spec, c10::Device devi
                          std::to_string(spec.key_dim) + ", " + std::to_string(spec.value_dim) + " and " +
                          std::to_string(spec.kernel)};
   attention::CudaModule module = attention::open_cuda_module(device, dtype);
-  if (module.kernels && !attention::unchecked_kernels_wanted())
-    return {nullptr, "the CUDA kernels for them have not been checked on a GPU yet"};
+  if (module.kernels && !module.kernels->delta_net) return {nullptr, module.why_not};
   return module;
 }
 
 std::string linear_layers_text(const ModelConfig& config, c10::Device device, c10::ScalarType dtype) {
   const auto linear = std::find_if(config.layers.begin(), config.layers.end(),
                                    [](const LayerSpec& layer) { return layer.kind == LayerKind::linear; });
-  if (!device.is_cuda() || linear == config.layers.end() || !attention::unchecked_kernels_wanted()) return {};
+  if (!device.is_cuda() || linear == config.layers.end()) return {};
   const attention::CudaModule module = open_delta_kernels(linear->delta, device, dtype);
   return module.kernels ? "linear layers by Headroom CUDA kernels, sm_90a"
                         : "linear layers by LibTorch: " + module.why_not;

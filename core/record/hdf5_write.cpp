@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "base/output_file.h"
+#include "record/chunk_queue.h"
 #include "record/hdf5_io.h"
 
 namespace headroom::record::hdf5 {
@@ -48,8 +49,10 @@ void write_attribute_raw(hid_t file, const std::string& path, const char* name, 
   if (!attribute || H5Awrite(attribute.get(), type, value) < 0) fail(file, place, path);
 }
 
-void remove_link(hid_t file, const std::string& path) {
-  if (H5Lexists(file, path.c_str(), H5P_DEFAULT) > 0) H5Ldelete(file, path.c_str(), H5P_DEFAULT);
+void remove_link(hid_t file, const std::string& path, const std::string& place) {
+  if (H5Lexists(file, path.c_str(), H5P_DEFAULT) <= 0) return;
+  write_waiting(file, place);
+  H5Ldelete(file, path.c_str(), H5P_DEFAULT);
 }
 
 /// A new dataset in the place of an older one, nothing written yet.
@@ -57,7 +60,7 @@ Handle create_dataset(hid_t file, const std::string& path, Element element, cons
                       const std::string& place, const Extent& chunk_size = {}) {
   const std::size_t slash = path.rfind('/');
   if (slash != 0) make_group(file, path.substr(0, slash), place);
-  remove_link(file, path);
+  remove_link(file, path, place);
   const std::vector<hsize_t> dims(extent.begin(), extent.end());
   const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
@@ -111,6 +114,10 @@ void write_raw(hid_t file, const std::string& path, Element element, const Exten
                const std::string& place) {
   Handle dataset = create_dataset(file, path, element, extent, place);
   const bool empty = std::find(extent.begin(), extent.end(), 0) != extent.end();
+  const Extent begin(extent.size(), 0);
+  const auto shared = std::make_shared<Handle>(std::move(dataset));
+  if (!empty && wait_with_box(file, shared, path, element, begin, extent, data, place)) return;
+  dataset = std::move(*shared);
   if (!empty && H5Dwrite(dataset.get(), type_of(element).get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
     fail(file, place, path);
   close_dataset(dataset, file, place, path);
@@ -142,6 +149,10 @@ void write_box(hid_t file, const std::string& path, Element element, const Exten
                const void* data, const std::string& place) {
   Handle dataset(H5Dopen2(file, path.c_str(), H5P_DEFAULT), H5Dclose);
   if (!dataset) fail(file, place, path);
+  const auto shared = std::make_shared<Handle>(std::move(dataset));
+  if (wait_with_box(file, shared, path, element, at, size, data, place)) return;
+  write_waiting(file, place);  // of the same chunk, maybe
+  dataset = std::move(*shared);
   const Handle space(H5Dget_space(dataset.get()), H5Sclose);
   const std::vector<hsize_t> begin(at.begin(), at.end()), count(size.begin(), size.end());
   const Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr), H5Sclose);
@@ -159,7 +170,7 @@ void write_chunked(hid_t file, const std::string& path, Element element, const E
 }
 
 void remove(hid_t file, const std::string& path) {
-  remove_link(file, path);
+  remove_link(file, path, path);
 }
 
 void write_text(hid_t file, const std::string& path, const std::string& text, const std::string& place) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "record/chunk_queue.h"
 #include "record/directory.h"
 #include "record/half.h"
 #include "record/hdf5_io.h"
@@ -54,6 +55,7 @@ struct RecordWriter::Impl {
   ~Impl() {
     if (!handle) return;
     hdf5::Library library;
+    hdf5::forget_waiting(id());
     handle.reset();
   }
   hid_t id() const { return handle.get(); }
@@ -172,6 +174,11 @@ RecordWriter::RecordWriter(OutputPlace place, const RunMeta& meta, const TokenTa
 }
 
 RecordWriter::~RecordWriter() = default;
+
+void RecordWriter::compress_in_threads() {
+  hdf5::Library library;
+  hdf5::let_chunks_wait(impl_->id());
+}
 
 void RecordWriter::write_summary(const MethodSummary& s) {
   require(is_method_id(s.id), "method id has other characters than a-z 0-9 . _ -");
@@ -392,7 +399,10 @@ PyramidWriter::PyramidWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 PyramidWriter::~PyramidWriter() {
   if (impl_->finished) return;
   hdf5::Library library;
-  hdf5::remove(impl_->writer.id(), impl_->group);
+  try {
+    hdf5::remove(impl_->writer.id(), impl_->group);
+  } catch (const Error&) {  // a full disk, which whoever writes next is told of
+  }
 }
 
 void PyramidWriter::add(Plane plane, std::int64_t index, std::span<const double> cells) {
@@ -436,6 +446,7 @@ std::unique_ptr<PyramidWriter> RecordWriter::pyramid(std::string_view method, in
 
 std::int64_t RecordWriter::bytes_written() {
   hdf5::Library library;
+  hdf5::write_waiting(impl_->id(), impl_->place);
   if (H5Fflush(impl_->id(), H5F_SCOPE_LOCAL) < 0) {
     const int problem = errno;
     throw hdf5::write_failure(impl_->place, {}, problem, impl_->size());
@@ -450,6 +461,8 @@ std::filesystem::path RecordWriter::finish(const RunMeta& meta) {
     require(meta.layers == impl_->meta.layers, "metadata changed");
     impl_->meta = meta;
     impl_->write_meta();
+    hdf5::write_waiting(impl_->id(), impl_->place);
+    hdf5::forget_waiting(impl_->id());
     const auto bytes = impl_->size();
     if (!impl_->handle.reset()) throw hdf5::write_failure(impl_->place, {}, errno, bytes);
   }

@@ -43,6 +43,10 @@ class RecordWriter {
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
+  /// From now on threads compress while the next values are made. Every chunk's bytes are the same; their places in the
+  /// file are not.
+  void compress_in_threads();
+
   /// Adds a method or replaces its summary; comes before anything else of that method. Methods keep the order of their
   /// first mention.
   void write_summary(const MethodSummary& summary);

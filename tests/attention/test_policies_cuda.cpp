@@ -41,12 +41,13 @@ class TestPoliciesCuda : public QObject {
     for (const Shape& shape : {Shape{1, 3, 3, 64}, Shape{301, 9, 3, 64, at::kBFloat16}, Shape{777, 9, 3, 64},
                                Shape{403, 4, 1, 256, at::kBFloat16}, Shape{400, 2, 2, 16}}) {
       for (const std::int64_t granularity : {1, 16}) {
+        if (granularity > 1 && name != "oracle" && name != "random") continue;  // rows of the others share nothing
         const LayerQuery query = make_query(shape, 31);
         LayerQuery moved = query;
         for (at::Tensor* tensor : {&moved.x, &moved.q, &moved.k, &moved.v}) *tensor = tensor->to(device_);
         std::map<std::string, double, std::less<>> parameters;
-        if (granularity == 16 && name != "dense") parameters["sinks"] = 4;
-        const auto policy = policy_of(name.toStdString(), budget.toStdString(), name == "dense" ? 1 : granularity, parameters);
+        if (granularity == 16) parameters["sinks"] = 4;
+        const auto policy = policy_of(name.toStdString(), budget.toStdString(), granularity, parameters);
         const auto torch = make_torch_backend();
         const Attended cpu = attend(*policy, query), cuda = attend(*policy, moved, *torch);
         QVERIFY(attend(*policy, moved, *torch).out.equal(cuda.out));

@@ -38,7 +38,6 @@ class TestDeltaKernels : public QObject {
 
  private slots:
   void initTestCase() {
-    qputenv("HEADROOM_UNCHECKED_KERNELS", "1");
     // The module lies beside the program, and this one is a folder below it.
     const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path(), module = "libheadroom_cuda.so";
     std::error_code exists;
@@ -79,9 +78,6 @@ class TestDeltaKernels : public QObject {
     QCOMPARE(QString::fromStdString(model::linear_layers_text(config, cuda, at::kFloat)),
              QString("linear layers by LibTorch: the CUDA kernels are for bf16"));
     QVERIFY(model::linear_layers_text(config, c10::Device(c10::DeviceType::CPU), at::kBFloat16).empty());
-    qputenv("HEADROOM_UNCHECKED_KERNELS", "0");
-    QVERIFY(model::linear_layers_text(config, cuda, at::kFloat).empty());
-    qputenv("HEADROOM_UNCHECKED_KERNELS", "1");
     model::ModelConfig attention = config;
     attention.layers = {config.layers.back()};
     QVERIFY(model::linear_layers_text(attention, cuda, at::kBFloat16).empty());

@@ -13,6 +13,7 @@
 #include <array>
 #include <vector>
 
+#include "attention/analysis_device.h"
 #include "attention/backends/cuda_module.h"
 #include "attention/backends/index_projection.h"
 #include "attention/backends/torch_backend.h"
@@ -144,7 +145,7 @@ class CudaLayer final : public PreparedLayer {
   }
   std::shared_ptr<const RowScores> mass(SupportScope scope, std::int64_t first_row,
                                         const JobContext& job) const override {
-    if (scope != SupportScope::layer || query().sinks.defined()) return torch_->mass(scope, first_row, job);
+    if (scope != SupportScope::layer || query().sinks.defined() || !kernels_.mass) return torch_->mass(scope, first_row, job);
     return std::make_shared<CudaMass>(query(), kernels_);
   }
   std::shared_ptr<const RowScores> index(const IndexSource& index, IndexForm form, std::int64_t first_row,
@@ -158,7 +159,7 @@ class CudaLayer final : public PreparedLayer {
     const SelectionRule& rule = ranked.rule;
     const std::int64_t k = rule.tokens(query().length());
     if (rule.budget.kind == BudgetKind::mass || ranked.scores->groups() != 1 ||
-        cuda::top_k_shared_bytes(end) > cuda::shared_limit || rule.forced.sinks + rule.forced.local > k)
+        cuda::top_k_shared_bytes(end) > shared_limit() || rule.forced.sinks + rule.forced.local > k)
       return select_by_torch(ranked, begin, end, clock, job);
     SupportTile tile;
     tile.row_begin = begin;
@@ -169,7 +170,7 @@ class CudaLayer final : public PreparedLayer {
     tile.indices = at::empty({1, end - begin, width}, options);
     tile.counts = at::empty({1, end - begin}, options);
     const auto* index = dynamic_cast<const CudaIndex*>(ranked.scores.get());
-    if (index && index->fuses(width)) {
+    if (index && kernels_.index_top_k && index->fuses(width)) {
       const StageScope scope(clock, Stage::select, query().layer);
       cuda::IndexTopKParams params;
       params.top = static_cast<std::int32_t>(width);
@@ -212,7 +213,7 @@ class CudaLayer final : public PreparedLayer {
   }
 
   void sparse(const SupportTile& any, const at::Tensor& out, const JobContext& job) const override {
-    if (any.groups != 1 || query().sinks.defined()) {  // which the kernels do not know
+    if (any.groups != 1 || query().sinks.defined() || !kernels_.sparse_attention) {  // which the kernels do not know
       for (std::int64_t row = any.row_begin; row < any.row_end;) {
         const std::int64_t to = std::min(row + torch_->run_rows(row, torch_->tile_rows(1)), any.row_end);
         torch_->sparse(rows_of(any, row, to), out, job);
@@ -226,6 +227,12 @@ class CudaLayer final : public PreparedLayer {
     }
   }
 
+  LayerAnalysis analyse(const std::vector<SupportTile>& tiles, const AnalysisOptions& options,
+                        const JobContext& job) const override {
+    if (!device_analyses(query(), tiles, options)) return PreparedLayer::analyse(tiles, options, job);
+    return analyse_on_device(query(), tiles, options, kernels_, job);
+  }
+
   std::int64_t tile_rows(std::int64_t granularity) const override { return torch_->tile_rows(granularity); }
   std::int64_t run_rows(std::int64_t begin, std::int64_t tile) const override {
     static_cast<void>(begin);
@@ -233,6 +240,9 @@ class CudaLayer final : public PreparedLayer {
   }
 
  private:
+  std::int64_t shared_limit() const {
+    return kernels_.has_attention() ? cuda::shared_limit : cuda::portable_shared_limit;
+  }
   /// Rows that begin at multiples of 16 bytes, as the kernel reads them.
   static at::Tensor aligned(const at::Tensor& scores) {
     if (scores.stride(0) % 4 == 0 && scores.stride(1) == 1) return scores;
@@ -340,13 +350,20 @@ class CudaLayer final : public PreparedLayer {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const cuda::KernelTable& kernels)
+  CudaBackend(const cuda::KernelTable& kernels, std::string lacks)
       : kernels_(kernels),
+        lacks_(std::move(lacks)),
         torch_(make_torch_backend(DenseOperator::cudnn)),
         short_(make_torch_backend(DenseOperator::automatic)) {}
   std::string id() const override { return "headroom"; }
   std::string dense_label() const override { return torch_->dense_label(); }
-  std::string sparse_label() const override { return "Headroom CUDA kernels, sm_90a"; }
+  std::string sparse_label() const override {
+    return kernels_.has_attention() ? "Headroom CUDA kernels, sm_90a"
+                                    : torch_->sparse_label() + "; top-k by Headroom CUDA kernels, sm_80";
+  }
+  std::string note() const override {
+    return kernels_.has_attention() ? std::string() : "reference path, not optimised (" + lacks_ + ")";
+  }
   bool dense_is_its_own() const override { return false; }
   std::unique_ptr<PreparedLayer> prepare(const LayerQuery& query, const JobContext& job) const override {
     const Backend& dense = query.length() < worth_cudnn ? *short_ : *torch_;
@@ -355,6 +372,7 @@ class CudaBackend final : public Backend {
 
  private:
   const cuda::KernelTable& kernels_;
+  std::string lacks_;  ///< why there are no kernels of attention; empty where there are
   std::shared_ptr<const Backend> torch_, short_;
   mutable IndexPlacements placements_;
 };
@@ -368,7 +386,7 @@ CudaKernels open_cuda_kernels(c10::Device device, c10::ScalarType dtype, std::sp
     if (std::find(sizes.begin(), sizes.end(), dim) == sizes.end())
       return {nullptr, "the CUDA kernels are for heads of 64, 128 or 256, not " + std::to_string(dim)};
   const CudaModule module = open_cuda_module(device, dtype);
-  return {module.kernels ? std::make_shared<CudaBackend>(*module.kernels) : nullptr, module.why_not};
+  return {module.kernels ? std::make_shared<CudaBackend>(*module.kernels, module.why_not) : nullptr, module.why_not};
 }
 
 }  // namespace headroom::attention

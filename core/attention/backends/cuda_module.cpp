@@ -18,33 +18,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The module beside the program, once for the process; null and `why` where there is none that fits.
-const kernels::cuda::KernelTable* load_module(std::string& why) {
-  static std::string failure;
-  static const kernels::cuda::KernelTable* const table = []() -> const kernels::cuda::KernelTable* {
-    std::error_code error;
-    const fs::path module = fs::read_symlink("/proc/self/exe", error).parent_path() / "libheadroom_cuda.so";
-    if (error || !fs::exists(module)) {
-      failure = "no CUDA compiler when this was built";
-      return nullptr;
-    }
-    void* const library = dlopen(module.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-      const char* reason = dlerror();
-      failure = "the CUDA kernels cannot be opened: " + std::string(reason ? reason : "no reason given");
-      return nullptr;
-    }
-    using Entry = const kernels::cuda::KernelTable* (*)();
-    const auto entry = reinterpret_cast<Entry>(dlsym(library, kernels::cuda::table_symbol));
-    const kernels::cuda::KernelTable* const found = entry ? entry() : nullptr;
-    if (!found || found->version != kernels::cuda::table_version) {
-      failure = module.string() + " is of another build";
-      return nullptr;
-    }
-    return found;
-  }();
-  why = failure;
-  return table;
+/// A table of the module beside the program; null and `failure` where there is none that fits.
+const kernels::cuda::KernelTable* load_module(const char* symbol, std::string& failure) {
+  std::error_code error;
+  const fs::path module = fs::read_symlink("/proc/self/exe", error).parent_path() / "libheadroom_cuda.so";
+  if (error || !fs::exists(module)) {
+    failure = "no CUDA compiler when this was built";
+    return nullptr;
+  }
+  void* const library = dlopen(module.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const char* reason = dlerror();
+    failure = "the CUDA kernels cannot be opened: " + std::string(reason ? reason : "no reason given");
+    return nullptr;
+  }
+  using Entry = const kernels::cuda::KernelTable* (*)();
+  const auto entry = reinterpret_cast<Entry>(dlsym(library, symbol));
+  const kernels::cuda::KernelTable* const found = entry ? entry() : nullptr;
+  if (!found || found->version != kernels::cuda::table_version) {
+    failure = module.string() + " is of another build";
+    return nullptr;
+  }
+  return found;
 }
 
 int ask_compute_capability(c10::Device device) {
@@ -72,17 +67,24 @@ int compute_capability(c10::Device device) {
 CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype) {
   if (!device.is_cuda()) return {nullptr, "the CUDA kernels are for GPUs"};
   if (dtype != c10::ScalarType::BFloat16) return {nullptr, "the CUDA kernels are for bf16"};
-  if (const int capability = compute_capability(device); capability != 90)
-    return {nullptr, "the CUDA kernels are for compute capability 9.0 (Hopper), this GPU has " +
+  const int capability = compute_capability(device);
+  if (capability < 80)
+    return {nullptr, "the CUDA kernels are for compute capability 8.0 and newer, this GPU has " +
                          std::to_string(capability / 10) + "." + std::to_string(capability % 10)};
-  std::string why;
-  const kernels::cuda::KernelTable* const kernels = load_module(why);
-  return {kernels, why};
-}
-
-bool unchecked_kernels_wanted() {
-  const char* const said = std::getenv("HEADROOM_UNCHECKED_KERNELS");
-  return said && std::string_view(said) == "1";
+  // Once for the process, whatever its GPUs.
+  struct Loaded {
+    std::string failure;
+    const kernels::cuda::KernelTable* table;
+    explicit Loaded(const char* symbol) : table(load_module(symbol, failure)) {}
+  };
+  if (capability != 90) {
+    static const Loaded portable(kernels::cuda::portable_symbol);
+    if (!portable.table) return {nullptr, portable.failure};
+    return {portable.table, "attention and index kernels of our own need compute capability 9.0 (Hopper), this GPU has " +
+                                std::to_string(capability / 10) + "." + std::to_string(capability % 10)};
+  }
+  static const Loaded hopper(kernels::cuda::table_symbol);
+  return {hopper.table, hopper.failure};
 }
 
 void* stream_of(c10::Device device) {

@@ -13,14 +13,11 @@ namespace headroom::attention {
 
 struct CudaModule {
   const kernels::cuda::KernelTable* kernels = nullptr;  ///< null where they cannot run
-  std::string why_not;                                  ///< in words, then: "no CUDA compiler when this was built"
+  /// In words, then: "no CUDA compiler when this was built". With kernels: why those of attention are missing.
+  std::string why_not;
 };
 /// For a device that LibTorch has opened.
 CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype);
-
-/// Whether kernels run that no GPU has checked yet (docs/kernels-cuda.md: linear layers, rows): only where the
-/// environment says HEADROOM_UNCHECKED_KERNELS=1. `verify` and tests check them in any case.
-bool unchecked_kernels_wanted();
 
 /// The device's stream that LibTorch queues on, a cudaStream_t; null on the CPU.
 void* stream_of(c10::Device device);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "experiment/bench/bench_setup.h"
 #include "experiment/bench/length_bench.h"
+#include "experiment/passes/torch_errors.h"
 #include "experiment/run/indexer_choice.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/session.h"
@@ -57,6 +58,8 @@ void compare(std::vector<BenchRow>& rows) {
     if (row.role != MethodRole::dense && row.timing_plan.dense_throughout()) continue;
     row.speedup_over = {over(dense), over(fa2), over(cudnn), over(libtorch), over(llama_cpp)};
     row.sparsity_factor = over(dense);
+    if (row.role == MethodRole::deployable && row.amdahl_bound && row.sparsity_factor)
+      row.bound_reached = *row.sparsity_factor / *row.amdahl_bound;
     if (libtorch && dense) row.kernel_factor = libtorch->ttft.median / dense->ttft.median;
   }
 }
@@ -69,6 +72,8 @@ void check(const BenchSpec& spec) {
   if (spec.threads < 0 || spec.threads > 1024) throw usage_error("--threads must be 1 to 1024");
   if (spec.dtype != "auto" && spec.dtype != "bf16" && spec.dtype != "f32")
     throw usage_error("dtype \"" + spec.dtype + "\" is not known: expected auto, bf16 or f32");
+  if (spec.supports != "own" && spec.supports != "measured")
+    throw usage_error("--supports \"" + spec.supports + "\" is not known: expected own or measured");
   if (spec.llama_cpp && spec.model.empty()) throw usage_error("--llama-cpp needs a model, not --config");
 }
 
@@ -96,13 +101,14 @@ MemoryWorkload longest_workload(const BenchSpec& spec, const attention::Policy& 
   work.methods.push_back(&dense);
   for (const Method& method : methods) work.methods.push_back(method.policy.get());
   work.supports_kept = work.floor = true;
+  if (spec.supports == "measured")
+    work.own = [&methods](std::int64_t length) { return LengthBench::drawn_bytes(methods, length); };
   return work;
 }
 
-}  // namespace
-
-BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallbacks& callbacks) {
-  check(spec);
+/// `account`: of the memory that was estimated, once it is.
+BenchReport guarded_bench(const BenchSpec& spec, const JobContext& job, const BenchCallbacks& callbacks,
+                          std::string& account) {
   const auto choice = model::open_device(spec.device);
   const ThreadCount threads(spec.threads);
   if (const char* said = std::getenv("OMP_NUM_THREADS"); said && *said && spec.threads > 0 && callbacks.notice)
@@ -138,6 +144,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   const auto dense = attention::make_dense_policy();
   const MemoryWorkload work = longest_workload(spec, *dense, methods);
   const MemoryEstimate memory = refuse_what_cannot_fit(*model.checkpoint, model.config, *options.dtype, choice, work);
+  account = memory_account(memory, choice);
   options.parts = place_decoder(*model.checkpoint, model.config, *options.dtype, choice, work);
   const auto decoder = model::load_decoder(*model.checkpoint, model.config, options, job);
 
@@ -153,6 +160,7 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
   report.weight_bytes = decoder->weight_bytes();
   report.threads = at::get_num_threads();
   report.repeats = spec.repeats;
+  report.supports = spec.supports;
   if (llama_cpp) report.llama_cpp = llama_cpp->version();
   const auto backends = attention::make_backends(choice.device, decoder->dtype(), full_head_dims(model.config),
                                                   has_sinks(model.config));
@@ -179,6 +187,16 @@ BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallb
     if (callbacks.on_length) callbacks.on_length(report);
   }
   report.complete = true;
+  return report;
+}
+
+}  // namespace
+
+BenchReport bench(const BenchSpec& spec, const JobContext& job, const BenchCallbacks& callbacks) {
+  check(spec);
+  BenchReport report;
+  std::string account;
+  translate_errors([&] { report = guarded_bench(spec, job, callbacks, account); }, account);
   return report;
 }
 

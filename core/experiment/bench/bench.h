@@ -34,6 +34,7 @@ struct BenchSpec {
   std::optional<std::string> llama_cpp = {};  ///< a Python with llama-cpp-python
   int llama_cpp_repeats = 1;
   int repeats = 3;
+  std::string supports = "own";  ///< "own", or "measured": drawn with a trained model's overlap (drawn_supports.h)
 };
 
 /// Ratios of a baseline's median TTFT to this row's; none where the baseline did not run.
@@ -58,6 +59,7 @@ struct BenchRow {
   std::int64_t granularity = 1;
   double density = 1;                   ///< of the timed passes, over full layers
   double density_as_defined = 1;        ///< counted in the warm-up pass, which runs as defined
+  std::string supports = "own";         ///< "measured": what was attended to was drawn, the selection timed as it is
   std::optional<double> union_factor;   ///< keys in the unions of 16 neighbouring queries / their own keys, times 16
   record::TimingPlan timing_plan;       ///< layers' times: this length's warm-up passes
   std::optional<double> as_defined_ms;  ///< the warm-up pass's stages: what it takes without a plan, one pass
@@ -70,11 +72,15 @@ struct BenchRow {
   std::int64_t peak_bytes = 0, peak_bytes_above_weights = 0;
   std::vector<DeviceShare> devices;  ///< empty where there is one
   std::optional<double> attention_gflops;  ///< multiplies and adds of the pairs attended to, over the attention stage
+  std::optional<double> union_gflops;  ///< the same of all keys in the unions of 16 rows, which a GPU's kernels work on
+  /// q_I.k_I (or q.k of every head) of causal pairs, over score and select together, which kernels fuse.
+  std::optional<double> score_gflops;
   std::optional<double> gemm_gflops;       ///< of projections and MLP, over their stages in the same passes
   Speedups speedup_over;  ///< all none for the oracle, and where `label` is set: references are no speed claim
   std::optional<double> kernel_factor;    ///< LibTorch's dense / the fastest dense
   std::optional<double> sparsity_factor;  ///< the fastest dense / this row; times the above: the speedup over LibTorch
   std::optional<double> time_over_libtorch;  ///< this row / LibTorch's dense; of the oracle, too
+  std::optional<double> bound_reached;       ///< speedup over the fastest dense / amdahl_bound
   std::optional<double> amdahl_bound;        ///< T / (T - T_attention) of the fastest dense row of this length
   double floor_ms = 0;                       ///< floor.h, median over the repeats
   std::string error;                         ///< a baseline that refused this shape: why; its times are 0
@@ -86,6 +92,7 @@ struct BenchReport {
   std::int64_t weight_bytes = 0;
   std::int64_t memory_needed = 0;  ///< estimated before the work: weights and all else, where the weights are
   int threads = 0, repeats = 0, warmups = 1;
+  std::string supports = "own";  ///< as BenchSpec
   bool complete = false;  ///< every length has its rows
   std::vector<BenchRow> rows;
 };

@@ -52,6 +52,7 @@ json row_json(const BenchRow& row) {
           {"granularity", row.granularity},
           {"density", row.density},
           {"density_as_defined", row.density_as_defined},
+          {"supports", row.supports},
           {"union_factor", or_null(row.union_factor)},
           {"plan", row.plan},
           {"plan_layers", record::layer_runs_json(row.timing_plan)},
@@ -67,6 +68,8 @@ json row_json(const BenchRow& row) {
           {"peak_bytes_above_weights", row.staged ? json(row.peak_bytes_above_weights) : json(nullptr)},
           {"devices", devices_json(row.devices)},
           {"attention_gflops", or_null(row.attention_gflops)},
+          {"union_gflops", or_null(row.union_gflops)},
+          {"score_gflops", or_null(row.score_gflops)},
           {"gemm_gflops", or_null(row.gemm_gflops)},
           {"share_of_gemm_rate", rates ? json(*row.attention_gflops / *row.gemm_gflops) : json(nullptr)},
           {"speedup_over",
@@ -79,6 +82,7 @@ json row_json(const BenchRow& row) {
           {"sparsity_factor", or_null(row.sparsity_factor)},
           {"time_over_libtorch", or_null(row.time_over_libtorch)},
           {"amdahl_bound", or_null(row.amdahl_bound)},
+          {"bound_reached", or_null(row.bound_reached)},
           {"floor_ms", row.floor_ms},
           {"ttft_over_floor", row.floor_ms > 0 && row.error.empty() ? json(row.ttft.median / row.floor_ms) : json()},
           {"error", row.error.empty() ? json() : json(row.error)}};
@@ -99,6 +103,7 @@ json to_json(const BenchReport& report) {
           {"threads", report.threads},
           {"repeats", report.repeats},
           {"warmups", report.warmups},
+          {"supports", report.supports},
           {"llama_cpp", report.llama_cpp.empty() ? json(nullptr) : json(report.llama_cpp)},
           {"complete", report.complete},
           {"rows", rows}};

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <limits>
@@ -39,7 +40,8 @@ std::vector<DeviceShare> device_shares(const model::Decoder& decoder, const reco
 /// Pairs and unions of a pass's supports, and how many layers gave any.
 class SupportCount {
  public:
-  explicit SupportCount(std::int64_t length) : length_(length), seen_(static_cast<std::size_t>(length), -1) {}
+  SupportCount(std::int64_t length, bool drawn)
+      : length_(length), drawn_(drawn), seen_(static_cast<std::size_t>(length), -1) {}
 
   void layer(const std::vector<attention::SupportTile>& tiles) {
     ++layers_;
@@ -47,7 +49,12 @@ class SupportCount {
       pairs_ += causal_pairs(length_);
       return;
     }
+    if (drawn_ && selected_ > 0) {  // the same keys in every layer
+      pairs_ += first_pairs_;
+      return;
+    }
     for (const auto& tile : tiles) add(tile);
+    first_pairs_ = pairs_;
   }
   double density() const { return layers_ > 0 ? pairs_ / (layers_ * causal_pairs(length_)) : 1; }
   std::optional<double> union_factor() const {
@@ -74,15 +81,41 @@ class SupportCount {
   }
 
   std::int64_t length_;
-  double layers_ = 0, pairs_ = 0, selected_ = 0, union_keys_ = 0;
+  bool drawn_;
+  double layers_ = 0, pairs_ = 0, selected_ = 0, union_keys_ = 0, first_pairs_ = 0;
   std::int64_t group_ = 0;  ///< of rows that share a union
   std::vector<std::int64_t> seen_;
 };
+
+/// k of supports that can be drawn for a method: keys ranked for the whole layer, row by row, as many for each; else 0.
+std::int64_t drawn_keys(const Method& method, std::int64_t length) {
+  const attention::Policy& policy = *method.policy;
+  const attention::PolicySettings& settings = policy.settings();
+  if (policy.is_dense() || policy.traits().score == ScoreKind::none || settings.granularity != 1 ||
+      policy.traits().scope != SupportScope::layer || settings.layer_budgets || !settings.budget ||
+      settings.budget->kind == BudgetKind::mass)
+    return 0;
+  const std::int64_t k = policy.most_tokens(length);
+  return k < length ? k : 0;
+}
 
 double sum_of(const StageTimes& times) {
   double sum = 0;
   for (const double ms : times.total) sum += ms;
   return sum;
+}
+
+/// Multiply-adds that score a pair of row and key; 0 where that is not known.
+std::int64_t products_a_pair(const Method& method, const model::ModelConfig& config) {
+  const model::AttentionSpec& attention = config.typical_layer().attention;
+  switch (method.policy->traits().score) {
+    case ScoreKind::mass:
+      return attention.num_q_heads * attention.head_dim;
+    case ScoreKind::index:
+      return method.policy->settings().index ? method.policy->settings().index->dim() : 0;
+    default:
+      return 0;
+  }
 }
 
 std::vector<double> attention_by_layer(const StageTimes& times) {
@@ -136,7 +169,27 @@ void LengthBench::add_dense(const attention::Backend& backend) {
 }
 
 void LengthBench::add(const Method& method) {
-  add_row(method, *context_.backends.front());
+  const std::int64_t k = context_.spec.supports == "measured" ? drawn_keys(method, length()) : 0;
+  add_row(method, k > 0 ? drawn_backend(k) : *context_.backends.front()).row.supports = k > 0 ? "measured" : "own";
+}
+
+const attention::Backend& LengthBench::drawn_backend(std::int64_t k) {
+  auto& drawn = drawn_[k];
+  if (!drawn) {
+    const c10::InferenceMode guard;
+    drawn = std::make_unique<Drawn>();
+    drawn->supports = draw_supports(length(), k, context_.decoder.device());
+    drawn->backend = with_drawn_supports(*context_.backends.front(), drawn->supports);
+  }
+  return *drawn->backend;
+}
+
+std::int64_t LengthBench::drawn_bytes(const std::vector<Method>& methods, std::int64_t length) {
+  std::set<std::int64_t> sizes;
+  for (const Method& method : methods) sizes.insert(drawn_keys(method, length));
+  std::int64_t bytes = 0;
+  for (const std::int64_t k : sizes) bytes += k > 0 ? length * (k + 1) * 4 : 0;
+  return bytes;
 }
 
 model::PrefillOptions LengthBench::options(const Candidate& candidate, const std::string& phase) const {
@@ -163,7 +216,7 @@ void LengthBench::warm_up(Candidate& candidate) const {
   auto made = options(candidate, "warm-up");
   BenchRow& row = candidate.row;
   const bool is_dense = candidate.method.is_dense();
-  SupportCount count(length());
+  SupportCount count(length(), row.supports == "measured");
   if (!is_dense) {
     made.observer = [&](const attention::PreparedLayer&, const at::Tensor&,
                         const std::vector<attention::SupportTile>& tiles) { count.layer(tiles); };
@@ -243,7 +296,7 @@ void LengthBench::time_once(Candidate& candidate, int round) const {
   candidate.passes.push_back(timed_pass(context_.decoder, ids_, std::move(made), *timer_));
 }
 
-void LengthBench::count_rates(BenchRow& row) const {
+void LengthBench::count_rates(BenchRow& row, std::int64_t products) const {
   const auto& config = context_.decoder.config();
   const model::AttentionSpec& attention = config.typical_layer().attention;
   const auto stage = [&](Stage s) { return row.stages_ms[static_cast<std::size_t>(s)]; };
@@ -252,6 +305,12 @@ void LengthBench::count_rates(BenchRow& row) const {
     const double pairs = row.density * causal_pairs(length()) * static_cast<double>(config.full_layers());
     row.attention_gflops = 4 * pairs * static_cast<double>(attention.num_q_heads * attention.head_dim) /
                            (per_ms * stage(Stage::attention));
+    if (row.union_factor && row.timing_plan.count(record::LayerRun::dense) == 0)
+      row.union_gflops = *row.attention_gflops * *row.union_factor;
+  }
+  if (const double ms = stage(Stage::score) + stage(Stage::select); ms > 0 && products > 0) {
+    const double layers = static_cast<double>(row.timing_plan.count(record::LayerRun::sparse));
+    row.score_gflops = 2 * static_cast<double>(products) * causal_pairs(length()) * layers / (per_ms * ms);
   }
   if (const double ms = stage(Stage::projections) + stage(Stage::mlp); ms > 0) {
     const auto weights = static_cast<double>(config.active_weights());
@@ -292,7 +351,14 @@ std::vector<BenchRow> LengthBench::run() {
       for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = timed.stages[s].median;
       row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
       if (decoder.parts().size() > 1) row.devices = device_shares(decoder, timed);
-      count_rates(row);
+      count_rates(row, products_a_pair(candidate.method, decoder.config()));
+      if (!decoder.device().is_cpu()) {  // keys that were drawn lie there all the time
+        std::int64_t drawn = 0;
+        for (const auto& [k, made] : drawn_)
+          drawn += static_cast<std::int64_t>(made->supports.indices.nbytes() + made->supports.counts.nbytes());
+        row.peak_bytes = std::max<std::int64_t>(0, row.peak_bytes - drawn);
+        row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
+      }
     }
     rows.push_back(std::move(row));
   }

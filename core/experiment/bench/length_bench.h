@@ -2,6 +2,7 @@
 // All methods of `headroom bench` at one length. Internal to bench.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "experiment/bench/bench.h"
 #include "experiment/bench/bench_setup.h"
+#include "experiment/bench/drawn_supports.h"
 #include "experiment/plan/cost_model.h"
 #include "experiment/bench/llama_cpp.h"
 #include "experiment/plan/plan.h"
@@ -37,6 +39,8 @@ class LengthBench {
   void add_dense(const attention::Backend& backend);
   void add(const Method& method);
   std::vector<BenchRow> run();
+  /// What drawn supports take for these methods.
+  static std::int64_t drawn_bytes(const std::vector<Method>& methods, std::int64_t length);
 
  private:
   // One method while it is being measured.
@@ -50,11 +54,12 @@ class LengthBench {
   };
 
   Candidate& add_row(Method method, const attention::Backend& backend);
+  const attention::Backend& drawn_backend(std::int64_t k);
   model::PrefillOptions options(const Candidate& candidate, const std::string& phase) const;
   void warm_up(Candidate& candidate) const;
   void make_plan(Candidate& candidate) const;
   void time_once(Candidate& candidate, int round) const;
-  void count_rates(BenchRow& row) const;
+  void count_rates(BenchRow& row, std::int64_t products) const;
   void add_llama_cpp(std::vector<BenchRow>& rows) const;
   std::int64_t length() const { return static_cast<std::int64_t>(ids_.size()); }
   bool past_context() const;
@@ -65,6 +70,11 @@ class LengthBench {
   std::shared_ptr<const attention::Policy> dense_policy_;
   std::unique_ptr<StageTimer> timer_;
   std::vector<Candidate> candidates_;
+  struct Drawn {
+    DrawnSupports supports;
+    std::shared_ptr<const attention::Backend> backend;
+  };
+  std::map<std::int64_t, std::unique_ptr<Drawn>> drawn_;  ///< by k
 };
 
 }  // namespace headroom::experiment

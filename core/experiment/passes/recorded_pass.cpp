@@ -8,6 +8,8 @@
 #include "attention/analysis.h"
 #include "base/causal.h"
 #include "base/error.h"
+#include "kernels/cuda/record/config.h"
+#include "record/pyramid.h"
 
 namespace headroom::experiment {
 namespace {
@@ -72,6 +74,11 @@ model::PrefillResult RecordedPass::run(model::PrefillOptions options, const Pref
   return result;
 }
 
+bool RecordedPass::keeps_maps_of(int layer) const {
+  return keep_maps_ &&
+         (map_layers_.empty() || std::find(map_layers_.begin(), map_layers_.end(), layer) != map_layers_.end());
+}
+
 void RecordedPass::prepare(MethodData& data) const {
   const auto layers = static_cast<std::size_t>(config_.num_layers());
   const std::int64_t heads = config_.max_q_heads() + 1;
@@ -104,7 +111,17 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
   wanted.forced = forced_;
   wanted.thumbnail_size = thumbnail_size;
   wanted.thumbnails = keep_maps_;
-  auto analysis = prepared.analyse(attention::to_bitmaps(tiles, length()), wanted, job);
+  const bool maps = wanted.bitmaps = keeps_maps_of(query.layer);
+  wanted.packed = store_.has_room(query.q.device(), 3 * length() * ((length() + 7) / 8));
+  if (maps) {
+    const auto levels = record::pyramid_levels(
+        length(), {"full", query.num_q_heads(), query.num_kv_heads(), query.head_dim(), 0, 0});
+    if (levels.heads < 0 || levels.heads >= kernels::cuda::record_least_cell) {
+      wanted.mean_level = levels.mean;
+      wanted.head_level = levels.heads;
+    }
+  }
+  auto analysis = prepared.analyse(tiles, wanted, job);
   const std::int64_t heads = query.num_q_heads() + 1;
   if (!summary.is_dense() &&
       tiles.empty()) {  // listed as dense: nothing was selected, so nothing was captured or missed
@@ -126,10 +143,12 @@ void RecordedPass::add_layer(const attention::PreparedLayer& prepared, const std
   data.mass_received[layer] = std::move(analysis.mass_received);
   data.selection_frequency[layer] = std::move(analysis.selection_frequency);
   if (!keep_maps_) return;
-  store_.put_stream(summary.id, query.layer, query, analysis.lse);
   if (!analysis.thumbnail_max.empty())
     store_.put_thumbnails(summary.id, query.layer, analysis.thumbnail_max, analysis.thumbnail_mean);
-  if (!analysis.support.empty())
+  if (!maps) return;
+  store_.put_stream(summary.id, query.layer, query, analysis.lse);
+  store_.put_planes(summary.id, query.layer, analysis.planes);
+  if (!analysis.support.empty() || analysis.packed.defined())
     store_.put_supports(summary.id, query.layer, analysis.captured_mass_mean, analysis);
 }
 

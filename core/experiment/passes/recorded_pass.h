@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "attention/backend.h"
@@ -36,6 +37,13 @@ class RecordedPass {
   /// this object.
   RecordedPass(const model::ModelConfig& config, std::int64_t length, StreamStore& store, bool keep_maps);
 
+  /// Only these layers' streams, supports and stored tiles go to the store; empty: those of all.
+  void keep_maps_of(std::span<const int> layers) { map_layers_.assign(layers.begin(), layers.end()); }
+  /// Before passes that need no dense hidden states: those that a device holds are gone.
+  void drop_hidden() { store_.drop_hidden(); }
+  /// What a device holds of this run's maps.
+  std::int64_t held_on(c10::Device device) const { return store_.held_on(device); }
+
   /// Runs the method that `options` and data.summary (methods.h, describe()) speak of and fills `data`. A dense
   /// method's hidden states are what later calls are compared with.
   model::PrefillResult run(model::PrefillOptions options, const Prefill& prefill, MethodData& data);
@@ -48,12 +56,14 @@ class RecordedPass {
   std::int64_t budget_of(int layer, const record::MethodSummary& summary) const;
   void compare_hidden(int layer, const at::Tensor& hidden, record::MethodSummary& summary) const;
   void finish(record::MethodSummary& summary) const;
+  bool keeps_maps_of(int layer) const;
   std::int64_t length() const { return length_; }
 
   const model::ModelConfig& config_;
   std::int64_t length_;
   StreamStore& store_;
   bool keep_maps_;
+  std::vector<int> map_layers_;
   std::shared_ptr<const LayerBudgets> layer_budgets_;  ///< of the method that runs; null: one for all layers
   attention::ForcedKeys forced_;  ///< of the method that runs: what the best choice holds, too
   bool has_reference_ = false;  ///< a dense pass has run

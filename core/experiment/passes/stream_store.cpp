@@ -98,11 +98,36 @@ void StreamStore::put(Work&& work) {
     streams_.clear();
     thumbnails_.clear();
     supports_.clear();
+    planes_.clear();
+    held_.clear();
     file_.clear();
   }
 }
 
+bool StreamStore::has_room(c10::Device device, std::int64_t bytes) const {
+  return (!device.is_cpu() || hold_host_) && held_on(device) + bytes <= room_;
+}
+
+std::int64_t StreamStore::held_on(c10::Device device) const {
+  const auto found = held_.find(device.index());
+  return found == held_.end() ? 0 : found->second;
+}
+
+at::Tensor StreamStore::hold(const at::Tensor& tensor) {
+  const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
+  if (!has_room(tensor.device(), bytes)) return {};
+  held_[tensor.device().index()] += bytes;
+  // A part of something larger would keep all of it.
+  const bool own = tensor.is_contiguous() && tensor.storage().nbytes() == tensor.nbytes();
+  return own ? tensor : tensor.clone(at::MemoryFormat::Contiguous);
+}
+
+void StreamStore::let_go(const at::Tensor& held) {
+  if (held.defined()) held_[held.device().index()] -= static_cast<std::int64_t>(held.nbytes());
+}
+
 StreamStore::TensorBlob StreamStore::put_tensor(const at::Tensor& tensor) {
+  if (at::Tensor held = hold(tensor); held.defined()) return {{}, held.sizes().vec(), held.scalar_type(), held};
   const auto host = tensor.to(at::kCPU).contiguous();
   TensorBlob blob;
   blob.shape = host.sizes().vec();
@@ -118,6 +143,11 @@ std::vector<float> StreamStore::floats(const TensorBlob& tensor, std::int64_t ro
   const auto heads = tensor.shape[0], rows = tensor.shape[1], width = tensor.shape.size() > 2 ? tensor.shape[2] : 1;
   const auto kept = rows - row_begin;
   std::vector<float> values(static_cast<std::size_t>(heads * kept * width));
+  if (tensor.held.defined()) {
+    const at::Tensor part = tensor.held.narrow(1, row_begin, kept).to(at::kFloat).to(at::kCPU).contiguous();
+    std::copy_n(part.const_data_ptr<float>(), values.size(), values.begin());
+    return values;
+  }
   std::vector<std::uint8_t> raw(static_cast<std::size_t>(kept * width * element));
   for (std::int64_t head = 0; head < heads; ++head) {
     const auto offset = tensor.blob.offset + (head * rows + row_begin) * width * element;
@@ -147,10 +177,19 @@ void StreamStore::put_hidden(int layer, const at::Tensor& hidden) {
 at::Tensor StreamStore::hidden(int layer) const {
   const auto found = hidden_.find(layer);
   if (found == hidden_.end()) return {};
+  if (found->second.held.defined()) return found->second.held;
   at::Tensor tensor = at::empty(found->second.shape, at::TensorOptions().dtype(found->second.dtype));
   file_.read(found->second.blob,
              {static_cast<std::uint8_t*>(tensor.data_ptr()), static_cast<std::size_t>(tensor.nbytes())});
   return tensor;
+}
+
+void StreamStore::drop_hidden() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(hidden_, [&](const auto& one) {
+    let_go(one.second.held);
+    return one.second.held.defined();
+  });
 }
 
 void StreamStore::put_stream(const std::string& method, int layer, const attention::LayerQuery& query,
@@ -231,6 +270,12 @@ std::vector<record::Thumbnail> StreamStore::thumbnails(const std::string& method
 
 void StreamStore::put_supports(const std::string& method, int layer, double captured_mass,
                                const attention::LayerAnalysis& analysis) {
+  const double kept_mass = std::isnan(captured_mass) ? 1 : captured_mass;
+  if (analysis.packed.defined()) {
+    SupportBlobs blobs{{}, analysis.packed.size(1), 1, kept_mass, analysis.packed};
+    put([&] { put_bitmaps(method, layer, std::move(blobs), {}); });
+    return;
+  }
   std::vector<std::uint8_t> bytes;
   bytes.reserve(3 * analysis.support.size() * analysis.support.front().bytes().size());
   for (const auto* groups : {&analysis.support, &analysis.target, &analysis.wasted})
@@ -238,7 +283,8 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
   const SupportBlobs blobs{{},
                            analysis.support.front().length(),
                            std::ssize(analysis.support),
-                           std::isnan(captured_mass) ? 1 : captured_mass};
+                           kept_mass,
+                           {}};
   if (bytes.size() != 3 * analysis.support.size() * analysis.support.front().bytes().size())
     throw Error(ErrorKind::internal, "support bitmaps differ in size");
   put([&] { put_bitmaps(method, layer, blobs, bytes); });
@@ -246,24 +292,32 @@ void StreamStore::put_supports(const std::string& method, int layer, double capt
 
 void StreamStore::put_bitmaps(const std::string& method, int layer, SupportBlobs blobs,
                               std::span<const std::uint8_t> bytes) {
-  const auto all = static_cast<std::int64_t>(bytes.size());
+  const auto size_of = [](const SupportBlobs& one) {
+    return one.held.defined() ? static_cast<std::int64_t>(one.held.nbytes()) : one.blob.bytes;
+  };
+  const auto all = blobs.held.defined() ? size_of(blobs) : static_cast<std::int64_t>(bytes.size());
   const std::lock_guard lock(mutex_);
   std::int64_t held = 0;
   auto best = supports_.end();  // of this method: the layer that would be missed least
   for (auto entry = supports_.begin(); entry != supports_.end(); ++entry) {
     if (entry->first.first != method) continue;
-    held += entry->second.blob.bytes;
+    held += size_of(entry->second);
     if (best == supports_.end() || entry->second.captured_mass > best->second.captured_mass) best = entry;
   }
-  if (held + all <= bitmap_bytes_ || best == supports_.end()) {
-    blobs.blob = file_.append(bytes);
-  } else if (best->second.captured_mass > blobs.captured_mass && best->second.blob.bytes == all) {
+  const bool takes_place = held + all > bitmap_bytes_ && best != supports_.end();
+  if (takes_place && (best->second.captured_mass <= blobs.captured_mass || size_of(best->second) != all ||
+                      best->second.held.defined() != blobs.held.defined()))
+    return;
+  if (blobs.held.defined()) {
+    if (takes_place) let_go(best->second.held);
+    held_[blobs.held.device().index()] += all;
+  } else if (takes_place) {
     blobs.blob = best->second.blob;
     file_.overwrite(blobs.blob, bytes);
-    supports_.erase(best);
   } else {
-    return;
+    blobs.blob = file_.append(bytes);
   }
+  if (takes_place) supports_.erase(best);
   supports_[{method, layer}] = blobs;
 }
 
@@ -273,15 +327,89 @@ std::optional<LayerSupports> StreamStore::supports(const std::string& method, in
   if (found == supports_.end()) return std::nullopt;
   LayerSupports supports;
   auto offset = found->second.blob.offset;
+  at::Tensor held = found->second.held;
+  if (held.defined()) held = held.to(at::kCPU);
+  std::int64_t number = 0;
   for (auto* groups : {&supports.support, &supports.target, &supports.wasted}) {
     groups->assign(static_cast<std::size_t>(found->second.groups), SupportBitmap(found->second.length));
     for (SupportBitmap& bitmap : *groups) {
       const auto bytes = bitmap.bytes();
+      if (held.defined()) {
+        std::memcpy(bytes.data(), held[number++].const_data_ptr(), bytes.size());
+        continue;
+      }
       file_.read({offset, static_cast<std::int64_t>(bytes.size())}, bytes);
       offset += static_cast<std::int64_t>(bytes.size());
     }
   }
   return supports;
+}
+
+void StreamStore::put_planes(const std::string& method, int layer, const attention::CellPlanes& planes) {
+  using record::Plane;
+  const std::pair<Plane, const at::Tensor*> all[] = {
+      {Plane::max, &planes.max},
+      {Plane::mean, &planes.sum},
+      {Plane::missed_mass, &planes.missed_mass},
+      {Plane::m_max, &planes.m_max},
+      {Plane::m_mean, &planes.m_sum},
+      {Plane::m_missed_mass, &planes.m_missed_mass},
+      {Plane::hit, &planes.hit},
+      {Plane::missed, &planes.missed},
+      {Plane::wasted, &planes.wasted},
+      {Plane::selected, &planes.selected}};
+  put([&] {
+    std::vector<std::pair<Plane, TensorBlob>> blobs;
+    for (const auto& [plane, tensor] : all) {
+      if (!tensor->defined()) continue;
+      // [heads, rows, cells]. Numbers of pairs of cells up to 128 a side fit into 16 bits.
+      const std::int64_t side = tensor->size(-1);
+      at::Tensor values = tensor->view({-1, side, side});
+      if (record::is_count(plane) && values.max().item<int>() <= 0x7fff) values = values.to(at::kShort);
+      blobs.emplace_back(plane, put_tensor(values));
+    }
+    if (blobs.empty()) return;
+    const std::lock_guard lock(mutex_);
+    planes_[{method, layer}] = std::move(blobs);
+  });
+}
+
+bool StreamStore::has_planes(const std::string& method, int layer, std::optional<record::Plane> plane) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = planes_.find({method, layer});
+  return found != planes_.end() &&
+         (!plane || std::ranges::any_of(found->second, [&](const auto& one) { return one.first == *plane; }));
+}
+
+bool StreamStore::planes(const std::string& method, int layer, const record::PyramidSink& sink) const {
+  std::vector<std::pair<record::Plane, TensorBlob>> blobs;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = planes_.find({method, layer});
+    if (found == planes_.end()) return false;
+    blobs = found->second;
+  }
+  for (const auto& [plane, tensor] : blobs) {
+    const std::int64_t side = tensor.shape[2], at_once = std::max<std::int64_t>(1, (std::int64_t{1} << 20) / side);
+    const at::Tensor here = tensor.held.defined() ? tensor.held.to(at::kCPU) : at::Tensor();
+    for (std::int64_t head = 0; head < tensor.shape[0]; ++head) {
+      for (std::int64_t first = 0; first < side; first += at_once) {
+        const std::int64_t rows = std::min(at_once, side - first);
+        at::Tensor part = at::empty({rows, side}, at::TensorOptions().dtype(tensor.dtype));
+        if (here.defined())
+          part.copy_(here[head].narrow(0, first, rows));
+        else
+          file_.read({tensor.blob.offset + (head * side + first) * side * part.element_size(),
+                      static_cast<std::int64_t>(part.nbytes())},
+                     {static_cast<std::uint8_t*>(part.data_ptr()), part.nbytes()});
+        part = part.to(at::kDouble);
+        const double* values = part.const_data_ptr<double>();
+        for (std::int64_t row = 0; row < rows; ++row)
+          sink(plane, head, {values + row * side, static_cast<std::size_t>(side)});
+      }
+    }
+  }
+  return true;
 }
 
 }  // namespace headroom::experiment

@@ -19,6 +19,7 @@
 
 #include "attention/analysis.h"
 #include "attention/layer_query.h"
+#include "record/pyramid.h"
 #include "record/types.h"
 
 namespace headroom::experiment {
@@ -64,9 +65,20 @@ class StreamStore {
   /// The disk was full: everything that was put is gone, so that the record has its space, and nothing more is taken.
   bool gave_up() const { return gave_up_; }
 
+  /// What is put and lies on a GPU stays there, up to so many bytes on each, and goes to no file. `host_too`: so does
+  /// what lies on the host, for tests.
+  void hold_on_devices(std::int64_t bytes, bool host_too = false) {
+    room_ = bytes;
+    hold_host_ = host_too;
+  }
+  bool has_room(c10::Device device, std::int64_t bytes) const;
+  std::int64_t held_on(c10::Device device) const;
+
   void put_hidden(int layer, const at::Tensor& hidden);
-  /// As it was put, on the CPU; undefined where there is none.
+  /// As it was put, where it is; undefined where there is none.
   at::Tensor hidden(int layer) const;
+  /// Hidden states that devices hold are gone.
+  void drop_hidden();
 
   void put_stream(const std::string& method, int layer, const attention::LayerQuery& query,
                   const std::vector<float>& lse);
@@ -84,12 +96,20 @@ class StreamStore {
                     const attention::LayerAnalysis& analysis);
   std::optional<LayerSupports> supports(const std::string& method, int layer) const;
 
+  /// What a device made of stored tiles (attention/analysis.h).
+  void put_planes(const std::string& method, int layer, const attention::CellPlanes& planes);
+  /// Whether there are any, or that one.
+  bool has_planes(const std::string& method, int layer, std::optional<record::Plane> plane = {}) const;
+  /// Rows of every plane that was put, by plane, then head, from the first on. False where there are none.
+  bool planes(const std::string& method, int layer, const record::PyramidSink& sink) const;
+
  private:
   using Key = std::pair<std::string, int>;
   struct TensorBlob {
     ScratchFile::Blob blob;
     std::vector<std::int64_t> shape;
     at::ScalarType dtype = at::kFloat;
+    at::Tensor held;  ///< on its device, in place of the blob
   };
   struct StreamBlobs {
     TensorBlob q, k, lse;
@@ -102,22 +122,29 @@ class StreamStore {
     ScratchFile::Blob blob;  ///< bitmaps of all groups: support, then target, then wasted
     std::int64_t length = 0, groups = 1;
     double captured_mass = 1;
+    at::Tensor held;  ///< [3, L, row bytes] on its device, in place of the blob
   };
 
   template <typename Work>
   void put(Work&& work);
   void put_bitmaps(const std::string& method, int layer, SupportBlobs blobs, std::span<const std::uint8_t> bytes);
   TensorBlob put_tensor(const at::Tensor& tensor);
+  /// Keeps it where it is if there is room.
+  at::Tensor hold(const at::Tensor& tensor);
+  void let_go(const at::Tensor& held);
   std::vector<float> floats(const TensorBlob& blob, std::int64_t row_begin) const;
 
   ScratchFile file_;
-  std::int64_t bitmap_bytes_;
+  std::int64_t bitmap_bytes_, room_ = 0;
+  bool hold_host_ = false;
+  std::map<c10::DeviceIndex, std::int64_t> held_;  ///< bytes by device
   std::atomic<bool> gave_up_ = false;
   mutable std::mutex mutex_;  ///< guards the maps: the window may ask while the run goes on
   std::map<int, TensorBlob> hidden_;
   std::map<Key, StreamBlobs> streams_;
   std::map<Key, ThumbnailBlobs> thumbnails_;
   std::map<Key, SupportBlobs> supports_;
+  std::map<Key, std::vector<std::pair<record::Plane, TensorBlob>>> planes_;
 };
 
 }  // namespace headroom::experiment

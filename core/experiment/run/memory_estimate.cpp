@@ -9,6 +9,7 @@
 #include <set>
 
 #include "attention/analysis.h"
+#include "attention/analysis_device.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
 #include "experiment/passes/dense_streams.h"
@@ -18,6 +19,7 @@
 #include "model/family.h"
 #include "model/row_pieces.h"
 #include "model/weights.h"
+#include "record/pyramid.h"
 
 namespace headroom::experiment {
 namespace {
@@ -59,7 +61,10 @@ class Estimator {
                          return attention(method) + (work_.analysed ? 0 : kept_supports(method));
                        });
     const auto recorded = pass() + cache(work_.new_tokens) +
-                          widest([&](const auto& method) { return attention(method) + kept_supports(method); });
+                          widest([&](const auto& method) {
+                            const auto chosen = kept_supports(method);
+                            return chosen + std::max(attention(method), on_cpu_ ? 0 : device_analysis(method));
+                          });
     const auto scored = cache(work_.new_tokens) * (work_.compared ? 2 : 1) + predictions();
     const auto on_host = [&](const auto& method) { return marginals(method) + std::max(analysis(method), compared()); };
     if (on_cpu_) {
@@ -269,6 +274,17 @@ class Estimator {
     return std::max(bits + read, packed + curves + columns + bitmaps + thumbnails + blocks);
   }
 
+  /// The same where the layer is (core/attention/analysis_device.cpp).
+  std::int64_t device_analysis(const attention::Policy& method) const {
+    if (!work_.analysed) return 0;
+    record::PyramidLevels levels;
+    if (work_.maps_kept)
+      levels = record::pyramid_levels(work_.length,
+                                      {"full", sizes_.num_q_heads, sizes_.num_kv_heads, sizes_.head_dim, 0, 0});
+    return attention::device_analysis_bytes(work_.length, sizes_.num_q_heads, sizes_.num_kv_heads, sizes_.head_dim,
+                                            levels.mean, levels.heads, !method.is_dense());
+  }
+
   /// Hidden states beside the dense run's, as fp32.
   std::int64_t compared() const {
     return work_.analysed ? 3 * rows_values(config_.width) * 4 + 2 * rows_values(config_.width) * element_ : 0;
@@ -409,6 +425,14 @@ model::DeviceParts place_decoder(const checkpoint::Checkpoint& file, const model
                      size_text(estimate.device - estimate.cache) + " more on each, and free are " + found + "; " +
                      (fits > 0 ? "a prompt of about " + std::to_string(fits) + " tokens would fit"
                                : "no prompt would, not even one of a single token"));
+}
+
+std::string memory_account(const MemoryEstimate& estimate, const model::DeviceChoice& device) {
+  if (device.device.is_cpu()) return {};
+  std::string text = "the work was estimated to need " + size_text(estimate.weights + estimate.device) + " there";
+  if (device.free_bytes > 0)
+    text += ", and " + size_text(device.free_bytes) + " were free before it; another program may have taken some since";
+  return text;
 }
 
 MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const model::ModelConfig& config,

@@ -83,6 +83,10 @@ MemoryEstimate refuse_what_cannot_fit(const checkpoint::Checkpoint& file, const 
                                       c10::ScalarType dtype, const model::DeviceChoice& device,
                                       MemoryWorkload workload);
 
+/// "the work was estimated to need 45 GB there, and 79 GB were free before it": for when a GPU has too little anyway.
+/// Empty for the CPU.
+std::string memory_account(const MemoryEstimate& estimate, const model::DeviceChoice& device);
+
 /// "1.4 GB"
 std::string size_text(std::int64_t bytes);
 

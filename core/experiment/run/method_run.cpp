@@ -11,6 +11,7 @@
 #include "experiment/passes/machine_lock.h"
 #include "experiment/passes/timed_pass.h"
 #include "experiment/plan/plan.h"
+#include "experiment/run/preflight.h"
 
 namespace headroom::experiment {
 namespace {
@@ -39,7 +40,9 @@ MethodRunner::MethodRunner(const PreparedRun& run, const model::Decoder& decoder
       notice_(std::move(notice)),
       answer_grows_(std::move(answer_grows)),
       recorded_(run.config(), run.length(), store, keep_maps),
-      dense_policy_(attention::make_dense_policy()) {}
+      dense_policy_(attention::make_dense_policy()) {
+  recorded_.keep_maps_of(map_layers(run));
+}
 
 std::int64_t MethodRunner::new_tokens() const {
   return std::clamp<std::int64_t>(run_.config().context_length - run_.length(), 0, run_.prompt.max_new_tokens);
@@ -185,6 +188,7 @@ bool MethodRunner::warms_up(const Lane& lane) {
 void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
                                 const JobContext& job) {
   const c10::InferenceMode guard;
+  recorded_.drop_hidden();
   const std::span<const std::int32_t> ids = run_.prompt.table.ids;
   for (const Method& method : methods)
     provide_dense_stream(method, ids);  // a reference answer may have taken its place
@@ -209,10 +213,16 @@ void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<
   }
 }
 
-void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) {
+void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) const {
   for (const Lane& lane : lanes) {
     record::MethodSummary times;
     summarise(lane.passes, times);
+    // Maps that wait on a GPU for the record are not the method's.
+    const auto devices = model::devices_of(decoder_.parts());
+    for (std::size_t i = 0; i < times.device_peak_bytes.size() && i < devices.size(); ++i) {
+      times.device_peak_bytes[i] -= recorded_.held_on(devices[i]);
+      times.peak_bytes -= recorded_.held_on(devices[i]);
+    }
     record::MethodSummary& summary = summaries[lane.method];
     if (!lane.baseline.empty()) {
       summary.baselines.push_back({lane.baseline, times.ttft, times.load});

@@ -59,7 +59,7 @@ class MethodRunner {
                           const std::vector<record::MethodSummary>& summaries) const;
   /// False, and told, where a baseline's library does not take the model's shapes.
   bool warms_up(const Lane& lane);
-  static void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries);
+  void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) const;
   void score(model::PrefillResult& result, MethodData& data, const JobContext& job);
   model::PrefillOptions options(const Method& method) const;
   std::int64_t new_tokens() const;

@@ -88,8 +88,11 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   if (pyramids > 0) estimate.keeps += ", stored tiles of " + std::to_string(pyramid_layers) + of;
   if (sparse > 0) estimate.keeps += ", supports of " + std::to_string(support_layers) + of;
   estimate.keeps += ", exact maps of " + std::to_string(stream_layers) + of;
-  const auto held_supports = std::min(bitmaps * full, 4 * limit * std::max<std::int64_t>(sparse, 1));
-  const auto maps = run.spec.out ? full * (stream_of(length) + thumbnails) + held_supports : 0;
+  const auto kept = static_cast<std::int64_t>(map_layers(run).size()), mapped = kept > 0 ? kept : full;
+  const auto held_supports = std::min(bitmaps * mapped, 4 * limit * std::max<std::int64_t>(sparse, 1));
+  // On a GPU the stored tiles' first levels lie there as well.
+  const auto tiles = run.device.device.is_cpu() ? 0 : pyramids;
+  const auto maps = run.spec.out ? mapped * (stream_of(length) + tiles) + full * thumbnails + held_supports : 0;
   const bool compared = sparse < methods;  // dense runs, and its hidden states are kept
   estimate.scratch = maps + (compared ? config.num_layers() * length * config.width * element : 0);
   return estimate;
@@ -235,6 +238,27 @@ double prefill_seconds(const Session& session, c10::Device device, c10::ScalarTy
 
 std::filesystem::path scratch_folder(const PreparedRun& run) {
   return run.out ? run.out->folder() : std::filesystem::temp_directory_path();
+}
+
+std::string memory_account(const PreparedRun& run) {
+  return run.device.device.is_cpu() ? std::string() : memory_account(estimate_of(run, run.length()), run.device);
+}
+
+std::int64_t spare_device_bytes(const PreparedRun& run) {
+  if (run.device.device.is_cpu()) return 0;
+  const auto estimate = estimate_of(run, run.length());
+  // Where the weights were there before the device was opened, this says too little.
+  return std::max<std::int64_t>(0, run.device.free_bytes - estimate.device - estimate.weights);
+}
+
+std::vector<int> map_layers(const PreparedRun& run) {
+  constexpr std::int64_t most_limits = 16;
+  if (run.spec.keep_layers.empty()) return {};
+  const auto& sizes = run.config().typical_layer().attention;
+  const std::int64_t element = run.dtype == c10::ScalarType::Float ? 4 : 2;
+  const std::int64_t stream = run.length() * sizes.head_dim * (sizes.num_q_heads + sizes.num_kv_heads) * element;
+  const auto all = stream * run.full_layers() * static_cast<std::int64_t>(run.methods.methods.size());
+  return all > most_limits * run.spec.record_limit ? run.spec.keep_layers : std::vector<int>();
 }
 
 protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) {

@@ -28,6 +28,13 @@ double prefill_seconds(const Session& session, c10::Device device, c10::ScalarTy
 
 /// Where a run's working file lies: beside its record, else with temporary files.
 std::filesystem::path scratch_folder(const PreparedRun& run);
+/// What the estimate says of the run's GPU, in words; empty on the CPU.
+std::string memory_account(const PreparedRun& run);
+/// What the run's GPU has free beside all that the estimate counts; 0 on the CPU.
+std::int64_t spare_device_bytes(const PreparedRun& run);
+/// The layers whose maps go to the working file: those that are kept where those of all would take more than
+/// 16 of the record's limits, else all (empty).
+std::vector<int> map_layers(const PreparedRun& run);
 
 /// Estimates; nothing is loaded onto the device. Warnings say what does not fit and what would.
 protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine = {});

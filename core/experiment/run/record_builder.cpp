@@ -28,7 +28,9 @@ std::string list_text(std::vector<int> layers) {
 
 RecordBuilder::RecordBuilder(const RecordPlan& plan, const OutputPlace& out, const record::RunMeta& meta,
                              const StreamStore& store)
-    : plan_(plan), store_(store), writer_(out, meta, plan.tokens) {}
+    : plan_(plan), store_(store), writer_(out, meta, plan.tokens) {
+  if (plan.threads) writer_.compress_in_threads();
+}
 
 void RecordBuilder::add(const MethodData& method) {
   const auto& id = method.summary.id;
@@ -159,6 +161,10 @@ void RecordBuilder::write_pyramids(const std::vector<int>& order, double share) 
     const auto before = writer_.bytes_written();
     bool any = false;
     for (const auto& method : methods_) {
+      if (planes_of(method, layer, levels)) {
+        any = true;
+        continue;
+      }
       const auto stream = store_.stream(method.id, layer);
       if (!stream) continue;
       const auto supports = store_.supports(method.id, layer);
@@ -179,6 +185,20 @@ void RecordBuilder::write_pyramids(const std::vector<int>& order, double share) 
     ratio = measured_ratio(raw, before);
     ++pyramid_layers_;
   }
+}
+
+/// What a device made of them is written as it is; false where nothing was made there.
+bool RecordBuilder::planes_of(const record::MethodSummary& method, int layer,
+                              const record::PyramidLevels& levels) {
+  if (!store_.has_planes(method.id, layer)) return false;
+  // A layer that ran dense by the list has no supports, whatever the method.
+  const std::int64_t groups = store_.has_planes(method.id, layer, record::Plane::selected) ? 1 : 0;
+  const auto pyramid = writer_.pyramid(method.id, layer, levels, groups);
+  store_.planes(method.id, layer, [&](record::Plane plane, std::int64_t index, std::span<const double> cells) {
+    pyramid->add(plane, index, cells);
+  });
+  pyramid->finish();
+  return true;
 }
 
 void RecordBuilder::write_streams(const std::vector<int>& wanted) {

@@ -32,6 +32,7 @@ struct RecordPlan {
   std::vector<int> keep_layers;                    ///< whole, first; empty: all, the worst first
   std::int64_t keep_queries = 0;                   ///< of exact maps: so many last rows; 0: all
   std::int64_t limit = 0;                          ///< bytes of the file
+  bool threads = false;                            ///< RecordWriter::compress_in_threads()
 };
 
 class RecordBuilder {
@@ -57,6 +58,7 @@ class RecordBuilder {
   void write_supports(const std::vector<int>& order, double share);
   void write_pyramids(const std::vector<int>& order, double share);
   record::PyramidLevels pyramid_levels(int layer) const;
+  bool planes_of(const record::MethodSummary& method, int layer, const record::PyramidLevels& levels);
   void write_streams(const std::vector<int>& wanted);
   /// Whether `raw` more bytes probably fit below `share` of the limit, going by how well this kind compressed so far.
   bool fits(double share, std::int64_t raw, double ratio);

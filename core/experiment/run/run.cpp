@@ -92,7 +92,7 @@ class Run {
     outcome_.tokens = prepared_.length();
     store_ = std::make_shared<StreamStore>(scratch_folder(prepared_), bitmap_limits * prepared_.spec.record_limit);
     try {
-      translate_errors([&] { methods(); });
+      translate_errors([&] { methods(); }, memory_account(prepared_));
     } catch (const Error& error) {
       // What was finished stays: written quickly, marked incomplete.
       outcome_.meta.complete = false;
@@ -109,11 +109,13 @@ class Run {
     progress_.report("loading the model");
     const auto& decoder = prepared_.session->decoder(place(prepared_), prepared_.dtype, {job_.stop, {}});
     job_.check();
+    // The rest stays free for what the estimate does not know.
+    store_->hold_on_devices(spare_device_bytes(prepared_) / 2);
     const bool wanted = prepared_.out.has_value();
     const protocol::RunSpec& spec = prepared_.spec;
     if (wanted)
       builder_.emplace(RecordPlan{prepared_.config(), prepared_.prompt.table, prepared_.dtype, spec.keep_layers,
-                                  spec.keep_queries, spec.record_limit},
+                                  spec.keep_queries, spec.record_limit, !prepared_.device.device.is_cpu()},
                        *prepared_.out, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);

@@ -8,6 +8,7 @@
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/quantile.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -29,10 +30,6 @@ std::int32_t likeliest(const at::Tensor& logits) {
   return static_cast<std::int32_t>(at::argmax(logits).item<std::int64_t>());
 }
 
-at::Tensor host_logits(const at::Tensor& logits) {
-  return logits.to(at::kCPU, at::kFloat);
-}
-
 /// Six digits are plenty, and stores stay small.
 float short_float(double value) {
   if (!std::isfinite(value) || value == 0) return static_cast<float>(value);
@@ -40,26 +37,31 @@ float short_float(double value) {
   return static_cast<float>(std::round(value * scale) / scale);
 }
 
-/// Row by row, in pieces, so that the doubles of long tails stay small.
+/// In pieces of a few rows, so that the doubles of long tails stay small; on the logits' device, where 49,152 exponentials
+/// a row cost nothing.
 struct Divergences {
   std::vector<double> kl, nll;
   std::vector<bool> flips;
 
   /// `targets`: the ids behind the rows, int64 [rows].
   void add(const at::Tensor& dense, const at::Tensor& method, const at::Tensor& targets) {
+    const at::Tensor wanted = targets.to(method.device());
+    std::vector<at::Tensor> found;
     for (std::int64_t first = 0; first < method.size(0); first += forced_at_once) {
       const std::int64_t rows = std::min(forced_at_once, method.size(0) - first);
       const at::Tensor p_logits = dense.narrow(0, first, rows), q_logits = method.narrow(0, first, rows);
       const at::Tensor p = at::log_softmax(p_logits.to(at::kDouble), 1),
                        q = at::log_softmax(q_logits.to(at::kDouble), 1);
-      const at::Tensor found = p.sub(q).mul_(at::exp(p)).sum(1);
-      const at::Tensor likelihood = at::gather(q, 1, targets.narrow(0, first, rows).unsqueeze(1));
-      const at::Tensor same = at::argmax(p_logits, 1).eq(at::argmax(q_logits, 1));
-      for (std::int64_t row = 0; row < rows; ++row) {
-        kl.push_back(std::max(0.0, found[row].item<double>()));  // below 0 by rounding
-        nll.push_back(std::max(0.0, -likelihood[row][0].item<double>()));
-        flips.push_back(!same[row].item<bool>());
-      }
+      const at::Tensor likelihood = at::gather(q, 1, wanted.narrow(0, first, rows).unsqueeze(1)).squeeze(1);
+      const at::Tensor other = at::argmax(p_logits, 1).ne(at::argmax(q_logits, 1));
+      found.push_back(at::stack({p.sub(q).mul_(at::exp(p)).sum(1), likelihood.neg(), other.to(at::kDouble)}));
+    }
+    const at::Tensor all = at::cat(found, 1).to(at::kCPU);
+    const auto numbers = all.accessor<double, 2>();
+    for (std::int64_t row = 0; row < numbers.size(1); ++row) {
+      kl.push_back(std::max(0.0, numbers[0][row]));  // below 0 by rounding
+      nll.push_back(std::max(0.0, numbers[1][row]));
+      flips.push_back(numbers[2][row] != 0);
     }
   }
   static double mean(const std::vector<double>& values) {
@@ -193,13 +195,13 @@ void SampleScores::score_tail(const at::Tensor& logits, record::SweepRow& row) {
 
 at::Tensor SampleScores::forced_logits(model::DecoderState& state, const at::Tensor& last,
                                        const JobContext& job) const {
-  std::vector<at::Tensor> parts = {host_logits(last).unsqueeze(0)};
+  std::vector<at::Tensor> parts = {last.to(at::kFloat).unsqueeze(0)};
   const std::int64_t fed = std::ssize(targets_) - 1;  // nothing is predicted after the last one
   for (std::int64_t first = 0; first < fed; first += forced_at_once) {
     job.check();
     const std::int64_t rows = std::min(forced_at_once, fed - first);
     const auto ids = std::span(targets_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
-    parts.push_back(host_logits(decoder_.decode(state, ids, job)));
+    parts.push_back(decoder_.decode(state, ids, job).to(at::kFloat));
   }
   return at::cat(parts, 0);
 }

@@ -65,7 +65,7 @@ class SampleScores {
   // Of dense.
   std::vector<std::int32_t> answer_, targets_;  ///< targets: the answer, and what follows it
   bool cut_ = false;
-  at::Tensor logits_;  ///< fp32 [targets, vocabulary] on the CPU, forced along the answer as the others are
+  at::Tensor logits_;  ///< fp32 [targets, vocabulary], forced along the answer as the others are
   at::Tensor tail_;    ///< fp32 [tail, vocabulary] on the CPU
   std::vector<at::Tensor> hidden_;  ///< [layers] of [compared rows, width]
   double prefill_seconds_ = 0;

@@ -213,16 +213,18 @@ class Verification {
                row.error = largest_difference(out, dense.out);
                row.allowed = 2 * largest_difference(textbook(query, keys), dense.out) + rounding_slack(dense.out);
              });
-    if (device_.is_cpu()) {
-      verify_kernels(input.query, [&](const std::string& path, const std::function<void(VerifyRow&)>& work) {
-        job_.check();
-        VerifyRow row;
-        row.path = path;
-        row.shape = input.shape;
-        row.dtype = dtype_text(dtype);
-        finish(row, work);
-      });
-    }
+    const RunCheck check = [&](const std::string& path, const std::function<void(VerifyRow&)>& work) {
+      job_.check();
+      VerifyRow row;
+      row.path = path;
+      row.shape = input.shape;
+      row.dtype = dtype_text(dtype);
+      finish(row, work);
+    };
+    if (device_.is_cpu())
+      verify_kernels(input.query, check);
+    else if (backends.front()->id() == "headroom")
+      verify_record(query, input.query, *backends.front(), check);
     const auto mass = mass_scores(in, SupportScope::layer), head_mass = mass_scores(in, SupportScope::q_head);
     constexpr int layers[] = {0, 14, 29};
     const auto made = indexer::random_indexer(query.x.size(1), index_dim, layers);
@@ -285,9 +287,9 @@ class Verification {
       row.shape = test.text();
       row.dtype = dtype_text(at::kBFloat16);
       const attention::CudaModule module = attention::open_cuda_module(device_, at::kBFloat16);
-      row.ran = module.kernels != nullptr;
+      row.ran = module.kernels != nullptr && module.kernels->delta_net;
       finish(row, [&](VerifyRow& checked) {
-        if (module.kernels)
+        if (checked.ran)
           judge_delta(test, *module.kernels, device_, checked);
         else
           checked.note = module.why_not;

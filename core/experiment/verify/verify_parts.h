@@ -42,5 +42,9 @@ using RunCheck = std::function<void(const std::string& path, const std::function
 /// Dense, mass and sparse (gather, union tile) of core/kernels/cpu/attention/attention.h for every instruction set that
 /// this machine runs. `query` is on the CPU, heads of a multiple of 8.
 void verify_kernels(const attention::LayerQuery& query, const RunCheck& check);
+/// What a record holds of a layer on a GPU, against analyse_layer() of the same layer on the host; the error is the
+/// largest difference as a share of what is tolerated.
+void verify_record(const attention::LayerQuery& here, const attention::LayerQuery& on_host,
+                   const attention::Backend& backend, const RunCheck& check);
 
 }  // namespace headroom::experiment

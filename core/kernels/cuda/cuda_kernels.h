@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/delta_net/config.h"
+#include "kernels/cuda/record/config.h"
 #include "kernels/cuda/rows/config.h"
 
 namespace headroom::kernels::cuda {
@@ -14,8 +15,8 @@ namespace headroom::kernels::cuda {
 inline constexpr std::int64_t union_rows = 32;       ///< queries of a tile
 inline constexpr std::int64_t half_union_rows = 16;  ///< of half of one
 inline constexpr std::int64_t union_padding = 128;   ///< entries that are whole steps of every kernel
-/// The most shared memory that a block asks for (227 KB on Hopper).
-inline constexpr std::int64_t shared_limit = 227 * 1024;
+/// The most shared memory that a block asks for (227 KB on Hopper), and what one has on any GPU since 8.0.
+inline constexpr std::int64_t shared_limit = 227 * 1024, portable_shared_limit = 99 * 1024;
 
 /// The unions of tiles of 32 neighbouring queries' supports: what sparse attention gathers. Where supports differ so
 /// much that two unions of 16 queries cost less, those are made instead.
@@ -160,8 +161,14 @@ struct KernelTable {
   const char* (*silu_mul)(const SiluMulParams&, void* stream) = nullptr;
   const char* (*split_heads)(const SplitHeadsParams&, void* stream) = nullptr;
   const char* (*gate_heads)(const GateHeadsParams&, void* stream) = nullptr;
+  const char* (*row_figures)(const RowFiguresParams&, void* stream) = nullptr;
+  const char* (*curve_rows)(const CurveRowsParams&, void* stream) = nullptr;
+  const char* (*pack_flags)(const PackFlagsParams&, void* stream) = nullptr;
+  bool has_attention() const { return sparse_attention && mass && index_top_k; }
 };
-inline constexpr std::int32_t table_version = 3;
-inline constexpr const char* table_symbol = "headroom_cuda_kernels";  ///< const KernelTable* (*)()
+inline constexpr std::int32_t table_version = 4;
+/// const KernelTable* (*)(). Of a GPU without Hopper's tensor core instructions the table of `portable_symbol` counts:
+/// compute capability 8.0 and newer, no kernels of attention, mass, index and linear layers.
+inline constexpr const char *table_symbol = "headroom_cuda_kernels", *portable_symbol = "headroom_portable_kernels";
 
 }  // namespace headroom::kernels::cuda

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run-time module: launches, and the table that the engine asks for. Compiled for sm_90a; it links the CUDA runtime
+// The run-time module: launches, and the tables that the engine asks for. Compiled for sm_90a, and for sm_80 and PTX of
+// it what needs no wgmma (HEADROOM_NO_WGMMA); it links the CUDA runtime
 // dynamically, the one that LibTorch's CUDA half has loaded.
 #include <cuda_runtime.h>
 
@@ -8,6 +9,7 @@
 #include "kernels/cuda/index/gate_sm90.cuh"
 #include "kernels/cuda/index/select.cuh"
 #include "kernels/cuda/mass/mass_sm90.cuh"
+#include "kernels/cuda/record/launch.cuh"
 #include "kernels/cuda/rows/launch.cuh"
 #include "kernels/cuda/sparse_attention/attention_sm90.cuh"
 #include "kernels/cuda/sparse_attention/attention_wide_sm90.cuh"
@@ -198,6 +200,26 @@ extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda:
   using namespace headroom::kernels::cuda;
   static constexpr KernelTable table = {table_version, &build_unions, &sparse_attention, &top_k,     &index_top_k,
                                         &mass,         &block_sums,   &delta_net,        &delta_gate,
-                                        &norm_rows,    &silu_mul,     &split_heads,      &gate_heads};
+                                        &norm_rows,    &silu_mul,     &split_heads,      &gate_heads,
+                                        &row_figures,  &curve_rows,   &pack_flags};
+  return &table;
+}
+
+extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda::KernelTable* headroom_portable_kernels() {
+  using namespace headroom::kernels::cuda;
+  static constexpr KernelTable table = [] {
+    KernelTable portable;
+    portable.version = table_version;
+    portable.top_k = &top_k;
+    portable.block_sums = &block_sums;
+    portable.norm_rows = &norm_rows;
+    portable.silu_mul = &silu_mul;
+    portable.split_heads = &split_heads;
+    portable.gate_heads = &gate_heads;
+    portable.row_figures = &row_figures;
+    portable.curve_rows = &curve_rows;
+    portable.pack_flags = &pack_flags;
+    return portable;
+  }();
   return &table;
 }

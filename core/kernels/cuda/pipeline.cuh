@@ -7,6 +7,11 @@
 
 #include <cstdint>
 
+// Kernels that need Hopper's tensor core instructions are empty for other GPUs, which are never given them.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define HEADROOM_NO_WGMMA
+#endif
+
 namespace headroom::kernels::cuda {
 
 __device__ __forceinline__ void copy_16(std::uint32_t to, const void* from) {
@@ -17,7 +22,9 @@ __device__ __forceinline__ void copy_commit() {
 }
 /// What ordinary copies wrote is read by the tensor cores from here on.
 __device__ __forceinline__ void fence_copies() {
+#ifndef HEADROOM_NO_WGMMA
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+#endif
 }
 template <int Pending>
 __device__ __forceinline__ void copy_wait() {

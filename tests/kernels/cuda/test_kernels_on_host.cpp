@@ -25,11 +25,9 @@ using namespace headroom;
 using namespace headroom::experiment;
 using at::Tensor;
 using kernels::cuda::host::kernels_on_host;
-using kernels::cuda::host::StateKernel;
 namespace cuda = kernels::cuda;
 
 Q_DECLARE_METATYPE(headroom::experiment::DeltaCase)
-Q_DECLARE_METATYPE(headroom::kernels::cuda::host::StateKernel)
 
 namespace {
 
@@ -74,29 +72,21 @@ class TestKernelsOnHost : public QObject {
 
   void linear_layers_equal_the_recurrence_data() {
     QTest::addColumn<DeltaCase>("test");
-    QTest::addColumn<StateKernel>("states");
-    const auto add = [](const char* kernel, const DeltaCase& test, StateKernel states) {
-      QTest::addRow("%s, %s", kernel, test.text().c_str()) << test << states;
-    };
-    add("divided", {1, 1, 1, false, false, false}, StateKernel::divided);
-    add("divided", {65, 2, 4, true, true, true}, StateKernel::divided);
-    add("divided", {200, 1, 2, false, true, false}, StateKernel::divided);
-    add("group", {65, 1, 2, false, false, true}, StateKernel::group);
-    add("four warps", {65, 1, 2, false, true, true}, StateKernel::four_warps);
-    add("two warps", {65, 2, 2, false, false, true}, StateKernel::two_warps);
+    for (const DeltaCase& test : {DeltaCase{1, 1, 1, false, false, false}, DeltaCase{65, 2, 4, true, true, true},
+                                  DeltaCase{200, 1, 2, false, true, false}, DeltaCase{65, 2, 2, false, false, true}})
+      QTest::addRow("%s", test.text().c_str()) << test;
   }
   void linear_layers_equal_the_recurrence() {
     QFETCH(DeltaCase, test);
-    QFETCH(StateKernel, states);
     VerifyRow row;
-    judge_delta(test, kernels_on_host(states), host_device, row);
+    judge_delta(test, kernels_on_host(), host_device, row);
     QVERIFY2(row.note.empty() && row.error <= row.allowed,
              (row.note + " " + std::to_string(row.error) + ", allowed " + std::to_string(row.allowed)).c_str());
   }
 
   void a_value_that_is_no_number_stays_in_its_column() {
     DeltaProblem problem = random_delta_problem({130, 1, 2, false, true, false});
-    const auto& kernels = kernels_on_host(StateKernel::divided);
+    const auto& kernels = kernels_on_host();
     const Tensor clean = delta_of_kernels(kernels, problem).heads;
     problem.rows.qkvz[100][256 + 128 + 7].fill_(std::numeric_limits<double>::quiet_NaN());  // of the second head's v
     const DeltaTensors found = delta_of_kernels(kernels, problem);
@@ -114,7 +104,7 @@ class TestKernelsOnHost : public QObject {
       const Tensor heads = numbers({rows, 384}), z = numbers({rows, 448}).narrow(1, 64, 384),
                    out = nothing({rows, 384});
       const Tensor norm = at::rand({128}, at::TensorOptions().dtype(at::kFloat));
-      model::delta_gate_by_kernels(kernels_on_host(StateKernel::divided), spec, heads, z, norm, 1e-6, out);
+      model::delta_gate_by_kernels(kernels_on_host(), spec, heads, z, norm, 1e-6, out);
       const auto expected = [&](c10::ScalarType type) {
         return normed(heads.to(type).view({rows, 3, 128}), norm).view({rows, 384}).mul(at::silu(z.to(type)));
       };
@@ -136,14 +126,14 @@ class TestKernelsOnHost : public QObject {
       params.rows = rows;
       params.width = width;
       params.epsilon = 1e-6f;
-      kernels_on_host(StateKernel::divided).norm_rows(params, nullptr);
+      kernels_on_host().norm_rows(params, nullptr);
       const Tensor sum = hidden.add(addend);
       QVERIFY(own.equal(sum));
       const Tensor exact = normed(sum.to(at::kDouble), weight);
       QVERIFY(farthest(out, exact) <= 2 * farthest(normed(sum.to(at::kFloat), weight).to(at::kBFloat16), exact));
       params.addend = nullptr;
       out.fill_(std::numeric_limits<double>::quiet_NaN());
-      kernels_on_host(StateKernel::divided).norm_rows(params, nullptr);
+      kernels_on_host().norm_rows(params, nullptr);
       QVERIFY(own.equal(sum) && farthest(out, exact) < 0.1);
     }
   }
@@ -157,7 +147,7 @@ class TestKernelsOnHost : public QObject {
       params.gate_up_row = 2 * width;
       params.out_row = params.width = width;
       params.rows = rows;
-      kernels_on_host(StateKernel::divided).silu_mul(params, nullptr);
+      kernels_on_host().silu_mul(params, nullptr);
       const Tensor gate = both.narrow(1, 0, width), up = both.narrow(1, width, width);
       const Tensor exact = at::silu(gate.to(at::kDouble)).mul(up.to(at::kDouble));
       const Tensor textbook = at::silu(gate.to(at::kFloat)).to(at::kBFloat16).mul(up);
@@ -202,7 +192,7 @@ class TestKernelsOnHost : public QObject {
     params.head_dim = d;
     params.half = half;
     params.epsilon = 1e-6f;
-    kernels_on_host(StateKernel::divided).split_heads(params, nullptr);
+    kernels_on_host().split_heads(params, nullptr);
     const Tensor pairs = qkv.narrow(1, 0, of_q).view({rows, num_q, -1, d});
     const Tensor from_k = qkv.narrow(1, of_q, num_kv * d).view({rows, num_kv, d});
     const Tensor from_v = qkv.narrow(1, of_q + num_kv * d, num_kv * d).view({rows, num_kv, d});
@@ -230,7 +220,7 @@ class TestKernelsOnHost : public QObject {
     last.rows = rows;
     last.num_heads = num_q;
     last.head_dim = d;
-    kernels_on_host(StateKernel::divided).gate_heads(last, nullptr);
+    kernels_on_host().gate_heads(last, nullptr);
     const Tensor flat = attended.reshape({rows, num_q * d});
     const Tensor exact = flat.to(at::kDouble).mul(at::sigmoid(gate.to(at::kDouble)));
     const Tensor textbook = flat.mul(at::sigmoid(gate.to(at::kFloat)).to(at::kBFloat16));

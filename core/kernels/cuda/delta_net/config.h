@@ -72,19 +72,19 @@ struct DeltaChunkConfig {
   static constexpr int shared_bytes = rates + 256;
 };
 
-/// Of a state's block, `Warps` x 16 columns of values: a ring of chunks (k, q, v, inverse, scores, factors), barriers,
-/// and where output is turned into rows.
-template <int Warps>
+/// Of a state's block, 32 columns of values: a ring of chunks (k, q, v, inverse, scores, factors), barriers, and where
+/// output is turned into rows.
 struct DeltaStateConfig {
+  static constexpr int warps = 2, columns = 16 * warps;  ///< and a warp that copies
   static constexpr int stages = 3;
-  static constexpr int threads = (Warps + 1) * 32;
+  static constexpr int threads = (warps + 1) * 32;
   static constexpr int k = 0, q = delta_tile_bytes, v = 2 * delta_tile_bytes;
   static constexpr int inverse = v + delta_panel_bytes, scores = inverse + delta_panel_bytes;
   static constexpr int factors = scores + delta_panel_bytes;
   static constexpr int copied_bytes = factors + delta_factor_bytes;
   static constexpr int stage_bytes = (copied_bytes + 1023) / 1024 * 1024;
   static constexpr int turned = stages * stage_bytes;  ///< 64 rows x 16 columns a warp
-  static constexpr int barriers = turned + Warps * 64 * 32;
+  static constexpr int barriers = turned + warps * 64 * 32;
   static constexpr int shared_bytes = barriers + 16 * stages + 1024;  ///< and room to begin at a multiple of 1024
 };
 

@@ -7,18 +7,7 @@
 #include "kernels/cuda/delta_net/chunk.cuh"
 #include "kernels/cuda/delta_net/config.h"
 #include "kernels/cuda/delta_net/prepare.cuh"
-#include "kernels/cuda/delta_net/split.cuh"
 #include "kernels/cuda/delta_net/state.cuh"
-
-// The state's kernel: divided between two warpgroups; or one of HEADROOM_DELTA_WARPS warps (2 or 4), by products of
-// the warpgroup (HEADROOM_DELTA_GROUP true, 4 warps) or of each warp. Which is fastest no GPU has said yet.
-#ifndef HEADROOM_DELTA_WARPS
-#define HEADROOM_DELTA_SPLIT
-#define HEADROOM_DELTA_WARPS 4
-#endif
-#ifndef HEADROOM_DELTA_GROUP
-#define HEADROOM_DELTA_GROUP true
-#endif
 
 namespace headroom::kernels::cuda {
 
@@ -34,16 +23,8 @@ inline const char* delta_net(const DeltaNetParams& p, void* on_stream) {
     return "value heads are no multiple of key heads";
   if (delta_chunks(p.rows) > 65535) return "more rows at once than a launch has blocks for";
   if (p.qkv_row % 8 != 0 || p.out_row % 8 != 0) return "rows do not begin at multiples of 16 bytes";
-  constexpr int warps = HEADROOM_DELTA_WARPS;
-#ifdef HEADROOM_DELTA_SPLIT
-  using State = DeltaSplitConfig;
-  const auto state_kernel = delta_split_kernel;
-#else
-  using State = DeltaStateConfig<warps>;
-  const auto state_kernel = delta_state_kernel<warps, HEADROOM_DELTA_GROUP>;
-#endif
   if (const char* failed = delta_allow_shared(delta_chunk_kernel, DeltaChunkConfig::shared_bytes)) return failed;
-  if (const char* failed = delta_allow_shared(state_kernel, State::shared_bytes)) return failed;
+  if (const char* failed = delta_allow_shared(delta_state_kernel, DeltaStateConfig::shared_bytes)) return failed;
   const DeltaWork work = delta_work(p);
   const auto stream = static_cast<cudaStream_t>(on_stream);
   const auto chunks = static_cast<unsigned>(work.chunks), heads = static_cast<unsigned>(p.value_heads);
@@ -53,8 +34,8 @@ inline const char* delta_net(const DeltaNetParams& p, void* on_stream) {
     delta_chunk_kernel<<<dim3(heads, chunks), DeltaChunkConfig::threads, DeltaChunkConfig::shared_bytes, stream>>>(
         work);
   if (p.parts & 4)
-    state_kernel<<<dim3(heads, static_cast<unsigned>(delta_head_dim / (16 * warps))), State::threads,
-                   State::shared_bytes, stream>>>(work);
+    delta_state_kernel<<<dim3(heads, static_cast<unsigned>(delta_head_dim / DeltaStateConfig::columns)),
+                         DeltaStateConfig::threads, DeltaStateConfig::shared_bytes, stream>>>(work);
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of one warp (PTX ISA, "mma.sync", "ldmatrix", "stmatrix"), those of a warpgroup with the left side in
-// registers and a K-major right side, and whole runs of bytes brought by the copy engine. Tiles are swizzled as in
-// config.h.
+// Products of one warp (PTX ISA, "mma.sync", "ldmatrix", "stmatrix"), and whole runs of bytes brought by the copy
+// engine. Tiles are swizzled as in config.h.
 #pragma once
 
 #include <cstdint>
@@ -42,21 +41,6 @@ __device__ __forceinline__ void mma_16x8(float* d, const std::uint32_t (&a)[4], 
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// d[64, 64] (+)= a[64, 16] b[64, 16]^T: a from registers, b from shared memory, K-major. `add` 0 starts anew.
-__device__ __forceinline__ void mma_rows(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b, int add) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-      "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}\n"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
-        "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
-        "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
-        "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
-
 /// Barriers that were made are seen by the copy engine.
 __device__ __forceinline__ void fence_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
@@ -79,11 +63,6 @@ __device__ __forceinline__ void store_shared(std::uint32_t at, std::uint32_t val
 }
 __device__ __forceinline__ void store_shared_half(std::uint32_t at, std::uint32_t value) {
   asm volatile("{\n.reg .b16 h;\ncvt.u16.u32 h, %1;\nst.shared.b16 [%0], h;\n}\n" ::"r"(at), "r"(value) : "memory");
-}
-__device__ __forceinline__ void store_shared_piece(std::uint32_t at, const uint4& value) {
-  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(at), "r"(value.x), "r"(value.y), "r"(value.z),
-               "r"(value.w)
-               : "memory");
 }
 __device__ __forceinline__ uint4 load_shared(std::uint32_t at) {
   uint4 value;

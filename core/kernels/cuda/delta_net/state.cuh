@@ -9,11 +9,10 @@
 #include "kernels/cuda/delta_net/prepare.cuh"
 #include "kernels/cuda/delta_net/products.cuh"
 #include "kernels/cuda/delta_net/tiles.cuh"
-#include "kernels/cuda/sparse_attention/wgmma.cuh"
 
 namespace headroom::kernels::cuda {
 
-/// d[16 or 64 values, 64 rows] (+)= a[values, 16 Parts] tile[64 rows, 16 Parts]^T. `Lower`: the tile has nothing above
+/// d[16 values, 64 rows] += a[values, 16 Parts] tile[64 rows, 16 Parts]^T. `Lower`: the tile has nothing above
 /// its diagonal.
 template <int Parts, bool Lower>
 __device__ __forceinline__ void warp_by_rows(float (&d)[32], const std::uint32_t (&a)[Parts][4], std::uint32_t tile,
@@ -31,14 +30,6 @@ __device__ __forceinline__ void warp_by_rows(float (&d)[32], const std::uint32_t
     }
   }
 }
-template <int Parts>
-__device__ __forceinline__ void group_by_rows(float (&d)[32], const std::uint32_t (&a)[Parts][4], std::uint32_t tile,
-                                              bool add) {
-#pragma unroll
-  for (int part = 0; part < Parts; ++part)
-    mma_rows(d, a[part], tile_descriptor(tile + part / 4 * delta_panel_bytes + part % 4 * 32, 16), add || part > 0);
-  warpgroup_commit();
-}
 
 /// state[values, 128 of keys] += a[values, 64 rows] k[64 rows, 128].
 __device__ __forceinline__ void warp_by_keys(float (&state)[64], const std::uint32_t (&a)[4][4], std::uint32_t k,
@@ -55,11 +46,6 @@ __device__ __forceinline__ void warp_by_keys(float (&state)[64], const std::uint
       mma_16x8(state + 8 * pair + 4, a[part], b[2], b[3]);
     }
 }
-__device__ __forceinline__ void group_by_keys(float (&state)[64], const std::uint32_t (&a)[4][4], std::uint32_t k) {
-#pragma unroll
-  for (int part = 0; part < 4; ++part) mma_n128(state, a[part], tile_descriptor(k + part * 2048, delta_panel_bytes));
-  warpgroup_commit();
-}
 
 /// Two neighbouring tiles of 8 columns of a result as a left side of 16.
 __device__ __forceinline__ void as_left_side(std::uint32_t (&a)[4], const float* two_tiles) {
@@ -68,9 +54,9 @@ __device__ __forceinline__ void as_left_side(std::uint32_t (&a)[4], const float*
 }
 
 /// Brings the chunks into the ring, one after the other; one thread.
-template <typename Config>
 __device__ __forceinline__ void delta_copy_chunks(const DeltaWork& work, std::uint32_t shared, int head, int panel) {
   const DeltaNetParams& p = work.p;
+  using Config = DeltaStateConfig;
   const int key_head = delta_key_head(p, head);
   const std::int64_t chunks = work.chunks;
   const std::uint32_t full = shared + Config::barriers, empty = full + 8 * Config::stages;
@@ -95,9 +81,8 @@ __device__ __forceinline__ void delta_copy_chunks(const DeltaWork& work, std::ui
 struct DeltaFactors {
   const float2 *left, *rates, *left_at_end;
 };
-template <typename Config>
 __device__ __forceinline__ DeltaFactors delta_factors(const char* block_bytes, std::uint32_t stage) {
-  const char* const at = block_bytes + (stage - shared_address(block_bytes)) + Config::factors;
+  const char* const at = block_bytes + (stage - shared_address(block_bytes)) + DeltaStateConfig::factors;
   const auto* const factors = reinterpret_cast<const float2*>(at);
   return {factors, factors + 32, factors + 64};
 }
@@ -181,29 +166,27 @@ __device__ __forceinline__ void delta_write_rows(const std::uint32_t (&out)[4][4
   __syncwarp();  // before the next chunk is turned in the same room
 }
 
-/// `Group`: products by the warpgroup of four warps instead of by each warp.
-template <int Warps, bool Group>
-__global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const DeltaWork work) {
-  static_assert(!Group || Warps == 4);
-  using Config = DeltaStateConfig<Warps>;
+__global__ void __launch_bounds__(DeltaStateConfig::threads, 1) delta_state_kernel(const DeltaWork work) {
+#ifndef HEADROOM_NO_WGMMA
+  using Config = DeltaStateConfig;
   extern __shared__ char shared_bytes[];
   const DeltaNetParams& p = work.p;
   const std::uint32_t shared = (shared_address(shared_bytes) + 1023) & ~1023u;
   const std::uint32_t full = shared + Config::barriers, empty = full + 8 * Config::stages;
   const int head = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, t = lane % 4;
-  const int first_value = blockIdx.y * Warps * 16 + warp * 16;  // of the head
+  const int first_value = blockIdx.y * Config::columns + warp * 16;  // of the head
   const std::int64_t chunks = work.chunks;
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < Config::stages; ++slot) {
       barrier_init(full + 8 * slot, 1);
-      barrier_init(empty + 8 * slot, Warps);
+      barrier_init(empty + 8 * slot, Config::warps);
     }
     fence_barriers();
     fence_copies();
   }
   __syncthreads();
-  if (warp == Warps) {
-    if (lane == 0) delta_copy_chunks<Config>(work, shared, head, blockIdx.y * Warps * 16 / 64);
+  if (warp == Config::warps) {
+    if (lane == 0) delta_copy_chunks(work, shared, head, blockIdx.y * Config::columns / 64);
     return;
   }
 
@@ -213,16 +196,10 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
 
   auto* const out_columns = static_cast<__nv_bfloat16*>(p.out) + head * delta_head_dim + first_value;
   const std::uint32_t room = shared + Config::turned + warp * 64 * 32;
-  std::uint32_t ready[4][4];  // the last chunk's output, written while the next chunk's first products run
-  const auto write_ready = [&](std::int64_t chunk) {
-    const std::int64_t row = chunk * delta_chunk_rows;
-    delta_write_rows(ready, room, out_columns + row * p.out_row, p.out_row, p.rows - row, lane);
-  };
-
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     const int slot = static_cast<int>(chunk % Config::stages), turn = static_cast<int>(chunk / Config::stages);
     const std::uint32_t stage = shared + slot * Config::stage_bytes;
-    const DeltaFactors factors = delta_factors<Config>(shared_bytes, stage);
+    const DeltaFactors factors = delta_factors(shared_bytes, stage);
     barrier_wait(full + 8 * slot, turn & 1);
 
     // What the state before the chunk holds of its keys, and gives to its queries.
@@ -231,19 +208,10 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
       std::uint32_t before[8][4];
 #pragma unroll
       for (int part = 0; part < 8; ++part) as_left_side(before[part], state + 8 * part);
-      if constexpr (Group) {
-        warpgroup_arrive();
-        group_by_rows(held, before, stage + Config::k, false);
-        group_by_rows(out, before, stage + Config::q, false);
-        if (chunk > 0) write_ready(chunk - 1);
-        warpgroup_wait<1>();
-        fence_registers(held);
-      } else {
 #pragma unroll
-        for (int i = 0; i < 32; ++i) held[i] = out[i] = 0;
-        warp_by_rows<8, false>(held, before, stage + Config::k, lane);
-        warp_by_rows<8, false>(out, before, stage + Config::q, lane);
-      }
+      for (int i = 0; i < 32; ++i) held[i] = out[i] = 0;
+      warp_by_rows<8, false>(held, before, stage + Config::k, lane);
+      warp_by_rows<8, false>(out, before, stage + Config::q, lane);
     }
 
     // rate (v - decayed), then what rows of the chunk owe to each other: what they write.
@@ -251,48 +219,30 @@ __global__ void __launch_bounds__((Warps + 1) * 32, 1) delta_state_kernel(const 
     delta_changes(changes, held, stage + Config::v, first_value % 64 / 8, factors, lane);
     float written[32];
     const float all = factors.left[31].y;
-    if constexpr (Group) {
-      warpgroup_arrive();
-      group_by_rows(written, changes, stage + Config::inverse, false);
 #pragma unroll
-      for (int i = 0; i < 64; ++i) state[i] *= all;
-      warpgroup_wait<0>();
-      fence_registers(out);
-      fence_registers(written);
-    } else {
+    for (int i = 0; i < 64; ++i) state[i] *= all;
 #pragma unroll
-      for (int i = 0; i < 64; ++i) state[i] *= all;
-#pragma unroll
-      for (int i = 0; i < 32; ++i) written[i] = 0;
-      warp_by_rows<4, true>(written, changes, stage + Config::inverse, lane);
-    }
+    for (int i = 0; i < 32; ++i) written[i] = 0;
+    warp_by_rows<4, true>(written, changes, stage + Config::inverse, lane);
 
     std::uint32_t fresh[4][4], kept[4][4];
 #pragma unroll
     for (int pair = 0; pair < 4; ++pair) as_left_side(fresh[pair], written + 8 * pair);
     delta_kept(kept, written, factors, t);
     delta_decay(out, factors, t);
-    if constexpr (Group) {
-      fence_registers(out);
-      fence_registers(state);
-      warpgroup_arrive();
-      group_by_keys(state, kept, stage + Config::k);
-      group_by_rows(out, fresh, stage + Config::scores, true);
-      warpgroup_wait<0>();
-      fence_registers(state);
-      fence_registers(out);
-    } else {
-      warp_by_keys(state, kept, stage + Config::k, lane);
-      warp_by_rows<4, true>(out, fresh, stage + Config::scores, lane);
-    }
+    warp_by_keys(state, kept, stage + Config::k, lane);
+    warp_by_rows<4, true>(out, fresh, stage + Config::scores, lane);
     __syncwarp();
     if (lane == 0) barrier_arrive(empty + 8 * slot);
+
+    std::uint32_t ready[4][4];
 #pragma unroll
     for (int pair = 0; pair < 4; ++pair) as_left_side(ready[pair], out + 8 * pair);
-    if constexpr (!Group) write_ready(chunk);
+    const std::int64_t row = chunk * delta_chunk_rows;
+    delta_write_rows(ready, room, out_columns + row * p.out_row, p.out_row, p.rows - row, lane);
   }
-  if constexpr (Group) write_ready(chunks - 1);
   delta_write_state(memory, state, first_value, lane);
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

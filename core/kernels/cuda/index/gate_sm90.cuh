@@ -140,6 +140,7 @@ __device__ __forceinline__ void gate_rows(const IndexWork& work, const float (&a
 template <int Dim, bool Sample>
 __global__ void __launch_bounds__(256, 2)
     gate_kernel(const IndexWork work, std::int64_t first_row, std::int64_t sampled) {
+#ifndef HEADROOM_NO_WGMMA
   using Config = GateConfig<Dim>;
   extern __shared__ char shared_bytes[];
   const std::uint32_t q_tile = (shared_address(shared_bytes) + 1023) & ~1023u, k_tiles = q_tile + Config::q_bytes;
@@ -211,6 +212,7 @@ __global__ void __launch_bounds__(256, 2)
       if (row + 8 < rows) work.found[row + 8] = kept[1];
     }
   }
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

@@ -169,6 +169,7 @@ __device__ __forceinline__ void consume_mass(const MassParams& p, const MassShar
 
 template <int HeadDim>
 __global__ void __launch_bounds__(384, 1) mass_kernel(const MassParams p) {
+#ifndef HEADROOM_NO_WGMMA
   extern __shared__ char shared_bytes[];
   const MassShared shared{(shared_address(shared_bytes) + 1023) & ~1023u};
   if (threadIdx.x == 0) {
@@ -192,6 +193,7 @@ __global__ void __launch_bounds__(384, 1) mass_kernel(const MassParams p) {
     more_registers<208>();
     consume_mass<HeadDim>(p, shared, static_cast<int>(threadIdx.x / 128));
   }
+#endif
 }
 
 /// Scores of blocks of rows, a thread a key.

@@ -46,6 +46,7 @@ __device__ __forceinline__ void mma_values(float (&d)[HeadDim / 2], const std::u
 
 template <int HeadDim>
 __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 : 4) sparse_attention_kernel(const SparseAttentionParams p) {
+#ifndef HEADROOM_NO_WGMMA
   using Config = AttentionConfig<HeadDim>;
   extern __shared__ char shared_bytes[];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -184,6 +185,7 @@ __global__ void __launch_bounds__(128, HeadDim == 256 ? 2 : HeadDim == 128 ? 3 :
       p.lse[head * p.length + first_row + row] =
           sum[half] == 0 ? minus_infinity : largest[half] * p.scale + logf(sum[half]);
   }
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

@@ -241,6 +241,7 @@ class WideConsumer {
 
 template <int HeadDim>
 __global__ void __launch_bounds__(384, 1) wide_attention_kernel(const SparseAttentionParams p) {
+#ifndef HEADROOM_NO_WGMMA
   using Config = WideAttentionConfig<HeadDim>;
   extern __shared__ char shared_bytes[];
   // The longest tiles first: they come from the end of the prompt.
@@ -315,6 +316,7 @@ __global__ void __launch_bounds__(384, 1) wide_attention_kernel(const SparseAtte
             sum == 0 ? -__builtin_huge_valf() : rows.largest[half] * p.scale + logf(sum);
     }
   }
+#endif
 }
 
 }  // namespace headroom::kernels::cuda

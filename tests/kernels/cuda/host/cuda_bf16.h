@@ -20,8 +20,11 @@ struct float2 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
-struct uint2 {
+struct alignas(8) uint2 {
   unsigned x, y;
+};
+struct alignas(4) uchar4 {
+  unsigned char x, y, z, w;
 };
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
@@ -40,6 +43,11 @@ inline float __uint_as_float(std::uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
+}
+inline std::uint32_t __float_as_uint(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
 }
 inline float __bfloat162float(__nv_bfloat16 value) {
   return __uint_as_float(std::uint32_t{value.bits} << 16);
@@ -62,6 +70,13 @@ inline float rsqrtf(float x) {
   return 1 / std::sqrt(x);
 }
 using std::log1pf;
+/// Threads of a block take turns: nobody comes between.
+template <typename T>
+inline T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to += value;
+  return before;
+}
 
 /// Of the thread that is at work.
 struct Place {
@@ -82,4 +97,7 @@ inline float __shfl_xor_sync(unsigned, float value, int mask) {
 }
 inline float __shfl_up_sync(unsigned, float value, int steps) {
   return from_lane(value, own_lane() >= steps ? own_lane() - steps : own_lane());
+}
+inline std::uint32_t __shfl_up_sync(unsigned mask, std::uint32_t value, int steps) {
+  return __float_as_uint(__shfl_up_sync(mask, __uint_as_float(value), steps));
 }

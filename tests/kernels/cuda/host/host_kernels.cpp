@@ -2,14 +2,13 @@
 #include "host_kernels.h"
 
 #include "kernels/cuda/delta_net/chunk.cuh"
-#include "kernels/cuda/delta_net/split.cuh"
+#include "kernels/cuda/delta_net/state.cuh"
+#include "kernels/cuda/record/record.cuh"
 #include "kernels/cuda/rows/rows.cuh"
 #include "lanes.h"
 
 namespace headroom::kernels::cuda::host {
 namespace {
-
-StateKernel state_kernel = StateKernel::divided;
 
 /// One block after the other.
 template <typename Work>
@@ -23,20 +22,8 @@ const char* delta_net(const DeltaNetParams& p, void*) {
   const auto chunks = static_cast<unsigned>(work.chunks), heads = static_cast<unsigned>(p.value_heads);
   run_grid(static_cast<unsigned>(2 * p.key_heads) + heads, chunks, 128, [&] { delta_prepare_kernel(work); });
   run_grid(heads, chunks, 128, [&] { delta_chunk_kernel(work); });
-  switch (state_kernel) {
-    case StateKernel::divided:
-      run_grid(heads, 2, 288, [&] { delta_split_kernel(work); });
-      break;
-    case StateKernel::group:
-      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, true>(work); });
-      break;
-    case StateKernel::four_warps:
-      run_grid(heads, 2, 160, [&] { delta_state_kernel<4, false>(work); });
-      break;
-    case StateKernel::two_warps:
-      run_grid(heads, 4, 96, [&] { delta_state_kernel<2, false>(work); });
-      break;
-  }
+  run_grid(heads, static_cast<unsigned>(delta_head_dim / DeltaStateConfig::columns), DeltaStateConfig::threads,
+           [&] { delta_state_kernel(work); });
   return nullptr;
 }
 
@@ -79,14 +66,31 @@ const char* gate_heads(const GateHeadsParams& p, void*) {
   return nullptr;
 }
 
+const char* row_figures(const RowFiguresParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads), 64,
+           [&] { row_figures_kernel<64>(p); });
+  return nullptr;
+}
+
+const char* curve_rows(const CurveRowsParams& p, void*) {
+  run_grid(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.heads), 32, [&] { curve_rows_kernel(p); });
+  return nullptr;
+}
+
+const char* pack_flags(const PackFlagsParams& p, void*) {
+  run_grid(static_cast<unsigned>((p.bytes + 255) / 256), static_cast<unsigned>(p.rows), 256,
+           [&] { pack_flags_kernel(p); });
+  return nullptr;
+}
+
 }  // namespace
 
-const KernelTable& kernels_on_host(StateKernel states) {
+const KernelTable& kernels_on_host() {
   static const KernelTable table = {
       table_version, nullptr,     nullptr,    nullptr,   nullptr,      nullptr,     nullptr,
       &delta_net,    &delta_gate, &norm_rows, &silu_mul, &split_heads, &gate_heads,
+      &row_figures,  &curve_rows, &pack_flags,
   };
-  state_kernel = states;
   return table;
 }
 

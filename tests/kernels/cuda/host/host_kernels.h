@@ -6,9 +6,7 @@
 
 namespace headroom::kernels::cuda::host {
 
-/// Which kernel carries the states: divided between two warpgroups; one warpgroup's products; warps by themselves.
-enum class StateKernel { divided, group, four_warps, two_warps };
 /// Pointers are the host's. The others of the table are null.
-const KernelTable& kernels_on_host(StateKernel states);
+const KernelTable& kernels_on_host();
 
 }  // namespace headroom::kernels::cuda::host

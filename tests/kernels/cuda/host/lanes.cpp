@@ -37,23 +37,6 @@ struct Run {
   int turns;
 };
 
-/// Accumulators of products under way: what is summed, in place of what the thread sees.
-struct Sums {
-  float* seen;
-  int products = 0;
-  std::vector<float> values;
-};
-struct Product {
-  Sums* sums;
-  std::uint32_t left[4];
-  bool add;
-  std::function<std::uint32_t(int, int)> address;
-};
-struct Products {
-  std::deque<std::vector<Product>> groups;  ///< closed ones, then the open one
-  std::map<float*, Sums> sums;
-};
-
 struct Block {
   int threads = 0, current = 0;
   long progress = 0;
@@ -62,7 +45,6 @@ struct Block {
   std::vector<char> stacks[most_threads];
   Open open[most_threads];
   std::vector<std::pair<std::uint32_t, const void*>> pieces[most_threads];
-  Products products[most_threads];
   Meeting warps[most_threads / 32], all;
   std::map<std::uint32_t, Barrier> barriers;
   std::deque<Run> runs;
@@ -139,8 +121,6 @@ void run_block(int threads, Place place, const std::function<void()>& work) {
   for (int i = 0; i < threads; ++i) {
     block.over[i] = false;
     block.pieces[i].clear();
-    block.products[i] = {};
-    block.products[i].groups.emplace_back();
     block.stacks[i].resize(128 * 1024);
     getcontext(&block.fibers[i]);
     block.fibers[i].uc_stack.ss_sp = block.stacks[i].data();
@@ -205,61 +185,11 @@ void finish_pieces() {
   block.pieces[block.current].clear();
 }
 
-void start_product(float* d, int count, const std::uint32_t (&a)[4], int add,
-                   std::function<std::uint32_t(int, int)> address) {
-  Products& products = block.products[block.current];
-  Sums& sums = products.sums[d];
-  if (sums.products++ == 0) {
-    sums.seen = d;
-    sums.values.assign(d, d + count);
-    std::fill(d, d + count, std::numeric_limits<float>::quiet_NaN());
-  }
-  Product product{&sums, {}, add != 0, std::move(address)};
-  std::memcpy(product.left, a, sizeof product.left);
-  products.groups.back().push_back(std::move(product));
-}
-
-void commit_products() {
-  block.products[block.current].groups.emplace_back();
-}
-
-void finish_products(int pending) {
-  Products& products = block.products[block.current];
-  const int lane = own_lane();
-  while (static_cast<int>(products.groups.size()) - 1 > pending) {
-    for (const Product& product : products.groups.front()) {
-      std::memcpy(own().words, product.left, sizeof product.left);
-      __syncwarp();
-      std::vector<float>& sums = product.sums->values;
-      for (int i = 0; i < static_cast<int>(sums.size()); ++i) {
-        float& sum = sums[static_cast<std::size_t>(i)];
-        const int row = lane / 4 + i % 4 / 2 * 8, n = i / 4 * 8 + lane % 4 * 2 + i % 2;
-        if (!product.add) sum = 0;
-        for (int k = 0; k < 16; ++k) {
-          const std::uint32_t at = product.address(n, k);
-          sum += left_side(row, k) * bf16_at(at ^ (at >> 3 & 0x70));
-        }
-      }
-      __syncwarp();
-      if (--product.sums->products > 0) continue;
-      std::copy(sums.begin(), sums.end(), product.sums->seen);
-      float* const seen = product.sums->seen;
-      products.sums.erase(seen);
-    }
-    products.groups.pop_front();
-  }
-}
-
 float left_side(int row, int k) {
   return bf16_of(of_lane(row % 8 * 4 + k % 8 / 2).words[k / 8 * 2 + row / 8], k % 2);
 }
 float bf16_of(std::uint32_t word, int half) {
   return __uint_as_float(half ? word & 0xffff0000u : word << 16);
-}
-float bf16_at(std::uint32_t at) {
-  std::uint16_t bits;
-  std::memcpy(&bits, shared_bytes + at, sizeof bits);
-  return __uint_as_float(std::uint32_t{bits} << 16);
 }
 
 }  // namespace host

@@ -43,20 +43,10 @@ bool phase_is_over(std::uint32_t at, int parity);
 void start_piece(std::uint32_t to, const void* from);
 void finish_pieces();
 
-/// A warpgroup's product of this lane's rows, the left side in registers, the right side's element (n, k) at `address`
-/// before the swizzle. Its accumulators are NaN until its group, which commit_products() closes, is waited for; then it
-/// reads shared memory. All lanes of a warp come together.
-void start_product(float* d, int count, const std::uint32_t (&a)[4], int add,
-                   std::function<std::uint32_t(int n, int k)> address);
-void commit_products();
-/// Until at most `pending` groups are under way.
-void finish_products(int pending);
-
 /// Element (row, k) of the 16 x 16 left side that the warp's lanes hold in their first four open words.
 float left_side(int row, int k);
-/// Half `half` of a word as bf16; a bf16 of shared memory.
+/// Half `half` of a word as bf16.
 float bf16_of(std::uint32_t word, int half);
-float bf16_at(std::uint32_t at);
 
 }  // namespace host
 }  // namespace headroom::kernels::cuda

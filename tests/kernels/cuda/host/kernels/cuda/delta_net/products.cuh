@@ -76,13 +76,6 @@ inline void mma_16x8(float* d, const std::uint32_t (&a)[4], std::uint32_t b0, st
   __syncwarp();
 }
 
-/// d[64, 64] (+)= a b^T, b K-major at an address: the swizzle of 128 bytes on every access. Done when it is waited for.
-inline void mma_rows(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b, int add) {
-  host::start_product(d, 32, a, add, [b](int n, int k) {
-    return static_cast<std::uint32_t>(b) + n / 8 * 1024 + n % 8 * 128 + k * 2;
-  });
-}
-
 inline void fence_barriers() {}
 inline void barrier_expect(std::uint32_t barrier, int bytes) {
   host::arrive(barrier, bytes);
@@ -96,9 +89,6 @@ inline void store_shared(std::uint32_t at, std::uint32_t value) {
 }
 inline void store_shared_half(std::uint32_t at, std::uint32_t value) {
   std::memcpy(shared_bytes + at, &value, 2);
-}
-inline void store_shared_piece(std::uint32_t at, const uint4& value) {
-  std::memcpy(shared_bytes + at, &value, sizeof value);
 }
 inline uint4 load_shared(std::uint32_t at) {
   uint4 value;

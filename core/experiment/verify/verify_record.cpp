@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a record holds of a layer, made where the layer is, against the analysis on the CPU.
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "attention/analysis_device.h"
+#include "attention/attend.h"
+#include "attention/registry.h"
+#include "experiment/verify/verify_parts.h"
+
+namespace headroom::experiment {
+namespace {
+
+using attention::HeadStatistic;
+
+/// The largest difference as a multiple of what is tolerated.
+class Tolerated {
+ public:
+  void add(double found, double expected, double tolerance) {
+    if (std::isnan(found) && std::isnan(expected)) return;
+    const double share = std::abs(found - expected) / tolerance;
+    if (!(share <= most_)) most_ = std::isnan(share) ? INFINITY : share;
+  }
+  void add(const std::vector<float>& found, const std::vector<float>& expected, double tolerance) {
+    if (found.size() != expected.size()) most_ = INFINITY;
+    for (std::size_t i = 0; i < std::min(found.size(), expected.size()); ++i)
+      add(static_cast<double>(found[i]), static_cast<double>(expected[i]), tolerance);
+  }
+  double most() const { return most_; }
+
+ private:
+  double most_ = 0;
+};
+
+double record_difference(const attention::LayerAnalysis& found, const attention::LayerAnalysis& expected, std::int64_t length) {
+  Tolerated all;
+  if (found.statistics.size() != expected.statistics.size() || found.curves.size() != expected.curves.size())
+    return INFINITY;
+  for (std::size_t i = 0; i < found.statistics.size(); ++i) {
+    const auto which = static_cast<HeadStatistic>(i % attention::num_head_statistics);
+    const auto a = static_cast<double>(found.statistics[i]), b = static_cast<double>(expected.statistics[i]);
+    const bool keys = which >= HeadStatistic::keys_for_90 && which <= HeadStatistic::keys_for_99;
+    all.add(a, b, keys ? 0.02 + 0.01 * std::abs(b) : 1e-3);
+  }
+  const std::size_t places = attention::curve_budgets(length).size();
+  for (std::size_t i = 0; i < found.curves.size(); ++i)
+    all.add(static_cast<double>(found.curves[i]), static_cast<double>(expected.curves[i]),
+            i / places % 3 == 0 ? 4e-3 : 4e-2);  // means; single rows
+  all.add(found.lse, expected.lse, 1e-4);
+  all.add(found.mass_received, expected.mass_received, 1e-4);
+  all.add(found.selection_frequency, expected.selection_frequency, 1e-5);
+  all.add(found.thumbnail_max, expected.thumbnail_max, 1e-4);
+  all.add(found.thumbnail_mean, expected.thumbnail_mean, 1e-4);
+  all.add(found.attended_pairs, expected.attended_pairs, 0.5);
+  all.add(found.captured_mass_mean, expected.captured_mass_mean, 1e-4);
+  all.add(found.captured_mass_min, expected.captured_mass_min, 1e-3);
+  if (found.oracle_recall.has_value() != expected.oracle_recall.has_value()) return INFINITY;
+  if (found.oracle_recall) all.add(*found.oracle_recall, *expected.oracle_recall, 2e-3);
+  if (found.oracle_recall_95 && expected.oracle_recall_95)
+    all.add(*found.oracle_recall_95, *expected.oracle_recall_95, 5e-3);
+  if (found.support.size() != expected.support.size()) return INFINITY;
+  for (std::size_t i = 0; i < found.support.size(); ++i)
+    if (!std::ranges::equal(found.support[i].bytes(), expected.support[i].bytes())) return INFINITY;
+  return all.most();
+}
+
+}  // namespace
+
+void verify_record(const attention::LayerQuery& here, const attention::LayerQuery& on_host,
+                   const attention::Backend& backend, const RunCheck& check) {
+  for (const char* name : {"", "random"}) {
+    attention::PolicySettings settings;
+    settings.budget = parse_budget("24");
+    const auto policy = *name ? attention::make_policy(name, settings) : attention::make_dense_policy();
+    check("record of " + std::string(*name ? name : "dense") + ", " + backend.id(), [&](VerifyRow& row) {
+      std::vector<attention::SupportTile> tiles;
+      StageClock clock;
+      const auto layer = backend.prepare(here, {});
+      attention::attend(*policy, *layer, clock,
+                        [&](const attention::SupportTile& tile) { tiles.push_back(tile); }, {});
+      attention::AnalysisOptions options;
+      options.budget_tokens = *name ? policy->most_tokens(here.length()) : 0;
+      options.forced = policy->target_forced_keys();
+      if (!attention::device_analyses(here, tiles, options)) row.note = "not made on the device";
+      const auto found = layer->analyse(tiles, options, {});
+      const auto expected =
+          attention::analyse_layer(on_host, attention::to_bitmaps(tiles, here.length()), options, {});
+      row.error = record_difference(found, expected, here.length());
+      row.allowed = 1;  // of what docs/kernels-cuda.md says is tolerated
+      const auto again = layer->analyse(tiles, options, {});
+      if (again.statistics != found.statistics && row.note.empty() && !std::isnan(found.captured_mass_mean))
+        row.note = "a second call gives other figures";
+    });
+  }
+}
+
+}  // namespace headroom::experiment
