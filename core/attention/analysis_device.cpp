@@ -410,6 +410,7 @@ class DeviceAnalyser {
     result.lse = to_host(lse_);
     statistics_.narrow(1, 0, cuda::record_figures).div_(static_cast<double>(length_));
     const auto column = [&](HeadStatistic which) { return statistics_.select(1, static_cast<std::int64_t>(which)); };
+    column(HeadStatistic::learned_sink).fill_(std::numeric_limits<double>::quiet_NaN());  // there is none
     if (sparse_) {
       score_supports(result);
       result.selection_frequency = to_host(column_counts_.to(at::kDouble).div(seen_by));
