@@ -96,7 +96,8 @@ void HintBar::reload() {
     auto* column = new QVBoxLayout(buttons);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(2);
-    for (QAction* sample : samples_) column->addWidget(new WrappedCommand(sample, buttons), 0, Qt::AlignLeft | Qt::AlignVCenter);
+    for (QAction* sample : samples_)
+      column->addWidget(new WrappedCommand(sample, buttons), 0, Qt::AlignLeft | Qt::AlignVCenter);
     row->addWidget(add_cell(samples_hint, buttons), 1);
   }
   for (const Hint& hint : hint_list) {

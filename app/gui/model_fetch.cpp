@@ -52,6 +52,7 @@ ModelFetch::ModelFetch(QWidget* parent) : QWidget(parent), program_(fetch_script
   bar_->setAccessibleName(tr("The model is being fetched"));
   bar_->setRange(0, 0);  // the registry's client says no numbers
   bar_->setTextVisible(false);
+  bar_->setMaximumHeight(fontMetrics().height() / 2);
   bar_->hide();
   layout->addWidget(bar_);
   connect(go_, &QPushButton::clicked, this, [this] {
@@ -128,7 +129,8 @@ void ModelFetch::hear() {
   said_ = (said_ + process_.readAllStandardError()).right(most_output);
   // "Fetching gemma3-270m (238 MB) into …": what is loaded, how large it is and where it goes.
   static const QRegularExpression begun("^Fetching .*$", QRegularExpression::MultilineOption);
-  if (const auto line = begun.match(QString::fromUtf8(said_)); accepted_ && running() && line.hasMatch()) text_->setText(line.captured());
+  const auto line = begun.match(QString::fromUtf8(said_));
+  if (accepted_ && running() && line.hasMatch()) text_->setText(line.captured());
 }
 
 void ModelFetch::start(bool accepted) {

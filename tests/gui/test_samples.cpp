@@ -179,7 +179,7 @@ class TestSamples : public QObject {
     QTRY_VERIFY(hints->findChild<QToolButton*>("sample:" + title));
   }
 
-  // What ships: the hybrid's record is there, opens by one click on its hint, and its layers are what they are said to be.
+  // What ships: the hybrid's record is there, opens by one click, and its layers are what they are said to be.
   void the_hybrid_that_ships_is_one_click_away() {
     qputenv("HEADROOM_DATA", HEADROOM_SOURCE_DIR);
     SettingsStore settings(ini());
