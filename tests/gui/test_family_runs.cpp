@@ -240,6 +240,7 @@ class TestFamilyRuns : public QObject {
     spec.device = "cpu";
     spec.dtype = "f32";
     spec.max_new_tokens = 3;
+    spec.plan = "none";
     spec.out = path(name + ".h5");
     experiment::run(spec, {});
 
