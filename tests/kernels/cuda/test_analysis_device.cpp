@@ -25,7 +25,7 @@ Q_DECLARE_METATYPE(headroom::attention::testing::Shape)
 namespace {
 
 const cuda::KernelTable& host_table() {
-  return cuda::host::kernels_on_host(cuda::host::StateKernel::divided);
+  return cuda::host::kernels_on_host();
 }
 
 std::vector<SupportTile> tiles_of(const std::string& policy, const std::string& budget, const LayerQuery& query,
