@@ -5,6 +5,8 @@
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QPainter>
+#include <QStyleOptionToolButton>
+#include <QStylePainter>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
@@ -26,6 +28,48 @@ constexpr Hint hint_list[] = {
 };
 
 constexpr const char* samples_hint = "hint_samples";
+constexpr int across = 8, down = 4;  // pixels between a button's edges and its text
+
+/// A command as a button whose text goes on in a further line where the window is narrow: it is never cut off, and
+/// never keeps the window wide.
+class WrappedCommand : public QToolButton {
+ public:
+  WrappedCommand(QAction* action, QWidget* parent) : QToolButton(parent) {
+    setDefaultAction(action);
+    setObjectName(action->objectName());
+    setToolButtonStyle(Qt::ToolButtonTextOnly);
+    setFocusPolicy(Qt::StrongFocus);
+    setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Preferred);
+  }
+  bool hasHeightForWidth() const override { return true; }
+  int heightForWidth(int width) const override {
+    const QRect room(0, 0, std::max(1, width - 2 * across), QWIDGETSIZE_MAX);
+    return fontMetrics().boundingRect(room, flags, text()).height() + 2 * down;
+  }
+  QSize sizeHint() const override {
+    return fontMetrics().size(Qt::TextShowMnemonic, text()) + QSize(2 * across, 2 * down);
+  }
+  QSize minimumSizeHint() const override {
+    int widest = 0;
+    for (const QString& word : text().split(QLatin1Char(' ')))
+      widest = std::max(widest, fontMetrics().size(Qt::TextShowMnemonic, word).width());
+    return {widest + 2 * across, fontMetrics().height() + 2 * down};
+  }
+
+ protected:
+  void paintEvent(QPaintEvent*) override {
+    QStylePainter painter(this);
+    QStyleOptionToolButton option;
+    initStyleOption(&option);
+    option.text.clear();  // the style would keep it in one line
+    painter.drawComplexControl(QStyle::CC_ToolButton, option);
+    painter.drawItemText(rect().adjusted(across, down, -across, -down), flags, option.palette, isEnabled(), text(),
+                         QPalette::ButtonText);
+  }
+
+ private:
+  static constexpr int flags = Qt::AlignCenter | Qt::TextWordWrap | Qt::TextShowMnemonic;
+};
 
 }  // namespace
 
@@ -52,14 +96,8 @@ void HintBar::reload() {
     auto* column = new QVBoxLayout(buttons);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(2);
-    for (QAction* sample : samples_) {
-      auto* button = new QToolButton(buttons);
-      button->setDefaultAction(sample);
-      button->setObjectName(sample->objectName());
-      button->setToolButtonStyle(Qt::ToolButtonTextOnly);
-      button->setFocusPolicy(Qt::StrongFocus);
-      column->addWidget(button, 0, Qt::AlignLeft);
-    }
+    for (QAction* sample : samples_)
+      column->addWidget(new WrappedCommand(sample, buttons), 0, Qt::AlignLeft | Qt::AlignVCenter);
     row->addWidget(add_cell(samples_hint, buttons), 1);
   }
   for (const Hint& hint : hint_list) {

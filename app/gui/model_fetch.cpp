@@ -3,9 +3,12 @@
 
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QPlainTextEdit>
+#include <QProgressBar>
 #include <QPushButton>
 #include <QRegularExpression>
+#include <QScrollArea>
+#include <QTextBrowser>
+#include <QTimer>
 #include <QVBoxLayout>
 
 #include "base/paths.h"
@@ -13,7 +16,7 @@
 namespace headroom::gui {
 namespace {
 
-constexpr int most_output = 4000;  // characters of what the script says
+constexpr int most_output = 4000;  // bytes of what the script says
 
 QString fetch_script() {
   const auto found = find_data("scripts/fetch-model");
@@ -25,9 +28,9 @@ QString fetch_script() {
 ModelFetch::ModelFetch(QWidget* parent) : QWidget(parent), program_(fetch_script()) {
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(0, 0, 0, 0);
-  terms_ = new QPlainTextEdit(this);
+  terms_ = new QTextBrowser(this);
   terms_->setObjectName("fetch_terms");
-  terms_->setReadOnly(true);
+  terms_->setOpenExternalLinks(true);
   terms_->setAccessibleName(tr("Terms of the model"));
   terms_->setFixedHeight(fontMetrics().lineSpacing() * 8);
   terms_->hide();
@@ -44,7 +47,16 @@ ModelFetch::ModelFetch(QWidget* parent) : QWidget(parent), program_(fetch_script
   row->addWidget(text_, 1);
   row->addWidget(go_);
   layout->addLayout(row);
+  bar_ = new QProgressBar(this);
+  bar_->setObjectName("fetch_bar");
+  bar_->setAccessibleName(tr("The model is being fetched"));
+  bar_->setRange(0, 0);  // the registry's client says no numbers
+  bar_->setTextVisible(false);
+  bar_->setMaximumHeight(fontMetrics().height() / 2);
+  bar_->hide();
+  layout->addWidget(bar_);
   connect(go_, &QPushButton::clicked, this, [this] {
+    clicked_ = true;
     if (running())
       process_.terminate();
     else
@@ -52,6 +64,7 @@ ModelFetch::ModelFetch(QWidget* parent) : QWidget(parent), program_(fetch_script
   });
   process_.setProcessChannelMode(QProcess::SeparateChannels);
   process_.setStandardInputFile(QProcess::nullDevice());  // the script asks nothing: it says what is to be accepted
+  connect(&process_, &QProcess::readyReadStandardError, this, &ModelFetch::hear);
   connect(&process_, &QProcess::finished, this, &ModelFetch::ended);
   connect(&process_, &QProcess::errorOccurred, this, [this](QProcess::ProcessError error) {
     if (error == QProcess::FailedToStart) show_state(process_.errorString(), tr("Try again"));
@@ -77,7 +90,7 @@ void ModelFetch::offer(const QString& model) {
   setVisible(!model.isEmpty());
   if (model.isEmpty() || model == model_) return;
   model_ = model;
-  terms_shown_ = false;
+  terms_shown_ = clicked_ = false;
   terms_->hide();
   if (program_.isEmpty())
     show_state(tr("Fetch it with scripts/fetch-model %1 of the source tree.").arg(model), {});
@@ -87,20 +100,52 @@ void ModelFetch::offer(const QString& model) {
 
 void ModelFetch::show_state(const QString& text, const QString& button) {
   text_->setText(text);
+  text_->setToolTip({});
   go_->setText(button);
   go_->setVisible(!button.isEmpty());
+  bar_->setVisible(running());
+  if (clicked_) QTimer::singleShot(0, this, &ModelFetch::come_into_sight);
+}
+
+void ModelFetch::come_into_sight() {
+  for (QWidget* around = parentWidget(); around; around = around->parentWidget())
+    if (auto* area = qobject_cast<QScrollArea*>(around)) return area->ensureWidgetVisible(this, 0, 12);
+}
+
+void ModelFetch::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  if (clicked_) QTimer::singleShot(0, this, &ModelFetch::come_into_sight);
+}
+
+void ModelFetch::show_terms(const QString& text) {
+  static const QRegularExpression address("(https?://[^\\s<>\"]+)");
+  QString html = text.toHtmlEscaped();
+  html.replace(address, QStringLiteral("<a href=\"\\1\">\\1</a>")).replace('\n', "<br>");
+  terms_->setHtml(html);
+  terms_->show();
+}
+
+void ModelFetch::hear() {
+  said_ = (said_ + process_.readAllStandardError()).right(most_output);
+  // "Fetching gemma3-270m (238 MB) into …": what is loaded, how large it is and where it goes.
+  static const QRegularExpression begun("^Fetching .*$", QRegularExpression::MultilineOption);
+  const auto line = begun.match(QString::fromUtf8(said_));
+  if (accepted_ && running() && line.hasMatch()) text_->setText(line.captured());
 }
 
 void ModelFetch::start(bool accepted) {
   accepted_ = accepted;
+  said_.clear();
   QStringList arguments;
   if (accepted) arguments << "--accept";
   show_state(tr("Fetching %1…").arg(model_), tr("Stop"));
   process_.start(program_, arguments << model_);
+  bar_->setVisible(running());
 }
 
 void ModelFetch::ended() {
-  const QString said = QString::fromUtf8(process_.readAllStandardError()).trimmed().right(most_output);
+  hear();
+  const QString said = QString::fromUtf8(said_).trimmed();
   const bool well = process_.exitStatus() == QProcess::NormalExit && process_.exitCode() == 0;
   if (well) {
     terms_->hide();
@@ -112,14 +157,14 @@ void ModelFetch::ended() {
   if (!accepted_ && said.contains("--accept")) {
     // The terms, without the last line, which names the option for the command line.
     terms_shown_ = true;
-    terms_->setPlainText(said.left(said.lastIndexOf('\n')).trimmed());
-    terms_->show();
+    show_terms(said.left(said.lastIndexOf('\n')).trimmed());
     show_state(tr("Fetching it means that you have read these terms and accept them."), tr("Accept and fetch"));
     return;
   }
   const bool stopped = process_.exitStatus() != QProcess::NormalExit;
-  show_state(stopped ? tr("Stopped: nothing was kept.") : tr("Not fetched: %1").arg(said.section('\n', -3)),
+  show_state(stopped ? tr("Stopped: nothing was kept.") : tr("Not fetched: %1").arg(said.section('\n', -1)),
              tr("Try again"));
+  if (!stopped) text_->setToolTip(said);  // all that was said before
 }
 
 }  // namespace headroom::gui

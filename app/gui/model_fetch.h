@@ -7,8 +7,9 @@
 #include <QWidget>
 
 class QLabel;
-class QPlainTextEdit;
+class QProgressBar;
 class QPushButton;
+class QTextBrowser;
 
 namespace headroom::gui {
 
@@ -28,16 +29,26 @@ class ModelFetch : public QWidget {
   /// The model is there now.
   void fetched(const QString& model);
 
+ protected:
+  void resizeEvent(QResizeEvent* event) override;
+
  private:
   void start(bool accepted);
   void ended();
   void show_state(const QString& text, const QString& button);
+  void show_terms(const QString& text);
+  /// Scrolls to what has come of a click: the fields above it may fill a low window.
+  void come_into_sight();
+  void hear();  ///< what the script says while it is at work
 
   QProcess process_;
   QString model_, program_;
+  QByteArray said_;  ///< by the script, the last of it
   bool accepted_ = false, terms_shown_ = false;
+  bool clicked_ = false;  ///< what is shown came of a click, and is to be in sight
   QLabel* text_;
-  QPlainTextEdit* terms_;
+  QTextBrowser* terms_;
+  QProgressBar* bar_;
   QPushButton* go_;
 };
 

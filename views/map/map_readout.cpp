@@ -179,6 +179,10 @@ void MapReadout::refresh() {
   if (!shown || point.query < 0 || point.key < 0 || point.query >= shown->length || point.key > point.query) {
     for (const char* id : {"p", "rank", "support", "cell"}) set(QLatin1String(id), nothing);
     if (shown && point.key > point.query && point.query >= 0) set(QStringLiteral("p"), tr("not visible"));
+    // What a learned sink takes is the row's, whichever key is looked at.
+    if (shown && shown->learned_sink >= 0 && shown->stream && point.query >= shown->stream->query_begin &&
+        point.query < shown->length)
+      ask_rank({point.query, -1});
     return;
   }
   const CellValue cell = map_->value_at(point, mirrored);
@@ -260,12 +264,15 @@ void MapReadout::ask_rank(const MapPoint& point) {
   watcher->setFuture(QtConcurrent::run(&workers(), [shown, point]() -> RowFacts {
     try {
       // Read here, these rows are at hand when the window's thread asks about the pair.
-      for (const auto* rows : {&shown->support, &shown->target, &shown->wasted})
-        if (*rows) (*rows)->test(point.query, point.key);
+      if (point.key >= 0)
+        for (const auto* rows : {&shown->support, &shown->target, &shown->wasted})
+          if (*rows) (*rows)->test(point.query, point.key);
       if (!shown->stream || point.query < shown->stream->query_begin) return {};
       RowFacts facts;
-      facts.rank = record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key);
-      record::probability(*shown->stream, shown->source.head, point.query, point.key);
+      if (point.key >= 0) {
+        facts.rank = record::rank_in_row(*shown->stream, shown->source.head, point.query, point.key);
+        record::probability(*shown->stream, shown->source.head, point.query, point.key);
+      }
       if (shown->learned_sink >= 0) {
         const auto row = record::probability_row(*shown->stream, shown->source.head, point.query);
         facts.sink = std::clamp(1 - std::accumulate(row.begin(), row.end(), 0.0), 0.0, 1.0);
