@@ -203,10 +203,7 @@ class TestBackends : public QObject {
         // What the sinks take is told apart from what a support leaves out.
         AnalysisOptions options;
         options.budget_tokens = 12;
-        SupportBitmap kept(shape.length);
-        for (std::int64_t row = 0; row < shape.length; ++row)
-          for (const std::int64_t key : found.supports[static_cast<std::size_t>(row)]) kept.set(row, key);
-        const LayerAnalysis of_oracle = layer->analyse({kept}, options, {});
+        const LayerAnalysis of_oracle = layer->analyse(found.tiles, options, {});
         for (std::int64_t head = 0; head < shape.num_q_heads; ++head) {
           const auto said = [&](const LayerAnalysis& one, HeadStatistic which) {
             return static_cast<double>(one.statistics[static_cast<std::size_t>(head) * num_head_statistics +
