@@ -37,8 +37,8 @@ float short_float(double value) {
   return static_cast<float>(std::round(value * scale) / scale);
 }
 
-/// In pieces of a few rows, so that the doubles of long tails stay small; on the logits' device, where 49,152 exponentials
-/// a row cost nothing.
+/// In pieces of a few rows, so that the doubles of long tails stay small; on the logits' device, where 49,152
+/// exponentials a row cost nothing.
 struct Divergences {
   std::vector<double> kl, nll;
   std::vector<bool> flips;

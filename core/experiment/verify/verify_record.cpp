@@ -24,7 +24,8 @@ class Tolerated {
     const double share = std::abs(found - expected) / tolerance;
     if (!(share <= most_)) differ(name, std::isnan(share) ? INFINITY : share);
   }
-  void add(std::string_view name, const std::vector<float>& found, const std::vector<float>& expected, double tolerance) {
+  void add(std::string_view name, const std::vector<float>& found, const std::vector<float>& expected,
+           double tolerance) {
     if (found.size() != expected.size()) differ(name, INFINITY);
     for (std::size_t i = 0; i < std::min(found.size(), expected.size()); ++i)
       add(name, static_cast<double>(found[i]), static_cast<double>(expected[i]), tolerance);
@@ -43,7 +44,7 @@ class Tolerated {
 };
 
 Tolerated record_difference(const attention::LayerAnalysis& found, const attention::LayerAnalysis& expected,
-                         std::int64_t length) {
+                            std::int64_t length) {
   Tolerated all;
   if (found.statistics.size() != expected.statistics.size()) all.differ("the number of statistics");
   if (found.curves.size() != expected.curves.size()) all.differ("the number of curves");
@@ -90,15 +91,13 @@ void verify_record(const attention::LayerQuery& here, const attention::LayerQuer
       std::vector<attention::SupportTile> tiles;
       StageClock clock;
       const auto layer = backend.prepare(here, {});
-      attention::attend(*policy, *layer, clock,
-                        [&](const attention::SupportTile& tile) { tiles.push_back(tile); }, {});
+      attention::attend(*policy, *layer, clock, [&](const attention::SupportTile& tile) { tiles.push_back(tile); }, {});
       attention::AnalysisOptions options;
       options.budget_tokens = *name ? policy->most_tokens(here.length()) : 0;
       options.forced = policy->target_forced_keys();
       if (!attention::device_analyses(here, tiles, options)) row.note = "not made on the device";
       const auto found = layer->analyse(tiles, options, {});
-      const auto expected =
-          attention::analyse_layer(on_host, attention::to_bitmaps(tiles, here.length()), options, {});
+      const auto expected = attention::analyse_layer(on_host, attention::to_bitmaps(tiles, here.length()), options, {});
       const Tolerated difference = record_difference(found, expected, here.length());
       row.error = difference.most();
       if (row.error > 1 && row.note.empty()) row.note = "too far off: " + std::string(difference.name());
