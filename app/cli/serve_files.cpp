@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_files.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -16,12 +19,25 @@ namespace {
 constexpr std::size_t max_entries = 5000;
 constexpr std::array<char, 8> hdf5_signature = {'\x89', 'H', 'D', 'F', '\r', '\n', '\x1a', '\n'};
 
-bool begins_as_hdf5(std::ifstream& file, std::int64_t offset) {
-  std::array<char, hdf5_signature.size()> found{};
+constexpr std::string_view store_beginning = "{\"crc32c\":\"";  // record/sweep/sweep_store.h
+
+bool begins_as(std::ifstream& file, std::int64_t offset, std::string_view wanted) {
+  std::array<char, 16> found{};
   file.clear();
   file.seekg(offset);
-  file.read(found.data(), found.size());
-  return file && found == hdf5_signature;
+  file.read(found.data(), static_cast<std::streamsize>(wanted.size()));
+  return file && std::string_view(found.data(), wanted.size()) == wanted;
+}
+
+bool begins_as_hdf5(std::ifstream& file, std::int64_t offset) {
+  return begins_as(file, offset, {hdf5_signature.data(), hdf5_signature.size()});
+}
+
+/// Of a file that only grows: the same as long as it is the same file.
+std::string version_of_store(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return {};
+  return "store-" + std::to_string(status.st_dev) + "-" + std::to_string(status.st_ino);
 }
 
 }  // namespace
@@ -90,12 +106,13 @@ protocol::RecordChunkResult ServedFolders::chunk(const protocol::RecordChunkPara
   std::error_code error;
   if (!fs::is_regular_file(real, error)) throw input_error(real.string(), "cannot be read", "a record", "no file");
   std::ifstream file(real, std::ios::binary);
-  if (!begins_as_hdf5(file, 0) && !begins_as_hdf5(file, record::seal_bytes))
-    throw input_error(real.string(), "is not a record", "an HDF5 file", "another kind of file");
+  const bool store = begins_as(file, 0, store_beginning);
+  if (!store && !begins_as_hdf5(file, 0) && !begins_as_hdf5(file, record::seal_bytes))
+    throw input_error(real.string(), "is not a record", "an HDF5 file or a sweep's store", "another kind of file");
   protocol::RecordChunkResult result;
   result.total_bytes = static_cast<std::int64_t>(fs::file_size(real, error));
   const auto written = fs::last_write_time(real, error).time_since_epoch().count();
-  result.version = std::to_string(result.total_bytes) + "-" + std::to_string(written);
+  result.version = store ? version_of_store(real) : std::to_string(result.total_bytes) + "-" + std::to_string(written);
   if (error) throw input_error(real.string(), "cannot be read", "a record", error.message());
   if (params.offset > result.total_bytes)
     throw input_error(real.string(), "ends before this offset", std::to_string(result.total_bytes) + " at most",

@@ -19,8 +19,8 @@ class ServedFolders {
   std::filesystem::path resolve(const std::string& path, bool anywhere = false) const;
 
   protocol::FilesListResult list(const protocol::FilesListParams& params) const;
-  /// Only records: files that begin as HDF5 files do, sealed or not. `own`: a job of this engine wrote it, to where it
-  /// was told to, which need not be one of the folders.
+  /// Only records (files that begin as HDF5 files do, sealed or not) and stores of sweeps, whose version stays as they
+  /// grow. `own`: a job of this engine wrote it, to where it was told to, which need not be one of the folders.
   protocol::RecordChunkResult chunk(const protocol::RecordChunkParams& params, bool own = false) const;
 
  private:

@@ -79,6 +79,8 @@ bool JobLog::wrote(const std::string& record) const {
   const std::lock_guard lock(mutex_);
   return !record.empty() && std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
     const protocol::ListedJob& job = entry.second;
+    for (const auto& [name, params] : job.messages)
+      if (name == protocol::method::job_row && params.is_object() && params.value("store", "") == record) return true;
     if (job.state != "ended" || job.messages.empty()) return false;
     const nlohmann::json& end = job.messages.back().second;
     return end.is_object() && end.contains("record") && end["record"] == record;

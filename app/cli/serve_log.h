@@ -25,7 +25,8 @@ class JobLog {
   void forget(const std::vector<std::int64_t>& jobs);
   protocol::JobsListResult list() const;
 
-  /// Whether `record` is what a job that ended left, and that no window has taken note of yet.
+  /// Whether `record` is what a job that ended left, and that no window has taken note of yet, or the store of a sweep
+  /// whose rows windows were told of.
   bool wrote(const std::string& record) const;
 
   /// Writes the jobs that ended and that no window has heard of; nothing where there is none.

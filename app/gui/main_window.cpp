@@ -59,6 +59,7 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
   setWindowTitle("Headroom");
   setAcceptDrops(true);
   setDockNestingEnabled(true);
+  setAnimated(false);  // else pages are laid out anew at each step of a dock on its way
   base_point_size_ = QApplication::font().pointSizeF();
   views::Theme::instance().set_mode(settings_.theme());
 
@@ -395,6 +396,7 @@ void MainWindow::dropEvent(QDropEvent* event) {
 void MainWindow::show_page(int index) {
   if (index < 0 || index >= pages_.size()) return;
   const bool another = index != stack_->currentIndex();
+  page_fonts_.catch_up(stack_->widget(index));
   stack_->setCurrentIndex(index);
   if (another) pages_[index].widget->setFocus();  // its keys, and Tab goes on from there
   rail_->set_current(index);

@@ -14,11 +14,13 @@
 #include "gui/exact_layers.h"
 #include "gui/job_tracker.h"
 #include "gui/layout_store.h"
+#include "gui/page_fonts.h"
 #include "gui/pages.h"
 #include "gui/record_opener.h"
 #include "gui/record_watch.h"
 #include "gui/sample_records.h"
 #include "gui/session_store.h"
+#include "gui/store_mirror.h"
 #include "gui/sweep_follower.h"
 
 class QDockWidget;
@@ -174,6 +176,7 @@ class MainWindow : public QMainWindow {
   SweepFollower follower_;
   RecordWatch watch_;
   EngineClient engine_;
+  StoreMirror far_store_{engine_};
   JobTracker jobs_;
   EngineTiles tiles_;
   LayoutStore layout_;
@@ -197,6 +200,7 @@ class MainWindow : public QMainWindow {
   QToolButton* chip_ = nullptr;
   QToolButton* scale_button_ = nullptr;
   QLabel* summary_ = nullptr;
+  PageFonts page_fonts_;
   qreal base_point_size_ = 10;
   QSet<QString> quiet_sweeps_;  ///< opened beside the first record, not shown by themselves
   QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for

@@ -5,6 +5,7 @@
 #include <QGuiApplication>
 #include <QMenuBar>
 #include <QScreen>
+#include <QScrollArea>
 #include <QStackedWidget>
 #include <QStatusBar>
 #include <QToolBar>
@@ -184,6 +185,9 @@ void MainWindow::leave_presenting() {
   banners_->setMaximumHeight(QWIDGETSIZE_MAX);
   // Text first: with large text the window could not be as small as it was.
   refresh_scale();
+  // All of them now: places come back at the sizes that they had.
+  for (QDockWidget* dock : docks_) page_fonts_.catch_up(dock);
+  for (int i = 0; i < stack_->count(); ++i) page_fonts_.catch_up(stack_->widget(i));
   // Hidden pages would go on asking for the room that large text took.
   for (const Page& page : pages_)
     if (auto* base = qobject_cast<views::PageBase*>(page.widget)) base->refresh_now();
@@ -223,6 +227,9 @@ void MainWindow::fit_presented_text() {
     int height = least.height();
     if (QLayout* inside = page->layout(); inside && inside->hasHeightForWidth())
       height = std::max(height, inside->minimumHeightForWidth(room.width()));
+    // Nobody scrolls before an audience.
+    if (const auto* area = page->findChild<QScrollArea*>("whole_page"); area && area->isVisible() && area->widget())
+      height = std::max(height, area->widget()->heightForWidth(room.width()));
     return least.width() <= room.width() && height + bar <= room.height();
   };
   const double most = 100 * (talk ? std::min(room.width() / least_talk_width, room.height() * 0.9 / least_talk_height)
@@ -238,7 +245,11 @@ void MainWindow::set_font_percent(double percent) {
   QApplication::setFont(font);
   // Platforms may have given these fonts of their own.
   QApplication::setFont(font, "QHeaderView");
-  for (QDockWidget* dock : docks_) dock->setFont(font);
+  QList<QWidget*> others;
+  for (QDockWidget* dock : docks_) others << dock;
+  for (int i = 0; i < stack_->count(); ++i)
+    if (i != stack_->currentIndex()) others << stack_->widget(i);
+  page_fonts_.set(font, stack_->currentWidget(), others);
   QToolTip::setFont(font);
   const int side = std::max(16, QFontMetrics(font).height());
   toolbar_->setIconSize({side, side});

@@ -25,10 +25,15 @@ namespace headroom::gui {
 void MainWindow::connect_sweeps() {
   connect(&opener_, &RecordOpener::sweep_opened, this, &MainWindow::sweep_opened);
   connect(&jobs_, &JobTracker::row_finished, this, [this](const QString&, const protocol::JobRow& row) {
-    // Of an engine elsewhere the file comes when it is done.
     const QString store = QString::fromStdString(row.store);
-    if (!engine_.remote() && store.endsWith(".rows.jsonl")) follower_.row_finished(store.chopped(11));
+    if (!store.endsWith(".rows.jsonl")) return;
+    // Of an engine elsewhere the file comes when it is done; until then what its store holds comes row by row.
+    if (engine_.remote())
+      far_store_.row_finished(store);
+    else
+      follower_.row_finished(store.chopped(11));
   });
+  connect(&far_store_, &StoreMirror::grown, &follower_, &SweepFollower::row_finished);
   connect(&follower_, &SweepFollower::grown, this, [this](const views::SweepPtr& sweep) {
     const auto& open = selection_.state().sweeps;
     const auto known =
@@ -78,6 +83,7 @@ void MainWindow::show_sweep(const views::SweepPtr& sweep) {
 void MainWindow::sweep_opened(const QString& path, const views::SweepPtr& sweep) {
   banners_->remove("record:" + path);
   if (quiet_sweeps_.remove(path)) return selection_.add_sweep(sweep);
+  far_store_.ended(path);
   follower_.ended(path);
   if (!options_.quiet) settings_.add_recent_file(path);
   if (finished_runs_.remove(path)) return announce_sweep(sweep);

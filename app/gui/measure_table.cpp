@@ -95,6 +95,10 @@ void MeasureTable::print(const char* name, std::vector<double> clock, std::vecto
               : late ? "  (not on the clock)"
                      : "");
   std::fflush(stdout);
+  if (const double most = memory_mb("VmHWM"); most > most_memory_ + 1) {
+    most_memory_ = most;
+    most_memory_at_ = QString::fromLatin1(name);
+  }
   worst_stall_ = std::max(worst_stall_, stall_clock);
   worst_own_ = std::max(worst_own_, stall);
 }
@@ -104,8 +108,8 @@ void MeasureTable::left_out(const char* name, const QString& why) {
 }
 
 void MeasureTable::foot() {
-  std::printf("%-*s %.0f MB at most, %.0f MB now   hoped for: 600 MB\n", name_width, "memory of the window",
-              memory_mb("VmHWM"), memory_mb("VmRSS"));
+  std::printf("%-*s %.0f MB at most (in: %s), %.0f MB now   hoped for: 600 MB\n", name_width, "memory of the window",
+              memory_mb("VmHWM"), qUtf8Printable(most_memory_at_), memory_mb("VmRSS"));
   std::printf(
       "longest stall of the event loop: %.1f ms of this thread's work, %.1f ms on the clock, hoped for: %.0f ms\n",
       worst_own_, worst_stall_, stall_target_ms);

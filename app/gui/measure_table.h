@@ -54,6 +54,8 @@ class MeasureTable {
   void print(const char* name, std::vector<double> clock, std::vector<double> own, const LoopWatch* watch,
              const Target& target);
   double worst_stall_ = 0, worst_own_ = 0;
+  double most_memory_ = 0;  ///< MB
+  QString most_memory_at_;  ///< the line until which it was reached
 };
 
 }  // namespace headroom::gui

@@ -31,8 +31,7 @@ QString RecordDownload::folder() {
   return QString::fromStdString((cache_folder() / "records").string());
 }
 
-RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path, QObject* parent)
-    : QObject(parent), engine_(engine), remote_path_(remote_path) {
+QString RecordDownload::place_of(const EngineClient& engine, const QString& remote_path) {
   // The far path decides nothing but a checked file name here.
   QString name = QFileInfo(remote_path).completeBaseName().left(80);
   for (QChar& c : name) {
@@ -42,14 +41,20 @@ RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path,
       QCryptographicHash::hash((engine.command().arguments.join('\n') + remote_path).toUtf8(), QCryptographicHash::Sha1)
           .toHex()
           .left(8);
-  local_path_ = folder() + "/" + name + "-" + QString::fromLatin1(tag) + ".h5";
+  return folder() + "/" + name + "-" + QString::fromLatin1(tag) + ".h5";
+}
+
+RecordDownload::RecordDownload(EngineClient& engine, const QString& remote_path, QObject* parent)
+    : QObject(parent), engine_(engine), remote_path_(remote_path), local_path_(place_of(engine, remote_path)) {}
+
+void RecordDownload::clean_up() {
+  const QDateTime old = QDateTime::currentDateTime().addDays(-days_kept);
+  for (const QFileInfo& file : QDir(folder()).entryInfoList({"*.partial", "*.partial-of", "*.rows.jsonl"}, QDir::Files))
+    if (file.lastModified() < old) QFile::remove(file.filePath());
 }
 
 bool RecordDownload::open_partial() {
-  // What nobody came back for goes after a while.
-  const QDateTime old = QDateTime::currentDateTime().addDays(-days_kept);
-  for (const QFileInfo& file : QDir(folder()).entryInfoList({"*.partial", "*.partial-of"}, QDir::Files))
-    if (file.lastModified() < old) QFile::remove(file.filePath());
+  clean_up();
   auto file = std::make_unique<QFile>(local_path_ + ".partial");
   if (!file->open(QIODevice::ReadWrite)) {
     throw Error(ErrorKind::device, "cannot be written",

@@ -23,6 +23,10 @@ class RecordDownload : public QObject {
   void start();
   /// Where records of remote engines are kept.
   static QString folder();
+  /// The file there that a far one becomes.
+  static QString place_of(const EngineClient& engine, const QString& remote_path);
+  /// Takes away what nobody came back for.
+  static void clean_up();
 
  signals:
   void progressed(qint64 done, qint64 total);

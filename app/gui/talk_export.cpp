@@ -10,15 +10,26 @@
 #include <QPainter>
 #include <QPdfWriter>
 #include <QRegularExpression>
+#include <QThread>
+#include <QtConcurrent>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <utility>
 
 #include "base/error.h"
 #include "base/output_file.h"
 #include "gui/exporter.h"
 #include "gui/file_names.h"
+#include "gui/recorded_figure.h"
 #include "gui/talk_html.h"
 #include "gui/talk_slides.h"
+#include "gui/wait_for_worker.h"
 #include "views/common/format.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -30,28 +41,132 @@ void say_step(const TalkExport& job, int step) {
   if (job.given_up && job.given_up()) throw cancelled_error();
 }
 
-QByteArray pdf_of(const TalkExport& job) {
-  QBuffer bytes;
-  bytes.open(QIODevice::WriteOnly);
-  {
+/// A step as it was painted, to be painted again on another thread.
+std::shared_ptr<const RecordedFigure> recorded(TalkSlide& slide) {
+  const auto figure = std::make_shared<RecordedFigure>(QSizeF(slide_width, slide_height));
+  QPainter painter(figure.get());
+  slide.paint(painter);
+  return figure;
+}
+
+/// Pages of a PDF, made by a worker one after the other while the next is laid out on the window's thread.
+class PdfPages {
+ public:
+  explicit PdfPages(const QString& title) : shared_(std::make_shared<Shared>()) {
+    running_ = QtConcurrent::run(&views::workers(), write_pages, shared_, title,
+                                 "Headroom " + QCoreApplication::applicationVersion());
+  }
+  ~PdfPages() {
+    end(true);
+    running_.waitForFinished();
+  }
+  PdfPages(const PdfPages&) = delete;
+  PdfPages& operator=(const PdfPages&) = delete;
+
+  /// Runs the event loop while as many wait as are kept.
+  void add(std::shared_ptr<const RecordedFigure> page, const std::function<bool()>& given_up) {
+    while (waiting() >= most_waiting_pages && !running_.isFinished() && !(given_up && given_up())) {
+      QCoreApplication::processEvents(QEventLoop::AllEvents, 20);
+      QThread::msleep(1);
+    }
+    const std::lock_guard lock(shared_->mutex);
+    shared_->pages.push_back(std::move(page));
+    shared_->changed.notify_one();
+  }
+  QByteArray finish(const std::function<bool()>& given_up) {
+    end(false);
+    std::stop_source stop;
+    // Taken out: a future whose result was taken never finishes again.
+    const QByteArray bytes = wait_for_worker(std::exchange(running_, {}), stop, [&] {
+      const bool stopped = given_up && given_up();
+      if (stopped) end(true);
+      return stopped;
+    });
+    if (given_up && given_up()) throw cancelled_error();
+    if (bytes.isEmpty()) throw Error(ErrorKind::internal, "the PDF cannot be drawn");
+    return bytes;
+  }
+
+ private:
+  static constexpr std::size_t most_waiting_pages = 2;  // each with the pixels of its maps
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<std::shared_ptr<const RecordedFigure>> pages;
+    bool ended = false, abandoned = false;
+  };
+
+  std::size_t waiting() const {
+    const std::lock_guard lock(shared_->mutex);
+    return shared_->pages.size();
+  }
+  void end(bool abandon) {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->ended = true;
+    shared_->abandoned |= abandon;
+    shared_->changed.notify_one();
+  }
+  /// Null: there are no more.
+  static std::shared_ptr<const RecordedFigure> next(Shared& shared) {
+    std::unique_lock lock(shared.mutex);
+    shared.changed.wait(lock, [&] { return shared.ended || !shared.pages.empty(); });
+    if (shared.abandoned || shared.pages.empty()) return nullptr;
+    auto page = std::move(shared.pages.front());
+    shared.pages.pop_front();
+    return page;
+  }
+  /// Empty where it was abandoned or cannot be drawn.
+  static QByteArray write_pages(const std::shared_ptr<Shared>& shared, const QString& title, const QString& creator) {
+    QBuffer bytes;
+    bytes.open(QIODevice::WriteOnly);
     QPdfWriter writer(&bytes);
     writer.setResolution(96);
     writer.setPageMargins(QMarginsF(0, 0, 0, 0));
     writer.setPageSize(
         QPageSize(QSizeF(slide_width, slide_height) * 0.75, QPageSize::Point, {}, QPageSize::ExactMatch));
-    writer.setTitle(job.talk.title.isEmpty() ? QObject::tr("Talk") : job.talk.title);
-    writer.setCreator("Headroom " + QCoreApplication::applicationVersion());
+    writer.setTitle(title);
+    writer.setCreator(creator);
     QPainter painter;
-    for (int step = 0; step < static_cast<int>(job.talk.steps.size()); ++step) {
-      say_step(job, step);
-      TalkSlide slide(job, step, 2);  // a bad step fails before its page is begun
-      if (step == 0 ? !painter.begin(&writer) : !writer.newPage())
-        throw Error(ErrorKind::internal, "the PDF cannot be drawn");
-      slide.paint(painter);
+    while (const auto page = next(*shared)) {
+      if (painter.isActive() ? !writer.newPage() : !painter.begin(&writer)) return {};
+      page->play(painter);
     }
-    painter.end();
+    const bool whole = painter.isActive() && painter.end();
+    const std::lock_guard lock(shared->mutex);
+    return whole && !shared->abandoned ? bytes.data() : QByteArray();
   }
-  return bytes.data();
+
+  std::shared_ptr<Shared> shared_;
+  QFuture<QByteArray> running_;
+};
+
+QByteArray pdf_of(const TalkExport& job) {
+  PdfPages pages(job.talk.title.isEmpty() ? QObject::tr("Talk") : job.talk.title);
+  for (int step = 0; step < static_cast<int>(job.talk.steps.size()); ++step) {
+    say_step(job, step);
+    TalkSlide slide(job, step, 2);
+    pages.add(recorded(slide), job.given_up);
+  }
+  return pages.finish(job.given_up);
+}
+
+/// The slide at two pixels a unit, as a PNG with its words; empty where it cannot be drawn.
+QByteArray png_of(const RecordedFigure& figure, const QString& title, const QString& description) {
+  constexpr int scale = 2, dots = 3780;  // a metre, at 96 an inch: what was recorded is in these units
+  QImage image(static_cast<int>(slide_width) * scale, static_cast<int>(slide_height) * scale,
+               QImage::Format_ARGB32_Premultiplied);
+  image.setDotsPerMeterX(dots);
+  image.setDotsPerMeterY(dots);
+  QPainter painter(&image);
+  painter.setRenderHint(QPainter::Antialiasing);
+  painter.scale(scale, scale);
+  figure.play(painter);
+  painter.end();
+  image.setText("Title", title);
+  image.setText("Description", description);
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
+  return QImageWriter(&bytes, "png").write(image) ? bytes.data() : QByteArray();
 }
 
 QString picture_name(const views::TalkStep& step, int number) {
@@ -86,20 +201,14 @@ std::int64_t write_pictures(const TalkExport& job, const fs::path& folder) {
   for (int step = 0; step < static_cast<int>(job.talk.steps.size()); ++step) {
     say_step(job, step);
     TalkSlide slide(job, step, 2);
-    QImage image(static_cast<int>(slide_width) * 2, static_cast<int>(slide_height) * 2,
-                 QImage::Format_ARGB32_Premultiplied);
-    QPainter painter(&image);
-    painter.setRenderHint(QPainter::Antialiasing);
-    painter.scale(2, 2);
-    slide.paint(painter);
-    painter.end();
-    image.setText("Title", slide.step().title);
-    image.setText("Description", slide.provenance_line());
-    QBuffer bytes;
-    bytes.open(QIODevice::WriteOnly);
-    if (!QImageWriter(&bytes, "png").write(image)) throw Error(ErrorKind::internal, "the picture cannot be drawn");
+    std::stop_source never;
+    const QByteArray bytes = wait_for_worker(
+        QtConcurrent::run(&views::workers(), [figure = recorded(slide), title = slide.step().title,
+                                              line = slide.provenance_line()] { return png_of(*figure, title, line); }),
+        never, {});
+    if (bytes.isEmpty()) throw Error(ErrorKind::internal, "the picture cannot be drawn");
     total += bytes.size();
-    write_picture(bytes.data(), name_from_path(part / path_of(picture_name(slide.step(), step + 1))), {});
+    write_picture(bytes, name_from_path(part / path_of(picture_name(slide.step(), step + 1))), {});
   }
   fs::rename(part, whole, failed);
   if (failed) throw input_error(whole.native(), "cannot be made", "a folder that does not exist", failed.message());

@@ -338,10 +338,16 @@ bool add_budget(json& step, const TalkSlide& slide) {
 }
 
 std::string picture_of(TalkSlide& slide, double scale) {
-  QBuffer bytes;
-  bytes.open(QIODevice::WriteOnly);
-  slide.picture(scale).save(&bytes, "PNG");
-  return data_url(bytes.data(), "image/png");
+  std::stop_source never;
+  const QImage picture = slide.picture(scale);
+  return wait_for_worker(QtConcurrent::run(&views::workers(),
+                                           [picture] {
+                                             QBuffer bytes;
+                                             bytes.open(QIODevice::WriteOnly);
+                                             picture.save(&bytes, "PNG");
+                                             return data_url(bytes.data(), "image/png");
+                                           }),
+                         never, {});
 }
 
 std::uint32_t pixel_of(QRgb colour) {  // as a canvas has it: red lowest

@@ -6,11 +6,16 @@
 #include <QFontMetricsF>
 #include <QPainter>
 #include <QSvgGenerator>
+#include <QtConcurrent>
 #include <algorithm>
+#include <stop_token>
 
 #include "base/error.h"
 #include "gui/exporter.h"
+#include "gui/recorded_figure.h"
+#include "gui/wait_for_worker.h"
 #include "views/common/theme.h"
+#include "views/common/workers.h"
 #include "views/talk/talk_check.h"
 
 namespace headroom::gui {
@@ -28,6 +33,21 @@ QFont slide_font(double pixels, bool bold = false) {
 FigureSubject subject_of(const TalkExport& job, int step) {
   const auto index = static_cast<std::size_t>(step);
   return {views::view_of_step(job.talk, index, job.records, job.sweeps), job.talk.steps[index].first_token};
+}
+
+QByteArray svg_of(const RecordedFigure& figure, const QSizeF& size, const QString& title) {
+  QBuffer bytes;
+  bytes.open(QIODevice::WriteOnly);
+  QSvgGenerator generator;
+  generator.setOutputDevice(&bytes);
+  generator.setSize(size.toSize());
+  generator.setViewBox(QRectF(QPointF(0, 0), size));
+  generator.setResolution(96);
+  generator.setTitle(title);
+  QPainter painter(&generator);
+  figure.play(painter);
+  painter.end();
+  return bytes.data();
 }
 
 }  // namespace
@@ -108,26 +128,22 @@ QImage TalkSlide::picture(double scale) {
   options.scale = scale;
   options.caption = false;
   settle(options.size, scale);
-  return figure_image(view_, studio_.selection(), options);
+  return figure_image_by_worker(view_, studio_.selection(), options);
 }
 
 QByteArray TalkSlide::svg() {
   const QSizeF size(slide_width, std::max(slide_height - 120, view_.wanted_height(slide_width, 0)));
   settle(size, 2);
-  QBuffer bytes;
-  bytes.open(QIODevice::WriteOnly);
-  QSvgGenerator generator;
-  generator.setOutputDevice(&bytes);
-  generator.setSize(size.toSize());
-  generator.setViewBox(QRectF(QPointF(0, 0), size));
-  generator.setResolution(96);
-  generator.setTitle(step_.title);
-  QPainter painter(&generator);
+  RecordedFigure figure(size);
+  QPainter painter(&figure);
   views::ExportOptions options;
   options.image_scale = 2;
   view_.render(painter, QRectF(QPointF(0, 0), size), options);
   painter.end();
-  return bytes.data();
+  std::stop_source never;
+  return wait_for_worker(QtConcurrent::run(&views::workers(),
+                                           [&figure, size, title = step_.title] { return svg_of(figure, size, title); }),
+                         never, {});
 }
 
 }  // namespace headroom::gui

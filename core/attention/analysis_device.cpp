@@ -14,9 +14,7 @@
 #include <ATen/ops/mean.h>
 #include <ATen/ops/minimum.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/sort.h>
 #include <ATen/ops/sum.h>
-#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
@@ -24,6 +22,7 @@
 #include <cmath>
 #include <limits>
 
+#include "attention/analysis_sums.h"
 #include "attention/backends/cuda_module.h"
 #include "attention/backends/torch_backend.h"
 #include "base/error.h"
@@ -64,12 +63,15 @@ class DeviceAnalyser {
         q_heads_(query.num_q_heads()),
         heads_(q_heads_ + 1),
         sparse_(!tiles.empty()),
-        budgets_(curve_budgets(length_)),
-        places_(std::ssize(budgets_)),
+        places_(std::ssize(curve_budgets(length_))),
         stream_(stream_of(query.q.device())),
         rows_(rows > 0 ? rows : device_analysis_rows(length_, q_heads_)) {}
 
   LayerAnalysis run() {
+    sums_.length = length_;
+    sums_.q_heads = q_heads_;
+    sums_.sparse = sparse_;
+    sums_.budgets = curve_budgets(length_);
     prepare();
     for (std::int64_t begin = 0; begin < length_; begin += rows_) {
       job_.check();
@@ -97,19 +99,19 @@ class DeviceAnalyser {
     const std::int64_t rows = std::min(rows_, length_);
     values_ = at::empty({heads_ * rows * padded}, floats());
     segments_ = at::empty({rows * padded}, bytes());
-    budget_list_ = at::from_blob(budgets_.data(), {places_}, at::kLong).to(query_.q.device());
-    lse_ = at::empty({q_heads_, length_}, floats());
-    curve_step_ = (length_ + device_percentile_rows - 1) / device_percentile_rows;
-    kept_curves_ = at::empty({heads_, (length_ + curve_step_ - 1) / curve_step_, places_}, floats());
-    statistics_ = at::zeros({heads_, static_cast<std::int64_t>(num_head_statistics)}, doubles());
-    curve_sums_ = at::zeros({heads_, places_}, doubles());
-    curve_minima_ = at::full({heads_, places_}, 1.0, floats());
-    column_sums_ = at::zeros({heads_, length_}, doubles());
-    cell_ = (length_ + options_.thumbnail_size - 1) / options_.thumbnail_size;
+    budget_list_ = at::from_blob(sums_.budgets.data(), {places_}, at::kLong).to(query_.q.device());
+    sums_.lse = at::empty({q_heads_, length_}, floats());
+    sums_.curve_step = (length_ + device_percentile_rows - 1) / device_percentile_rows;
+    sums_.kept_curves = at::empty({heads_, (length_ + sums_.curve_step - 1) / sums_.curve_step, places_}, floats());
+    sums_.statistics = at::zeros({heads_, static_cast<std::int64_t>(num_head_statistics)}, doubles());
+    sums_.curve_sums = at::zeros({heads_, places_}, doubles());
+    sums_.curve_minima = at::full({heads_, places_}, 1.0, floats());
+    sums_.column_sums = at::zeros({heads_, length_}, doubles());
+    sums_.cell = (length_ + options_.thumbnail_size - 1) / options_.thumbnail_size;
     const std::int64_t size = options_.thumbnail_size;
     if (thumbnails()) {
-      thumbnail_max_ = at::zeros({heads_, size, size}, floats());
-      thumbnail_sum_ = at::zeros({heads_, size, size}, doubles());
+      sums_.thumbnail_max = at::zeros({heads_, size, size}, floats());
+      sums_.thumbnail_sum = at::zeros({heads_, size, size}, doubles());
     }
     if (options_.head_level >= 0) {
       const std::int64_t side = cells_at(length_, options_.head_level);
@@ -136,9 +138,9 @@ class DeviceAnalyser {
         for (auto* bitmaps : {&result_.support, &result_.target, &result_.wasted})
           bitmaps->assign(1, SupportBitmap(length_));
     }
-    row_counts_ = at::empty({length_, cuda::record_counts}, floats());
-    captured_ = at::empty({heads_, length_, 2}, floats());
-    column_counts_ = at::zeros({length_}, query_.q.options().dtype(at::kLong));
+    sums_.row_counts = at::empty({length_, cuda::record_counts}, floats());
+    sums_.captured = at::empty({heads_, length_, 2}, floats());
+    sums_.column_counts = at::zeros({length_}, query_.q.options().dtype(at::kLong));
   }
 
   void chunk(std::int64_t begin, std::int64_t end) {
@@ -153,14 +155,14 @@ class DeviceAnalyser {
     }
     cuda::RowFiguresParams p;
     p.values = values.mutable_data_ptr<float>();
-    p.lse = lse_.mutable_data_ptr<float>();
+    p.lse = sums_.lse.mutable_data_ptr<float>();
     p.lse_head = length_;
     p.figures = figures.mutable_data_ptr<float>();
     p.head_stride = rows * stride;
     p.stride = stride;
     p.row_begin = begin;
     p.rows = rows;
-    p.cell = thumbnails() ? cell_ : 256;
+    p.cell = thumbnails() ? sums_.cell : 256;
     p.heads = static_cast<std::int32_t>(q_heads_);
     p.scale = static_cast<float>(query_.scale);
     if (thumbnails()) {
@@ -192,13 +194,13 @@ class DeviceAnalyser {
     p.shares = shares.mutable_data_ptr<float>();
     if (sparse_) {
       p.flags = flags.mutable_data_ptr<std::uint8_t>();
-      p.counts = row_counts_.mutable_data_ptr<float>() + begin * cuda::record_counts;
+      p.counts = sums_.row_counts.mutable_data_ptr<float>() + begin * cuda::record_counts;
     }
     check_kernel(kernels_.row_figures(p, stream_), "figures of rows");
 
     cut_curves(values, segments, places, shares, flags, begin, rows, stride);
-    statistics_.narrow(1, 0, cuda::record_figures).add_(figures.sum(1, false, at::kDouble));
-    column_sums_.narrow(1, 0, end).add_(values.narrow(2, 0, end).sum(1));
+    sums_.statistics.narrow(1, 0, cuda::record_figures).add_(figures.sum(1, false, at::kDouble));
+    sums_.column_sums.narrow(1, 0, end).add_(values.narrow(2, 0, end).sum(1));
     if (thumbnails()) add_thumbnail_rows(cell_max, cell_sum, begin, rows);
     if (options_.mean_level >= 0) add_mean_cells(mass, flags, begin, rows, stride);
     if (sparse_) keep_supports(flags, begin, rows, end, stride);
@@ -309,17 +311,17 @@ class DeviceAnalyser {
     // Rows with more history than a budget: t >= budget.
     const at::Tensor row = at::arange(begin, begin + rows, query_.q.options().dtype(at::kLong));
     const at::Tensor counted = row.unsqueeze(1).ge(budget_list_.unsqueeze(0)).unsqueeze(0);
-    curve_sums_.add_(curves.masked_fill(counted.logical_not(), 0.0).sum(1, false, at::kDouble));
+    sums_.curve_sums.add_(curves.masked_fill(counted.logical_not(), 0.0).sum(1, false, at::kDouble));
     const at::Tensor known = curves.masked_fill(counted.logical_not(), 1.0);
-    curve_minima_ = at::minimum(curve_minima_, known.amin(1));
-    const std::int64_t first = rounded_up(begin, curve_step_) - begin;
+    sums_.curve_minima = at::minimum(sums_.curve_minima, known.amin(1));
+    const std::int64_t first = rounded_up(begin, sums_.curve_step) - begin;
     if (first < rows) {
       // Rows that do not count sort behind all others.
       const at::Tensor kept = curves.masked_fill(counted.logical_not(), std::numeric_limits<float>::infinity())
-                                  .slice(1, first, rows, curve_step_);
-      kept_curves_.narrow(1, (begin + first) / curve_step_, kept.size(1)).copy_(kept);
+                                  .slice(1, first, rows, sums_.curve_step);
+      sums_.kept_curves.narrow(1, (begin + first) / sums_.curve_step, kept.size(1)).copy_(kept);
     }
-    if (sparse_) captured_.narrow(1, begin, rows).copy_(captured);
+    if (sparse_) sums_.captured.narrow(1, begin, rows).copy_(captured);
     if (level < 0) return;
     const std::int64_t cell = std::int64_t{1} << level, side = planes_.max.size(1);
     const std::int64_t padding = rounded_up(rows, cell) - rows;
@@ -338,15 +340,16 @@ class DeviceAnalyser {
 
   /// Rows of a thumbnail's cells; the first and the last of them may belong to two chunks.
   void add_thumbnail_rows(const at::Tensor& max, const at::Tensor& sum, std::int64_t begin, std::int64_t rows) {
-    const std::int64_t first = begin / cell_, before = begin - first * cell_,
-                       behind = rounded_up(before + rows, cell_) - before - rows;
+    const std::int64_t first = begin / sums_.cell, before = begin - first * sums_.cell,
+                       behind = rounded_up(before + rows, sums_.cell) - before - rows;
     const auto cells = [&](const at::Tensor& of_rows) {
-      return at::constant_pad_nd(of_rows, {0, 0, before, behind}).view({heads_, -1, cell_, options_.thumbnail_size});
+      return at::constant_pad_nd(of_rows, {0, 0, before, behind})
+          .view({heads_, -1, sums_.cell, options_.thumbnail_size});
     };
     const at::Tensor largest = cells(max).amax(2);
-    const at::Tensor to = thumbnail_max_.narrow(1, first, largest.size(1));
+    const at::Tensor to = sums_.thumbnail_max.narrow(1, first, largest.size(1));
     to.copy_(at::maximum(to, largest));
-    thumbnail_sum_.narrow(1, first, largest.size(1)).add_(cells(sum).sum(2, false, at::kDouble));
+    sums_.thumbnail_sum.narrow(1, first, largest.size(1)).add_(cells(sum).sum(2, false, at::kDouble));
   }
 
   void add_mean_cells(const at::Tensor& mass, const at::Tensor& flags, std::int64_t begin, std::int64_t rows,
@@ -377,7 +380,7 @@ class DeviceAnalyser {
 
   void keep_supports(const at::Tensor& flags, std::int64_t begin, std::int64_t rows, std::int64_t end,
                      std::int64_t stride) {
-    column_counts_.narrow(0, 0, end).add_(flags.narrow(1, 0, end).bitwise_and(cuda::in_support).sum(0));
+    sums_.column_counts.narrow(0, 0, end).add_(flags.narrow(1, 0, end).bitwise_and(cuda::in_support).sum(0));
     if (!options_.bitmaps) return;
     cuda::PackFlagsParams p;
     p.flags = flags.const_data_ptr<std::uint8_t>();
@@ -397,107 +400,10 @@ class DeviceAnalyser {
       at::from_blob(whole[i]->row(begin).data(), {rows, p.row_bytes}, at::kByte).copy_(bits[i]);
   }
 
-  static std::vector<float> to_host(const at::Tensor& values) {
-    const at::Tensor host = values.to(at::kFloat).to(at::kCPU).contiguous();
-    const float* first = host.const_data_ptr<float>();
-    return {first, first + host.numel()};
-  }
-
   LayerAnalysis finish() {
-    LayerAnalysis& result = result_;
-    const at::Tensor seen_by = at::arange(length_, 0, -1, doubles());
-    result.mass_received = to_host(column_sums_.div(seen_by));
-    result.lse = to_host(lse_);
-    statistics_.narrow(1, 0, cuda::record_figures).div_(static_cast<double>(length_));
-    const auto column = [&](HeadStatistic which) { return statistics_.select(1, static_cast<std::int64_t>(which)); };
-    column(HeadStatistic::learned_sink).fill_(std::numeric_limits<double>::quiet_NaN());  // there is none
-    if (sparse_) {
-      score_supports(result);
-      result.selection_frequency = to_host(column_counts_.to(at::kDouble).div(seen_by));
-    } else {
-      column(HeadStatistic::captured_mass).fill_(1.0);
-      result.attended_pairs = static_cast<double>(length_) * static_cast<double>(length_ + 1) / 2;
-    }
-    result.statistics = to_host(statistics_);
-    finish_curves(result);
-    if (thumbnails()) finish_thumbnails(result);
-    result.planes = planes_;
+    finish_device_sums(sums_, options_, result_);
+    result_.planes = planes_;
     return std::move(result_);
-  }
-
-  void score_supports(LayerAnalysis& result) {
-    const at::Tensor counts = row_counts_.to(at::kDouble);
-    result.attended_pairs = counts.select(1, 0).sum().item<double>();
-    const std::int64_t first = std::min(options_.budget_tokens, length_), rows = length_ - first;  // history > k
-    const at::Tensor of_rows = captured_.narrow(1, first, rows).to(at::kDouble);
-    const at::Tensor means = of_rows.mean(1);  // NaN of no rows: there is nothing to average
-    statistics_.select(1, static_cast<std::int64_t>(HeadStatistic::captured_mass)).copy_(means.select(1, 0));
-    statistics_.select(1, static_cast<std::int64_t>(HeadStatistic::missed_mass)).copy_(means.select(1, 1));
-    statistics_.select(1, static_cast<std::int64_t>(HeadStatistic::uncaptured_mass)).copy_(1 - means.select(1, 0));
-    result.captured_mass_mean = means[q_heads_][0].item<double>();
-    result.captured_mass_min = rows > 0 ? std::min(1.0, of_rows[q_heads_].select(1, 0).min().item<double>())
-                                        : result.captured_mass_mean;
-    if (rows > 0) {
-      const at::Tensor long_rows = counts.narrow(0, first, rows);
-      const at::Tensor recall = 1 - long_rows.select(1, 2).div(long_rows.select(1, 1));
-      result.oracle_recall = recall.mean().item<double>();
-      const at::Tensor reachable = long_rows.select(1, 4), any = reachable.gt(0);
-      const auto with_any = any.sum().item<std::int64_t>();
-      if (with_any > 0)
-        result.oracle_recall_95 =
-            at::where(any, long_rows.select(1, 3).div(reachable), at::zeros({}, doubles())).sum().item<double>() /
-            static_cast<double>(with_any);
-    }
-  }
-
-  void finish_curves(LayerAnalysis& result) const {
-    const at::Tensor curves =
-        at::full({heads_, 3, places_}, std::numeric_limits<float>::quiet_NaN(), floats().device(at::kCPU));
-    // Rows that count come first, as many as there are; their 10th percentile lies between two neighbours.
-    const at::Tensor sorted = std::get<0>(at::sort(kept_curves_.transpose(1, 2).contiguous(), 2));
-    const at::Tensor below = at::empty({places_}, at::kLong), above = at::empty({places_}, at::kLong);
-    const at::Tensor share = at::zeros({places_}, at::kFloat);
-    for (std::int64_t i = 0; i < places_; ++i) {
-      const std::int64_t budget = budgets_[static_cast<std::size_t>(i)];
-      const std::int64_t first = std::min(rounded_up(budget, curve_step_) / curve_step_, sorted.size(2));
-      const std::int64_t rows = sorted.size(2) - first;
-      const double place = rows > 0 ? 0.1 * static_cast<double>(rows - 1) : 0;
-      const auto low = static_cast<std::int64_t>(place);
-      below.mutable_data_ptr<std::int64_t>()[i] = low;
-      above.mutable_data_ptr<std::int64_t>()[i] = std::min(low + 1, std::max<std::int64_t>(rows, 1) - 1);
-      share.mutable_data_ptr<float>()[i] = static_cast<float>(place - static_cast<double>(low));
-    }
-    const auto at_place = [&](const at::Tensor& place) {
-      return sorted.gather(2, place.to(sorted.device()).view({1, places_, 1}).expand({heads_, places_, 1}))
-          .squeeze(2)
-          .to(at::kCPU);
-    };
-    const at::Tensor low = at_place(below), percentile = low + share * (at_place(above) - low);
-    const at::Tensor sums = curve_sums_.to(at::kCPU), minima = curve_minima_.to(at::kCPU);
-    for (std::int64_t i = 0; i < places_; ++i) {
-      const std::int64_t budget = budgets_[static_cast<std::size_t>(i)], rows = length_ - budget;
-      if (rows <= 0) continue;
-      curves.select(1, 0).select(1, i).copy_(sums.select(1, i).div(static_cast<double>(rows)));
-      curves.select(1, 2).select(1, i).copy_(minima.select(1, i));
-      if (rounded_up(budget, curve_step_) < length_) curves.select(1, 1).select(1, i).copy_(percentile.select(1, i));
-    }
-    result.curves = to_host(curves);
-  }
-
-  void finish_thumbnails(LayerAnalysis& result) const {
-    // Causal pairs of each cell.
-    const std::int64_t size = options_.thumbnail_size;
-    const at::Tensor place = at::arange(size, doubles()).mul(static_cast<double>(cell_));
-    const at::Tensor row = place.unsqueeze(1), column = place.unsqueeze(0);
-    const double whole = static_cast<double>(cell_ * cell_), half = static_cast<double>(cell_ * (cell_ + 1)) / 2;
-    at::Tensor pairs = row.sub(column).sign().add(1).clamp_max(1).mul(whole);
-    pairs = at::where(row.eq(column), at::full({}, half, doubles()), pairs);
-    // The last cell may be cut off by the prompt's end, in rows; and so may the diagonal one.
-    const std::int64_t last = (length_ - 1) / cell_, rows = length_ - last * cell_;
-    pairs.select(0, last).narrow(0, 0, last).fill_(static_cast<double>(rows * cell_));
-    pairs.select(0, last).select(0, last).fill_(static_cast<double>(rows * (rows + 1)) / 2);
-    result.thumbnail_max = to_host(thumbnail_max_);
-    result.thumbnail_mean = to_host(thumbnail_sum_.div(pairs.clamp_min(1.0).unsqueeze(0)));
   }
 
   const LayerQuery& query_;
@@ -507,12 +413,11 @@ class DeviceAnalyser {
   const JobContext& job_;
   const std::int64_t length_, q_heads_, heads_;
   const bool sparse_;
-  std::vector<std::int64_t> budgets_;
   const std::int64_t places_;
   void* const stream_;
-  std::int64_t rows_, row_step_ = 1, curve_step_ = 1, cell_ = 1;
-  at::Tensor k_, values_, segments_, budget_list_, lse_, kept_curves_, statistics_, curve_sums_, curve_minima_;
-  at::Tensor column_sums_, column_counts_, thumbnail_max_, thumbnail_sum_, row_counts_, captured_;
+  std::int64_t rows_, row_step_ = 1;
+  at::Tensor k_, values_, segments_, budget_list_;
+  DeviceSums sums_;
   at::Tensor bits_;  ///< [3, rows, bytes] support, target, wasted of a chunk; columns behind its end stay 0
   LayerAnalysis result_;
   CellPlanes planes_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chunks of a file's datasets that threads compress while the caller makes the next ones, written in the order that they
-// were given: shuffle, gzip 1 and fletcher32 as the HDF5 library would apply them, byte for byte. Internal to
+// Chunks of a file's datasets that threads compress while the caller makes the next ones, written in the order that
+// they were given: shuffle, gzip 1 and fletcher32 as the HDF5 library would apply them, byte for byte. Internal to
 // core/record; everything here is called under a Library lock.
 #pragma once
 
@@ -18,8 +18,8 @@ void write_waiting(hid_t file, const std::string& place);
 /// Drops what waits, and lets nothing wait from now on.
 void forget_waiting(hid_t file);
 
-/// Takes the box [at, at + size) of a dataset if the file's chunks may wait and the box is whole chunks; else false, and
-/// nothing is done. Copies `data`. May write earlier chunks, and throw as write_raw().
+/// Takes the box [at, at + size) of a dataset if the file's chunks may wait and the box is whole chunks; else false,
+/// and nothing is done. Copies `data`. May write earlier chunks, and throw as write_raw().
 bool wait_with_box(hid_t file, const std::shared_ptr<Handle>& dataset, const std::string& path, Element element,
                    const Extent& at, const Extent& size, const void* data, const std::string& place);
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double costly_tile = 2e9;  // multiply-adds
 constexpr std::int64_t most_mean_side = 8192, most_head_side = 2048, thumbnail_side = 128;
-constexpr std::int64_t most_band_rows = 512, least_band_rows = 32, most_band_bytes = std::int64_t{32} << 20;
+constexpr std::int64_t most_band_rows = tile_size, least_band_rows = 32, most_band_bytes = std::int64_t{32} << 20;
 
 std::int64_t side_at(std::int64_t length, int level) {
   return (length + (std::int64_t{1} << level) - 1) >> level;

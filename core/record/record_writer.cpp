@@ -438,7 +438,7 @@ std::unique_ptr<PyramidWriter> RecordWriter::pyramid(std::string_view method, in
     PyramidRows rows(plane, indices, w.length, first, write_band, write_band);
     for (const auto& set : rows.datasets())
       hdf5::create(w.id(), group + "/" + set.name, is_count(plane) ? Element::i32 : Element::f32,
-                   {set.planes, set.side, set.side}, {1, set.band, std::min<std::int64_t>(set.side, 512)}, w.place);
+                   {set.planes, set.side, set.side}, {1, set.band, std::min(set.side, tile_size)}, w.place);
     impl->planes.emplace(plane, std::move(rows));
   }
   return std::unique_ptr<PyramidWriter>(new PyramidWriter(std::move(impl)));

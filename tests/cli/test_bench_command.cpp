@@ -55,6 +55,28 @@ class TestBenchCommand : public QObject {
     QCOMPARE(output.count("llama.cpp, FA"), 1);
   }
 
+  void drawn_supports_are_said_to_be_no_quality() {
+    QByteArray output, errors;
+    QCOMPARE(headroom({"--lengths", "600", "--methods", "dense,oracle,sink_window", "--budget", "32", "--supports",
+                       "measured"}, output, errors), 0);
+    for (const QString& line : QString::fromUtf8(output).split('\n')) QVERIFY2(line.size() <= 120, qPrintable(line));
+    QVERIFY2(output.contains("drawn supports") && output.contains("no quality") && output.contains("of 16 rows"),
+             output.constData());
+    QCOMPARE(headroom({"--lengths", "600", "--supports", "drawn"}, output, errors), 2);
+    QVERIFY2(errors.contains("expected own or measured"), errors.constData());
+    QVERIFY(headroom({"--lengths", "300", "--methods", "oracle,sink_window", "--budget", "32", "--supports", "measured",
+                      "--json"}, output, errors) == 0);
+    const auto value = nlohmann::json::parse(output.toStdString());
+    QCOMPARE(value["supports"], "measured");
+    for (const auto& row : value["rows"]) {
+      QCOMPARE(row["supports"], row["method"] == "oracle" ? "measured" : "own");
+      if (row["method"] == "oracle") {
+        const double factor = row["union_factor"];
+        QVERIFY(factor > 2 && factor < 3);
+      }
+    }
+  }
+
   void one_object_for_programs() {
     QByteArray output, errors;
     QVERIFY(headroom({"--lengths", "64", "--methods", "dense", "--threads", "1", "--json"}, output, errors) == 0);

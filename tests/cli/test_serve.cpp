@@ -221,6 +221,32 @@ class TestServe : public QObject {
       QCOMPARE(peer.ask(method::record_chunk, to_json(RecordChunkParams{bad, 0, 10}))["error"]["code"], 3);
   }
 
+  void a_store_is_read_while_it_grows() {
+    Peer peer(folder_.path());
+    peer.initialize();
+    QFile store(QString::fromStdString(path("s.h5.rows.jsonl")));
+    QVERIFY(store.open(QIODevice::WriteOnly | QIODevice::Unbuffered));
+    const auto piece = [&](std::int64_t offset) {
+      return record_chunk_result_from_json(peer.ask(
+          method::record_chunk, to_json(RecordChunkParams{path("s.h5.rows.jsonl"), offset, 1000}))["result"]);
+    };
+    const QByteArray line = "{\"crc32c\":\"00000000\",\"line\":{}}\n";
+    store.write(line);
+    const auto first = piece(0);
+    QCOMPARE(first.total_bytes, line.size());
+    store.write(line);
+    const auto second = piece(line.size());
+    QCOMPARE(second.total_bytes, 2 * line.size());
+    QCOMPARE(second.data.size(), static_cast<std::size_t>(line.size()));
+    QCOMPARE(second.version, first.version);  // it only grew
+    store.close();
+    QVERIFY(store.remove());
+    QVERIFY(QFile::copy(QString::fromStdString(path("tiny.gguf")), store.fileName()));
+    QCOMPARE(peer.ask(method::record_chunk,
+                      to_json(RecordChunkParams{path("s.h5.rows.jsonl"), 0, 10}))["error"]["code"], 3);
+    store.remove();
+  }
+
   void cancel_while_at_work_and_while_waiting() {
     Peer peer(folder_.path());
     peer.initialize();

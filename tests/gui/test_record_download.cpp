@@ -7,7 +7,12 @@
 #include <limits>
 
 #include "gui/engine_client.h"
+#include "gui/file_names.h"
 #include "gui/record_download.h"
+#include "record/sweep/sweep_file.h"
+#include "record/sweep/sweep_store.h"
+#include "record/sweep_fixture.h"
+#include "support/window_bench.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -150,6 +155,48 @@ class TestRecordDownload : public QObject {
     QVERIFY(first.ended() && second.ended());
     QVERIFY(bytes_of(first.arrived) == record_);
     QVERIFY(bytes_of(second.arrived) == record_);
+  }
+
+  void a_far_sweep_grows_row_by_row() {
+    const record::SweepRecord all = test::sweep_record();
+    const QString store_file = dir_.filePath("far.h5.rows.jsonl"), far = "/far/away/far.h5.rows.jsonl";
+    QFile::remove(store_file);
+    record::SweepStore store(store_file.toStdString(), all.meta, "a processor", nullptr);
+    qputenv("HEADROOM_FAKE_RECORD", store_file.toUtf8());
+    const auto record_again = qScopeGuard([this] { qputenv("HEADROOM_FAKE_RECORD", dir_.filePath("far.h5").toUtf8()); });
+
+    test::WindowBench bench(dir_.filePath("far-sweep.ini"), test::WindowBench::without_engine({}));
+    MainWindow& window = bench.window;
+    window.engine().start({HEADROOM_BINARY_DIR "/tests/fake_engine", {"serve"}, true, "far"});
+    QTRY_COMPARE_WITH_TIMEOUT(window.engine().state(), EngineClient::State::ready, 10000);
+    const auto tell = [&] {
+      protocol::JobRow row;
+      row.store = far.toStdString();
+      emit window.jobs().row_finished("1", row);
+    };
+    const auto rows_shown = [&]() -> std::size_t {
+      const auto& sweeps = window.selection().state().sweeps;
+      return sweeps.empty() || !sweeps[0]->growing ? 0 : sweeps[0]->record.rows.size();
+    };
+    store.add(all.rows[0]);
+    tell();
+    QTRY_COMPARE_WITH_TIMEOUT(rows_shown(), 1u, 10000);
+    for (std::size_t i = 1; i < 6; ++i) {
+      store.add(all.rows[i]);
+      tell();
+    }
+    QTRY_COMPARE_WITH_TIMEOUT(rows_shown(), 6u, 10000);
+    QCOMPARE(window.selection().state().sweeps.size(), 1u);
+    // The place that the file itself will have, with what has come of it so far beside it.
+    const QString here = name_from_path(window.selection().state().sweeps[0]->path);
+    QCOMPARE(here, RecordDownload::place_of(window.engine(), "/far/away/far.h5"));
+    QVERIFY(bytes_of(here + ".rows.jsonl") == bytes_of(store_file));
+    OutputPlace place(here.toStdString());
+    record::write_sweep(place, all);
+    window.open_path(here);
+    QTRY_VERIFY_WITH_TIMEOUT(!window.selection().state().sweeps[0]->growing, 10000);
+    QCOMPARE(window.selection().state().sweeps[0]->record.rows.size(), all.rows.size());
+    QVERIFY(!QFile::exists(here + ".rows.jsonl"));
   }
 
   void a_folder_that_cannot_be_written_is_said() {

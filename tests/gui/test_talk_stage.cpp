@@ -6,6 +6,8 @@
 #include <QMenuBar>
 #include <QPushButton>
 #include <QScreen>
+#include <QScrollArea>
+#include <QScrollBar>
 #include <QStatusBar>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -25,6 +27,22 @@ class TestTalkStage : public QObject {
 
  private slots:
   void initTestCase() { bench_.make(); }
+
+  void a_page_is_presented_whole_and_as_large_as_it_fits() {
+    test::TalkWindow b(bench_.ini(), bench_.with({bench_.first}));
+    const qreal size = QApplication::font().pointSizeF();
+    b.window.set_text_scale(150);
+    b.window.show_page(0);
+    b.window.set_presenting(true);
+    QTRY_COMPARE(b.window.size(), QSize(1280, 720));
+    const auto* overview = b.window.findChild<QScrollArea*>("whole_page");
+    QTRY_VERIFY(overview && overview->isVisible());
+    QTRY_COMPARE(overview->verticalScrollBar()->maximum(), 0);  // nobody scrolls before an audience
+    b.window.show_page(2);
+    QTRY_VERIFY(QApplication::font().pointSizeF() > 1.2 * size);  // though other parts of the page are higher
+    b.window.set_presenting(false);
+    b.window.set_text_scale(100);
+  }
 
   void presenting_hides_everything_steps_and_comes_back_to_the_same_place() {
     const QString settings = bench_.ini();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Nothing is clipped or lies over something else: every page and dialog, 75 to 200 % text, 1280x720 and 1024x640.
 #include <QDialog>
+#include <QDockWidget>
+#include <QLabel>
 #include <QTemporaryDir>
 #include <QtTest>
 
@@ -13,6 +15,7 @@
 #include "support/synthetic_record.h"
 #include "support/window_bench.h"
 #include "views/common/banner_bar.h"
+#include "views/docks/jobs_dock.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -111,6 +114,51 @@ class TestWindowSizes : public QObject {
     }
     b.window.set_text_scale(100);
     QVERIFY2(all.isEmpty(), qPrintable(all.join('\n')));
+  }
+
+  void pages_that_are_not_seen_follow_later() {
+    Bench b(ini(), record_);
+    calm();
+    b.window.show_page(0);
+    const auto size_of = [&](int page) { return b.window.pages()[page].widget->font().pointSizeF(); };
+    const qreal before = size_of(0);
+    b.window.set_text_scale(150);
+    QVERIFY(size_of(0) > before * 1.4);
+    QCOMPARE(size_of(1), before);  // not all of them at once
+    b.window.show_page(2);
+    QVERIFY(size_of(2) > before * 1.4);  // before it is seen
+    for (int page = 0; page < b.window.pages().size(); ++page) QTRY_VERIFY(size_of(page) > before * 1.4);
+    // What was waiting takes the last size, and nothing of the one before.
+    b.window.set_text_scale(200);
+    b.window.set_text_scale(100);
+    for (int page = 0; page < b.window.pages().size(); ++page) QTRY_COMPARE(size_of(page), before);
+  }
+
+  void results_of_a_job_are_seen_in_large_text() {
+    Bench b(ini(), record_);
+    b.window.resize(1280, 720);
+    b.window.set_text_scale(150);
+    views::JobInfo job;
+    job.id = "1";
+    job.title = "Dense; Oracle top-k, 512 keys; Indexer, 512 keys, on a prompt of 3,968 tokens, a long title";
+    job.phase = "oracle recorded";
+    for (const char* id : {"dense", "oracle-k512-g1", "indexer-k512-g1"}) {
+      views::PartialResult result;
+      result.id = id;
+      job.partial.append(result);
+    }
+    auto* dock = b.window.findChild<QDockWidget*>("dock_jobs");
+    auto* jobs = b.window.findChild<views::JobsDock*>();
+    jobs->show_job(job);
+    dock->show();
+    const auto last = [&]() -> QLabel* {
+      for (QLabel* label : jobs->findChildren<QLabel*>())
+        if (label->text() == "indexer-k512-g1") return label;
+      return nullptr;
+    };
+    QVERIFY(last());
+    QTRY_COMPARE(last()->visibleRegion().boundingRect().size(), last()->size());
+    b.window.set_text_scale(100);
   }
 
   void dialogs_data() { sizes_and_scales(); }

@@ -52,9 +52,11 @@ void write_all(const std::filesystem::path& path, bool wait) {
   if (wait) hdf5::let_chunks_wait(file.get());
   for (const bool noise : {false, true}) {
     const std::string group = noise ? "/noise/" : "/even/";
-    hdf5::write<std::int32_t>(file.get(), group + "rows", {700, 611}, some_values<std::int32_t>(700 * 611, 1, noise), place);
+    hdf5::write<std::int32_t>(file.get(), group + "rows", {700, 611}, some_values<std::int32_t>(700 * 611, 1, noise),
+                              place);
     hdf5::write<float>(file.get(), group + "cube", {3, 600, 513}, some_values<float>(3 * 600 * 513, 2, noise), place);
-    hdf5::write<std::uint8_t>(file.get(), group + "bytes", {1025, 257}, some_values<std::uint8_t>(1025 * 257, 3, noise), place);
+    hdf5::write<std::uint8_t>(file.get(), group + "bytes", {1025, 257}, some_values<std::uint8_t>(1025 * 257, 3, noise),
+                              place);
     hdf5::write<double>(file.get(), group + "few", {5}, some_values<double>(5, 4, noise), place);
     hdf5::create(file.get(), group + "bands", Element::f32, {2, 100, 90}, {1, 32, 90}, place);
     const auto band = some_values<float>(32 * 90, 5, noise);

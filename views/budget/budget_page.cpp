@@ -11,7 +11,6 @@
 #include <QSignalBlocker>
 #include <QSlider>
 #include <QSortFilterProxyModel>
-#include <QStackedWidget>
 #include <QStandardItemModel>
 #include <QTabBar>
 #include <QTableView>
@@ -23,6 +22,7 @@
 #include "views/budget/ship_panel.h"
 #include "views/budget/sweep_panel.h"
 #include "views/common/format.h"
+#include "views/common/shown_part.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {

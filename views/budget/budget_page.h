@@ -17,7 +17,6 @@ class QSlider;
 class QSortFilterProxyModel;
 class QStandardItemModel;
 class QTableView;
-class QStackedWidget;
 class QTabBar;
 class QVBoxLayout;
 
@@ -25,6 +24,7 @@ namespace headroom::views {
 
 class BudgetPlot;
 class ShipPanel;
+class ShownPart;
 class SweepPanel;
 
 /// What the page prints at the chosen budget.
@@ -109,7 +109,7 @@ class BudgetPage : public PageBase, public Exportable {
   QString problem_;
 
   QTabBar* tabs_;
-  QStackedWidget* parts_;
+  ShownPart* parts_;
   QWidget* run_body_;
   QLabel* nothing_;
   SweepPanel* sweep_;

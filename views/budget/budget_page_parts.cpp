@@ -11,7 +11,6 @@
 #include <QScrollArea>
 #include <QSlider>
 #include <QSortFilterProxyModel>
-#include <QStackedWidget>
 #include <QStandardItemModel>
 #include <QTabBar>
 #include <QTabWidget>
@@ -25,6 +24,7 @@
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
 #include "views/common/give_way.h"
+#include "views/common/shown_part.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
 
@@ -52,7 +52,7 @@ void BudgetPage::build() {
   tabs_->setTabToolTip(1, tr("What budgets cost over many samples, with intervals"));
   tabs_->setTabToolTip(2, tr("The smallest budget that meets two targets; budgets for each layer"));
   page->addWidget(tabs_);
-  parts_ = new QStackedWidget(body());
+  parts_ = new ShownPart(body());
   page->addWidget(parts_, 1);
   run_body_ = new QWidget(parts_);
   parts_->addWidget(run_body_);

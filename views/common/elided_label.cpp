@@ -8,8 +8,14 @@
 
 namespace headroom::views {
 
+QSize ElidedLabel::sizeHint() const {
+  const QMargins around = contentsMargins();
+  return {fontMetrics().horizontalAdvance(text()) + around.left() + around.right() + 2 * margin(),
+          fontMetrics().height() + around.top() + around.bottom() + 2 * margin()};
+}
+
 QSize ElidedLabel::minimumSizeHint() const {
-  return {fontMetrics().horizontalAdvance(QStringLiteral("mm…")), QLabel::minimumSizeHint().height()};
+  return {fontMetrics().horizontalAdvance(QStringLiteral("mm…")), sizeHint().height()};
 }
 
 void ElidedLabel::paintEvent(QPaintEvent*) {

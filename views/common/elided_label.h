@@ -10,6 +10,8 @@ class ElidedLabel : public QLabel {
   Q_OBJECT
  public:
   using QLabel::QLabel;
+  /// Of one line of plain text. A QLabel whose text can be selected would make a document of it each time.
+  QSize sizeHint() const override;
   QSize minimumSizeHint() const override;
 
  protected:

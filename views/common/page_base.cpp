@@ -119,7 +119,7 @@ void PageBase::showEvent(QShowEvent* event) {
 
 void PageBase::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
-  if (event->type() == QEvent::FontChange || event->type() == QEvent::ApplicationFontChange) {
+  if (event->type() == QEvent::FontChange) {
     styled_ = false;
     if (isVisible()) refresh_now();
   }
@@ -127,7 +127,7 @@ void PageBase::changeEvent(QEvent* event) {
 
 QLabel* make_heading(const QString& text, QWidget* parent) {
   auto* label = new TextLabel(text, parent);
-  QFont font = label->font();
+  QFont font;  // says its weight alone: the size stays that of what it lies in
   font.setWeight(QFont::DemiBold);
   label->setFont(font);
   return label;
@@ -187,6 +187,8 @@ void style_axis(QCPAxis* axis) {
 void style_plot(QCustomPlot* plot) {
   const Theme& theme = Theme::instance();
   plot->setBackground(theme.background());
+  // Painted with whatever else has changed in the window: an immediate repaint takes all of that into the same event.
+  plot->setPlottingHint(QCP::phImmediateRefresh, false);
   QLocale locale = number_locale();  // else QCustomPlot's tick labels follow the user's
   locale.setNumberOptions(QLocale::OmitGroupSeparator);
   plot->setLocale(locale);

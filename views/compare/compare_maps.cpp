@@ -22,7 +22,7 @@ namespace headroom::views {
 
 CompareMaps::CompareMaps(Selection* selection, QWidget* parent) : QWidget(parent), selection_(selection) {
   setFocusPolicy(Qt::StrongFocus);
-  cache_ = new TileCache(std::size_t{192} << 20, this);
+  cache_ = new TileCache(this);
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 0);
   column->setSpacing(6);
@@ -89,7 +89,7 @@ void CompareMaps::add_pane() {
   pane.title = new ElidedLabel(pane.widget);
   pane.note = new ElidedLabel(pane.widget);
   const auto restyle = [title = pane.title, note = pane.note] {
-    QFont bold = title->parentWidget()->font();
+    QFont bold;  // says its weight alone
     bold.setWeight(QFont::DemiBold);
     title->setFont(bold);
     set_text_colour(note, Theme::instance().muted_text());

@@ -269,7 +269,7 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   connect(keys_, &QTableWidget::cellClicked, this, look);
   connect(keys_, &QTableWidget::cellActivated, this, look);
   connect(selection_, &Selection::changed, this, &InspectorDock::follow);
-  connect(&Theme::instance(), &Theme::changed, this, [this] { follow(Selection::Runs); });
+  connect(&Theme::instance(), &Theme::changed, this, [this] { follow(Selection::Queries); });
   follow(Selection::Everything);
 }
 

@@ -2,6 +2,7 @@
 #include "views/docks/jobs_dock.h"
 #include "views/common/format.h"
 
+#include <QEvent>
 #include <QGridLayout>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -54,6 +55,22 @@ QString answer_line(const JobInfo& job) {
   return QObject::tr("So far: %1").arg(cut ? "…" + last_characters(text, shown_answer) : text);
 }
 
+/// A place to scroll in that is high enough for a card with the results of three methods, however large its text.
+class LinesHigh : public QScrollArea {
+ public:
+  explicit LinesHigh(QWidget* parent) : QScrollArea(parent) { fit(); }
+
+ protected:
+  void changeEvent(QEvent* event) override {
+    QScrollArea::changeEvent(event);
+    if (event->type() == QEvent::FontChange) fit();
+  }
+
+ private:
+  void fit() { setMinimumHeight(fontMetrics().lineSpacing() * least_lines + least_gaps); }
+  static constexpr int least_lines = 7, least_gaps = 36;  // title of two lines, state, heading, rows; what lies between
+};
+
 }  // namespace
 
 /// One job: title and state, bar, buttons, and the methods that are finished.
@@ -66,7 +83,7 @@ class JobCard : public QWidget {
     outer->setSpacing(4);
     auto* row = new QHBoxLayout;
     title_ = new QLabel(this);
-    QFont bold = title_->font();
+    QFont bold;  // says its weight alone
     bold.setBold(true);
     title_->setFont(bold);
     title_->setTextFormat(Qt::PlainText);
@@ -181,7 +198,7 @@ class JobCard : public QWidget {
 JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
   auto* outer = new QVBoxLayout(this);
   outer->setContentsMargins(0, 0, 0, 0);
-  auto* area = new QScrollArea(this);
+  auto* area = new LinesHigh(this);
   area->setWidgetResizable(true);
   area->setFrameShape(QFrame::NoFrame);
   auto* content = new QWidget(area);
@@ -202,7 +219,6 @@ JobsDock::JobsDock(QWidget* parent) : QWidget(parent) {
   layout_->addStretch();
   area->setWidget(content);
   outer->addWidget(area);
-  setMinimumHeight(fontMetrics().lineSpacing() * 8);
 }
 
 void JobsDock::show_job(const JobInfo& job) {

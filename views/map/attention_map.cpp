@@ -37,11 +37,6 @@ void AttentionMap::set_style(const MapStyle& style) {
   stale_ = true;
 }
 
-void AttentionMap::forget_colours() {
-  composer_.clear();
-  stale_ = true;
-}
-
 Composition AttentionMap::compose(QSize size, double pixel_ratio, const Viewport& view, const void* client) {
   MapPicture picture = picture_;
   picture.size = size;

@@ -21,8 +21,7 @@ class AttentionMap : public QCPAbstractPlottable {
   void set_style(const MapStyle& style);
   const MapStyle& style() const { return picture_.style; }
   bool stale() const { return stale_; }  ///< the next replot composes anew
-  void invalidate() { stale_ = true; }  ///< tiles or colours changed
-  void forget_colours();                ///< the theme changed
+  void invalidate() { stale_ = true; }  ///< tiles or the theme's colours changed
 
   /// The image as last drawn: its level, and whether it is complete.
   const Composition& composition() const { return drawn_; }

@@ -9,6 +9,7 @@
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "views/common/colour_bar.h"
 #include "views/common/theme.h"
@@ -27,7 +28,7 @@ constexpr int strip_height = 27;  // pixels, without the line above it
 }  // namespace
 
 AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, QWidget* parent)
-    : QWidget(parent), selection_(selection), cache_(cache ? cache : new TileCache(std::size_t{192} << 20, this)) {
+    : QWidget(parent), selection_(selection), cache_(cache ? cache : new TileCache(this)) {
   setFocusPolicy(Qt::StrongFocus);
   setAccessibleName(tr("Attention map, queries down, keys right"));
   plot_ = new QCustomPlot(this);
@@ -44,6 +45,7 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
   minimap_->hide();
   notice_ = new QLabel(plot_);
   notice_->setWordWrap(true);
+  notice_->setMargin(12);
   notice_->setAlignment(Qt::AlignCenter);
   notice_->setTextInteractionFlags(Qt::TextSelectableByMouse);
   stale_ = new QLabel(plot_);
@@ -75,7 +77,7 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
     follow_pointer();
     emit drawn();
   });
-  connect(&Theme::instance(), &Theme::changed, this, &AttentionMapWidget::apply_theme);
+  connect(&Theme::instance(), &Theme::changed, this, &AttentionMapWidget::follow_theme);
   connect(colour_bar_, &ColourBar::range_dragged, this, [this](double low, double high) {
     const bool lift = map_->style().mode == MapMode::lift, ranks = shows_ranks();
     selection_->change(
@@ -111,6 +113,8 @@ AttentionMapWidget::~AttentionMapWidget() {
 void AttentionMapWidget::build_plot() {
   plot_->plotLayout()->clear();
   plot_->setNoAntialiasingOnDrag(true);
+  // Painted with whatever else has changed in the window, once: not at once after each replot, with all of that.
+  plot_->setPlottingHint(QCP::phImmediateRefresh, false);
   plot_->setInteractions(QCP::Interactions());
   marginal_rect_ = new QCPAxisRect(plot_);
   auto* main = new QCPAxisRect(plot_);
@@ -165,13 +169,14 @@ void AttentionMapWidget::apply_theme() {
       axis->setLabelFont(font());
     }
   }
-  notice_->setStyleSheet(
-      QStringLiteral("QLabel { color: %1; background: transparent; padding: 12px; }").arg(theme.text().name()));
+  QPalette noted = notice_->palette();
+  noted.setColor(QPalette::WindowText, theme.text());
+  notice_->setPalette(noted);
   QPalette said = stale_->palette();
   said.setColor(QPalette::Window, theme.warning_background());
   said.setColor(QPalette::WindowText, theme.text());
   stale_->setPalette(said);
-  map_->forget_colours();
+  map_->invalidate();
   update_minimap();
   plot_->replot(QCustomPlot::rpQueuedReplot);
 }
@@ -182,7 +187,17 @@ void AttentionMapWidget::fit_ticks() {
 
 void AttentionMapWidget::changeEvent(QEvent* event) {
   QWidget::changeEvent(event);
-  if (event->type() == QEvent::FontChange && map_) apply_theme();
+  if (event->type() == QEvent::FontChange && map_) follow_theme();
+}
+
+void AttentionMapWidget::follow_theme() {
+  theme_stale_ = !isVisible();
+  if (!theme_stale_) apply_theme();
+}
+
+void AttentionMapWidget::showEvent(QShowEvent* event) {
+  QWidget::showEvent(event);
+  if (std::exchange(theme_stale_, false)) apply_theme();
 }
 
 void AttentionMapWidget::set_source(const MapSource& source) {
@@ -394,11 +409,11 @@ void AttentionMapWidget::update_minimap() {
     minimap_->set_image({}, 0);
     return;
   }
+  if (minimap_->isHidden()) return cache_->want(minimap_, {});  // costs nothing; composed when it comes
   const double length = static_cast<double>(primary_->length), ratio = devicePixelRatioF();
-  const bool asks = !minimap_->isHidden();  // what nobody sees costs nothing
   const int side = static_cast<int>(std::lround(126 * ratio));
   // Composed at 256 cells a side or more, since a cell below one pixel would lose columns, then shrunk.
-  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}, asks ? minimap_ : nullptr).image;
+  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}, minimap_).image;
   minimap_->set_image(image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation), primary_->length);
 }
 

@@ -112,12 +112,14 @@ class AttentionMapWidget : public QWidget, public Exportable {
   void keyPressEvent(QKeyEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
   void changeEvent(QEvent* event) override;
+  void showEvent(QShowEvent* event) override;
   void hideEvent(QHideEvent* event) override;
   bool eventFilter(QObject* watched, QEvent* event) override;
 
  private:
   void build_plot();
   void apply_theme();
+  void follow_theme();  ///< at once, or when it is seen
   void fit_strip();  ///< the marginals' room, by the font
   void apply_style(MapStyle style);
   void apply_ranges();
@@ -158,6 +160,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   MapDataPtr primary_, secondary_;
   MapDataPtr ranks_;          ///< of the first; null where they cannot be known
   bool drawn_ranks_ = false;  ///< what is drawn is ranks_
+  bool theme_stale_ = false;  ///< colours and fonts are from before it was hidden
   MapLayout layout_ = MapLayout::single;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
   Composition pictured_;      ///< of the last render(), without its image

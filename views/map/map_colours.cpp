@@ -3,6 +3,7 @@
 #include "views/map/map_colours.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "views/common/theme.h"
@@ -18,6 +19,22 @@ std::uint16_t mass_code(float p) {
   if (!(p > 1e-16f)) return 1;
   const float code = 2.0f + (std::log10(p) + static_cast<float>(code_decades)) * static_cast<float>(codes_per_decade);
   return static_cast<std::uint16_t>(std::clamp(code + 0.5f, 2.0f, 65535.0f));
+}
+
+void mass_codes(std::span<const float> values, std::vector<std::uint16_t>& codes) {
+  // Stored tiles have 8 bits of mantissa: the upper half of a float says all, and a logarithm for each cell is what a
+  // tile from the record would otherwise take longest for.
+  static const std::vector<std::uint16_t> of_upper_half = [] {
+    std::vector<std::uint16_t> table(std::size_t{1} << 16);
+    for (std::uint32_t half = 0; half < table.size(); ++half)
+      table[half] = mass_code(std::bit_cast<float>(half << 16));
+    return table;
+  }();
+  codes.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+    codes[i] = (bits & 0xffffu) == 0 ? of_upper_half[bits >> 16] : mass_code(values[i]);
+  }
 }
 
 std::uint16_t difference_code(float baseline, float candidate) {

@@ -6,6 +6,7 @@
 #include <QColor>
 #include <QString>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "views/common/display_state.h"
@@ -17,6 +18,8 @@ inline constexpr double codes_per_decade = 65533 / code_decades;
 
 /// 0 = nothing there (NaN), 1 = zero or below 1e-16, then evenly in log10 up to 65535 = 1.
 std::uint16_t mass_code(float p);
+/// mass_code() of each, into `codes`, which takes their size.
+void mass_codes(std::span<const float> values, std::vector<std::uint16_t>& codes);
 /// Signed: 0 = nothing there, 32768 = no difference, else sign and log10 of the size.
 std::uint16_t difference_code(float baseline, float candidate);
 

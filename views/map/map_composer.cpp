@@ -38,7 +38,6 @@ int level_for(const Viewport& view, QSize size, std::int64_t length) {
 }
 
 void MapComposer::clear() {
-  table_.clear();
   thumbnails_.clear();
 }
 

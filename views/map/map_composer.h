@@ -71,7 +71,7 @@ class MapComposer {
   CellValue value_at(const MapDataPtr& data, int level, MapPoint point);
   /// The grids of `data` that a picture of `view` at `level` is drawn from, as far as they are there.
   std::vector<GridPtr> grids_in(const MapDataPtr& data, int level, const Viewport& view);
-  void clear();  ///< forgets tables and thumbnails (theme or data changed)
+  void clear();  ///< forgets thumbnails (the data changed)
 
  private:
   struct Grids {

@@ -17,8 +17,8 @@ constexpr std::uint8_t hit = OverlayGrid::hit_cell, missed = OverlayGrid::missed
 struct Classes {
   std::int64_t row_begin = 0, column_begin = 0, rows = 0, columns = 0;  ///< cells
   std::vector<std::uint8_t> flags;
-  std::vector<float> strength;  ///< of the orange, 0 … 1
-  bool by_count = false;        ///< part of the orange counts keys, since their mass is not known
+  std::vector<std::uint8_t> weights;  ///< of the orange: 256ths less one; 0: none
+  bool by_count = false;              ///< part of the orange counts keys, since their mass is not known
 };
 
 /// Where a pixel lies in its cell.
@@ -48,53 +48,117 @@ std::vector<Place> places(double begin, double end, int pixels, std::int64_t len
   return result;
 }
 
-/// Cells of `wanted` that are in sight, from its own tile or from one that is `up` levels coarser: then a cell is given
-/// an even share of what the coarser one holds, until its own tile is there.
-void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wanted, int up, double missed_from,
-              bool mirrored, bool two) {
+constexpr int share_of(double alpha) {
+  return static_cast<int>(alpha * 256 + 0.5);
+}
+
+/// How orange the cells of a tile are.
+class Orange {
+ public:
+  /// The tile is `up` levels coarser than the cells: each is given an even share of what a coarser one holds.
+  Orange(const OverlayGrid& tile, int up, double missed_from)
+      : tile_(tile),
+        weighed_(!tile.mass_codes.empty()),
+        pairs_(std::pow(4.0, tile.address.level)),
+        threshold_(missed_from / std::pow(0.25, up)) {
+    // Codes are even in the logarithm: what orange a mass has is a line through them.
+    const double most = std::max(1.0, missed_from * 10);
+    low_ = codes_per_decade * (std::log10(std::max(threshold_, 1e-30)) + code_decades) + 2;
+    slope_ = 0.5 / std::max(1e-9, codes_per_decade * std::log10(most / std::max(missed_from, 1e-30)));
+  }
+  bool weighed() const { return weighed_; }
+  /// Of a cell that misses something.
+  std::uint8_t weight(std::size_t i) const {
+    double strength;
+    if (!weighed_)  // a single pair in the cell must show, a field of them must not hide the map
+      strength = 0.35 + 0.65 * std::sqrt(std::min(1.0, tile_.missed[i] / pairs_));
+    else if (static_cast<double>(tile_.missed_mass[i]) >= threshold_)
+      strength = std::clamp(0.5 + slope_ * (tile_.mass_codes[i] - low_), 0.5, 1.0);
+    else
+      return 0;
+    return static_cast<std::uint8_t>(share_of(strength) - 1);
+  }
+
+ private:
+  const OverlayGrid& tile_;
+  bool weighed_;
+  double pairs_, threshold_, low_ = 0, slope_ = 0;
+};
+
+/// Cells of `wanted` that are in sight, from its own tile or from one that is `up` levels coarser, until its own is
+/// there.
+void add_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wanted, int up, double missed_from) {
   constexpr std::int64_t side = record::tile_size;
-  const double pairs = std::pow(4.0, tile.address.level), share = std::pow(0.25, up);
-  const bool weighed = !tile.mass_codes.empty();
-  // Codes are even in the logarithm: what orange a mass has is a line through them.
-  const double most = std::max(1.0, missed_from * 10), threshold = missed_from / share;
-  const auto code_of = [&](double mass) {
-    return codes_per_decade * (std::log10(std::max(mass, 1e-30)) + code_decades) + 2;
-  };
-  const double low = code_of(threshold);
-  const double slope = 0.5 / std::max(1e-9, codes_per_decade * std::log10(most / std::max(missed_from, 1e-30)));
+  const Orange orange(tile, up, missed_from);
   const std::int64_t first_row = wanted.row * side, first_column = wanted.column * side;
-  // What is in sight, in the map's own rows and columns.
-  const std::int64_t sight_row = mirrored ? classes.column_begin : classes.row_begin,
-                     sight_rows = mirrored ? classes.columns : classes.rows,
-                     sight_column = mirrored ? classes.row_begin : classes.column_begin,
-                     sight_columns = mirrored ? classes.rows : classes.columns;
-  const std::int64_t row_end = std::min(first_row + side, sight_row + sight_rows),
-                     column_end = std::min(first_column + side, sight_column + sight_columns);
-  for (std::int64_t row = std::max(first_row, sight_row); row < row_end; ++row) {
+  const std::int64_t tile_row = tile.address.row * side, tile_column = tile.address.column * side;
+  const std::int64_t row_begin = std::max(first_row, classes.row_begin),
+                     row_end = std::min({first_row + side, classes.row_begin + classes.rows,
+                                         (tile_row + tile.rows) << up}),
+                     column_begin = std::max(first_column, classes.column_begin),
+                     column_end = std::min({first_column + side, classes.column_begin + classes.columns,
+                                            (tile_column + tile.columns) << up});
+  if (column_begin >= column_end) return;
+  const auto count = static_cast<std::size_t>(column_end - column_begin);
+  std::int64_t before = -1;
+  std::size_t copied_from = 0;
+  for (std::int64_t row = row_begin; row < row_end; ++row) {
+    const auto at = static_cast<std::size_t>((row - classes.row_begin) * classes.columns + column_begin -
+                                             classes.column_begin);
+    std::uint8_t *flags = classes.flags.data() + at, *weights = classes.weights.data() + at;
+    const std::int64_t from_row = (row >> up) - tile_row;
+    if (from_row == before) {
+      std::copy_n(classes.flags.data() + copied_from, count, flags);
+      std::copy_n(classes.weights.data() + copied_from, count, weights);
+      continue;
+    }
+    before = from_row;
+    copied_from = at;
+    const std::int64_t base = from_row * tile.columns - tile_column;
+    for (std::int64_t column = column_begin; column < column_end;) {
+      // All cells that lie in the same one of the tile.
+      const std::int64_t next = std::min(column_end, ((column >> up) + 1) << up);
+      const auto i = static_cast<std::size_t>(base + (column >> up));
+      std::uint8_t flag = tile.flags[i], weight = 0;
+      if (flag & missed) {
+        weight = orange.weight(i);
+        if (weight == 0) flag &= static_cast<std::uint8_t>(~missed);
+        classes.by_count |= !orange.weighed();
+      }
+      for (; column < next; ++column) {
+        *flags++ = flag;
+        *weights++ = weight;
+      }
+    }
+  }
+}
+
+/// The same of a map that is mirrored into the upper triangle: rows of the picture are keys.
+void add_mirrored_tile(Classes& classes, const OverlayGrid& tile, record::TileAddress wanted, int up,
+                       double missed_from) {
+  constexpr std::int64_t side = record::tile_size;
+  const Orange orange(tile, up, missed_from);
+  const std::int64_t first_row = wanted.row * side, first_column = wanted.column * side;
+  const std::int64_t row_end = std::min(first_row + side, classes.column_begin + classes.columns),
+                     column_end = std::min(first_column + side, classes.row_begin + classes.rows);
+  for (std::int64_t row = std::max(first_row, classes.column_begin); row < row_end; ++row) {
     const std::int64_t from_row = (row >> up) - tile.address.row * side;
     if (from_row < 0 || from_row >= tile.rows) continue;
-    for (std::int64_t column = std::max(first_column, sight_column); column < column_end; ++column) {
+    for (std::int64_t column = std::max(first_column, classes.row_begin); column < column_end; ++column) {
       const std::int64_t from_column = (column >> up) - tile.address.column * side;
       if (from_column < 0 || from_column >= tile.columns) continue;
-      if (two && mirrored && row == column) continue;  // the diagonal belongs to the first map
+      if (row == column) continue;  // the diagonal belongs to the first map
       const auto i = static_cast<std::size_t>(from_row * tile.columns + from_column);
-      std::uint8_t flag = tile.flags[i];
-      float strength = 0;
+      std::uint8_t flag = tile.flags[i], weight = 0;
       if (flag & missed) {
-        if (!weighed) {
-          // A single pair in the cell must show, a field of them must not hide the map.
-          strength = static_cast<float>(0.35 + 0.65 * std::sqrt(std::min(1.0, tile.missed[i] / pairs)));
-        } else if (static_cast<double>(tile.missed_mass[i]) >= threshold) {
-          strength = static_cast<float>(std::clamp(0.5 + slope * (tile.mass_codes[i] - low), 0.5, 1.0));
-        }
-        if (strength <= 0) flag &= static_cast<std::uint8_t>(~missed);
-        classes.by_count |= !weighed;
+        weight = orange.weight(i);
+        if (weight == 0) flag &= static_cast<std::uint8_t>(~missed);
+        classes.by_count |= !orange.weighed();
       }
-      const std::int64_t r = (mirrored ? column : row) - classes.row_begin,
-                         c = (mirrored ? row : column) - classes.column_begin;
-      const auto at = static_cast<std::size_t>(r * classes.columns + c);
+      const auto at = static_cast<std::size_t>((column - classes.row_begin) * classes.columns + row -
+                                               classes.column_begin);
       classes.flags[at] = flag;
-      classes.strength[at] = strength;
+      classes.weights[at] = weight;
     }
   }
 }
@@ -107,10 +171,6 @@ void blend(QRgb& pixel, QRgb colour, int weight) {
   };
   pixel = qRgba(mix(qRed(pixel), qRed(colour)), mix(qGreen(pixel), qGreen(colour)), mix(qBlue(pixel), qBlue(colour)),
                 std::max(qAlpha(pixel), std::min(255, weight * 255 / 256)));
-}
-
-constexpr int share_of(double alpha) {
-  return static_cast<int>(alpha * 256 + 0.5);
 }
 
 }  // namespace
@@ -136,7 +196,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
   bounds(ys, classes.row_begin, classes.rows);
   if (classes.rows == 0 || classes.columns == 0) return;
   classes.flags.assign(static_cast<std::size_t>(classes.rows * classes.columns), 0);
-  classes.strength.assign(classes.flags.size(), 0);
+  classes.weights.assign(classes.flags.size(), 0);
 
   const auto tile_of = [](std::int64_t cell) { return std::max<std::int64_t>(0, cell) / record::tile_size; };
   const std::int64_t last = std::max<std::int64_t>(0, (data.length - 1) >> level) / record::tile_size;
@@ -154,7 +214,10 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
           const auto tile = cache.find_overlay(*from, {level + up, address.row >> up, address.column >> up});
           if (up == 0 && !tile) missing.push_back({from, address, true});
           if (!tile) continue;
-          add_tile(classes, *tile, address, up, picture.style.missed_from, mirrored, two);
+          if (mirrored)
+            add_mirrored_tile(classes, *tile, address, up, picture.style.missed_from);
+          else
+            add_tile(classes, *tile, address, up, picture.style.missed_from);
           break;
         }
       }
@@ -180,12 +243,28 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
       static_cast<std::uint8_t>((show_wasted ? wasted : 0) | (show_hit ? hit : 0) | (show_missed ? missed : 0));
   // Then rows of pixels in the same row of cells are alike, as they are in the map below: one is copied.
   const bool alike = !two && !show_hit && !large && !(show_wasted && cell_pixels >= period);
+  // Orange alone, the usual case: nothing but a weight for each cell.
+  const bool only_missed = !show_hit && !show_wasted && !large && !mask;
+  std::vector<std::int32_t> place_of_x;
+  if (only_missed) {
+    if (!show_missed) return;
+    // Beside the map: the cell behind its last one, or before its first, which holds nothing.
+    const std::int64_t beside = xs.front().cell < 0 ? 0 : classes.columns - 1;
+    for (const Place& px : xs)
+      place_of_x.push_back(static_cast<std::int32_t>(px.cell < 0 ? beside : px.cell - classes.column_begin));
+  }
   for (int y = 0; y < picture.size.height(); ++y) {
     const Place& py = ys[static_cast<std::size_t>(y)];
     if (py.cell < 0) continue;
     auto* pixels = reinterpret_cast<QRgb*>(result.image.scanLine(y));
     if (alike && y > 0 && ys[static_cast<std::size_t>(y - 1)].cell == py.cell) {
       std::copy_n(reinterpret_cast<const QRgb*>(result.image.constScanLine(y - 1)), picture.size.width(), pixels);
+      continue;
+    }
+    if (only_missed) {
+      const std::uint8_t* weights = classes.weights.data() + (py.cell - classes.row_begin) * classes.columns;
+      for (std::size_t x = 0; x < place_of_x.size(); ++x)
+        if (const int weight = weights[place_of_x[x]]; weight > 0) blend(pixels[x], orange, weight + 1);
       continue;
     }
     const std::int64_t row = (py.cell - classes.row_begin) * classes.columns - classes.column_begin;
@@ -223,7 +302,7 @@ void compose_overlay(Composition& result, const MapPicture& picture, TileCache& 
           const int edge = std::min(std::min(px.before, px.after), std::min(py.before, py.after));
           blend(pixels[x], orange, share_of(edge < 2 * line ? 1.0 : 0.45));
         } else {
-          blend(pixels[x], orange, share_of(static_cast<double>(classes.strength[cell])));
+          blend(pixels[x], orange, classes.weights[cell] + 1);
         }
       }
     }

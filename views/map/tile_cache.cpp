@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The queue and the least-recently-used list of the tile cache. Its jobs: tile_jobs.cpp.
+// The queue of the tile cache. Its jobs: tile_jobs.cpp.
 #include "views/map/tile_cache.h"
 
 #include <QThread>
 #include <algorithm>
+#include <utility>
 
 #include "record/rank_tile.h"
 #include "views/map/map_colours.h"
@@ -16,7 +17,7 @@ constexpr int timer_slack_ms = 20;  // one that is early finds nothing that may 
 
 }  // namespace
 
-TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), max_bytes_(max_bytes) {
+TileCache::TileCache(std::shared_ptr<TileStore> store, QObject* parent) : QObject(parent), store_(std::move(store)) {
   pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
   pool_.setThreadPriority(QThread::LowPriority);
   disk_.setMaxThreadCount(1);
@@ -35,6 +36,7 @@ TileCache::TileCache(std::size_t max_bytes, QObject* parent) : QObject(parent), 
 }
 
 TileCache::~TileCache() {
+  hold(false);
   for (const auto& job : running_) {
     job->stop.request_stop();
     if (job->by_provider && provider()) provider_->cancel(job->provider_request);
@@ -73,21 +75,20 @@ bool TileCache::can_make(const MapData& data, record::TileAddress address) const
   return data.stream ? !too_costly(data, address) : can_provide(data) && provider();
 }
 
-QString TileCache::map_key(const MapData& data, bool overlay) {
+TileKey TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
   const auto& source = data.source;
+  TileKey key;
   // Data that has no record (made in memory) is told apart by its own address.
-  const void* owner = source.record ? static_cast<const void*>(source.record.get()) : static_cast<const void*>(&data);
-  return QStringLiteral("%1|%2|%3|%4|%5.%6|")
-      .arg(reinterpret_cast<quintptr>(owner))
-      .arg(source.method)
-      .arg(source.layer)
-      .arg(overlay ? 1 : data.ranks ? 2 : 0)
-      .arg(static_cast<int>(source.head.kind))  // of overlays too: the mass that is missed is the shown heads'
-      .arg(source.head.index);
-}
-
-QString TileCache::key_of(const MapData& data, record::TileAddress address, bool overlay) {
-  return map_key(data, overlay) + QStringLiteral("%1.%2.%3").arg(address.level).arg(address.row).arg(address.column);
+  key.owner = source.record ? static_cast<const void*>(source.record.get()) : static_cast<const void*>(&data);
+  key.what = overlay ? TileKey::What::overlay : data.ranks ? TileKey::What::ranks : TileKey::What::map;
+  key.head_kind = source.head.kind;  // of overlays too: the mass that is missed is the shown heads'
+  key.head_index = source.head.index;
+  key.layer = source.layer;
+  key.level = address.level;
+  key.row = address.row;
+  key.column = address.column;
+  key.method = source.method;
+  return key;
 }
 
 bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
@@ -105,61 +106,38 @@ bool TileCache::too_costly(const MapData& data, record::TileAddress address) {
   return static_cast<double>(pairs) * heads * static_cast<double>(data.stream->head_dim) > max_tile_work;
 }
 
-TileCache::Entry* TileCache::touch(const QString& key) {
-  const auto it = index_.constFind(key);
-  if (it == index_.constEnd()) return nullptr;
-  entries_.splice(entries_.begin(), entries_, it.value());
-  return &*it.value();
-}
-
 GridPtr TileCache::find(const MapData& data, record::TileAddress address) {
-  const Entry* entry = touch(key_of(data, address, false));
+  const TileStore::Entry* entry = store_->find(key_of(data, address, false));
   return entry ? entry->grid : nullptr;
 }
 
 OverlayPtr TileCache::find_overlay(const MapData& data, record::TileAddress address) {
-  const Entry* entry = touch(key_of(data, address, true));
+  const TileStore::Entry* entry = store_->find(key_of(data, address, true));
   return entry ? entry->overlay : nullptr;
 }
 
-void TileCache::insert(Entry entry) {
-  bytes_ += entry.bytes;
-  entries_.push_front(std::move(entry));
-  index_.insert(entries_.front().key, entries_.begin());
-  shrink();
-}
-
-void TileCache::shrink() {
-  while (!held_ && bytes_ > max_bytes_ && entries_.size() > 1) {
-    bytes_ -= entries_.back().bytes;
-    index_.remove(entries_.back().key);
-    entries_.pop_back();
-  }
-}
-
 void TileCache::hold(bool held) {
-  held_ = held;
-  shrink();
+  if (std::exchange(held_, held) != held) store_->hold(held);
 }
 
 QString TileCache::failure(const Request& request) const {
-  const QString key = key_of(*request.data, request.address, request.overlay);
+  const TileKey key = key_of(*request.data, request.address, request.overlay);
   return running_.contains(key) ? QString() : failed_.value(key).reason;
 }
 
 QString TileCache::failure_of(const MapData& data) const {
   for (auto it = failed_.constBegin(); it != failed_.constEnd(); ++it)
     for (const bool overlay : {false, true})
-      if (it.key().startsWith(map_key(data, overlay)) && !running_.contains(it.key())) return it.value().reason;
+      if (it.key().same_map(key_of(data, {}, overlay)) && !running_.contains(it.key())) return it.value().reason;
   return {};
 }
 
-bool TileCache::may_ask(const QString& key) const {
+bool TileCache::may_ask(const TileKey& key) const {
   const auto failure = failed_.constFind(key);
   return failure == failed_.constEnd() || (failure->by_provider && failure->again_at <= clock_.elapsed());
 }
 
-void TileCache::remember_failure(const QString& key, const QString& reason, bool by_provider) {
+void TileCache::remember_failure(const TileKey& key, const QString& reason, bool by_provider) {
   Failure& failure = failed_[key];
   failure.tries += failure.reason.isEmpty() ? 0 : 1;
   failure.reason = reason.isEmpty() ? tr("the tile could not be made") : reason;
@@ -172,27 +150,22 @@ void TileCache::remember_failure(const QString& key, const QString& reason, bool
 
 std::shared_ptr<const std::vector<std::uint16_t>> TileCache::difference(const GridPtr& from, const GridPtr& to,
                                                                         bool mean) {
-  const QString key = QStringLiteral("-|%1|%2|%3")
-                          .arg(reinterpret_cast<quintptr>(from.get()))
-                          .arg(reinterpret_cast<quintptr>(to.get()))
-                          .arg(mean);
-  if (const Entry* entry = touch(key)) {
-    if (entry->from.lock() == from && entry->to.lock() == to) return entry->codes;
-    bytes_ -= entries_.front().bytes;  // touch() has put it there
-    index_.remove(key);
-    entries_.pop_front();
-  }
+  TileKey key;
+  key.owner = from.get();
+  key.second = to.get();
+  key.what = mean ? TileKey::What::difference_of_mean : TileKey::What::difference_of_max;
+  if (const TileStore::Entry* entry = store_->find(key)) return entry->codes;
   const auto& a = mean ? from->mean : from->max;
   const auto& b = mean ? to->mean : to->max;
   auto codes = std::make_shared<std::vector<std::uint16_t>>(a.size());
   if (a.size() == b.size()) std::transform(a.begin(), a.end(), b.begin(), codes->begin(), difference_code);
-  Entry entry;
+  TileStore::Entry entry;
   entry.key = key;
   entry.codes = codes;
-  entry.from = from;
-  entry.to = to;
+  entry.owner = from;
+  entry.second = to;
   entry.bytes = codes->size() * sizeof(std::uint16_t);
-  insert(std::move(entry));
+  store_->insert(std::move(entry));
   return codes;
 }
 
@@ -203,11 +176,11 @@ bool TileCache::busy() const {
 void TileCache::want(const void* client, std::vector<Request> requests) {
   // Back in view: a reader who returns to a tile means it to be there.
   if (!failed_.isEmpty()) {
-    QSet<QString> before;
+    QSet<TileKey> before;
     for (const Request& request : wanted_.value(client))
       before.insert(key_of(*request.data, request.address, request.overlay));
     for (const Request& request : requests) {
-      const QString key = key_of(*request.data, request.address, request.overlay);
+      const TileKey key = key_of(*request.data, request.address, request.overlay);
       if (const auto failure = failed_.find(key);
           failure != failed_.end() && failure->by_provider && !before.contains(key))
         failure->again_at = 0;
@@ -221,16 +194,21 @@ void TileCache::want(const void* client, std::vector<Request> requests) {
 }
 
 void TileCache::pump() {
-  QSet<QString> keys;
-  std::vector<std::pair<QString, Request>> queue;
-  for (const auto& requests : wanted_) {
-    for (const Request& request : requests) {
-      const QString key = key_of(*request.data, request.address, request.overlay);
-      if (keys.contains(key) || !(may_ask(key) || running_.contains(key))) continue;
+  QSet<TileKey> keys;
+  std::vector<std::pair<TileKey, Request>> queue;
+  bool served = false;
+  for (auto& requests : wanted_) {
+    std::erase_if(requests, [&](const Request& request) {
+      const TileKey key = key_of(*request.data, request.address, request.overlay);
+      const bool running = running_.contains(key);
+      if (!running && store_->contains(key)) return served = true;  // another cache has made it meanwhile
+      if (keys.contains(key) || !(running || may_ask(key))) return false;
       keys.insert(key);
-      if (!index_.contains(key) && !running_.contains(key)) queue.emplace_back(key, request);
-    }
+      if (!running) queue.emplace_back(key, request);
+      return false;
+    });
   }
+  if (served) QMetaObject::invokeMethod(this, &TileCache::ready, Qt::QueuedConnection);
   for (auto it = running_.begin(); it != running_.end();) {
     if (keys.contains(it.key())) {
       ++it;

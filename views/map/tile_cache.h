@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Tiles of attention maps and their overlays, computed in the background, kept up to a number of bytes, least recently
-// used first out. Requests that nobody wants any more are dropped, running ones stopped.
+// Tiles of attention maps and their overlays, made in the background and put into a store. Requests that nobody wants
+// any more are dropped, running ones stopped.
 #pragma once
 
 #include <QElapsedTimer>
@@ -10,7 +10,6 @@
 #include <QString>
 #include <QThreadPool>
 #include <QTimer>
-#include <list>
 #include <memory>
 #include <stop_token>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "record/tiles.h"
 #include "views/map/map_data.h"
 #include "views/map/tile_provider.h"
+#include "views/map/tile_store.h"
 
 namespace headroom::views {
 
@@ -31,7 +31,7 @@ struct CellGrid {
 };
 using GridPtr = std::shared_ptr<const CellGrid>;
 
-GridPtr make_grid(const record::Tile& tile);
+GridPtr make_grid(record::Tile tile);
 
 /// What an overlay's cells are, made once for drawing.
 struct OverlayGrid : record::OverlayTile {
@@ -62,7 +62,10 @@ class TileCache : public QObject {
     bool overlay = false;
   };
 
-  explicit TileCache(std::size_t max_bytes = std::size_t{192} << 20, QObject* parent = nullptr);
+  /// Its tiles go into the store that all maps share.
+  explicit TileCache(QObject* parent = nullptr) : TileCache(TileStore::shared(), parent) {}
+  /// Into one of its own.
+  explicit TileCache(std::size_t max_bytes) : TileCache(std::make_shared<TileStore>(max_bytes), nullptr) {}
   ~TileCache() override;
 
   /// Null: none. It may go before this cache does.
@@ -91,7 +94,7 @@ class TileCache : public QObject {
   void hold(bool held);
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return store_->bytes(); }
   /// What the last tiles took from the start of their job to their arrival on this thread, ms: of the map, not the
   /// overlay.
   struct Taken {
@@ -106,13 +109,11 @@ class TileCache : public QObject {
   void provider_failed(const QString& reason);
 
  private:
-  struct Entry {
-    QString key;
+  TileCache(std::shared_ptr<TileStore> store, QObject* parent);
+  /// What a job made.
+  struct Made {
     GridPtr grid;
     OverlayPtr overlay;
-    std::shared_ptr<const std::vector<std::uint16_t>> codes;  ///< of a difference
-    std::weak_ptr<const CellGrid> from, to;                   ///< what it is of: addresses are used again
-    std::size_t bytes = 0;
     QString problem;  ///< why there is nothing
   };
   struct Running {
@@ -128,30 +129,23 @@ class TileCache : public QObject {
     int tries = 1;
     qint64 again_at = 0;  ///< of clock_, ms
   };
-  /// The part of a key that all tiles or all overlay tiles of a map share.
-  static QString map_key(const MapData& data, bool overlay);
-  static QString key_of(const MapData& data, record::TileAddress address, bool overlay);
-  Entry* touch(const QString& key);
-  void insert(Entry entry);
-  void shrink();
+  static TileKey key_of(const MapData& data, record::TileAddress address, bool overlay);
   void pump();
-  void start(const Request& request, const QString& key);
-  void start_overlay(const Request& request, const QString& key);
-  void start_stored(const Request& request, const QString& key);
-  void ask_provider(const Request& request, const QString& key);
-  void finished(const QString& key, Entry entry);
+  void start(const Request& request, const TileKey& key);
+  void start_overlay(const Request& request, const TileKey& key);
+  void start_stored(const Request& request, const TileKey& key);
+  void ask_provider(const Request& request, const TileKey& key);
+  void finished(const TileKey& key, const MapDataPtr& data, const Made& made);
   TileProvider* provider() const { return provider_alive_.expired() ? nullptr : provider_; }
-  bool may_ask(const QString& key) const;
-  void remember_failure(const QString& key, const QString& reason, bool by_provider);
+  bool may_ask(const TileKey& key) const;
+  void remember_failure(const TileKey& key, const QString& reason, bool by_provider);
 
-  std::size_t max_bytes_, bytes_ = 0;
+  std::shared_ptr<TileStore> store_;
   TileProvider* provider_ = nullptr;
   std::weak_ptr<const void> provider_alive_;
-  std::list<Entry> entries_;  ///< most recently used first
-  QHash<QString, std::list<Entry>::iterator> index_;
   QHash<const void*, std::vector<Request>> wanted_;
-  QHash<QString, std::shared_ptr<Running>> running_;
-  QHash<QString, Failure> failed_;
+  QHash<TileKey, std::shared_ptr<Running>> running_;
+  QHash<TileKey, Failure> failed_;
   QElapsedTimer clock_;
   QTimer retry_;  ///< until the next failed tile may be asked for again
   bool held_ = false;

@@ -16,10 +16,11 @@ namespace {
 constexpr std::size_t most_taken = 1024;
 
 void add_codes(CellGrid& grid) {
-  grid.max_code.resize(grid.max.size());
-  grid.mean_code.resize(grid.mean.size());
-  std::transform(grid.max.begin(), grid.max.end(), grid.max_code.begin(), mass_code);
-  std::transform(grid.mean.begin(), grid.mean.end(), grid.mean_code.begin(), mass_code);
+  mass_codes(grid.max, grid.max_code);
+  if (grid.cell == 1)  // one pair is its own mean
+    grid.mean_code = grid.max_code;
+  else
+    mass_codes(grid.mean, grid.mean_code);
 }
 
 /// The four children in reading order, null where outside the map.
@@ -93,15 +94,15 @@ std::int64_t causal_pairs(std::int64_t row_begin, std::int64_t row_end, std::int
   return pairs;
 }
 
-GridPtr make_grid(const record::Tile& tile) {
+GridPtr make_grid(record::Tile tile) {
   CellGrid grid;
   grid.cell = std::int64_t{1} << tile.address.level;
   grid.row_begin = tile.address.row * tile_side(tile.address);
   grid.column_begin = tile.address.column * tile_side(tile.address);
   grid.rows = tile.rows;
   grid.columns = tile.columns;
-  grid.max = tile.max;
-  grid.mean = tile.mean;
+  grid.max = std::move(tile.max);
+  grid.mean = std::move(tile.mean);
   const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, grid.rows * grid.columns));
   if (count == 0 || grid.max.size() != count || grid.mean.size() != count) return nullptr;  // stopped early, or damaged
   add_codes(grid);
@@ -121,8 +122,7 @@ OverlayPtr make_overlay(record::OverlayTile tile) {
                                               (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
                                               (grid.selected[i] ? OverlayGrid::attended_cell : 0));
   if (grid.missed_mass.size() == count) {
-    grid.mass_codes.resize(count);
-    std::transform(grid.missed_mass.begin(), grid.missed_mass.end(), grid.mass_codes.begin(), mass_code);
+    mass_codes(grid.missed_mass, grid.mass_codes);
   }
   return std::make_shared<const OverlayGrid>(std::move(grid));
 }
@@ -146,7 +146,7 @@ GridPtr make_grid(const record::Thumbnail& thumbnail, std::int64_t length) {
   return std::make_shared<const CellGrid>(std::move(grid));
 }
 
-void TileCache::start(const Request& request, const QString& key) {
+void TileCache::start(const Request& request, const TileKey& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   Children children;
@@ -161,34 +161,31 @@ void TileCache::start(const Request& request, const QString& key) {
   }
   pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
     job->begun = clock_.nsecsElapsed();
-    Entry entry;
-    entry.key = key;
+    Made made;
     try {
       if (data->ranks)
-        entry.grid =
+        made.grid =
             make_grid(record::compute_rank_tile(*data->stream, data->source.head, address, job->stop.get_token()));
       else if (complete)
-        entry.grid = from_children(children, address, data->length, data->stream->query_begin);
+        made.grid = from_children(children, address, data->length, data->stream->query_begin);
       else
-        entry.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));
+        made.grid = make_grid(record::compute_tile(*data->stream, data->source.head, address, job->stop.get_token()));
     } catch (const std::exception& error) {
-      entry.grid = nullptr;  // the coarser picture stays
-      entry.problem = QString::fromUtf8(error.what());
+      made.grid = nullptr;  // the coarser picture stays
+      made.problem = QString::fromUtf8(error.what());
     }
-    if (entry.grid) entry.bytes = size_of(*entry.grid);
     QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+        this, [this, key, data, made] { finished(key, data, made); }, Qt::QueuedConnection);
   });
 }
 
-void TileCache::start_stored(const Request& request, const QString& key) {
+void TileCache::start_stored(const Request& request, const TileKey& key) {
   auto job = std::make_shared<Running>();
   job->stored = true;
   running_.insert(key, job);
   disk_.start([this, key, job, data = request.data, address = request.address, overlay = request.overlay] {
     job->begun = clock_.nsecsElapsed();
-    Entry entry;
-    entry.key = key;
+    Made made;
     try {
       const MapSource& source = data->source;
       const std::string method = source.method.toStdString();
@@ -196,29 +193,26 @@ void TileCache::start_stored(const Request& request, const QString& key) {
       } else if (overlay) {
         if (auto tile = source.record->stored_overlay(method, source.layer, data->support_group.value_or(-1),
                                                       source.head, address)) {
-          entry.overlay = make_overlay(std::move(*tile));
+          made.overlay = make_overlay(std::move(*tile));
         }
-      } else if (const auto tile = source.record->stored_tile(method, source.layer, source.head, address)) {
-        entry.grid = make_grid(*tile);
+      } else if (auto tile = source.record->stored_tile(method, source.layer, source.head, address)) {
+        made.grid = make_grid(std::move(*tile));
       }
     } catch (const std::exception& error) {
-      entry.grid = nullptr;
-      entry.overlay = nullptr;
-      entry.problem = QString::fromUtf8(error.what());
+      made.grid = nullptr;
+      made.overlay = nullptr;
+      made.problem = QString::fromUtf8(error.what());
     }
-    if (entry.grid) entry.bytes = size_of(*entry.grid);
-    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
     QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+        this, [this, key, data, made] { finished(key, data, made); }, Qt::QueuedConnection);
   });
 }
 
-void TileCache::start_overlay(const Request& request, const QString& key) {
+void TileCache::start_overlay(const Request& request, const TileKey& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   pool_.start([this, key, job, data = request.data, address = request.address] {
-    Entry entry;
-    entry.key = key;
+    Made made;
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {
         const MapSource& source = data->source;
@@ -233,53 +227,58 @@ void TileCache::start_overlay(const Request& request, const QString& key) {
         if (data->stream)
           record::add_missed_mass(tile, *data->stream, data->source.head, *data->support, *data->target, max_tile_work,
                                   job->stop.get_token());
-        if (!job->stop.stop_requested()) entry.overlay = make_overlay(std::move(tile));
+        if (!job->stop.stop_requested()) made.overlay = make_overlay(std::move(tile));
       }
     } catch (const std::exception& error) {
-      entry.overlay = nullptr;
-      entry.problem = QString::fromUtf8(error.what());
+      made.overlay = nullptr;
+      made.problem = QString::fromUtf8(error.what());
     }
-    if (entry.overlay) entry.bytes = size_of(*entry.overlay);
     QMetaObject::invokeMethod(
-        this, [this, key, entry] { finished(key, entry); }, Qt::QueuedConnection);
+        this, [this, key, data, made] { finished(key, data, made); }, Qt::QueuedConnection);
   });
 }
 
-void TileCache::ask_provider(const Request& request, const QString& key) {
+void TileCache::ask_provider(const Request& request, const TileKey& key) {
   auto job = std::make_shared<Running>();
   job->by_provider = true;
   running_.insert(key, job);
   const auto& source = request.data->source;
   const MapId id{QString::fromStdString(source.record->meta().run_id), source.method, source.layer, source.head};
   job->provider_request = provider_->request(
-      id, request.address, [this, key](std::shared_ptr<const record::Tile> tile, const QString& reason) {
-        Entry entry;
-        entry.key = key;
-        entry.grid = tile ? make_grid(*tile) : nullptr;
-        entry.problem = reason;
-        if (entry.grid)
-          entry.bytes = size_of(*entry.grid);
-        else if (!reason.isEmpty())
-          emit provider_failed(reason);
-        finished(key, std::move(entry));
+      id, request.address,
+      [this, key, data = request.data](std::shared_ptr<const record::Tile> tile, const QString& reason) {
+        Made made;
+        made.grid = tile ? make_grid(*tile) : nullptr;
+        made.problem = reason;
+        if (!made.grid && !reason.isEmpty()) emit provider_failed(reason);
+        finished(key, data, made);
       });
 }
 
-void TileCache::finished(const QString& key, Entry entry) {
+void TileCache::finished(const TileKey& key, const MapDataPtr& data, const Made& made) {
   const auto job = running_.take(key);
-  if (job && entry.grid && !job->by_provider) {
+  if (job && made.grid && !job->by_provider) {
     auto& list = job->stored ? taken_.stored : taken_.computed;
     if (list.size() < most_taken) list.push_back(static_cast<double>(clock_.nsecsElapsed() - job->begun) / 1e6);
   }
-  if (entry.grid || entry.overlay) {
+  if (made.grid || made.overlay) {
     // Served: asking for it again is the client's business. Else more than the cache holds would go round for ever.
     for (auto& requests : wanted_)
       std::erase_if(requests, [&](const Request& r) { return key_of(*r.data, r.address, r.overlay) == key; });
     failed_.remove(key);
-    if (!index_.contains(key)) insert(std::move(entry));
+    TileStore::Entry entry;
+    entry.key = key;
+    entry.grid = made.grid;
+    entry.overlay = made.overlay;
+    if (data->source.record)
+      entry.owner = data->source.record;
+    else
+      entry.owner = data;
+    entry.bytes = made.grid ? size_of(*made.grid) : size_of(*made.overlay);
+    store_->insert(std::move(entry));
     emit ready();
   } else if (job && !job->stop.stop_requested()) {
-    remember_failure(key, entry.problem, job->by_provider);
+    remember_failure(key, made.problem, job->by_provider);
   }
   pump();
   if (!busy()) emit idle();

@@ -105,7 +105,15 @@ AnswerCards::AnswerCards(QWidget* parent) : QWidget(parent) {
   row_->setContentsMargins(0, 0, 0, 0);
   row_->setSpacing(8);
   setAccessibleName(tr("Answers side by side"));
-  connect(&Theme::instance(), &Theme::changed, this, &AnswerCards::rebuild);
+  connect(&Theme::instance(), &Theme::changed, this, [this] {
+    stale_ = !isVisible();
+    if (!stale_) rebuild();
+  });
+}
+
+void AnswerCards::showEvent(QShowEvent* event) {
+  QWidget::showEvent(event);
+  if (stale_) rebuild();
 }
 
 void AnswerCards::set_answers(std::vector<AnswerEntry> entries, const QString& reference) {
@@ -174,6 +182,7 @@ QString AnswerCards::why_text(std::size_t index) const {
 }
 
 void AnswerCards::rebuild() {
+  stale_ = false;
   while (QLayoutItem* item = row_->takeAt(0)) {
     delete item->widget();
     delete item;

@@ -51,12 +51,16 @@ class AnswerCards : public QWidget {
   /// "Why?" was asked of a method of the shown record.
   void why_asked(const QString& method);
 
+ protected:
+  void showEvent(QShowEvent* event) override;
+
  private:
   QString why_html(const AnswerEntry& entry) const;
   QString answer_html(const AnswerEntry& entry) const;
   QString label(const AnswerEntry& entry) const;
   QString status_text(const AnswerEntry& entry) const;
   void rebuild();
+  bool stale_ = false;  ///< the theme has changed while it was hidden
   std::vector<AnswerEntry> entries_;
   QString reference_;
   QBoxLayout* row_;

@@ -59,6 +59,7 @@ void OverviewPage::build() {
   scroll->setWidgetResizable(true);
   scroll->setFrameShape(QFrame::NoFrame);
   scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+  scroll->setObjectName("whole_page");  // presented, all of it is to be seen
   outer->addWidget(scroll);
   auto* content = new QWidget(scroll);
   content->setBackgroundRole(QPalette::Base);

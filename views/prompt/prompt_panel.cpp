@@ -4,6 +4,7 @@
 
 #include <QEvent>
 #include <QGuiApplication>
+#include <QHash>
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QLineEdit>
@@ -332,25 +333,31 @@ void PromptPanel::render(QPainter& painter, const QRectF& target, const ExportOp
   caption(caption_->text(), theme.muted_text());
   caption(options.provenance, theme.muted_text());
   y += line * 0.4;
+  // The same words come again and again, and to measure one takes as long as to draw it.
+  QHash<QString, double> widths;
+  const auto width_of = [&](const QString& text) {
+    const auto known = widths.constFind(text);
+    return known != widths.constEnd() ? *known : *widths.insert(text, metrics.horizontalAdvance(text));
+  };
   // From the first visible token, wrapped token by token: what fits is the figure.
   for (std::int64_t token = first_token(); token < index.num_tokens() && y + line <= target.bottom(); ++token) {
     QString piece = index.text().mid(index.begin(token), index.end(token) - index.begin(token));
     const auto breaks = piece.count(QLatin1Char('\n'));
     piece.remove(QLatin1Char('\n'));
     // A word may be several tokens: it moves to the next line as a whole, and a line does not begin with a space.
-    double word = metrics.horizontalAdvance(piece);
+    double word = width_of(piece);
     for (std::int64_t next = token + 1; breaks == 0 && next < index.num_tokens() && index.end(next) > index.begin(next);
          ++next) {
       if (index.text()[index.begin(next)].isSpace() || word > target.width()) break;
-      word += metrics.horizontalAdvance(index.text().mid(index.begin(next), index.end(next) - index.begin(next)));
+      word += width_of(index.text().mid(index.begin(next), index.end(next) - index.begin(next)));
     }
     const bool starts_word = token == 0 || piece.isEmpty() || piece[0].isSpace() || index.begin(token) == 0 ||
                              index.text()[index.begin(token) - 1].isSpace();
-    if (x > target.left() && x + (starts_word ? word : metrics.horizontalAdvance(piece)) > target.right()) {
+    if (x > target.left() && x + (starts_word ? word : width_of(piece)) > target.right()) {
       x = target.left(), y += line;
       while (!piece.isEmpty() && piece[0] == QLatin1Char(' ')) piece.remove(0, 1);
     }
-    const double width = metrics.horizontalAdvance(piece);
+    const double width = width_of(piece);
     if (y + line > target.bottom()) break;
     const QRectF box(x, y, width, line);
     const bool query = token >= selection_->state().query_begin && token < selection_->state().query_end;

@@ -145,7 +145,8 @@ class CudaLayer final : public PreparedLayer {
   }
   std::shared_ptr<const RowScores> mass(SupportScope scope, std::int64_t first_row,
                                         const JobContext& job) const override {
-    if (scope != SupportScope::layer || query().sinks.defined() || !kernels_.mass) return torch_->mass(scope, first_row, job);
+    if (scope != SupportScope::layer || query().sinks.defined() || !kernels_.mass)
+      return torch_->mass(scope, first_row, job);
     return std::make_shared<CudaMass>(query(), kernels_);
   }
   std::shared_ptr<const RowScores> index(const IndexSource& index, IndexForm form, std::int64_t first_row,

@@ -80,8 +80,9 @@ CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype) {
   if (capability != 90) {
     static const Loaded portable(kernels::cuda::portable_symbol);
     if (!portable.table) return {nullptr, portable.failure};
-    return {portable.table, "attention and index kernels of our own need compute capability 9.0 (Hopper), this GPU has " +
-                                std::to_string(capability / 10) + "." + std::to_string(capability % 10)};
+    return {portable.table,
+            "attention and index kernels of our own need compute capability 9.0 (Hopper), this GPU has " +
+                std::to_string(capability / 10) + "." + std::to_string(capability % 10)};
   }
   static const Loaded hopper(kernels::cuda::table_symbol);
   return {hopper.table, hopper.failure};

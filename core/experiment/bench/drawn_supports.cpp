@@ -90,6 +90,8 @@ class DrawnBackend final : public attention::Backend {
   std::string dense_label() const override { return inner_.dense_label(); }
   std::string sparse_label() const override { return inner_.sparse_label(); }
   bool dense_is_its_own() const override { return inner_.dense_is_its_own(); }
+  bool is_library() const override { return inner_.is_library(); }
+  bool selects_its_own() const override { return inner_.selects_its_own(); }
   std::string note() const override { return inner_.note(); }
   std::unique_ptr<attention::PreparedLayer> prepare(const attention::LayerQuery& query,
                                                     const JobContext& job) const override {

@@ -7,6 +7,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -22,11 +23,25 @@ namespace {
 // Normal values from a generator of our own: LibTorch's would settle which devices there are (docs: architecture).
 at::Tensor random_tensor(std::vector<std::int64_t> sizes, float sigma, c10::Device device, c10::ScalarType dtype,
                          std::mt19937& random) {
-  const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
   std::uniform_real_distribution<float> uniform(-1.7f * sigma, 1.7f * sigma);
-  float* values = tensor.mutable_data_ptr<float>();
   // A short cycle of values is as good for timing and much cheaper to make.
   constexpr std::int64_t cycle = 10007;
+  if (!device.is_cpu()) {  // where it is repeated: a long prompt's would pass through the host for seconds
+    const at::Tensor once = at::empty({cycle}, at::TensorOptions().dtype(at::kFloat));
+    for (std::int64_t i = 0; i < cycle; ++i) once.mutable_data_ptr<float>()[i] = uniform(random);
+    const at::Tensor there = at::empty(sizes, at::TensorOptions().dtype(dtype).device(device));
+    const std::int64_t count = there.numel();
+    const at::Tensor flat = there.view({count}), values = once.to(device, dtype);
+    flat.narrow(0, 0, std::min(cycle, count)).copy_(values.narrow(0, 0, std::min(cycle, count)));
+    for (std::int64_t filled = cycle; filled < count;) {
+      const std::int64_t more = std::min(filled / cycle * cycle, count - filled);
+      flat.narrow(0, filled, more).copy_(flat.narrow(0, 0, more));
+      filled += more;
+    }
+    return there;
+  }
+  const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
+  float* values = tensor.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < tensor.numel(); ++i) values[i] = i < cycle ? uniform(random) : values[i - cycle];
   return tensor.to(device, dtype);
 }
@@ -42,8 +57,15 @@ double timed(c10::Device device, Work&& work) {
 
 }  // namespace
 
+std::int64_t Floor::product_rows(std::int64_t length, c10::Device device) {
+  constexpr std::int64_t most = 65536;
+  return device.is_cpu() ? length : std::min(length, most);
+}
+
 Floor::Floor(const model::ModelConfig& config, std::int64_t length, c10::Device device, c10::ScalarType dtype)
-    : config_(config), device_(device) {
+    : config_(config),
+      device_(device),
+      share_(static_cast<double>(length) / static_cast<double>(product_rows(length, device))) {
   std::mt19937 random(1);
   const auto make = [&](std::vector<std::int64_t> sizes, float sigma) {
     return random_tensor(std::move(sizes), sigma, device, dtype, random);
@@ -51,7 +73,7 @@ Floor::Floor(const model::ModelConfig& config, std::int64_t length, c10::Device 
   const auto& [kind, attention, mlp, delta] = config.typical_layer();
   const std::int64_t d = attention.head_dim, q_width = attention.num_q_heads * d, kv_width = attention.num_kv_heads * d;
   const auto product = [&](std::int64_t in, std::int64_t out) {
-    products_.emplace_back(make({length, in}, 1), make({out, in}, 0.03f));
+    products_.emplace_back(make({product_rows(length, device), in}, 1), make({out, in}, 0.03f));
   };
   product(config.width, q_width + 2 * kv_width);
   product(q_width, config.width);
@@ -93,7 +115,7 @@ double Floor::measure() const {
   const c10::InferenceMode guard;
   double layer = 0;
   for (const auto& [input, weight] : products_) layer += timed(device_, [&] { at::mm(input, weight.t()); });
-  return layer * static_cast<double>(config_.num_layers()) +
+  return layer * share_ * static_cast<double>(config_.num_layers()) +
          attention_ms() * static_cast<double>(config_.full_layers()) +
          timed(device_, [&] { at::mm(output_input_, output_.t()); });
 }

@@ -24,12 +24,16 @@ class Floor {
   /// and multiplied by the number of layers, of full layers for attention. On the CPU one call of LibTorch's attention,
   /// on a GPU the faster of FlashAttention-2 and cuDNN.
   double measure() const;
+  /// Rows that products are timed with: on a GPU, whose products of so many rows take twice the time for twice the
+  /// rows, 65536 at most, so that their inputs need no more memory than a pass.
+  static std::int64_t product_rows(std::int64_t length, c10::Device device);
 
  private:
   double attention_ms() const;
 
   model::ModelConfig config_;
   c10::Device device_;
+  double share_;  ///< the prompt's rows over those that products are timed with
   std::vector<std::pair<at::Tensor, at::Tensor>> products_;  ///< input, weight [out, in]
   at::Tensor output_input_, output_;
   attention::LayerQuery query_;

@@ -12,6 +12,7 @@
 #include "attention/analysis_device.h"
 #include "base/error.h"
 #include "base/machine_limits.h"
+#include "experiment/bench/floor.h"
 #include "experiment/passes/dense_streams.h"
 #include "experiment/passes/recorded_pass.h"
 #include "kernels/cpu/isa.h"
@@ -78,7 +79,8 @@ class Estimator {
       }
       estimate.host = program_bytes + indexer_bytes() + dense_streams() + most;
     } else {
-      estimate.device = 4 * indexer_values() + std::max(timed, work_.analysed ? std::max(recorded, scored) : 0);
+      estimate.device = 4 * indexer_values() + std::max({timed, work_.analysed ? std::max(recorded, scored) : 0,
+                                                         work_.floor ? device_floor() : 0});
       estimate.cache = cache(0);
       estimate.host = program_bytes + cuda_host_bytes + 4 * indexer_values() + dense_streams() +
                       std::max(loading(), work_.analysed ? widest(on_host) : 0);
@@ -300,6 +302,17 @@ class Estimator {
     const auto run =
         (inputs + matrices + output + 2 * q_values_ + 2 * kv_values_ + rows_values(2 * mlp_width_)) * element_;
     return std::max(made, run);
+  }
+
+  /// The same on a GPU: products of so many rows at most, attention of all; nothing passes through the host.
+  std::int64_t device_floor() const {
+    const auto q_width = sizes_.num_q_heads * sizes_.head_dim, kv_width = sizes_.num_kv_heads * sizes_.head_dim;
+    const auto rows = Floor::product_rows(work_.length, device_);
+    const auto inputs = rows * (2 * config_.width + q_width + mlp_width_), largest = rows * 2 * mlp_width_;
+    const auto matrices = config_.width * (2 * q_width + 2 * kv_width + 3 * mlp_width_) +
+                          config_.vocabulary * config_.width;
+    return (inputs + largest + matrices + 2 * q_values_ + 2 * kv_values_) * element_ +
+           (work_.own ? work_.own(work_.length) : 0);
   }
 
   const checkpoint::Checkpoint& file_;

@@ -213,7 +213,8 @@ void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<
   }
 }
 
-void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) const {
+void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes,
+                                   std::vector<record::MethodSummary>& summaries) const {
   for (const Lane& lane : lanes) {
     record::MethodSummary times;
     summarise(lane.passes, times);

@@ -34,7 +34,8 @@ class Tolerated {
   double most_ = 0;
 };
 
-double record_difference(const attention::LayerAnalysis& found, const attention::LayerAnalysis& expected, std::int64_t length) {
+double record_difference(const attention::LayerAnalysis& found, const attention::LayerAnalysis& expected,
+                         std::int64_t length) {
   Tolerated all;
   if (found.statistics.size() != expected.statistics.size() || found.curves.size() != expected.curves.size())
     return INFINITY;

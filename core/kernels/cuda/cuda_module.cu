@@ -205,7 +205,8 @@ extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda:
   return &table;
 }
 
-extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda::KernelTable* headroom_portable_kernels() {
+extern "C" __attribute__((visibility("default"))) const headroom::kernels::cuda::KernelTable*
+headroom_portable_kernels() {
   using namespace headroom::kernels::cuda;
   static constexpr KernelTable table = [] {
     KernelTable portable;

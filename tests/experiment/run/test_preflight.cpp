@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "experiment/bench/bench_setup.h"
+#include "experiment/bench/length_bench.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/memory_estimate.h"
 #include "experiment/run/preflight.h"
@@ -167,6 +169,26 @@ class TestPreflight : public QObject {
       const std::int64_t least = work.length * (2 * config.width + 3 * mlp.width) * 2;
       QVERIFY(device_bytes(2) - device_bytes(1) >= least);
     }
+  }
+
+  void a_quarter_of_a_million_tokens_of_the_9b_fit_a_card_of_80_gb() {
+    BenchSpec spec;
+    spec.config = "qwen3.5-9b";
+    spec.methods = {"indexer"};
+    spec.budgets = {{BudgetKind::tokens, 2048}};
+    const BenchModel model = open_bench_model(spec);
+    const auto methods = sparse_methods(spec, model);
+    MemoryWorkload work;
+    work.length = 262144;
+    work.methods = {methods.front().policy.get()};
+    work.supports_kept = work.floor = true;
+    work.own = [&](std::int64_t length) { return LengthBench::drawn_bytes(methods, length); };
+    const auto estimate = estimate_memory(*model.checkpoint, model.config, c10::kBFloat16,
+                                          c10::Device(c10::DeviceType::CUDA), work);
+    qInfo("weights %s, beside them %s", size_text(estimate.weights).c_str(), size_text(estimate.device).c_str());
+    QVERIFY(work.own(work.length) == work.length * 2049 * 4);
+    // What a driver and LibTorch's libraries keep of such a card is about 2 GB.
+    QVERIFY(estimate.weights + estimate.device < std::int64_t{78} * 1000 * 1000 * 1000);
   }
 
   void what_does_not_fit_is_refused_with_both_numbers() {

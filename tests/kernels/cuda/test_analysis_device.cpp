@@ -34,7 +34,8 @@ std::vector<SupportTile> tiles_of(const std::string& policy, const std::string& 
   const auto chosen = policy_of(policy, budget, 1, parameters);
   forced = chosen->target_forced_keys();
   StageClock clock;
-  attention::attend(*chosen, *make_torch_backend(), query, clock, [&](const SupportTile& tile) { tiles.push_back(tile); }, {});
+  attention::attend(*chosen, *make_torch_backend(), query, clock,
+                    [&](const SupportTile& tile) { tiles.push_back(tile); }, {});
   return tiles;
 }
 
@@ -153,7 +154,8 @@ class TestAnalysisDevice : public QObject {
                 std::to_string(b)).c_str());
     }
     // Means of curves; what single rows hold (p10, minimum) depends on which of a bin's keys are taken.
-    const std::size_t places = curve_budgets(static_cast<std::int64_t>(found.lse.size() / (found.statistics.size() / num_head_statistics - 1))).size();
+    const std::size_t heads = found.statistics.size() / num_head_statistics - 1;
+    const std::size_t places = curve_budgets(static_cast<std::int64_t>(found.lse.size() / heads)).size();
     QCOMPARE(found.curves.size(), expected.curves.size());
     for (std::size_t i = 0; i < found.curves.size(); ++i) {
       const auto a = static_cast<double>(found.curves[i]), b = static_cast<double>(expected.curves[i]);
@@ -225,11 +227,12 @@ class TestAnalysisDevice : public QObject {
       std::size_t at = 0;
       for (std::int64_t first = 0; first < side; first += strip)
         for (std::int64_t index = 0; index < count; ++index)
-          for (std::int64_t row = first; row < std::min(first + strip, side); ++row, at += static_cast<std::size_t>(side))
+          for (std::int64_t row = first; row < std::min(first + strip, side);
+               ++row, at += static_cast<std::size_t>(side))
             std::copy_n(planes[plane].begin() + static_cast<std::ptrdiff_t>(at), side,
                         ordered.begin() + (index * side + row) * side);
-      QVERIFY2(largest_difference(cells, ordered) < 1e-4,
-               (std::string(record::plane_name(plane)) + " " + std::to_string(largest_difference(cells, ordered))).c_str());
+      const double difference = largest_difference(cells, ordered);
+      QVERIFY2(difference < 1e-4, (std::string(record::plane_name(plane)) + std::to_string(difference)).c_str());
     }
   }
 };

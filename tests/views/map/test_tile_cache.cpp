@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the cache asks a provider for, and when again; who may go first; what all of it may take of memory; loads that
 // are overtaken; searches that belong on other threads.
+#include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QtTest>
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <new>
 
 #include "support/synthetic_record.h"
 #include "views/common/opening.h"
+#include "views/map/map_colours.h"
 #include "views/map/map_composer.h"
 #include "views/map/map_scan.h"
 #include "views/map/tile_cache.h"
@@ -147,6 +150,57 @@ class TestTileCache : public QObject {
     QVERIFY(std::all_of(grids.begin(), grids.end(), [](const auto& grid) { return grid.expired(); }));
     const GridPtr a = flat(0.5f), b = flat(0.25f);
     QVERIFY((*cache.difference(a, b, false))[0] < 32768);  // even where another one stood at this address
+  }
+
+  void what_one_map_has_another_need_not_make() {
+    FakeProvider provider, other;
+    TileCache cache, second;
+    cache.set_provider(&provider);
+    second.set_provider(&other);
+    const auto map = far_map();
+    cache.want(this, {{map, {0, 1, 0}}});
+    QTRY_VERIFY(cache.find(*map, {0, 1, 0}));
+    QCOMPARE(second.find(*map, {0, 1, 0}), cache.find(*map, {0, 1, 0}));
+    // Asked for before it was there, and made by the other meanwhile.
+    QSignalSpy ready(&second, &TileCache::ready);
+    second.want(this, {{map, {0, 1, 0}}});
+    QTRY_COMPARE(ready.count(), 1);
+    QCOMPARE(other.asked, 0);
+  }
+
+  void tiles_go_with_their_record() {
+    TileStore store;
+    const auto insert = [&](const std::shared_ptr<int>& owner, std::int64_t row) {
+      TileStore::Entry entry;
+      entry.key.owner = owner.get();
+      entry.key.row = row;
+      entry.grid = flat(0.5f);
+      entry.owner = owner;
+      entry.bytes = 1000;
+      store.insert(entry);
+      return entry.key;
+    };
+    auto record = std::make_shared<int>();
+    const auto stays = std::make_shared<int>();
+    const TileKey first = insert(record, 1);
+    insert(record, 2);
+    QVERIFY(store.find(first));
+    record.reset();
+    QVERIFY(!store.find(first));  // whatever stands at this address now
+    QCOMPARE(store.bytes(), std::size_t{1000});
+    const TileKey kept = insert(stays, 1);
+    QCOMPARE(store.bytes(), std::size_t{1000});
+    QVERIFY(store.find(kept));
+  }
+
+  void codes_of_many_are_those_of_each() {
+    std::vector<float> values;
+    for (std::uint32_t half = 0; half < 1u << 16; ++half) values.push_back(std::bit_cast<float>(half << 16));
+    for (std::uint32_t i = 1; i < 5000; ++i) values.push_back(1.0f / static_cast<float>(i * 7 + 1));
+    std::vector<std::uint16_t> codes;
+    mass_codes(values, codes);
+    QCOMPARE(codes.size(), values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) QCOMPARE(codes[i], mass_code(values[i]));
   }
 
   void a_composer_keeps_no_map_that_is_gone() {

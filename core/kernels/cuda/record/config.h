@@ -21,7 +21,8 @@ inline constexpr std::uint8_t in_support = 1, in_target = 2, is_wasted = 4;
 
 /// Figures of each row's probabilities; of the rows of mass also where curves are cut, and what supports share.
 struct RowFiguresParams {
-  float* values = nullptr;  ///< [heads, rows, stride] q.k, or (scale 0) probabilities. Out: probabilities, 0 behind a row
+  /// [heads, rows, stride] q.k, or (scale 0) probabilities. Out: probabilities, 0 behind a row's own key.
+  float* values = nullptr;
   float* lse = nullptr;     ///< out [heads, lse_head] from its first row on; null where scale is 0
   float* figures = nullptr;                          ///< out [heads, rows, record_figures]
   float *cell_max = nullptr, *cell_sum = nullptr;    ///< out [heads, rows, cells] of `cell` keys each, or null

@@ -249,7 +249,8 @@ __global__ void __launch_bounds__(Threads) row_figures_kernel(const RowFiguresPa
   }
   if (!p.flags) return;
   const float sums[record_counts] = {block_sum<Threads>(of_support, parts), block_sum<Threads>(of_target, parts),
-                                     block_sum<Threads>(missed, parts), block_sum<Threads>(chosen, parts), block_sum<Threads>(reachable, parts)};
+                                     block_sum<Threads>(missed, parts), block_sum<Threads>(chosen, parts),
+                                     block_sum<Threads>(reachable, parts)};
   if (thread == 0)
     for (int i = 0; i < record_counts; ++i) p.counts[at * record_counts + i] = sums[i];
 }
