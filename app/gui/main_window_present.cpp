@@ -228,7 +228,8 @@ void MainWindow::fit_presented_text() {
     if (QLayout* inside = page->layout(); inside && inside->hasHeightForWidth())
       height = std::max(height, inside->minimumHeightForWidth(room.width()));
     // Nobody scrolls before an audience.
-    if (const auto* area = page->findChild<QScrollArea*>("whole_page"); area && area->isVisible() && area->widget())
+    if (const auto* area = page->findChild<QScrollArea*>("whole_page");
+        area && area->isVisible() && area->widget())
       height = std::max(height, area->widget()->heightForWidth(room.width()));
     return least.width() <= room.width() && height + bar <= room.height();
   };

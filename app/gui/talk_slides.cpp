@@ -141,9 +141,9 @@ QByteArray TalkSlide::svg() {
   view_.render(painter, QRectF(QPointF(0, 0), size), options);
   painter.end();
   std::stop_source never;
-  return wait_for_worker(QtConcurrent::run(&views::workers(),
-                                           [&figure, size, title = step_.title] { return svg_of(figure, size, title); }),
-                         never, {});
+  const auto running = QtConcurrent::run(
+      &views::workers(), [&figure, size, title = step_.title] { return svg_of(figure, size, title); });
+  return wait_for_worker(running, never, {});
 }
 
 }  // namespace headroom::gui

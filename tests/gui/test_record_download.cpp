@@ -163,7 +163,8 @@ class TestRecordDownload : public QObject {
     QFile::remove(store_file);
     record::SweepStore store(store_file.toStdString(), all.meta, "a processor", nullptr);
     qputenv("HEADROOM_FAKE_RECORD", store_file.toUtf8());
-    const auto record_again = qScopeGuard([this] { qputenv("HEADROOM_FAKE_RECORD", dir_.filePath("far.h5").toUtf8()); });
+    const auto record_again =
+        qScopeGuard([this] { qputenv("HEADROOM_FAKE_RECORD", dir_.filePath("far.h5").toUtf8()); });
 
     test::WindowBench bench(dir_.filePath("far-sweep.ini"), test::WindowBench::without_engine({}));
     MainWindow& window = bench.window;
