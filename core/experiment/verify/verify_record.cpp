@@ -93,6 +93,7 @@ void verify_record(const attention::LayerQuery& here, const attention::LayerQuer
       const auto layer = backend.prepare(here, {});
       attention::attend(*policy, *layer, clock, [&](const attention::SupportTile& tile) { tiles.push_back(tile); }, {});
       attention::AnalysisOptions options;
+      options.supports_on_device = true;
       options.budget_tokens = *name ? policy->most_tokens(here.length()) : 0;
       options.forced = policy->target_forced_keys();
       if (!attention::device_analyses(here, tiles, options)) row.note = "not made on the device";
