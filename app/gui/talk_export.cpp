@@ -73,6 +73,8 @@ class PdfPages {
     shared_->pages.push_back(std::move(page));
     shared_->changed.notify_one();
   }
+  /// The writer has given up, which finish() tells: pages are in vain.
+  bool over() const { return running_.isFinished(); }
   QByteArray finish(const std::function<bool()>& given_up) {
     end(false);
     std::stop_source stop;
@@ -142,7 +144,7 @@ class PdfPages {
 
 QByteArray pdf_of(const TalkExport& job) {
   PdfPages pages(job.talk.title.isEmpty() ? QObject::tr("Talk") : job.talk.title);
-  for (int step = 0; step < static_cast<int>(job.talk.steps.size()); ++step) {
+  for (int step = 0; step < static_cast<int>(job.talk.steps.size()) && !pages.over(); ++step) {
     say_step(job, step);
     TalkSlide slide(job, step, 2);
     pages.add(recorded(slide), job.given_up);

@@ -430,7 +430,8 @@ bool device_analyses(const LayerQuery& query, const std::vector<SupportTile>& ti
   if (options.head_level >= 0 && options.head_level < cuda::record_least_cell) return false;
   for (const SupportTile& tile : tiles)
     if (tile.groups != 1) return false;
-  return tiles.empty() || (options.supports_on_device && options.scope == SupportScope::layer && options.budget_tokens > 0);
+  return tiles.empty() ||
+         (options.supports_on_device && options.scope == SupportScope::layer && options.budget_tokens > 0);
 }
 
 std::int64_t device_analysis_rows(std::int64_t length, std::int64_t num_q_heads) {
@@ -439,8 +440,8 @@ std::int64_t device_analysis_rows(std::int64_t length, std::int64_t num_q_heads)
 }
 
 LayerAnalysis analyse_on_device(const LayerQuery& query, const std::vector<SupportTile>& tiles,
-                                const AnalysisOptions& options, const cuda::KernelTable& kernels,
-                                const JobContext& job, std::int64_t rows) {
+                                const AnalysisOptions& options, const cuda::KernelTable& kernels, const JobContext& job,
+                                std::int64_t rows) {
   check_query(query);
   if (options.thumbnail_size < 1) throw Error(ErrorKind::internal, "thumbnails need at least one cell");
   const c10::InferenceMode guard;

@@ -10,6 +10,7 @@
 #include <deque>
 #include <future>
 #include <map>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -97,15 +98,31 @@ FilteredChunk filter_chunk(Bytes raw, std::size_t element) {
   return result;
 }
 
+/// By a thread of its own; where there is none to be had, when it is asked for.
+std::future<FilteredChunk> filtered_later(Bytes raw, std::size_t element) {
+  auto work = [raw = std::move(raw), element]() mutable { return filter_chunk(std::move(raw), element); };
+  try {
+    return std::async(std::launch::async, work);
+  } catch (const std::system_error&) {
+    return std::async(std::launch::deferred, std::move(work));
+  }
+}
+
+/// What could not be written stays the first, so that whoever writes next writes it or is told, too.
 void write_first(ChunkFile& of, const std::string& place) {
-  WaitingChunk chunk = std::move(of.waiting.front());
-  of.waiting.pop_front();
-  const FilteredChunk filtered = chunk.filtered.get();
+  WaitingChunk& chunk = of.waiting.front();
+  FilteredChunk filtered = chunk.filtered.get();
   if (H5Dwrite_chunk(chunk.dataset->get(), H5P_DEFAULT, filtered.mask, chunk.offset.data(), filtered.bytes.size(),
-                     filtered.bytes.data()) >= 0)
+                     filtered.bytes.data()) >= 0) {
+    of.waiting.pop_front();
     return;
+  }
   const int problem = errno;
-  throw write_failure(place, chunk.path, problem, static_cast<std::int64_t>(filtered.bytes.size()));
+  const auto size = static_cast<std::int64_t>(filtered.bytes.size());
+  std::promise<FilteredChunk> again;
+  again.set_value(std::move(filtered));
+  chunk.filtered = again.get_future();
+  throw write_failure(place, chunk.path, problem, size);
 }
 
 /// The part of `data`, which is the box [at, at + size), that lies in the chunk; zeros behind the dataset's end.
@@ -174,9 +191,10 @@ bool wait_with_box(hid_t file, const std::shared_ptr<Handle>& dataset, const std
   for (std::int64_t i = 0; i < chunks; ++i) {
     while (found->second.waiting.size() >= most_waiting()) write_first(found->second, place);
     Bytes raw = cut_chunk(begin, chunk, at, size, size_of(element), static_cast<const std::uint8_t*>(data));
-    found->second.waiting.push_back(
-        {dataset, path, {begin.begin(), begin.end()},
-         std::async(std::launch::async, filter_chunk, std::move(raw), static_cast<std::size_t>(size_of(element)))});
+    found->second.waiting.push_back({dataset,
+                                     path,
+                                     {begin.begin(), begin.end()},
+                                     filtered_later(std::move(raw), static_cast<std::size_t>(size_of(element)))});
     for (std::size_t d = rank; d-- > 0;) {
       begin[d] += static_cast<std::int64_t>(chunk[d]);
       if (begin[d] < at[d] + size[d]) break;

@@ -401,7 +401,7 @@ PyramidWriter::~PyramidWriter() {
   hdf5::Library library;
   try {
     hdf5::remove(impl_->writer.id(), impl_->group);
-  } catch (const Error&) {  // a full disk, which whoever writes next is told of
+  } catch (const std::exception&) {  // a full disk or no memory, which whoever writes next is told of
   }
 }
 

@@ -53,8 +53,9 @@ class SupportCount {
       pairs_ += first_pairs_;
       return;
     }
+    const double before = pairs_;
     for (const auto& tile : tiles) add(tile);
-    first_pairs_ = pairs_;
+    first_pairs_ = pairs_ - before;
   }
   double density() const { return layers_ > 0 ? pairs_ / (layers_ * causal_pairs(length_)) : 1; }
   std::optional<double> union_factor() const {
