@@ -593,17 +593,6 @@ def logits(options):
         save_file({"logits": tuned(input_ids=ids, use_cache=False).logits[0].contiguous()}, options.to)
 
 
-def logits(options):
-    """Of base and adapter in fp32, as saved: the adapter's bf16 values, its factors applied unmerged."""
-    meta, weights = read_gguf(options.gguf)
-    model, _ = make_model(meta, weights, True)
-    tuned = peft.PeftModel.from_pretrained(model, options.out).float().eval()
-    ids = torch.tensor([json.loads(options.ids.read_text())])
-    with torch.no_grad():
-        hidden, head = hidden_states(tuned, ids)
-        save_file({"logits": torch.cat([head(rows) for rows in hidden[0].split(256)]).contiguous()}, options.to)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -625,7 +614,7 @@ def main():
         command.add_argument("--lengths", type=int, nargs="*", default=[2048, 4096, 8192, 16384, 32768])
         command.add_argument("--keep", type=float, default=0.15, help="steps held to the base, to one of another kind")
         command.add_argument("--rank", type=int, default=32)
-        command.add_argument("--lr", type=float, default=2e-3)
+        command.add_argument("--lr", type=float, default=1.5e-3)
         command.add_argument("--warmup", type=int, default=50)
         command.add_argument("--samples", type=int, default=16, help="of each figure")
         command.add_argument("--log-every", type=int, default=50)
