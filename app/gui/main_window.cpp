@@ -157,6 +157,9 @@ MainWindow::MainWindow(SettingsStore& settings, StartOptions options)
 }
 
 MainWindow::~MainWindow() {
+  // While the selection is still there: a field that loses the focus and a map that loses the mouse tell it so.
+  if (QWidget* focus = focusWidget()) focus->clearFocus();
+  hide();
   delete stage_;
   delete talks_;
   // Pages and docks go after the members: what they still say while they go must not reach the session's timer.

@@ -109,7 +109,8 @@ void PageBase::refresh_now() {
     stack_->setCurrentWidget(open ? body_ : empty_);
     if (open) refresh(mask);
   }
-  if (!std::exchange(styled_, true) && has_content()) restyle();
+  // Only what refresh() has drawn has a style: what the selection holds by now may not have been announced yet.
+  if (stack_->currentWidget() == body_ && !std::exchange(styled_, true)) restyle();
 }
 
 void PageBase::showEvent(QShowEvent* event) {

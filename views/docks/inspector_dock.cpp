@@ -232,7 +232,10 @@ InspectorDock::InspectorDock(Selection* selection, QWidget* parent) : QWidget(pa
   facts_->setFrameShape(QFrame::NoFrame);
   facts_->setSelectionMode(QAbstractItemView::SingleSelection);
   facts_->setItemDelegate(new FactDelegate(facts_));
-  connect(facts_->header(), &QHeaderView::sectionResized, facts_, [this] { facts_->doItemsLayout(); });
+  // Later: columns are resized in the middle of laying out and of painting.
+  connect(
+      facts_->header(), &QHeaderView::sectionResized, facts_, [this] { facts_->doItemsLayout(); },
+      Qt::QueuedConnection);
   facts_->header()->setSectionResizeMode(0, QHeaderView::ResizeToContents);
   facts_->setAccessibleName(tr("Facts of the selection"));
   splitter->addWidget(facts_);

@@ -9,6 +9,7 @@
 #include "views/common/page_fixture.h"
 #include "views/budget/budget_page.h"
 #include "views/budget/budget_plot.h"
+#include "views/compare/compare_page.h"
 #include "views/overview/head_grid_widget.h"
 #include "views/overview/overview_page.h"
 #include "views/common/theme.h"
@@ -26,6 +27,35 @@ class TestPagesViews : public QObject {
     selection_ = std::make_unique<Selection>();
     selection_->open_record(small_record());
     QCoreApplication::processEvents();
+  }
+
+  void a_record_that_is_not_announced_yet_has_no_style_data() {
+    QTest::addColumn<bool>("theme");
+    QTest::newRow("font") << false;
+    QTest::newRow("theme") << true;
+  }
+  void a_record_that_is_not_announced_yet_has_no_style() {
+    QFETCH(bool, theme);
+    Selection empty;
+    OverviewPage overview(&empty);
+    BudgetPage budget(&empty);
+    TimingPage timing(&empty);
+    ComparePage compare(&empty);
+    const std::initializer_list<PageBase*> pages{&overview, &budget, &timing, &compare};
+    for (PageBase* page : pages) {
+      page->show();
+      QVERIFY(QTest::qWaitForWindowExposed(page));
+    }
+    empty.open_record(small_record());  // is told when control returns to the event loop
+    const ThemeMode before = Theme::instance().mode();
+    if (theme) Theme::instance().set_mode(before == ThemeMode::dark ? ThemeMode::light : ThemeMode::dark);
+    for (PageBase* page : pages) {
+      QFont large = page->font();
+      large.setPointSizeF(20);
+      if (!theme) page->setFont(large);
+    }
+    QTRY_VERIFY(timing.model()->rowCount() > 0);  // told and drawn
+    Theme::instance().set_mode(before);
   }
 
   void without_a_run_pages_say_what_to_do() {
