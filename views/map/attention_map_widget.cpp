@@ -5,7 +5,6 @@
 #include <QFutureWatcher>
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QTimer>
 #include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
@@ -24,6 +23,7 @@ namespace headroom::views {
 namespace {
 
 constexpr int strip_height = 27;  // pixels, without the line above it
+constexpr int frame_ms = 16;
 
 }  // namespace
 
@@ -63,16 +63,19 @@ AttentionMapWidget::AttentionMapWidget(Selection* selection, TileCache* cache, Q
     if (hover.query >= 0 || hover.key >= 0) stepping_ = false;  // over the text, say
     marks_layer_->replot();
   });
-  connect(cache_, &TileCache::ready, this, [this] {
-    map_->invalidate();
-    plot_->replot(QCustomPlot::rpQueuedReplot);
-  });
+  connect(cache_, &TileCache::ready, this, &AttentionMapWidget::tiles_arrived);
+  arrivals_.setSingleShot(true);
+  arrivals_.setTimerType(Qt::PreciseTimer);
+  connect(&arrivals_, &QTimer::timeout, this, [this] { plot_->replot(QCustomPlot::rpQueuedReplot); });
   connect(cache_, &TileCache::idle, this, [this] {
-    update_minimap();
+    if (!minimap_complete_) update_minimap();
     emit drawn();
   });
   connect(plot_, &QCustomPlot::beforeReplot, this, &AttentionMapWidget::fit_ticks);
+  since_drawn_.start();
   connect(plot_, &QCustomPlot::afterReplot, this, [this] {
+    since_drawn_.restart();
+    if (!map_->stale()) arrivals_.stop();
     place_overlays();
     follow_pointer();
     emit drawn();
@@ -404,7 +407,15 @@ void AttentionMapWidget::selection_changed(unsigned mask) {
   if (mask & Selection::View) minimap_->update();
 }
 
+void AttentionMapWidget::tiles_arrived() {
+  map_->invalidate();
+  // One picture a frame: while a reader zooms or pans, the next step draws them anyway.
+  if (!arrivals_.isActive())
+    arrivals_.start(static_cast<int>(std::clamp<qint64>(frame_ms - since_drawn_.elapsed(), 0, frame_ms)));
+}
+
 void AttentionMapWidget::update_minimap() {
+  minimap_complete_ = false;
   if (!primary_ || primary_->length <= 0) {
     minimap_->set_image({}, 0);
     return;
@@ -413,8 +424,10 @@ void AttentionMapWidget::update_minimap() {
   const double length = static_cast<double>(primary_->length), ratio = devicePixelRatioF();
   const int side = static_cast<int>(std::lround(126 * ratio));
   // Composed at 256 cells a side or more, since a cell below one pixel would lose columns, then shrunk.
-  const QImage image = map_->compose(QSize(256, 256), 1, {0, length, 0, length}, minimap_).image;
-  minimap_->set_image(image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation), primary_->length);
+  const Composition whole = map_->compose(QSize(256, 256), 1, {0, length, 0, length}, minimap_);
+  minimap_complete_ = !whole.coarse && whole.missing.empty();
+  minimap_->set_image(whole.image.scaled(side, side, Qt::IgnoreAspectRatio, Qt::SmoothTransformation),
+                      primary_->length);
 }
 
 void AttentionMapWidget::update_notice() {

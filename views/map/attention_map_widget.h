@@ -4,6 +4,7 @@
 #pragma once
 
 #include <QElapsedTimer>
+#include <QTimer>
 #include <QWidget>
 #include <optional>
 
@@ -128,6 +129,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   int level_of_numbers() const;  ///< of the cells that a CSV holds: those of the picture
   void update_notice();
   void update_minimap();
+  void tiles_arrived();  ///< draws them, soon
   void place_overlays();
   void fit_ticks();  ///< position labels that do not touch
   void zoom(double factor, QPointF centre_key_query, const QString& merge_key);
@@ -161,6 +163,9 @@ class AttentionMapWidget : public QWidget, public Exportable {
   MapDataPtr ranks_;          ///< of the first; null where they cannot be known
   bool drawn_ranks_ = false;  ///< what is drawn is ranks_
   bool theme_stale_ = false;  ///< colours and fonts are from before it was hidden
+  QElapsedTimer since_drawn_;
+  QTimer arrivals_;                ///< until tiles that have arrived are drawn
+  bool minimap_complete_ = false;  ///< nothing of it is drawn from coarser tiles than it should be
   MapLayout layout_ = MapLayout::single;
   bool loading_ = false, minimap_enabled_ = true, hover_mirrored_ = false;
   Composition pictured_;      ///< of the last render(), without its image

@@ -90,7 +90,7 @@ class TileCache : public QObject {
   QString failure(const Request& request) const;
   /// Why some tile of this map could not be made; empty where none failed.
   QString failure_of(const MapData& data) const;
-  /// While held, nothing is thrown out: an export may need more tiles at once than the cache keeps.
+  /// While held, nothing is thrown out that was used since: an export may need more tiles at once than the cache keeps.
   void hold(bool held);
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);

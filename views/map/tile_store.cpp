@@ -29,6 +29,7 @@ const TileStore::Entry* TileStore::find(const TileKey& key) {
   const auto found = look(key);
   if (found == index_.end()) return nullptr;
   entries_.splice(entries_.begin(), entries_, found.value());
+  entries_.front().used = ++clock_;
   return &entries_.front();
 }
 
@@ -40,6 +41,7 @@ void TileStore::insert(Entry entry) {
   }
   if (const auto old = look(entry.key); old != index_.end()) erase(old.value());
   bytes_ += entry.bytes;
+  entry.used = ++clock_;
   entries_.push_front(std::move(entry));
   index_.insert(entries_.front().key, entries_.begin());
   shrink();
@@ -52,10 +54,12 @@ void TileStore::erase(Place place) {
 }
 
 void TileStore::shrink() {
-  while (holders_ == 0 && bytes_ > max_bytes_ && entries_.size() > 1) erase(std::prev(entries_.end()));
+  const auto may_go = [&](const Entry& entry) { return holders_ == 0 || entry.used <= held_since_; };
+  while (bytes_ > max_bytes_ && entries_.size() > 1 && may_go(entries_.back())) erase(std::prev(entries_.end()));
 }
 
 void TileStore::hold(bool held) {
+  if (held && holders_ == 0) held_since_ = clock_;
   holders_ += held ? 1 : -1;
   shrink();
 }

@@ -48,6 +48,7 @@ class TileStore {
     /// gone is gone, too.
     std::weak_ptr<const void> owner, second;
     std::size_t bytes = 0;
+    std::uint64_t used = 0;  ///< of clock_: when it was last found or put in; the store's business
   };
 
   static constexpr std::size_t usual_bytes = std::size_t{192} << 20;
@@ -61,7 +62,8 @@ class TileStore {
   const Entry* find(const TileKey& key);
   bool contains(const TileKey& key) { return look(key) != index_.end(); }
   void insert(Entry entry);
-  /// While somebody holds it nothing is thrown out: an export may need more tiles at once than are kept.
+  /// While somebody holds it nothing is thrown out that was used since: an export may need more tiles at once than are
+  /// kept.
   void hold(bool held);
   std::size_t bytes() const { return bytes_; }
 
@@ -76,6 +78,7 @@ class TileStore {
   std::list<Entry> entries_;  ///< most recently used first
   Index index_;
   int holders_ = 0;
+  std::uint64_t clock_ = 0, held_since_ = 0;
 };
 
 }  // namespace headroom::views

@@ -152,6 +152,24 @@ class TestTileCache : public QObject {
     QVERIFY((*cache.difference(a, b, false))[0] < 32768);  // even where another one stood at this address
   }
 
+  void while_held_only_what_was_used_since_stays() {
+    constexpr std::size_t each = 4096 * sizeof(std::uint16_t), room = 8 * each;
+    TileCache cache(room);
+    std::vector<std::pair<GridPtr, GridPtr>> before, during;
+    const auto make = [&cache](std::vector<std::pair<GridPtr, GridPtr>>& list) {
+      list.emplace_back(flat(0.25f), flat(0.5f));
+      return cache.difference(list.back().first, list.back().second, false);
+    };
+    for (int i = 0; i < 8; ++i) make(before);
+    cache.hold(true);
+    const auto first = make(during);
+    for (int i = 1; i < 20; ++i) make(during);
+    QCOMPARE(cache.bytes(), 20 * each);  // nothing from before
+    QCOMPARE(cache.difference(during[0].first, during[0].second, false), first);
+    cache.hold(false);
+    QVERIFY(cache.bytes() <= room);
+  }
+
   void what_one_map_has_another_need_not_make() {
     FakeProvider provider, other;
     TileCache cache, second;
