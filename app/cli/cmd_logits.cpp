@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// `headroom logits`: the logits of every position, for comparison with other implementations.
+// `headroom logits`: the logits of every position, for comparison with other implementations; in one go, or in pieces
+// after each other, which must agree.
+#include <ATen/ops/cat.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <memory>
 #include <optional>
 
+#include "attention/registry.h"
 #include "base/error.h"
 #include "base/input_file.h"
 #include "base/output_file.h"
@@ -68,7 +73,32 @@ std::vector<std::int32_t> read_ids(const std::string& file, const JobContext& jo
 struct LogitsOptions {
   std::string model, ids, out, dtype = "f32", device = "cpu";
   std::optional<std::string> adapter;
+  std::size_t piece = 0;  // tokens; 0: all in one go
 };
+
+/// The first piece as a prompt, the others after it, as decoding reads them. [ids, vocabulary] fp32 on the CPU.
+at::Tensor logits_in_pieces(const model::Decoder& decoder, std::span<const std::int32_t> ids, std::size_t piece,
+                            const JobContext& job) {
+  const auto policy = attention::make_dense_policy();
+  const auto backend = attention::make_torch_backend();
+  const std::size_t first = std::min(piece, ids.size());
+  model::PrefillOptions options;
+  options.policy = policy.get();
+  options.backend = options.dense_backend = backend.get();
+  options.logit_rows = static_cast<std::int64_t>(first);
+  options.extra_capacity = static_cast<std::int64_t>(ids.size() - first);
+  options.job.stop = job.stop;
+  auto [last, tail, state] = decoder.prefill(ids.first(first), options);
+  std::vector<at::Tensor> parts{first == 1 ? last.unsqueeze(0).cpu() : tail};
+  for (std::size_t at = first; at < ids.size(); at += piece) {
+    job.check();
+    job.report({.phase = "decode",
+                .done = static_cast<std::int64_t>(at),
+                .total = static_cast<std::int64_t>(ids.size())});
+    parts.push_back(decoder.decode(state, ids.subspan(at, std::min(piece, ids.size() - at)), job).cpu());
+  }
+  return at::cat(parts);
+}
 
 int run_logits(const LogitsOptions& options) {
   const auto choice = model::open_device(options.device);
@@ -90,7 +120,8 @@ int run_logits(const LogitsOptions& options) {
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto decoder = model::load_decoder(*checkpoint, config, {parts, dtype}, job);
-  const at::Tensor logits = decoder->logits(ids, job);
+  const at::Tensor logits =
+      options.piece > 0 && !ids.empty() ? logits_in_pieces(*decoder, ids, options.piece, job) : decoder->logits(ids, job);
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));
@@ -112,6 +143,9 @@ void add_logits(CLI::App& app, Action& chosen) {
   command->add_option("--adapter", options->adapter, adapter_help);
   command->add_option("--ids", options->ids, "JSON file: an array of token ids")->required();
   command->add_option("--out", options->out, "Safetensors file to write: logits [tokens, vocabulary] f32")->required();
+  command->add_option("--piece", options->piece,
+                      "Read so many tokens at a time, each piece after the ones before (default: all in one go)")
+      ->check(CLI::PositiveNumber);
   command->add_option("--dtype", options->dtype, "auto, bf16 or f32")->capture_default_str();
   command->add_option("--device", options->device, device_help)->capture_default_str();
   command->callback([options, &chosen] { chosen = [options] { return run_logits(*options); }; });

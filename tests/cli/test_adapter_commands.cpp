@@ -74,10 +74,11 @@ class TestAdapterCommands : public test::CommandFixture {
                        prompt_, "--budget", "8"} +
            more;
   }
-  std::vector<float> logits(const QStringList& model, std::string* hash = nullptr) const {
+  std::vector<float> logits(const QStringList& model, std::string* hash = nullptr, const QString& ids = {}) const {
     const QString out = path("logits.safetensors");
     QFile::remove(out);
-    const auto result = headroom(QStringList{"logits"} + model + QStringList{"--ids", ids_, "--out", out});
+    const QStringList files{"--ids", ids.isEmpty() ? ids_ : ids, "--out", out};
+    const auto result = headroom(QStringList{"logits"} + model + files);
     if (result.code != 0) qFatal("no logits: %s", result.errors.constData());
     const auto file = checkpoint::SafetensorsFile::open(out.toStdString());
     std::vector<float> values(static_cast<std::size_t>(file->find("logits")->elements()));
@@ -134,6 +135,22 @@ class TestAdapterCommands : public test::CommandFixture {
     QVERIFY2(over.code != 0, "an input was written over");
     QVERIFY(says(headroom({"logits", "tiny-hybrid", "--adapter", adapter_, "--ids", ids_, "--out", path("x")}),
                  {"--adapter", "already"}));
+  }
+
+  void pieces_agree_with_all_in_one_go() {
+    std::string forty;
+    for (int i = 0; i < 40; ++i) forty += (i ? ", " : "[") + std::to_string(5 + i * 7 % 20);
+    const QString ids = write("forty.json", (forty + "]").c_str());
+    const QStringList pair{model_, "--adapter", adapter_};  // its first layer sees windows of 8
+    const auto whole = logits(pair, nullptr, ids);
+    for (const char* piece : {"1", "7", "40", "100000"}) {
+      const auto pieces = logits(pair + QStringList{"--piece", piece}, nullptr, ids);
+      QCOMPARE(pieces.size(), whole.size());
+      float difference = 0;
+      for (std::size_t i = 0; i < whole.size(); ++i) difference = std::max(difference, std::abs(pieces[i] - whole[i]));
+      QVERIFY2(difference < 1e-4f, qPrintable(QString("%1: %2").arg(piece).arg(difference)));
+    }
+    QVERIFY(says(headroom({"logits", model_, "--ids", ids, "--out", path("x"), "--piece", "0"}), {"--piece"}));
   }
 
   void a_record_names_base_and_adapter() {
