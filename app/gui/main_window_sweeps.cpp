@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The window and sweeps: opening, starting and following them, recording one of their samples, and budgets by layer.
+// The window, sweeps and bench results: opening, starting and following sweeps, recording one of their samples, and
+// budgets by layer.
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QPointer>
@@ -24,6 +25,7 @@ namespace headroom::gui {
 
 void MainWindow::connect_sweeps() {
   connect(&opener_, &RecordOpener::sweep_opened, this, &MainWindow::sweep_opened);
+  connect(&opener_, &RecordOpener::bench_opened, this, &MainWindow::bench_opened);
   connect(&jobs_, &JobTracker::row_finished, this, [this](const QString&, const protocol::JobRow& row) {
     const QString store = QString::fromStdString(row.store);
     if (!store.endsWith(".rows.jsonl")) return;
@@ -92,6 +94,23 @@ void MainWindow::sweep_opened(const QString& path, const views::SweepPtr& sweep)
     show_page(page_index(pages_, "budget"));
     settings_.set_last_record(path);
   }
+}
+
+void MainWindow::bench_opened(const QString& path, const views::BenchPtr& bench) {
+  banners_->remove("record:" + path);
+  const auto returned = returning_benches_.find(path);
+  if (returned != returning_benches_.end()) {
+    if (*returned)
+      selection_.open_bench(bench);
+    else
+      selection_.add_bench(bench);
+    returning_benches_.erase(returned);
+    return;
+  }
+  selection_.open_bench(bench);
+  if (options_.quiet) return;
+  settings_.add_recent_file(path);
+  show_page(page_index(pages_, "timing"));
 }
 
 void MainWindow::announce_sweep(const views::SweepPtr& sweep) {
