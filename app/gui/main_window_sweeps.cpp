@@ -16,6 +16,7 @@
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "gui/new_sweep_dialog.h"
+#include "gui/record_download.h"
 #include "gui/runs_table.h"
 #include "views/common/banner_bar.h"
 #include "views/common/format.h"
@@ -57,7 +58,8 @@ void MainWindow::connect_sweeps() {
   });
   connect(&jobs_, &JobTracker::sweep_failed, this,
           [this](const QString&, const Problem& problem, const protocol::SweepSpec& spec) {
-            follower_.ended(QString::fromStdString(spec.out));
+            const QString out = QString::fromStdString(spec.out), store = out + ".rows.jsonl";
+            follower_.ended(engine_.remote() ? RecordDownload::place_of(engine_, out) : out);
             views::Banner banner;
             banner.kind = views::Banner::Kind::error;
             banner.key = "job";
@@ -66,9 +68,11 @@ void MainWindow::connect_sweeps() {
                 problem.place.isEmpty() ? problem.message + '.' : problem.place + ": " + problem.message + '.';
             if (!problem.reason().isEmpty()) banner.text += " (" + problem.reason() + ")";
             banner.details = problem.details();
-            banner.buttons = {{tr("Change and go on…"), [this, spec] {
+            // What lies on another machine's disk is known by its rows alone.
+            const bool begun = engine_.remote() ? far_store_.knows(store) : QFileInfo::exists(store);
+            banner.buttons = {{tr("Change and go on…"), [this, spec, begun] {
                                  protocol::SweepSpec again = spec;
-                                 again.resume = QFileInfo::exists(QString::fromStdString(spec.out) + ".rows.jsonl");
+                                 again.resume = begun;
                                  new_sweep(again);
                                }}};
             banners_->show_banner(banner);
