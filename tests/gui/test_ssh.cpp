@@ -202,7 +202,7 @@ class TestSsh : public QObject {
     s.out = path(out).toStdString();
     return s;
   }
-  static constexpr int far_samples = 40;
+  static constexpr int far_samples = 30;
 
  private slots:
   void initTestCase() {
@@ -353,7 +353,7 @@ class TestSsh : public QObject {
     out->setText(path("grows.h5"));
     auto* start = dialog->findChild<QPushButton*>("start_sweep");
     auto* needs = dialog->findChild<QLabel*>("sweep_needs");
-    QTRY_VERIFY2_WITH_TIMEOUT(needs->text().contains("80 rows"),
+    QTRY_VERIFY2_WITH_TIMEOUT(needs->text().contains("60 rows"),
                               qPrintable(needs->text() + dialog->findChild<QLabel*>("sweep_message")->text()), 20000);
     start->click();
     // The first rows are said, and shown when one asks.
@@ -389,7 +389,7 @@ class TestSsh : public QObject {
   void a_link_cut_in_mid_sweep_loses_nothing() {
     QFETCH(bool, another_window);
     const QString name = another_window ? "other.h5" : "same.h5";
-    auto window = std::make_unique<FarWindow>(path("cut.ini"));
+    auto window = std::make_unique<FarWindow>(path(name + ".ini"));
     QVERIFY(window->reach(far()));
     const QString here = RecordDownload::place_of(window->window.engine(), path(name));
     window->window.jobs().start_sweep(sweep_spec(name));
@@ -401,7 +401,7 @@ class TestSsh : public QObject {
     QVERIFY(window->window.banners().contains("engine"));
     QVERIFY(!window->window.banners().contains("job"));
     const std::size_t before = window->growing();
-    if (another_window) window = std::make_unique<FarWindow>(path("cut-other.ini"));
+    if (another_window) window = std::make_unique<FarWindow>(path("another.ini"));
     QVERIFY(window->reach(far()));
     QTRY_COMPARE_WITH_TIMEOUT(window->last.state, State::running, 10000);
     QTRY_VERIFY2_WITH_TIMEOUT(window->growing() > before, qPrintable(window->last.message), 20000);
