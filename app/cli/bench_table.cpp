@@ -22,9 +22,7 @@ std::string method_text(const BenchRow& row) {
   std::string shown = row.method;
   if (row.budget) shown += " " + to_string(*row.budget);
   if (row.granularity > 1) shown += " B" + std::to_string(row.granularity);
-  // Behind name, budget and granularity an id has the parameters that are not the default ones.
-  const auto tail = row.id.find("-g" + std::to_string(row.granularity) + "-");
-  if (tail != std::string::npos) shown += " " + row.id.substr(row.id.find('-', tail + 1) + 1);
+  if (const std::string parameters = record::row_parameters(row); !parameters.empty()) shown += " " + parameters;
   return shown;
 }
 

@@ -45,7 +45,7 @@ int run_bench(BenchOptions options) {
   };
   const auto finish = [&] {
     if (options.json)
-      write_answer(experiment::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      write_answer(record::to_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     else
       write_answer(escape_invalid_utf8(bench_footer(report)));
     flush_answer();

@@ -315,6 +315,7 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
   std::vector<std::filesystem::path> inputs;
   if (const views::RecordPtr record = selection.record()) inputs.push_back(record->path());
   if (const views::SweepPtr sweep = selection.sweep()) inputs.push_back(sweep->path);
+  if (const views::BenchPtr bench = selection.bench()) inputs.push_back(bench->path);
   std::stop_source stop;
   const auto running =
       QtConcurrent::run(&views::workers(), [make, file, inputs, token = stop.get_token()]() -> Written {

@@ -417,7 +417,8 @@ void MainWindow::follow_selection(unsigned mask) {
   const views::RecordPtr record = selection_.record();
   for (QAction* action : {a.close_run, a.find, a.go_to_token, a.budget_slider, a.missed_keys, a.readers, a.why_changed})
     action->setEnabled(record != nullptr);
-  for (QAction* action : {a.export_figure, a.copy_figure}) action->setEnabled(record || selection_.sweep());
+  const bool shown = record || selection_.sweep() || selection_.bench();
+  for (QAction* action : {a.export_figure, a.copy_figure}) action->setEnabled(shown);
   refresh_talk_actions();
   summary_->setText(selection_summary(selection_));
   if (mask & views::Selection::Runs) {

@@ -153,6 +153,7 @@ class MainWindow : public QMainWindow {
   void sweep_opened(const QString& path, const views::SweepPtr& sweep);
   void announce_sweep(const views::SweepPtr& sweep);
   void show_sweep(const views::SweepPtr& sweep);
+  void bench_opened(const QString& path, const views::BenchPtr& bench);
   void new_sweep(const std::optional<protocol::SweepSpec>& spec);
   void confirm_sweep();
   void record_sample(int row);
@@ -203,6 +204,7 @@ class MainWindow : public QMainWindow {
   PageFonts page_fonts_;
   qreal base_point_size_ = 10;
   QSet<QString> quiet_sweeps_;  ///< opened beside the first record, not shown by themselves
+  QHash<QString, bool> returning_benches_;  ///< of the last session; true: the one that was shown
   QSet<QString> sample_runs_;    ///< runs of a sweep's sample: their maps are what one waits for
   QHash<QString, QString> prompt_places_, model_places_;  ///< by a sweep's path: where its prompts and model lie
   QSet<QString> finished_runs_;  ///< records that are opened because their run has ended

@@ -38,7 +38,7 @@ void MainWindow::open_path(const QString& path) {
     request.model = suffix == "safetensors" ? file.absolutePath() : path;
     return new_run(request);
   }
-  if (suffix == "h5" || suffix == "hdf5") return open_record(path);
+  if (suffix == "h5" || suffix == "hdf5" || views::is_bench_name(path_of(path))) return open_record(path);
   if (suffix == views::talk_suffix) return talks_->open(path);
   request.prompt_file = path;
   new_run(request);
@@ -170,6 +170,7 @@ void MainWindow::record_failed(const QString& path, const Problem& problem) {
   banner.buttons = {{tr("Open another…"), [this] { actions_->open_run->trigger(); }}};
   banners_->show_banner(banner);
   finished_runs_.remove(path);
+  returning_benches_.remove(path);
   if (settings_.last_record() == path) settings_.set_last_record({});
   record_returned(path, nullptr);
 }

@@ -90,6 +90,17 @@ bool MainWindow::return_to_session() {
     quiet_sweeps_.insert(sweep);
     open_record(sweep);
   }
+  for (std::size_t i = 0; i < found->benches.size(); ++i) {
+    std::error_code failed;
+    if (!std::filesystem::exists(found->benches[i], failed)) {
+      gone << name_of_file(found->benches[i]);
+      continue;
+    }
+    const QString bench = name_from_path(found->benches[i]);
+    returning_benches_[bench] = static_cast<int>(i) == found->bench;
+    open_record(bench);
+  }
+  if (!returning_benches_.isEmpty()) show_page(page_index(pages_, QString::fromStdString(found->page)));
   if (found->records.empty()) return false;
   returning_ = std::make_shared<ReturningSession>();
   returning_->missing = gone;
@@ -147,6 +158,8 @@ void MainWindow::finish_return() {
       std::erase(state.runs, nullptr);
       state.sweeps = selection_.state().sweeps;  // those that are read already
       state.sweep = selection_.state().sweep;
+      state.benches = selection_.state().benches;
+      state.bench = selection_.state().bench;
       state.current = static_cast<int>(std::find(state.runs.begin(), state.runs.end(), shown) - state.runs.begin());
       placed = views::misfits(state).empty();
       if (placed) selection_.set_state(std::move(state));

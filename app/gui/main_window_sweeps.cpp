@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The window and sweeps: opening, starting and following them, recording one of their samples, and budgets by layer.
+// The window, sweeps and bench results: opening, starting and following sweeps, recording one of their samples, and
+// budgets by layer.
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QPointer>
@@ -15,6 +16,7 @@
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "gui/new_sweep_dialog.h"
+#include "gui/record_download.h"
 #include "gui/runs_table.h"
 #include "views/common/banner_bar.h"
 #include "views/common/format.h"
@@ -24,6 +26,7 @@ namespace headroom::gui {
 
 void MainWindow::connect_sweeps() {
   connect(&opener_, &RecordOpener::sweep_opened, this, &MainWindow::sweep_opened);
+  connect(&opener_, &RecordOpener::bench_opened, this, &MainWindow::bench_opened);
   connect(&jobs_, &JobTracker::row_finished, this, [this](const QString&, const protocol::JobRow& row) {
     const QString store = QString::fromStdString(row.store);
     if (!store.endsWith(".rows.jsonl")) return;
@@ -55,7 +58,8 @@ void MainWindow::connect_sweeps() {
   });
   connect(&jobs_, &JobTracker::sweep_failed, this,
           [this](const QString&, const Problem& problem, const protocol::SweepSpec& spec) {
-            follower_.ended(QString::fromStdString(spec.out));
+            const QString out = QString::fromStdString(spec.out), store = out + ".rows.jsonl";
+            follower_.ended(engine_.remote() ? RecordDownload::place_of(engine_, out) : out);
             views::Banner banner;
             banner.kind = views::Banner::Kind::error;
             banner.key = "job";
@@ -64,9 +68,11 @@ void MainWindow::connect_sweeps() {
                 problem.place.isEmpty() ? problem.message + '.' : problem.place + ": " + problem.message + '.';
             if (!problem.reason().isEmpty()) banner.text += " (" + problem.reason() + ")";
             banner.details = problem.details();
-            banner.buttons = {{tr("Change and go on…"), [this, spec] {
+            // What lies on another machine's disk is known by its rows alone.
+            const bool begun = engine_.remote() ? far_store_.knows(store) : QFileInfo::exists(store);
+            banner.buttons = {{tr("Change and go on…"), [this, spec, begun] {
                                  protocol::SweepSpec again = spec;
-                                 again.resume = QFileInfo::exists(QString::fromStdString(spec.out) + ".rows.jsonl");
+                                 again.resume = begun;
                                  new_sweep(again);
                                }}};
             banners_->show_banner(banner);
@@ -92,6 +98,23 @@ void MainWindow::sweep_opened(const QString& path, const views::SweepPtr& sweep)
     show_page(page_index(pages_, "budget"));
     settings_.set_last_record(path);
   }
+}
+
+void MainWindow::bench_opened(const QString& path, const views::BenchPtr& bench) {
+  banners_->remove("record:" + path);
+  const auto returned = returning_benches_.find(path);
+  if (returned != returning_benches_.end()) {
+    if (*returned)
+      selection_.open_bench(bench);
+    else
+      selection_.add_bench(bench);
+    returning_benches_.erase(returned);
+    return;
+  }
+  selection_.open_bench(bench);
+  if (options_.quiet) return;
+  settings_.add_recent_file(path);
+  show_page(page_index(pages_, "timing"));
 }
 
 void MainWindow::announce_sweep(const views::SweepPtr& sweep) {

@@ -78,6 +78,7 @@ NewSweepDialog::NewSweepDialog(EngineClient& engine, SettingsStore& settings,
     }
   }
   if (!spec || first.out.empty()) first.out = new_sweep_path().toStdString();
+  if (!first.resume) own_out_ = QString::fromStdString(first.out);
   debounce_.setSingleShot(true);
   debounce_.setInterval(450);
   connect(&debounce_, &QTimer::timeout, this, &NewSweepDialog::check);

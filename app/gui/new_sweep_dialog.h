@@ -78,6 +78,7 @@ class NewSweepDialog : public QDialog {
   QTabWidget* source_;
   QListWidget *tasks_, *methods_;
   QLineEdit *lengths_, *prompts_, *budgets_, *granularity_, *dense_layers_, *indexer_, *layer_budgets_, *out_;
+  QString own_out_;  ///< the file that the dialog itself proposes; empty where the caller says which
   QSpinBox *samples_, *seed_, *calibration_;
   QCheckBox* resume_;
   QLabel *message_ = nullptr, *needs_ = nullptr;

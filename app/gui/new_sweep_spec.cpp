@@ -129,9 +129,12 @@ void NewSweepDialog::engine_changed() {
     device_->setCurrentIndex(std::max(device_->findData(device), 0));
     list_tasks();
     list_methods();
-    if (engine_.remote() && !engine_.hello().folders.empty())
-      out_->setText(QString::fromStdString(engine_.hello().folders.front()) + "/headroom-" +
-                    QFileInfo(new_sweep_path()).fileName());
+    // A place of this machine means nothing there; one that was typed, or that a sweep is to go on with, stays.
+    if (engine_.remote() && !engine_.hello().folders.empty() && out_->text() == own_out_) {
+      own_out_ = QString::fromStdString(engine_.hello().folders.front()) + "/headroom-" +
+                 QFileInfo(new_sweep_path()).fileName();
+      out_->setText(own_out_);
+    }
   }
   edited();
 }

@@ -18,10 +18,11 @@ struct Opened {
   views::RecordPtr record;
   std::optional<int> layer;
 };
-using Outcome = std::variant<Opened, Problem, views::SweepPtr>;
+using Outcome = std::variant<Opened, Problem, views::SweepPtr, views::BenchPtr>;
 
 Outcome open_file(const std::filesystem::path& path) {
   try {
+    if (views::is_bench_name(path)) return views::read_open_bench(path);
     if (record::is_sweep(path)) return views::read_open_sweep(path);
     Opened opened{record::RunRecord::open(path), {}};
     opened.layer = views::retrieval_layer(*opened.record);
@@ -72,6 +73,8 @@ void RecordOpener::open(const QString& path) {
       emit opened(path, good->record, good->layer.value_or(-1));
     } else if (const auto* sweep = std::get_if<views::SweepPtr>(&outcome)) {
       emit sweep_opened(path, *sweep);
+    } else if (const auto* bench = std::get_if<views::BenchPtr>(&outcome)) {
+      emit bench_opened(path, *bench);
     } else {
       emit failed(path, std::get<Problem>(outcome));
     }

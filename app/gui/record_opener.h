@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Opens records and sweeps on a thread of its own, so that a slow disk or a damaged file never holds up the window.
+// Opens records, sweeps and bench results on a thread of its own, so that a slow disk or a damaged file never holds up
+// the window.
 #pragma once
 
 #include <QObject>
@@ -33,6 +34,8 @@ class RecordOpener : public QObject {
   void opened(const QString& path, headroom::views::RecordPtr record, int layer);
   /// The file holds a sweep.
   void sweep_opened(const QString& path, headroom::views::SweepPtr sweep);
+  /// The file is an answer of `headroom bench --json`.
+  void bench_opened(const QString& path, headroom::views::BenchPtr bench);
   void failed(const QString& path, headroom::gui::Problem problem);
 
  private:

@@ -55,6 +55,11 @@ class Studio {
     window_.show();
   }
   void open(const QString& file) {
+    if (views::is_bench_name(path_of(file))) {
+      window_.selection().open_bench(views::read_open_bench(path_of(file)));
+      QApplication::processEvents();
+      return;
+    }
     if (record::is_sweep(path_of(file))) {
       window_.selection().open_sweep(views::read_open_sweep(path_of(file)));
       QApplication::processEvents();
@@ -122,11 +127,13 @@ std::string method_list(const record::RunRecord& record) {
 
 /// What the command line chooses of the shown record. Throws where there is no such thing in it.
 void choose(views::Selection& selection, const CommandLine& line) {
-  if (!selection.record()) {  // a sweep
+  if (!selection.record()) {
+    const std::string what = selection.bench() ? "a bench result" : "a sweep";
+    const QString view = selection.bench() ? "timing" : "budget";
     if (line.layer || line.head || !line.method.isEmpty() || !line.baseline.isEmpty())
-      throw usage_error("--layer, --head, --method and --baseline have no meaning for a sweep");
-    if (!line.view.isEmpty() && line.view != QLatin1String("budget"))
-      throw usage_error("a sweep has one view to draw, budget, not " + line.view.toStdString());
+      throw usage_error("--layer, --head, --method and --baseline have no meaning for " + what);
+    if (!line.view.isEmpty() && line.view != view)
+      throw usage_error(what + " has one view to draw, " + view.toStdString() + ", not " + line.view.toStdString());
     return;
   }
   const record::RunRecord& record = *selection.record();
@@ -157,12 +164,13 @@ void choose(views::Selection& selection, const CommandLine& line) {
 }  // namespace
 
 QString usage() {
-  return "headroom-gui [RUN.h5 | S.h5 | TALK.headroom-talk …] [--engine PATH] [--theme light|dark]\n"
+  return "headroom-gui [RUN.h5 | S.h5 | BENCH.json | TALK.headroom-talk …] [--engine PATH] [--theme light|dark]\n"
          "headroom-gui --render DIR RUN.h5 [--size 1600x1000] [--theme light|dark]\n"
          "headroom-gui --measure RUN.h5 [--size 1600x1000]\n"
          "headroom-gui --check-talk TALK | --pack-talk TALK -o FOLDER\n"
          "headroom-gui --export-talk TALK [--theme light|dark] -o FILE.pdf|FILE.html|FOLDER\n"
          "headroom-gui --export S.h5 --view budget … -o FILE\n"
+         "headroom-gui --export BENCH.json --view timing … -o FILE\n"
          "headroom-gui --export RUN.h5 --view overview|attention|text|budget|timing|compare [--method M]\n"
          "             [--baseline M] [--layer L] [--head H|mean|group:G] [--theme light|dark]\n"
          "             [--size 1200x750 | --preset screen|slide|two-columns|column] -o FILE.png|pdf|svg|csv";

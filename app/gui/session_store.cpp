@@ -39,12 +39,32 @@ std::filesystem::path file_from(Fields& fields) {
   return name;
 }
 
+nlohmann::json files_json(const std::vector<std::filesystem::path>& files) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const std::filesystem::path& file : files) put_file(list.emplace_back(nlohmann::json::object()), file);
+  return list;
+}
+
+/// None where the field is not there: earlier versions knew no such files.
+std::vector<std::filesystem::path> files_from(Fields& fields, const char* key, const std::string& place) {
+  std::vector<std::filesystem::path> files;
+  if (!fields.has(key)) return files;
+  for (const nlohmann::json& one : fields.array(key, most_records)) {
+    Fields inner(one, place + std::to_string(files.size()));
+    files.push_back(file_from(inner));
+    inner.refuse_unknown();
+  }
+  return files;
+}
+
 }  // namespace
 
 Session session_of(const views::ViewState& state, const QString& page) {
   Session session;
   for (const views::RecordPtr& run : state.runs) session.records.push_back({run->path(), run->meta().run_id});
   for (const views::SweepPtr& sweep : state.sweeps) session.sweeps.push_back(sweep->path);
+  for (const views::BenchPtr& bench : state.benches) session.benches.push_back(bench->path);
+  session.bench = state.bench;
   session.shown = state.current;
   session.page = page.toStdString();
   session.state = views::view_state_to_json(state, state.runs);
@@ -58,12 +78,11 @@ nlohmann::json session_to_json(const Session& session) {
     put_file(one, record.file);
     records.push_back(std::move(one));
   }
-  nlohmann::json sweeps = nlohmann::json::array();
-  for (const std::filesystem::path& sweep : session.sweeps)
-    put_file(sweeps.emplace_back(nlohmann::json::object()), sweep);
   return {{"version", SessionStore::version},
           {"records", std::move(records)},
-          {"sweeps", std::move(sweeps)},
+          {"sweeps", files_json(session.sweeps)},
+          {"benches", files_json(session.benches)},
+          {"bench", session.bench},
           {"shown", session.shown},
           {"page", session.page},
           {"state", session.state}};
@@ -79,13 +98,10 @@ Session session_from_json(const nlohmann::json& json, const std::string& place) 
     session.records.push_back({file_from(inner), inner.string("run_id", 256)});
     inner.refuse_unknown();
   }
-  if (fields.has("sweeps")) {
-    for (const nlohmann::json& one : fields.array("sweeps", most_records)) {
-      Fields inner(one, place + ", sweep " + std::to_string(session.sweeps.size()));
-      session.sweeps.push_back(file_from(inner));
-      inner.refuse_unknown();
-    }
-  }
+  session.sweeps = files_from(fields, "sweeps", place + ", sweep ");
+  session.benches = files_from(fields, "benches", place + ", bench result ");
+  session.bench = static_cast<int>(
+      fields.integer_or("bench", -1, -1, static_cast<std::int64_t>(session.benches.size()) - 1));
   session.shown =
       static_cast<int>(fields.integer("shown", -1, static_cast<std::int64_t>(session.records.size()) - 1));
   session.page = fields.string("page", 64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was looked at, in a file beside the settings: records, sweeps, page, place. Written on a thread of its own and
-// renamed when whole; read once, and never trusted.
+// What was looked at, in a file beside the settings: records, sweeps, bench results, page, place. Written on a thread of
+// its own and renamed when whole; read once, and never trusted.
 #pragma once
 
 #include <QString>
@@ -23,6 +23,8 @@ struct Session {
   std::vector<SessionRecord> records;
   int shown = -1;        ///< of `records`; -1: none
   std::vector<std::filesystem::path> sweeps;
+  std::vector<std::filesystem::path> benches;
+  int bench = -1;        ///< of `benches`, the one on the Timing page; -1: the run
   std::string page;      ///< Page::id
   nlohmann::json state;  ///< view_state_json; its records are numbers of `records`
 };

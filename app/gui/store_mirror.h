@@ -20,6 +20,8 @@ class StoreMirror : public QObject {
 
   /// A sweep of this engine has finished a row; `far_store`: its store ("S.h5.rows.jsonl"), a path where it runs.
   void row_finished(const QString& far_store);
+  /// A sweep of this path has finished rows there since this window has listened.
+  bool knows(const QString& far_store) const { return copies_.contains(far_store); }
   /// The sweep's file is here, where place_of() says: its store is not needed any more.
   void ended(const QString& record);
 

@@ -65,6 +65,10 @@ TalkDesk::TalkDesk(TalkSurroundings around) : QObject(around.window), around_(st
   connect(&opener_, &RecordOpener::opened, this,
           [this](const QString& path, const views::RecordPtr& record) { record_here(path, record); });
   connect(&opener_, &RecordOpener::sweep_opened, this, &TalkDesk::sweep_here);
+  connect(&opener_, &RecordOpener::bench_opened, this, [this](const QString& path) {
+    missing_ << tr("%1 is a bench result, no record").arg(shown_path(path));
+    finish_waiting();
+  });
   connect(&opener_, &RecordOpener::failed, this, &TalkDesk::record_missing);
   picture_timer_.setSingleShot(true);
   connect(&picture_timer_, &QTimer::timeout, this, [this] {
@@ -270,6 +274,8 @@ QString TalkDesk::apply(int step) {
             wanted.sweep < 0 ? nullptr : wanted.sweeps[static_cast<std::size_t>(wanted.sweep)];
         wanted.sweeps = add(state.sweeps, wanted.sweeps);
         wanted.sweep = sweep ? index(wanted.sweeps, sweep) : state.sweep;
+        wanted.benches = state.benches;
+        wanted.bench = -1;
         state = wanted;
       },
       QStringLiteral("talk"));  // one step back leads to what was before the talk
@@ -296,6 +302,8 @@ bool TalkDesk::may_be_a_step(const Page& page) {
   QString why;
   if (sweep && sweep->growing)
     why = tr("The sweep is still at work: a talk can show it when its file is whole.");
+  else if (page.id == QStringLiteral("timing") && around_.selection->bench())
+    why = tr("A talk cannot show a bench result: choose a view of the run, or export a picture.");
   else if (!sweep && !around_.selection->record())
     why = tr("This page shows nothing: open a run.");
   if (!why.isEmpty()) tell("add", tr("No step was made of this view."), why, false);

@@ -14,8 +14,9 @@
 namespace headroom::gui {
 
 QStringList choose_records(QWidget* parent, const QString& folder) {
-  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run or sweep"), folder,
-                                       QObject::tr("Records and sweeps (*.h5 *.hdf5);;All files (*)"));
+  return QFileDialog::getOpenFileNames(parent, QObject::tr("Open run, sweep or bench result"), folder,
+                                       QObject::tr("Records, sweeps and bench results (*.h5 *.hdf5 *.json);;"
+                                                   "All files (*)"));
 }
 
 QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Page>& pages) {

@@ -42,23 +42,6 @@ std::string name_of(Value value, const std::array<Name, N>& names) {
   return std::string(names[static_cast<std::size_t>(value)]);
 }
 
-Budget budget_from_json(const json& object, const std::string& place) {
-  Fields fields(object, place);
-  Budget budget;
-  budget.kind = one_of<BudgetKind>(fields, "kind", budget_kind_names);
-  const bool tokens = budget.kind == BudgetKind::tokens;
-  budget.value = fields.number("value", 0, tokens ? 1e9 : 1);
-  if (!(budget.value > 0) || (tokens && budget.value != std::floor(budget.value)))
-    fields.fail("value", tokens ? "a whole number of keys" : "a share above 0", std::to_string(budget.value));
-  return budget;
-}
-
-Quartiles quartiles_from_json(const json& object, const std::string& place) {
-  Fields fields(object, place);
-  return {fields.number_or("median", nan, 0, most), fields.number_or("q1", nan, 0, most),
-          fields.number_or("q3", nan, 0, most), static_cast<int>(fields.integer("repeats", 0, 1'000'000))};
-}
-
 MachineLoad load_from_json(const json& object, const std::string& place) {
   Fields fields(object, place);
   MachineLoad load;
@@ -113,24 +96,6 @@ ReferenceAnswer reference_from_json(const json& object, const std::string& place
   reference.nll_mean = fields.number_or("nll_mean", nan, 0, most);
   reference.top1_agrees = fields.integer("top1_agrees", 0, reference.tokens);
   return reference;
-}
-
-TimingPlan plan_from_json(const json& object, const std::string& place) {
-  Fields fields(object, place);
-  TimingPlan plan;
-  plan.source = fields.string("source", 32);
-  plan.times = fields.string("times", 32);
-  plan.machine = fields.string("machine");
-  plan.dtype = fields.string("dtype", 16);
-  plan.threads = fields.integer("threads", 0, 1 << 20);
-  plan.dense_backend = fields.string("dense_backend", 64);
-  plan.density = fields.number_or("density", nan, 0, 1.0000001);
-  for (const auto& item : fields.array("layers", max_layers)) {
-    Fields layer(item, place + ".layers");
-    plan.layers.push_back({one_of<LayerRun>(layer, "run", layer_run_names), layer.number_or("dense_ms", nan, 0, most),
-                           layer.number_or("sparse_ms", nan, 0, most)});
-  }
-  return plan;
 }
 
 std::map<std::string, std::string> parameters_from_json(const json& object, Fields& fields) {
@@ -207,11 +172,28 @@ json to_json(const Budget& budget) {
   return object;
 }
 
+Budget budget_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  Budget budget;
+  budget.kind = one_of<BudgetKind>(fields, "kind", budget_kind_names);
+  const bool tokens = budget.kind == BudgetKind::tokens;
+  budget.value = fields.number("value", 0, tokens ? 1e9 : 1);
+  if (!(budget.value > 0) || (tokens && budget.value != std::floor(budget.value)))
+    fields.fail("value", tokens ? "a whole number of keys" : "a share above 0", std::to_string(budget.value));
+  return budget;
+}
+
 json to_json(const Quartiles& quartiles) {
   return {{"median", json_number(quartiles.median)},
           {"q1", json_number(quartiles.q1)},
           {"q3", json_number(quartiles.q3)},
           {"repeats", quartiles.repeats}};
+}
+
+Quartiles quartiles_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  return {fields.number_or("median", nan, 0, most), fields.number_or("q1", nan, 0, most),
+          fields.number_or("q3", nan, 0, most), static_cast<int>(fields.integer("repeats", 0, 1'000'000))};
 }
 
 json to_json(const std::optional<MachineLoad>& load) {
@@ -241,6 +223,24 @@ json to_json(const TimingPlan& plan) {
           {"dense_backend", plan.dense_backend},
           {"density", json_number(plan.density)},
           {"layers", layers}};
+}
+
+TimingPlan timing_plan_from_json(const json& object, const std::string& place) {
+  Fields fields(object, place);
+  TimingPlan plan;
+  plan.source = fields.string("source", 32);
+  plan.times = fields.string("times", 32);
+  plan.machine = fields.string("machine");
+  plan.dtype = fields.string("dtype", 16);
+  plan.threads = fields.integer("threads", 0, 1 << 20);
+  plan.dense_backend = fields.string("dense_backend", 64);
+  plan.density = fields.number_or("density", nan, 0, 1.0000001);
+  for (const auto& item : fields.array("layers", max_layers)) {
+    Fields layer(item, place + ".layers");
+    plan.layers.push_back({one_of<LayerRun>(layer, "run", layer_run_names), layer.number_or("dense_ms", nan, 0, most),
+                           layer.number_or("sparse_ms", nan, 0, most)});
+  }
+  return plan;
 }
 
 json layer_runs_json(const TimingPlan& plan) {
@@ -368,7 +368,7 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   s.granularity = fields.integer("granularity", 1, 1 << 20);
   s.density = fields.number_or("density", nan, 0, 1.0000001);
   s.plan = fields.string("plan");
-  if (fields.has("timing_plan")) s.timing_plan = plan_from_json(fields.object("timing_plan"), place + ".timing_plan");
+  if (fields.has("timing_plan")) s.timing_plan = timing_plan_from_json(fields.object("timing_plan"), place + ".timing_plan");
   for (const auto& item : fields.array("baselines", max_baselines)) {
     Fields baseline(item, place + ".baselines");
     const auto backend = baseline.string("backend", 64);

@@ -24,8 +24,10 @@ inline constexpr std::array layer_run_names = {"other", "dense", "sparse"};
 
 /// {kind: tokens|fraction|mass, value}
 nlohmann::json to_json(const Budget& budget);
+Budget budget_from_json(const nlohmann::json& json, const std::string& place);
 /// {median, q1, q3, repeats}, milliseconds.
 nlohmann::json to_json(const Quartiles& quartiles);
+Quartiles quartiles_from_json(const nlohmann::json& json, const std::string& place);
 /// {seconds, other_cpus, cpus, threads}, or null.
 nlohmann::json to_json(const std::optional<MachineLoad>& load);
 /// The field "machine_load"; none where it is not there or null.
@@ -38,6 +40,7 @@ std::vector<AnswerPosition> answer_positions_from_json(const nlohmann::json& lis
 nlohmann::json to_json(const ForcedComparison& forced);
 /// {source, times, machine, dtype, threads, dense_backend, density, layers: [{run, dense_ms, sparse_ms}]}
 nlohmann::json to_json(const TimingPlan& plan);
+TimingPlan timing_plan_from_json(const nlohmann::json& json, const std::string& place);
 /// What ran where in short: "dense" or "sparse" a layer, null for layers without full attention.
 nlohmann::json layer_runs_json(const TimingPlan& plan);
 

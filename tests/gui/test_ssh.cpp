@@ -1,18 +1,33 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The far engine for real: ssh to a daemon of this test on loopback, with keys of its own. Host key and pass phrase are
-// asked for, noisy and odd login shells survived, and a cut link loses neither job nor transfer.
+// asked for, noisy and odd login shells survived, and a cut link loses neither job nor transfer. Sweeps grow in the
+// window while they run there.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <QCheckBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QPushButton>
 #include <QTemporaryDir>
 #include <QtTest>
 #include <csignal>
+#include <nlohmann/json.hpp>
 
+#include "gui/actions.h"
 #include "gui/engine_client.h"
+#include "gui/file_names.h"
+#include "gui/icons.h"
 #include "gui/job_tracker.h"
+#include "gui/new_sweep_dialog.h"
 #include "gui/record_download.h"
 #include "support/tiny_model.h"
+#include "support/window_bench.h"
+#include "views/budget/budget_page.h"
+#include "views/budget/sweep_panel.h"
+#include "views/budget/sweep_plot.h"
+#include "views/common/banner_bar.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -141,8 +156,57 @@ class TestSsh : public QObject {
     return s;
   }
 
+  /// A window that is connected over ssh.
+  struct FarWindow : test::WindowBench {
+    views::JobInfo last;
+    explicit FarWindow(const QString& file) : WindowBench(file, without_engine({}), {1280, 720}, false) {
+      connect(&window.jobs(), &JobTracker::changed, &window, [this](const views::JobInfo& job) { last = job; });
+    }
+    bool reach(const EngineCommand& command) {
+      window.engine().start(command);
+      return QTest::qWaitFor([this] { return window.engine().state() == EngineClient::State::ready; }, 30000);
+    }
+    views::SweepPtr sweep() { return state().sweeps.empty() ? nullptr : state().sweeps.front(); }
+    /// Rows of the open sweep while it is at work.
+    std::size_t growing() { return sweep() && sweep()->growing ? sweep()->record.rows.size() : 0; }
+    views::SweepPanel* panel() { return page<views::BudgetPage>("budget")->sweep_panel(); }
+    QString panel_words() {
+      QStringList words;
+      for (const QLabel* label : panel()->findChildren<QLabel*>()) words << label->text();
+      return words.join('\n');
+    }
+    bool press(const QString& banner, const QString& text) {
+      auto* holder = window.banners().findChild<QWidget*>("banner:" + banner);
+      for (auto* button : holder ? holder->findChildren<QPushButton*>() : QList<QPushButton*>())
+        if (button->text() == text) return button->click(), true;
+      return false;
+    }
+  };
+  static NewSweepDialog* open_dialog() {
+    for (QWidget* widget : QApplication::topLevelWidgets())
+      if (auto* found = qobject_cast<NewSweepDialog*>(widget); found && found->isVisible()) return found;
+    return nullptr;
+  }
+
+  /// Some seconds of work, in rows that take so long that one can look on.
+  protocol::SweepSpec sweep_spec(const QString& out) const {
+    protocol::SweepSpec s;
+    s.model = path("tiny.gguf").toStdString();
+    s.tasks = {"niah_single_1"};
+    s.lengths = {1500};
+    s.samples = far_samples;
+    s.calibration = 0;
+    s.methods = {"oracle"};
+    s.budgets = {{BudgetKind::tokens, 16}};
+    s.max_new_tokens = 2;
+    s.out = path(out).toStdString();
+    return s;
+  }
+  static constexpr int far_samples = 30;
+
  private slots:
   void initTestCase() {
+    load_resources();
     qputenv("XDG_CACHE_HOME", path("near_cache").toUtf8());
     if (!QFile::exists("/usr/sbin/sshd")) QSKIP("no /usr/sbin/sshd: install openssh-server to try the far engine");
     if (QStandardPaths::findExecutable("ssh").isEmpty()) QSKIP("no ssh");
@@ -274,7 +338,97 @@ class TestSsh : public QObject {
     QVERIFY(far_file.readAll() == near_file.readAll());
     QVERIFY(QDir(RecordDownload::folder()).entryList({"*.partial*"}).isEmpty());
   }
+
+  void a_sweep_is_started_there_and_grows_here() {
+    FarWindow far_window(path("grows.ini"));
+    QVERIFY(far_window.reach(far()));
+    const protocol::SweepSpec wanted = sweep_spec("grows.h5");
+    far_window.settings.set_blob("last_sweep", QByteArray::fromStdString(protocol::to_json(wanted).dump()));
+    far_window.window.actions().new_sweep->trigger();
+    QTRY_VERIFY(open_dialog());
+    NewSweepDialog* dialog = open_dialog();
+    // The dialog's own file lies there, in a folder of the engine.
+    auto* out = dialog->findChild<QLineEdit*>("sweep_out");
+    QVERIFY(out->text().startsWith(QString::fromStdString(far_window.window.engine().hello().folders.front())));
+    out->setText(path("grows.h5"));
+    auto* start = dialog->findChild<QPushButton*>("start_sweep");
+    auto* needs = dialog->findChild<QLabel*>("sweep_needs");
+    QTRY_VERIFY2_WITH_TIMEOUT(needs->text().contains("60 rows"),
+                              qPrintable(needs->text() + dialog->findChild<QLabel*>("sweep_message")->text()), 20000);
+    start->click();
+    // The first rows are said, and shown when one asks.
+    const QString here = RecordDownload::place_of(far_window.window.engine(), path("grows.h5"));
+    QTRY_VERIFY2_WITH_TIMEOUT(far_window.growing() > 0, qPrintable(far_window.last.message), 20000);
+    QVERIFY(QTest::qWaitFor([&] { return far_window.press("sweep:" + here, "Show"); }, 10000));
+    QTRY_VERIFY2(far_window.panel_words().contains("at work"), qPrintable(far_window.panel_words()));
+    const std::size_t first = far_window.growing();
+    QTRY_VERIFY2_WITH_TIMEOUT(far_window.growing() > first || !far_window.sweep()->growing,
+                              qPrintable(far_window.last.message), 20000);
+    QVERIFY2(far_window.growing() > first, "the sweep is over before it was seen to grow");
+    QTRY_COMPARE(far_window.panel()->plot()->picture().points.size(), std::size_t{1});
+    // The file comes when it is whole, and takes the place of what was shown.
+    QTRY_VERIFY_WITH_TIMEOUT(!far_window.sweep()->growing, 30000);
+    QCOMPARE(far_window.last.state, State::done);
+    QCOMPARE(name_from_path(far_window.sweep()->path), here);
+    QCOMPARE(far_window.state().sweeps.size(), std::size_t{1});
+    QCOMPARE(far_window.sweep()->record.rows.size(), std::size_t{2 * far_samples});
+    QVERIFY(far_window.sweep()->record.meta.complete);
+    QVERIFY(far_window.window.banners().contains("sweep:" + here));
+    QTRY_VERIFY2(!far_window.panel_words().contains("at work"), qPrintable(far_window.panel_words()));
+    QFile far_file(path("grows.h5")), near_file(here);
+    QVERIFY(far_file.open(QIODevice::ReadOnly) && near_file.open(QIODevice::ReadOnly));
+    QVERIFY(far_file.readAll() == near_file.readAll());
+    QVERIFY(!QFile::exists(here + ".rows.jsonl"));
+  }
+
+  void a_link_cut_in_mid_sweep_loses_nothing_data() {
+    QTest::addColumn<bool>("another_window");
+    QTest::newRow("the same window connects again") << false;
+    QTest::newRow("another window comes") << true;
+  }
+  void a_link_cut_in_mid_sweep_loses_nothing() {
+    QFETCH(bool, another_window);
+    const QString name = another_window ? "other.h5" : "same.h5";
+    auto window = std::make_unique<FarWindow>(path(name + ".ini"));
+    QVERIFY(window->reach(far()));
+    const QString here = RecordDownload::place_of(window->window.engine(), path(name));
+    window->window.jobs().start_sweep(sweep_spec(name));
+    QTRY_VERIFY2_WITH_TIMEOUT(window->growing() > 0, qPrintable(window->last.message), 20000);
+    QCOMPARE(::kill(static_cast<pid_t>(window->window.engine().process_id()), SIGKILL), 0);
+    QTRY_COMPARE_WITH_TIMEOUT(window->last.state, State::away, 10000);
+    // What has come stays on the page, and the banner says what happened.
+    QVERIFY(window->growing() > 0);
+    QVERIFY(window->window.banners().contains("engine"));
+    QVERIFY(!window->window.banners().contains("job"));
+    const std::size_t before = window->growing();
+    if (another_window) window = std::make_unique<FarWindow>(path("another.ini"));
+    QVERIFY(window->reach(far()));
+    QTRY_COMPARE_WITH_TIMEOUT(window->last.state, State::running, 10000);
+    QTRY_VERIFY2_WITH_TIMEOUT(window->growing() > before, qPrintable(window->last.message), 20000);
+    QTRY_VERIFY_WITH_TIMEOUT(!window->sweep()->growing, 30000);
+    QCOMPARE(window->last.state, State::done);
+    QCOMPARE(window->state().sweeps.size(), std::size_t{1});
+    QCOMPARE(window->sweep()->record.rows.size(), std::size_t{2 * far_samples});
+    QCOMPARE(name_from_path(window->sweep()->path), here);
+    QVERIFY(!QFile::exists(here + ".rows.jsonl"));
+  }
+
+  void a_far_sweep_that_failed_is_gone_on_with_where_it_is() {
+    FarWindow far_window(path("failed.ini"));
+    QVERIFY(far_window.reach(far()));
+    protocol::SweepSpec wanted = sweep_spec("failed.h5");
+    wanted.samples = 2;
+    far_window.window.jobs().start_sweep(wanted);
+    QTRY_VERIFY_WITH_TIMEOUT(far_window.last.done > 0, 20000);
+    emit far_window.window.jobs().sweep_failed("1", {"It ran out of memory", {}, {}, {}}, wanted);
+    QVERIFY(far_window.press("job", "Change and go on…"));
+    QTRY_VERIFY(open_dialog());
+    QCOMPARE(open_dialog()->findChild<QLineEdit*>("sweep_out")->text(), path("failed.h5"));
+    QVERIFY(open_dialog()->findChild<QCheckBox*>("sweep_resume")->isChecked());
+    open_dialog()->close();
+    QTRY_VERIFY_WITH_TIMEOUT(!far_window.window.jobs().anything_running(), 20000);
+  }
 };
 
-QTEST_GUILESS_MAIN(TestSsh)
+QTEST_MAIN(TestSsh)
 #include "test_ssh.moc"

@@ -39,6 +39,9 @@ struct SideChoice {
 /// Missed mass of a cell from which it is orange, in what one query reads. On real maps a few cells of a hundred.
 inline constexpr double usual_missed_from = 0.003;
 
+/// DisplayState::timing_layers where the open runs' speedups stand against their lengths.
+inline constexpr const char* timing_by_context = "#context";
+
 struct DisplayState {
   // Attention
   MapMode mode = MapMode::probability;
@@ -59,7 +62,7 @@ struct DisplayState {
   bool density_axis = false;
   double target = 95;     ///< mass recall of every layer, %
   // Timing
-  QString timing_layers;  ///< method whose layers are shown; empty: totals of all
+  QString timing_layers;  ///< method whose layers are shown; empty: totals of all; or timing_by_context
   // Compare
   CompareMode compare_mode = CompareMode::side_by_side;
   SideChoice baseline, candidate;

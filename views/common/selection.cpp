@@ -126,14 +126,49 @@ void forget_closed(ViewState& state) {
   state.query_begin = state.query_end = 0;
 }
 
+template <typename File>
+File at(const std::vector<File>& open, int index) {
+  return index >= 0 && index < static_cast<int>(open.size()) ? open[static_cast<std::size_t>(index)] : nullptr;
+}
+
 SweepPtr shown_sweep(const ViewState& state) {
-  return state.sweep >= 0 && state.sweep < static_cast<int>(state.sweeps.size())
-             ? state.sweeps[static_cast<std::size_t>(state.sweep)]
-             : nullptr;
+  return at(state.sweeps, state.sweep);
+}
+
+/// Of sweeps or bench results, the one that was read from a file.
+template <typename File>
+auto find_file(std::vector<File>& open, const std::filesystem::path& path) {
+  return std::find_if(open.begin(), open.end(), [&](const File& one) { return one->path == path; });
 }
 
 auto find_sweep(std::vector<SweepPtr>& sweeps, const std::filesystem::path& path) {
-  return std::find_if(sweeps.begin(), sweeps.end(), [&](const SweepPtr& one) { return one->path == path; });
+  return find_file(sweeps, path);
+}
+
+/// Files of `before` that are not among those open now.
+template <typename File>
+std::vector<File> closed_since(const std::vector<File>& before, std::vector<File>& now) {
+  std::vector<File> closed;
+  for (const File& one : before)
+    if (find_file(now, one->path) == now.end()) closed.push_back(one);
+  return closed;
+}
+
+template <typename File>
+std::vector<File> without(std::vector<File> open, const std::vector<File>& closed) {
+  for (const File& gone : closed) std::erase_if(open, [&](const File& one) { return one->path == gone->path; });
+  return open;
+}
+
+/// A remembered state's files: what is open now, as it was last read, and those of its own that are not.
+template <typename File>
+void keep_open(std::vector<File>& own, int& shown, const std::vector<File>& open) {
+  const File chosen = at(own, shown);
+  std::vector<File> files = open;
+  for (const File& one : own)
+    if (find_file(files, one->path) == files.end()) files.push_back(one);
+  own = std::move(files);
+  if (chosen) shown = static_cast<int>(find_file(own, chosen->path) - own.begin());
 }
 
 /// `sweep` in the place of the one of its file; false where there is none.
@@ -158,15 +193,10 @@ void fit_to_sweep(ViewState& state) {
   if (std::find(meta.lengths.begin(), meta.lengths.end(), look.length) == meta.lengths.end()) look.length = -1;
 }
 
-/// A remembered state's sweeps: what is open now, as it was last read, and those of its own that are not.
-void keep_open_sweeps(ViewState& state, const std::vector<SweepPtr>& open) {
-  const SweepPtr shown = shown_sweep(state);
-  std::vector<SweepPtr> sweeps = open;
-  for (const SweepPtr& one : state.sweeps)
-    if (find_sweep(sweeps, one->path) == sweeps.end()) sweeps.push_back(one);
-  state.sweeps = std::move(sweeps);
-  if (shown) state.sweep = static_cast<int>(find_sweep(state.sweeps, shown->path) - state.sweeps.begin());
+void keep_open_files(ViewState& state, const std::vector<SweepPtr>& sweeps, const std::vector<BenchPtr>& benches) {
+  keep_open(state.sweeps, state.sweep, sweeps);
   fit_to_sweep(state);
+  keep_open(state.benches, state.bench, benches);
 }
 
 /// A remembered state with the runs that are open now besides its own: going back closes nothing.
@@ -195,6 +225,7 @@ unsigned difference(const ViewState& a, const ViewState& b) {
   if (a.colour_min != b.colour_min || a.colour_max != b.colour_max) mask |= Selection::Colours;
   if (!(a.display == b.display)) mask |= Selection::Display;
   if (a.sweeps != b.sweeps || a.sweep != b.sweep || !(a.sweep_look == b.sweep_look)) mask |= Selection::Sweeps;
+  if (a.benches != b.benches || a.bench != b.bench) mask |= Selection::Benches;
   return mask;
 }
 
@@ -246,6 +277,40 @@ void Selection::close_sweep(std::size_t index) {
     state.sweeps.erase(state.sweeps.begin() + static_cast<std::ptrdiff_t>(index));
     if (state.sweep > static_cast<int>(index)) --state.sweep;
     fit_to_sweep(state);
+  });
+}
+
+BenchPtr Selection::bench() const {
+  const BenchPtr shown = at(state_.benches, state_.bench);
+  return shown || state_.current >= 0 ? shown : at(state_.benches, 0);
+}
+
+void Selection::open_bench(BenchPtr bench) {
+  if (!bench) return;
+  const bool first = state_.benches.empty() && state_.runs.empty();
+  change([&](ViewState& state) {
+    const auto known = find_file(state.benches, bench->path);
+    state.bench = static_cast<int>(known - state.benches.begin());
+    if (known == state.benches.end())
+      state.benches.push_back(bench);
+    else
+      *known = bench;
+  });
+  if (first) past_.clear();
+}
+
+void Selection::add_bench(BenchPtr bench) {
+  if (!bench || find_file(state_.benches, bench->path) != state_.benches.end()) return;
+  state_.benches.push_back(std::move(bench));
+  schedule();
+}
+
+void Selection::close_bench(std::size_t index) {
+  if (index >= state_.benches.size()) return;
+  change([index](ViewState& state) {
+    state.benches.erase(state.benches.begin() + static_cast<std::ptrdiff_t>(index));
+    const int closed = static_cast<int>(index);
+    state.bench = state.bench == closed ? -1 : state.bench - (state.bench > closed);
   });
 }
 
@@ -306,14 +371,15 @@ bool Selection::can_redo() const {
 
 void Selection::undo() {
   if (past_.empty()) return;
-  Undone step{state_, {}, {}};
+  Undone step{state_, {}, {}, {}};
   for (const RecordPtr& run : past_.back().runs)
     if (!contains(state_.runs, run)) step.closed.push_back(run);
-  for (const SweepPtr& sweep : past_.back().sweeps)
-    if (find_sweep(state_.sweeps, sweep->path) == state_.sweeps.end()) step.closed_sweeps.push_back(sweep);
+  step.closed_sweeps = closed_since(past_.back().sweeps, state_.sweeps);
+  step.closed_benches = closed_since(past_.back().benches, state_.benches);
   const std::vector<SweepPtr> open_sweeps = state_.sweeps;
+  const std::vector<BenchPtr> open_benches = state_.benches;
   state_ = with_open_runs(std::move(past_.back()), state_.runs);
-  keep_open_sweeps(state_, open_sweeps);
+  keep_open_files(state_, open_sweeps, open_benches);
   past_.pop_back();
   future_.push_back(std::move(step));
   end_merge();
@@ -328,11 +394,10 @@ void Selection::redo() {
   // What was opened meanwhile stays; what the step closed is closed again.
   std::vector<RecordPtr> open = state_.runs;
   std::erase_if(open, [&](const RecordPtr& run) { return contains(step.closed, run); });
-  std::vector<SweepPtr> open_sweeps = state_.sweeps;
-  for (const SweepPtr& closed : step.closed_sweeps)
-    std::erase_if(open_sweeps, [&](const SweepPtr& one) { return one->path == closed->path; });
+  const std::vector<SweepPtr> open_sweeps = without(state_.sweeps, step.closed_sweeps);
+  const std::vector<BenchPtr> open_benches = without(state_.benches, step.closed_benches);
   ViewState next = with_open_runs(std::move(step.state), open);
-  keep_open_sweeps(next, open_sweeps);
+  keep_open_files(next, open_sweeps, open_benches);
   past_.push_back(std::exchange(state_, std::move(next)));
   end_merge();
   set_hover({});

@@ -12,6 +12,7 @@
 #include "record/run_record.h"
 #include "record/tiles.h"
 #include "views/common/display_state.h"
+#include "views/common/open_bench.h"
 #include "views/common/open_sweep.h"
 
 namespace headroom::views {
@@ -46,6 +47,8 @@ struct ViewState {
   std::vector<SweepPtr> sweeps;     ///< open ones
   int sweep = -1;                   ///< of those, the one that is shown; -1 where none is open
   SweepLook sweep_look;             ///< how the Budget page shows it
+  std::vector<BenchPtr> benches;    ///< open results of `headroom bench`
+  int bench = -1;                   ///< of those, the one on the Timing page; -1: the run
   bool operator==(const ViewState&) const = default;
 };
 
@@ -54,7 +57,7 @@ class Selection : public QObject {
  public:
   enum Change : unsigned {
     Runs = 1, Method = 2, Layer = 4, Head = 8, Queries = 16, Keys = 32, Pins = 64, Budget = 128, View = 256,
-    Colours = 512, Display = 1024, Sweeps = 2048, Everything = 4095
+    Colours = 512, Display = 1024, Sweeps = 2048, Benches = 4096, Everything = 8191
   };
 
   explicit Selection(QObject* parent = nullptr);
@@ -94,6 +97,14 @@ class Selection : public QObject {
   void update_sweep(SweepPtr sweep);
   void close_sweep(std::size_t index);
 
+  /// What the Timing page shows in place of a run; where no run is open, any that is there. Null: none.
+  BenchPtr bench() const;
+  /// Opens a bench result and shows it on the Timing page. One of the same file is replaced.
+  void open_bench(BenchPtr bench);
+  /// Opens a bench result beside what is shown; no step to undo.
+  void add_bench(BenchPtr bench);
+  void close_bench(std::size_t index);
+
   bool can_undo() const;
   bool can_redo() const;
   void undo();
@@ -114,6 +125,7 @@ class Selection : public QObject {
     ViewState state;
     std::vector<RecordPtr> closed;  ///< runs that the step had closed
     std::vector<SweepPtr> closed_sweeps;
+    std::vector<BenchPtr> closed_benches;
   };
 
   ViewState state_, announced_;

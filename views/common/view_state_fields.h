@@ -21,7 +21,7 @@ inline constexpr std::array missed_scope_names = {"rows", "layer", "answer"};
 inline constexpr std::array layer_order_names = {"layer", "highest", "lowest"};
 
 /// `archive` has one function for each kind of field: flag, maybe_flag, whole, number, text, choice, record, head,
-/// keys, pins, viewport, side, display, sweep_look, runs, sweeps. `Display` is DisplayState, const or not.
+/// keys, pins, viewport, side, display, sweep_look, runs, sweeps, benches. `Display` is DisplayState, const or not.
 template <typename Archive, typename Display>
 void each_display_field(Archive& archive, Display& display) {
   // In the order of the struct. A name too few does not compile.
@@ -85,7 +85,7 @@ void each_sweep_look_field(Archive& archive, Look& look) {
 template <typename Archive, typename State>
 void each_view_field(Archive& archive, State& state) {
   auto& [runs, current, baseline, method, layer, head, query_begin, query_end, keys, pins, budget, viewport, colour_min,
-         colour_max, display, sweeps, sweep, sweep_look] = state;
+         colour_max, display, sweeps, sweep, sweep_look, benches, bench] = state;
   archive.runs("runs", runs);
   archive.record("current", current);
   archive.text("baseline", baseline, 256);
@@ -104,6 +104,8 @@ void each_view_field(Archive& archive, State& state) {
   archive.sweeps("sweeps", sweeps);
   archive.shown_sweep("sweep", sweep);
   archive.sweep_look("sweep_look", sweep_look);
+  archive.benches("benches", benches);
+  archive.shown_bench("bench", bench);
 }
 
 }  // namespace headroom::views

@@ -43,9 +43,11 @@ struct StateWriter {
   const ViewState& state;
 
   void runs(const char*, const std::vector<RecordPtr>&) {}  // the caller's list
-  // Sweeps are not named: whoever takes a view keeps those that are open.
+  // Sweeps and bench results are not named: whoever takes a view keeps those that are open.
   void sweeps(const char*, const std::vector<SweepPtr>&) {}
   void shown_sweep(const char*, int) {}
+  void benches(const char*, const std::vector<BenchPtr>&) {}
+  void shown_bench(const char*, int) {}
   void record(const char* key, int) { out[key] = number_of(shown_by(state), records); }
   void flag(const char* key, bool value) { out[key] = value; }
   void maybe_flag(const char* key, const std::optional<bool>& value) {
@@ -113,6 +115,8 @@ class StateReader {
   }
   void sweeps(const char*, std::vector<SweepPtr>&) {}
   void shown_sweep(const char*, int&) {}
+  void benches(const char*, std::vector<BenchPtr>&) {}
+  void shown_bench(const char*, int&) {}
   void flag(const char* key, bool& value) {
     if (there(key)) value = fields_.boolean(key);
   }
@@ -292,6 +296,8 @@ struct LayoutLister {
   void display(const char* key, const auto& value) { note(key, value); }
   void sweeps(const char* key, const auto& value) { note(key, value); }
   void shown_sweep(const char* key, const int& value) { note(key, value); }
+  void benches(const char* key, const auto& value) { note(key, value); }
+  void shown_bench(const char* key, const int& value) { note(key, value); }
   void sweep_look(const char* key, const auto& value) { note(key, value); }
 };
 
@@ -382,7 +388,8 @@ std::vector<Misfit> misfits(const ViewState& state) {
           json({view.query_begin, view.query_end, view.key_begin, view.key_end}).dump());
   const DisplayState& display = state.display;
   method("display.curve_stream", display.curve_stream, record);
-  method("display.timing_layers", display.timing_layers, record);
+  if (display.timing_layers != QLatin1String(timing_by_context))
+    method("display.timing_layers", display.timing_layers, record);
   if (display.curve_scope >= 0 && !record.meta().has_layer(display.curve_scope))
     wrong("display.curve_scope", up_to(record.meta().num_layers() - 1), std::to_string(display.curve_scope));
   for (const auto& [key, side] : sides_of(display))

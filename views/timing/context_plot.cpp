@@ -5,6 +5,7 @@
 #include <QToolTip>
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "record/speedup.h"
 #include "views/common/format.h"
@@ -29,6 +30,15 @@ class TokensTicker : public QCPAxisTicker {
   QString getTickLabel(double tick, const QLocale&, QChar, int) override { return format_count(std::llround(tick)); }
 };
 
+QCPScatterStyle marker_of(const SpeedupPoint& point) {
+  if (point.mark < 0 || point.mark == point.look) return method_marker(point.look, 11, point.firm);
+  QCPScatterStyle style = method_marker(point.mark, 11, point.firm);
+  const QColor colour = Theme::instance().method(point.look);
+  style.setPen(QPen(colour, 2));
+  if (point.firm) style.setBrush(colour);
+  return style;
+}
+
 }  // namespace
 
 ContextPicture speedups_by_context(const std::vector<RecordPtr>& runs, const record::RunRecord& shown) {
@@ -50,8 +60,16 @@ ContextPicture speedups_by_context(const std::vector<RecordPtr>& runs, const rec
                              format_count(run->length()), format_fixed(speedup->ratio, 2),
                              format_fixed(speedup->low, 2), format_fixed(speedup->high, 2));
       if (!speedup->firm()) tip += QObject::tr("\na hint: one pass, not in turn, or other work beside it");
-      picture.points.push_back({method.look, method_title(method), tip, tokens, speedup->ratio, speedup->low,
-                                speedup->high, speedup->firm()});
+      SpeedupPoint point;
+      point.look = method.look;
+      point.family = method_title(method);
+      point.tip = tip;
+      point.tokens = tokens;
+      point.ratio = speedup->ratio;
+      point.low = speedup->low;
+      point.high = speedup->high;
+      point.firm = speedup->firm();
+      picture.points.push_back(point);
     }
   }
   return picture;
@@ -65,7 +83,6 @@ ContextPlot::ContextPlot(QWidget* parent) : QCustomPlot(parent) {
   xAxis->setScaleType(QCPAxis::stLogarithmic);
   xAxis->setTicker(QSharedPointer<TokensTicker>::create());
   xAxis->setLabel(tr("tokens of the prompt"));
-  yAxis->setLabel(tr("times faster than dense"));
   restyle();
 }
 
@@ -81,6 +98,7 @@ void ContextPlot::restyle() {
 
 void ContextPlot::rebuild() {
   const Theme& theme = Theme::instance();
+  yAxis->setLabel(picture_.axis);
   clearPlottables();
   clearItems();
   double left = 1e300, right = 0, high = 1.2, low = 0.9;
@@ -105,10 +123,11 @@ void ContextPlot::rebuild() {
     mark->end->setCoords(tokens * 1.18, bound);
     mark->setPen(QPen(theme.muted_text(), 2.5, Qt::DotLine));
   }
+  join_points();
   // One graph a point: some are filled and some open, and there are few.
   for (const auto& point : picture_.points) {
     auto* graph = add_markers(xAxis, yAxis);
-    graph->setScatterStyle(method_marker(point.look, 11, point.firm));
+    graph->setScatterStyle(marker_of(point));
     graph->setData(QVector<double>{point.tokens}, QVector<double>{point.ratio});
     auto* bars = new QCPErrorBars(xAxis, yAxis);
     bars->setDataPlottable(graph);
@@ -118,6 +137,24 @@ void ContextPlot::rebuild() {
     bars->setSelectable(QCP::stNone);
   }
   replot(QCustomPlot::rpQueuedReplot);
+}
+
+void ContextPlot::join_points() {
+  std::map<QString, QMap<double, double>> lines;  // by family: ratios by tokens
+  std::map<QString, int> looks;
+  for (const auto& point : picture_.points) {
+    if (!point.joined) continue;
+    lines[point.family].insert(point.tokens, point.ratio);
+    looks[point.family] = point.look;
+  }
+  for (const auto& [family, line] : lines) {
+    auto* graph = new QCPGraph(xAxis, yAxis);
+    QColor colour = Theme::instance().method(looks[family]);
+    colour.setAlphaF(0.5f);
+    graph->setPen(QPen(colour, 1.2));
+    graph->setSelectable(QCP::stNone);
+    graph->setData(line.keys(), line.values(), true);
+  }
 }
 
 QString ContextPlot::legend_html() const {
@@ -131,14 +168,14 @@ QString ContextPlot::legend_html() const {
   for (const auto& point : picture_.points) {
     if (named.contains(point.family)) continue;
     named << point.family;
-    entry(method_mark(point.look, true), theme.method(point.look), point.family);
+    entry(method_mark(point.mark < 0 ? point.look : point.mark, true), theme.method(point.look), point.family);
   }
-  entry(QStringLiteral("━━"), theme.text(), tr("dense"));
+  entry(QStringLiteral("━━"), theme.text(), picture_.baseline);
   if (!picture_.bounds.empty()) entry(QStringLiteral("┈┈"), theme.muted_text(), tr("bound: were attention free"));
   if (picture_.points.empty())
-    html += tr("No method of these runs has a speedup to show.");
+    html += tr("Nothing here has a speedup to show.");
   else
-    html += tr("Bars: quartiles; open markers are hints. Quality stands on the Budget page.");
+    html += picture_.note.toHtmlEscaped();
   return html;
 }
 

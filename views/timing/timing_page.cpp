@@ -6,6 +6,7 @@
 #include <QHBoxLayout>
 #include <QHeaderView>
 #include <QLabel>
+#include <QPushButton>
 #include <QScrollArea>
 #include <QSignalBlocker>
 #include <QSplitter>
@@ -13,10 +14,13 @@
 #include <QVBoxLayout>
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "views/common/format.h"
 #include "views/common/give_way.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
+#include "views/timing/bench_model.h"
+#include "views/timing/bench_view.h"
 #include "views/timing/context_plot.h"
 #include "views/timing/timing_model.h"
 #include "views/timing/timing_plot.h"
@@ -24,12 +28,16 @@
 namespace headroom::views {
 namespace {
 
-constexpr const char* context_view = "#context";  // in the place of a method's id
+constexpr int bench_role = Qt::UserRole + 1;  // in the chooser: the number of a bench result
+
+QString file_name(const OpenBench& bench) {
+  return QString::fromStdString(escape_invalid_utf8(bench.path.filename().native()));
+}
 
 }  // namespace
 
 TimingPage::TimingPage(Selection* selection, QWidget* parent)
-    : PageBase(selection, Selection::Method | Selection::Display, parent) {
+    : PageBase(selection, Selection::Method | Selection::Display | Selection::Benches, parent) {
   build();
 }
 
@@ -45,8 +53,18 @@ void TimingPage::build() {
   bar->addWidget(make_heading(tr("Time to first token"), body()));
   view_ = new QComboBox(body());
   view_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
-  view_->setAccessibleName(tr("Totals of all methods, or the layers of one"));
+  view_->setAccessibleName(tr("Totals of all methods, the layers of one, or a bench result"));
   bar->addWidget(view_);
+  close_ = new QPushButton(tr("Close"), body());
+  close_->setObjectName("close_bench");
+  close_->setAccessibleName(tr("Close this bench result"));
+  close_->setToolTip(tr("Closes this bench result. Its file stays; Undo brings it back."));
+  connect(close_, &QPushButton::clicked, this, [this] {
+    const auto& open = this->selection()->state().benches;
+    const auto at = std::find(open.begin(), open.end(), bench_) - open.begin();
+    this->selection()->close_bench(static_cast<std::size_t>(at));
+  });
+  bar->addWidget(close_);
   bar->addStretch(1);
   column->addLayout(bar);
   context_ = make_note(QString(), body());
@@ -67,7 +85,7 @@ void TimingPage::build() {
   column->addSpacing(2);
   column->addWidget(legend_);
 
-  auto* splitter = new QSplitter(Qt::Vertical, body());
+  auto* splitter = parts_ = new QSplitter(Qt::Vertical, body());
   splitter->setChildrenCollapsible(false);
   // Many methods scroll: bars that are pressed together lose their names.
   auto* scroll = new QScrollArea(splitter);
@@ -91,6 +109,7 @@ void TimingPage::build() {
   table_->setMinimumHeight(120);
   table_->installEventFilter(this);
   model_ = new TimingModel(this);
+  bench_model_ = new BenchModel(this);
   table_->setModel(model_);
   splitter->addWidget(scroll);
   splitter->addWidget(table_);
@@ -98,47 +117,81 @@ void TimingPage::build() {
   splitter->setStretchFactor(0, 1);
   splitter->setStretchFactor(1, 1);
   column->addWidget(splitter, 1);
-  connect(view_, &QComboBox::activated, this, [this] {
-    const QString method = view_->currentData().toString();
-    selection()->change([&](ViewState& state) { state.display.timing_layers = method; });
-    show_plot();
+  connect(view_, &QComboBox::activated, this, &TimingPage::choose_view);
+}
+
+bool TimingPage::has_content() const {
+  return selection()->record() || selection()->bench();
+}
+
+void TimingPage::choose_view() {
+  const QVariant bench = view_->currentData(bench_role);
+  const QString method = view_->currentData().toString();
+  selection()->change([&](ViewState& state) {
+    state.bench = bench.isValid() ? bench.toInt() : -1;
+    if (!bench.isValid()) state.display.timing_layers = method;
   });
 }
 
 void TimingPage::refresh(unsigned) {
   const RecordPtr held = record_;  // until the model has let go of its summaries
   record_ = selection()->record();
+  if (!bench_ && selection()->bench()) parts_->setSizes({1000, 1000});  // a plot of many lengths and a long table
+  bench_ = selection()->bench();
   methods_.clear();
+  if (record_)
+    show_run();
+  else
+    model_->set_methods({}, nullptr, false);
+  fill_views();
+  bench_model_->set_bench(bench_);
+  QAbstractItemModel* model = bench_ ? static_cast<QAbstractItemModel*>(bench_model_) : model_;
+  if (table_->model() != model) table_->setModel(model);
+  context_->setText(context_text());
+  bound_->setText(bound_text());
+  note_->setText(bench_ ? bench_note_text(bench_->report) : unoptimised_text());
+  close_->setVisible(bench_ != nullptr);
+  note_->setVisible(!note_->text().isEmpty());
+  fit_columns();
+  show_plot();
+}
+
+void TimingPage::show_run() {
   const MethodPtr baseline = dense_of(*record_);
   if (baseline) methods_.push_back(baseline);
   for (const auto& method : record_->methods())
     if (&method != baseline) methods_.push_back(&method);
-  {
-    const QSignalBlocker blocker(view_);
-    const QString before = selection()->state().display.timing_layers;
-    view_->clear();
+  model_->set_methods(methods_, baseline, record_->meta().timed_in_turn);
+}
+
+void TimingPage::fill_views() {
+  const QSignalBlocker blocker(view_);
+  const ViewState& state = selection()->state();
+  view_->clear();
+  if (record_) {
     view_->addItem(tr("Total, all methods"), QString());
     for (const MethodPtr method : methods_)
       if (!method->layer_stages.empty())
         view_->addItem(tr("By layer: %1").arg(method_label(*record_, *method)), QString::fromStdString(method->id));
     int beside = 0;
-    for (const RecordPtr& run : selection()->state().runs) beside += run != record_;
+    for (const RecordPtr& run : state.runs) beside += run != record_;
     view_->addItem(beside > 0 ? tr("Speedup against context, %1 runs").arg(beside + 1) : tr("Speedup against context"),
-                   QLatin1String(context_view));
-    view_->setCurrentIndex(std::max(0, view_->findData(before)));
+                   QLatin1String(timing_by_context));
   }
-  model_->set_methods(methods_, baseline, record_->meta().timed_in_turn);
-  fit_columns();
-  context_->setText(context_text());
-  bound_->setText(bound_text());
-  note_->setText(unoptimised_text());
-  note_->setVisible(!note_->text().isEmpty());
-  show_plot();
+  const int runs = view_->count();
+  for (std::size_t i = 0; i < state.benches.size(); ++i) {
+    view_->addItem(tr("Bench: %1").arg(last_characters(file_name(*state.benches[i]), 60)));
+    view_->setItemData(view_->count() - 1, static_cast<int>(i), bench_role);
+  }
+  const auto at = std::find(state.benches.begin(), state.benches.end(), bench_);
+  view_->setCurrentIndex(bench_ ? runs + static_cast<int>(at - state.benches.begin())
+                                : std::max(0, view_->findData(state.display.timing_layers)));
 }
 
 void TimingPage::fit_columns() {
   fit_table(table_);
   // Long values share the width that the field names leave.
+  if (bench_) return fit_table(table_, std::max(160, table_->width() / 3));
   const int methods = static_cast<int>(methods_.size());
   if (methods > 0) fit_table(table_, std::max(190, (table_->width() - table_->columnWidth(0) - 20) / methods));
 }
@@ -156,14 +209,15 @@ void TimingPage::restyle() {
 }
 
 bool TimingPage::shows_context() const {
-  return view_->currentData().toString() == QLatin1String(context_view);
+  return bench_ || view_->currentData().toString() == QLatin1String(timing_by_context);
 }
 
 void TimingPage::show_plot() {
   plot_->setVisible(!shows_context());
   context_plot_->setVisible(shows_context());
   if (shows_context()) {
-    context_plot_->show_picture(speedups_by_context(selection()->state().runs, *record_));
+    context_plot_->show_picture(bench_ ? speedups_of(bench_->report)
+                                       : speedups_by_context(selection()->state().runs, *record_));
     legend_->setText(context_plot_->legend_html());
     return;
   }
@@ -180,6 +234,7 @@ void TimingPage::show_plot() {
 }
 
 QString TimingPage::context_text() const {
+  if (bench_) return bench_caption(bench_->report);
   const auto& meta = record_->meta();
   QStringList parts;
   parts << QString::fromStdString(meta.device) << QString::fromStdString(meta.dtype)
@@ -201,6 +256,7 @@ QString TimingPage::context_text() const {
 }
 
 QString TimingPage::bound_text() const {
+  if (bench_) return bench_bound_text(bench_->report);
   const MethodPtr baseline = record_ ? dense_of(*record_) : nullptr;
   const auto bound = baseline ? amdahl_bound(*baseline) : std::nullopt;
   if (!bound) return tr("No bound can be given: the dense model was not timed.");
@@ -258,11 +314,11 @@ QString TimingPage::unoptimised_text() const {
 
 double TimingPage::wanted_height(double width, double least_text) {
   refresh_now();
-  if (!record_) return 0;
+  if (!record_ && !bench_) return 0;
   return figure_height(width, least_text, [this](Figure& figure) {
     draw_text(figure);
     figure.take_top((plot_height() + 16) * figure.unit());
-    figure.take_top(figure.table_height(*table_, [this](int row) { return model_->is_stage(row); }));
+    figure.take_top(figure.table_height(*table_, [this](int row) { return left_out(row); }));
   });
 }
 
@@ -276,20 +332,30 @@ QString TimingPage::title() const {
   return tr("Timing");
 }
 QString TimingPage::csv() const {
-  return model_->csv();
+  return bench_ ? bench_model_->csv() : model_->csv();
+}
+QString TimingPage::source_text() const {
+  const BenchPtr bench = selection()->bench();  // asked for before what is shown is caught up with
+  return bench ? tr("bench result %1: %2").arg(file_name(*bench), bench_caption(bench->report)) : QString();
 }
 
 void TimingPage::draw_text(Figure& figure) const {
-  figure.title(tr("Where does the time to first token go?"), context_text());
-  figure.html(bound_text() + "<br><span style=\"color:" + Theme::instance().muted_text().name() + "\">" +
-              unoptimised_text().toHtmlEscaped() + "</span>");
+  figure.title(bench_ ? tr("How much faster is sparse prefill?") : tr("Where does the time to first token go?"),
+               context_text());
+  const QString muted = Theme::instance().muted_text().name();
+  figure.html(bound_text().toHtmlEscaped() + "<br><span style=\"color:" + muted + "\">" +
+              note_->text().toHtmlEscaped() + "</span>");
   figure.html(shows_context() ? context_plot_->legend_html() : plot_->legend_html(), 0.9);
+}
+
+bool TimingPage::left_out(int row) const {
+  return !bench_ && model_->is_stage(row);
 }
 
 void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   refresh_now();
   Figure figure(painter, target, options);
-  if (!record_) return figure.title(title(), tr("No run is open"));
+  if (!record_ && !bench_) return figure.title(title(), tr("No run is open"));
   draw_text(figure);
   const QRectF rest = figure.rest();
   // The bars show the stages; their numbers are in the CSV.
@@ -297,7 +363,7 @@ void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOpt
   figure.plot(shows_context() ? static_cast<QCustomPlot*>(context_plot_) : plot_,
               QRectF(rest.left(), rest.top(), rest.width(), height));
   figure.take_top(height + 16 * figure.unit());
-  figure.table(*table_, figure.rest(), [this](int row) { return model_->is_stage(row); });
+  figure.table(*table_, figure.rest(), [this](int row) { return left_out(row); });
 }
 
 }  // namespace headroom::views

@@ -38,7 +38,10 @@ QString stage_title(std::size_t stage) {
 }
 
 QString backend_title(const std::string& backend) {
-  return backend == "libtorch" ? QStringLiteral("LibTorch") : QString::fromStdString(backend);
+  if (backend == "libtorch") return QStringLiteral("LibTorch");
+  if (backend == "fa2") return QStringLiteral("FA2");
+  if (backend == "cudnn") return QStringLiteral("cuDNN");
+  return QString::fromStdString(backend);
 }
 
 double TimingPlot::Bar::sum() const {

@@ -41,15 +41,12 @@ void compare(std::vector<BenchRow>& rows) {
   const auto baseline = [&](const char* backend) {
     return fastest(rows, [&](const BenchRow& row) { return row.backend == backend; });
   };
-  const BenchRow* dense = fastest(rows, [](const BenchRow& row) { return !is_llama_cpp(row); });
+  const BenchRow* dense = rows.empty() ? nullptr : record::fastest_dense(rows, rows.front().length);
   const BenchRow* llama_cpp = fastest(rows, is_llama_cpp);
   const BenchRow *libtorch = baseline("libtorch"), *fa2 = baseline("fa2"), *cudnn = baseline("cudnn");
   for (BenchRow& row : rows) {
     if (!row.error.empty()) continue;
-    if (dense) {
-      const double attention = dense->stages_ms[static_cast<std::size_t>(Stage::attention)];
-      if (dense->ttft.median > attention) row.amdahl_bound = dense->ttft.median / (dense->ttft.median - attention);
-    }
+    if (dense) row.amdahl_bound = record::free_attention_bound(*dense);
     if (libtorch) row.time_over_libtorch = row.ttft.median / libtorch->ttft.median;
     if (row.role == MethodRole::reference || !row.label.empty() || is_llama_cpp(row)) continue;
     const auto over = [&](const BenchRow* base) {

@@ -151,6 +151,8 @@ LengthBench::Candidate& LengthBench::add_row(Method method, const attention::Bac
   row.id = summary.id;
   row.method = summary.name;
   row.role = summary.role;
+  row.title = summary.title;
+  row.look = summary.look;
   row.backend = summary.is_dense() ? backend.id() : summary.backend;
   row.label = summary.label;
   row.budget = summary.budget;

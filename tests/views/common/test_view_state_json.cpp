@@ -192,6 +192,8 @@ class TestViewStateJson : public QObject {
       return list.join(' ');
     };
     QCOMPARE(keys(), QString());
+    state.display.timing_layers = timing_by_context;  // no method's id
+    QCOMPARE(keys(), QString());
     state.layer = 6;
     QCOMPARE(keys(), QString("layer"));
     state.layer = 1;
