@@ -23,7 +23,7 @@ namespace headroom::views {
 namespace {
 
 constexpr int strip_height = 27;  // pixels, without the line above it
-constexpr int frame_ms = 16;
+constexpr int arrivals_ms = 33;   // between pictures that only bring new tiles
 
 }  // namespace
 
@@ -409,9 +409,9 @@ void AttentionMapWidget::selection_changed(unsigned mask) {
 
 void AttentionMapWidget::tiles_arrived() {
   map_->invalidate();
-  // One picture a frame: while a reader zooms or pans, the next step draws them anyway.
+  // While a reader zooms or pans, the next step draws them anyway; and the processors are needed for the tiles.
   if (!arrivals_.isActive())
-    arrivals_.start(static_cast<int>(std::clamp<qint64>(frame_ms - since_drawn_.elapsed(), 0, frame_ms)));
+    arrivals_.start(static_cast<int>(std::clamp<qint64>(arrivals_ms - since_drawn_.elapsed(), 0, arrivals_ms)));
 }
 
 void AttentionMapWidget::update_minimap() {

@@ -165,6 +165,15 @@ void add_mirrored_tile(Classes& classes, const OverlayGrid& tile, record::TileAd
 
 /// `weight`: of 256.
 void blend(QRgb& pixel, QRgb colour, int weight) {
+  if (qAlpha(pixel) == 255) {  // as below, two channels at a time
+    const auto both = [&](QRgb mask, int shift) {
+      const QRgb under = pixel >> shift & mask, over = colour >> shift & mask;
+      const auto part = static_cast<QRgb>(weight);
+      return ((under * (256 - part) + over * part + 0x00800080) >> 8 & mask) << shift;
+    };
+    pixel = 0xff000000u | both(0x00ff00ff, 0) | both(0x000000ff, 8);
+    return;
+  }
   const int keep = qAlpha(pixel) * (256 - weight);  // of 255 * 256
   const auto mix = [&](int under, int over) {
     return std::min(255, (under * keep + 255 * over * weight + 32640) / 65280);

@@ -33,7 +33,7 @@ using GridPtr = std::shared_ptr<const CellGrid>;
 
 GridPtr make_grid(record::Tile tile);
 
-/// What an overlay's cells are, made once for drawing.
+/// What an overlay's cells are, made once for drawing. Of the counts only `missed` is kept, where the mass is not known.
 struct OverlayGrid : record::OverlayTile {
   enum Flag : std::uint8_t { hit_cell = 1, missed_cell = 2, wasted_cell = 4, attended_cell = 8, known_cell = 16 };
   std::vector<std::uint8_t> flags;        ///< missed: any pair of it

@@ -78,7 +78,8 @@ std::size_t size_of(const CellGrid& grid) {
 }
 
 std::size_t size_of(const OverlayGrid& grid) {
-  return grid.hit.size() * 17 + grid.missed_mass.size() * 4 + grid.mass_codes.size() * 2 + sizeof(OverlayGrid);
+  return grid.flags.size() + grid.missed.size() * 4 + grid.missed_mass.size() * 4 + grid.mass_codes.size() * 2 +
+         sizeof(OverlayGrid);
 }
 
 }  // namespace
@@ -121,8 +122,11 @@ OverlayPtr make_overlay(record::OverlayTile tile) {
                                               (grid.missed[i] ? OverlayGrid::missed_cell : 0) |
                                               (grid.wasted[i] ? OverlayGrid::wasted_cell : 0) |
                                               (grid.selected[i] ? OverlayGrid::attended_cell : 0));
+  // What nothing draws is not kept: of five numbers a cell it would be most of what the overlay takes.
+  for (auto* counts : {&grid.hit, &grid.wasted, &grid.selected}) std::vector<std::uint32_t>().swap(*counts);
   if (grid.missed_mass.size() == count) {
     mass_codes(grid.missed_mass, grid.mass_codes);
+    std::vector<std::uint32_t>().swap(grid.missed);
   }
   return std::make_shared<const OverlayGrid>(std::move(grid));
 }

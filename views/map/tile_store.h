@@ -51,7 +51,7 @@ class TileStore {
     std::uint64_t used = 0;  ///< of clock_: when it was last found or put in; the store's business
   };
 
-  static constexpr std::size_t usual_bytes = std::size_t{192} << 20;
+  static constexpr std::size_t usual_bytes = std::size_t{128} << 20;
   explicit TileStore(std::size_t max_bytes = usual_bytes) : max_bytes_(max_bytes) {}
   TileStore(const TileStore&) = delete;
   TileStore& operator=(const TileStore&) = delete;

@@ -211,9 +211,26 @@ void PromptText::show_queries() {
 
 void PromptText::set_hover(std::int64_t query, std::int64_t key) {
   if (query == hover_query_ && key == hover_key_) return;
+  for (const std::int64_t token : {hover_query_, hover_key_, query, key}) update_token(token);
   hover_query_ = query;
   hover_key_ = key;
-  viewport()->update();
+}
+
+void PromptText::update_token(std::int64_t token) {
+  if (token < 0 || token >= index_.num_tokens()) return;
+  const int begin = index_.begin(token);
+  QTextBlock block = firstVisibleBlock();
+  while (block.isValid() && block.position() + block.length() <= begin) {
+    block = block.next();
+    if (block.isValid() && blockBoundingGeometry(block).translated(contentOffset()).top() > viewport()->height()) return;
+  }
+  if (!block.isValid() || index_.end(token) <= block.position()) return;
+  bool seen = false;
+  for_visible_range(begin, index_.end(token), [&](const QRectF& box) {
+    seen = true;
+    viewport()->update(box.toAlignedRect().adjusted(-3, -3, 3, 3));
+  });
+  if (!seen) viewport()->update();  // a line break has no width of its own
 }
 
 void PromptText::set_matches(std::vector<std::pair<int, int>> matches, int current) {
@@ -273,19 +290,19 @@ void PromptText::for_visible_range(int from, int to, Fn&& fn) const {
 }
 
 template <typename Fn>
-void PromptText::for_visible(Fn&& fn) const {
+void PromptText::for_visible(const QRect& area, Fn&& fn) const {
   if (index_.num_tokens() == 0) return;
   QTextBlock block = firstVisibleBlock();
   const QPointF offset = contentOffset();
   for (; block.isValid(); block = block.next()) {
     const QRectF box = blockBoundingGeometry(block).translated(offset);
-    if (box.top() > viewport()->height()) break;
+    if (box.top() > area.bottom()) break;
     if (!block.isVisible()) continue;
     const QTextLayout* layout = block.layout();
     for (int i = 0; i < layout->lineCount(); ++i) {
       const QTextLine line = layout->lineAt(i);
       const double top = box.top() + line.y();
-      if (top > viewport()->height() || top + line.height() < 0) continue;
+      if (top > area.bottom() || top + line.height() < area.top()) continue;
       const int first = block.position() + line.textStart(), last = first + line.textLength();
       for (std::int64_t token = std::max<std::int64_t>(0, index_.token_at(first));
            token < index_.num_tokens() && index_.begin(token) < std::max(last, first + 1); ++token) {
@@ -304,7 +321,7 @@ void PromptText::paintEvent(QPaintEvent* event) {
   {
     QPainter painter(viewport());
     painter.setClipRect(event->rect());
-    for_visible([&](std::int64_t token, const QRectF& box) {
+    for_visible(event->rect(), [&](std::int64_t token, const QRectF& box) {
       if (token >= query_begin_ && token < query_end_) return;  // an extra selection
       const QColor colour = background_of(token);
       if (colour.isValid()) painter.fillRect(box, colour);
@@ -331,7 +348,7 @@ void PromptText::paintEvent(QPaintEvent* event) {
   QPainter painter(viewport());
   painter.setClipRect(event->rect());
   painter.setRenderHint(QPainter::Antialiasing, false);
-  for_visible([&](std::int64_t token, const QRectF& box) {
+  for_visible(event->rect(), [&](std::int64_t token, const QRectF& box) {
     const auto i = static_cast<std::size_t>(token);
     if (i < selected_.size() && selected_[i])
       painter.fillRect(QRectF(box.left() + 1, box.bottom() - 2, std::max(2.0, box.width() - 2), 2), theme.accent());
@@ -366,7 +383,7 @@ void PromptText::place_strip() {
 
 std::int64_t PromptText::token_under(QPoint position) const {
   std::int64_t found = -1;
-  for_visible([&](std::int64_t token, const QRectF& box) {
+  for_visible(QRect(position, QSize(1, 1)), [&](std::int64_t token, const QRectF& box) {
     if (box.contains(position)) found = token;
   });
   return found;

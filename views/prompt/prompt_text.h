@@ -61,12 +61,13 @@ class PromptText : public QPlainTextEdit {
  private:
   class HeatStrip;
   friend class HeatStrip;
-  /// Calls fn(token, rectangle) for the visible pieces of every token that is visible.
+  /// Calls fn(token, rectangle) for the pieces of tokens in the lines that touch `area` of the viewport.
   template <typename Fn>
-  void for_visible(Fn&& fn) const;
+  void for_visible(const QRect& area, Fn&& fn) const;
   template <typename Fn>
   void for_visible_range(int from, int to, Fn&& fn) const;
   std::int64_t token_under(QPoint position) const;
+  void update_token(std::int64_t token);  ///< paints where it is visible
   void show_queries();
   void place_strip();
 
