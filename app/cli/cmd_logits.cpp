@@ -110,6 +110,9 @@ int run_logits(const LogitsOptions& options) {
   inputs.emplace_back(options.ids);
   out.must_not_be(inputs);
   const auto config = model::read_model_config(*checkpoint);
+  if (options.piece > 0 && std::ssize(ids) > config.context_length)  // decoding looks at its cache alone
+    throw input_error(options.ids, "the prompt is longer than the model's context",
+                      std::to_string(config.context_length) + " tokens", std::to_string(ids.size()));
   const auto dtype = parse_dtype(options.dtype).value_or(experiment::resolve_dtype("auto", choice.device));
   experiment::MemoryWorkload work;
   work.length = static_cast<std::int64_t>(ids.size());
@@ -120,8 +123,9 @@ int run_logits(const LogitsOptions& options) {
   ProgressLine progress;
   const JobContext job{.stop = interrupt.token(), .progress = progress.sink()};
   const auto decoder = model::load_decoder(*checkpoint, config, {parts, dtype}, job);
+  const bool in_pieces = options.piece > 0 && !ids.empty();
   const at::Tensor logits =
-      options.piece > 0 && !ids.empty() ? logits_in_pieces(*decoder, ids, options.piece, job) : decoder->logits(ids, job);
+      in_pieces ? logits_in_pieces(*decoder, ids, options.piece, job) : decoder->logits(ids, job);
   progress.clear();
   const std::span bytes(static_cast<const std::uint8_t*>(logits.const_data_ptr()),
                         static_cast<std::size_t>(logits.nbytes()));

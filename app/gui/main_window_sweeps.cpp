@@ -69,10 +69,9 @@ void MainWindow::connect_sweeps() {
             if (!problem.reason().isEmpty()) banner.text += " (" + problem.reason() + ")";
             banner.details = problem.details();
             // What lies on another machine's disk is known by its rows alone.
-            const bool begun = engine_.remote() ? far_store_.knows(store) : QFileInfo::exists(store);
-            banner.buttons = {{tr("Change and go on…"), [this, spec, begun] {
+            banner.buttons = {{tr("Change and go on…"), [this, spec, store] {
                                  protocol::SweepSpec again = spec;
-                                 again.resume = begun;
+                                 again.resume = engine_.remote() ? far_store_.knows(store) : QFileInfo::exists(store);
                                  new_sweep(again);
                                }}};
             banners_->show_banner(banner);

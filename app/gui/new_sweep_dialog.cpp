@@ -77,8 +77,10 @@ NewSweepDialog::NewSweepDialog(EngineClient& engine, SettingsStore& settings,
       // Settings of another version: the defaults above serve.
     }
   }
-  if (!spec || first.out.empty()) first.out = new_sweep_path().toStdString();
-  if (!first.resume) own_out_ = QString::fromStdString(first.out);
+  if (!spec || first.out.empty()) {
+    first.out = new_sweep_path().toStdString();
+    own_out_ = QString::fromStdString(first.out);
+  }
   debounce_.setSingleShot(true);
   debounce_.setInterval(450);
   connect(&debounce_, &QTimer::timeout, this, &NewSweepDialog::check);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What was looked at, in a file beside the settings: records, sweeps, bench results, page, place. Written on a thread of
-// its own and renamed when whole; read once, and never trusted.
+// What was looked at, in a file beside the settings: records, sweeps, bench results, page, place. Written on a thread
+// of its own and renamed when whole; read once, and never trusted.
 #pragma once
 
 #include <QString>

@@ -66,7 +66,7 @@ bool to_bf16(std::span<const float> in, std::uint16_t* out) {
   return overflow == 0;
 }
 
-// The largest magnitude decides. Every byte of a checkpoint passes here: 32 values at a time, in registers.
+// The largest magnitude decides. Gigabytes pass here: 32 values at a time, in registers.
 bool all_finite_bf16(std::span<const std::uint16_t> values) {
   using Lanes [[gnu::vector_size(16)]] = std::int16_t;
   constexpr std::size_t lanes = sizeof(Lanes) / sizeof(std::int16_t);

@@ -368,7 +368,8 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   s.granularity = fields.integer("granularity", 1, 1 << 20);
   s.density = fields.number_or("density", nan, 0, 1.0000001);
   s.plan = fields.string("plan");
-  if (fields.has("timing_plan")) s.timing_plan = timing_plan_from_json(fields.object("timing_plan"), place + ".timing_plan");
+  if (fields.has("timing_plan"))
+    s.timing_plan = timing_plan_from_json(fields.object("timing_plan"), place + ".timing_plan");
   for (const auto& item : fields.array("baselines", max_baselines)) {
     Fields baseline(item, place + ".baselines");
     const auto backend = baseline.string("backend", 64);

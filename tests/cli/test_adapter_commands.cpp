@@ -143,7 +143,7 @@ class TestAdapterCommands : public test::CommandFixture {
     const QString ids = write("forty.json", (forty + "]").c_str());
     const QStringList pair{model_, "--adapter", adapter_};  // its first layer sees windows of 8
     const auto whole = logits(pair, nullptr, ids);
-    for (const char* piece : {"1", "7", "40", "100000"}) {
+    for (const char* piece : {"1", "7", "15", "40", "100000"}) {
       const auto pieces = logits(pair + QStringList{"--piece", piece}, nullptr, ids);
       QCOMPARE(pieces.size(), whole.size());
       float difference = 0;

@@ -67,19 +67,28 @@ class TestBenchReport : public QObject {
 
   void earlier_versions_are_read() {
     json object = to_json(test::small_bench());
-    for (const char* field : {"threads", "warmups", "supports", "llama_cpp", "memory_needed", "device_note"})
+    for (const char* field : {"threads", "warmups", "supports", "llama_cpp", "memory_needed", "device_note",
+                              "complete"})
       object.erase(field);
     for (json& row : object["rows"])
       for (const char* field : {"title", "role", "look", "note", "supports", "machine_load", "devices", "floor_ms",
                                 "density_as_defined", "share_of_gemm_rate", "label"})
         row.erase(field);
     const BenchReport read = bench_report_from_json(object, "b.json");
+    QVERIFY(read.complete);
     QCOMPARE(read.rows[1].role, MethodRole::dense);
     QCOMPARE(read.rows[4].role, MethodRole::deployable);
     // What ran dense by its plan is no dense baseline, and has no speedup.
     QCOMPARE(no_speedup(read.rows[4]), NoSpeedup::nothing_sparse);
     QCOMPARE(no_speedup(read.rows[3]), NoSpeedup::not_stated);
     QCOMPARE(fastest_dense(read.rows, 32768)->backend, std::string("cudnn"));
+  }
+
+  void two_groups_of_one_length_have_a_fastest_each() {
+    BenchReport report = test::small_bench();
+    const std::size_t half = report.rows.size() / 2;
+    for (std::size_t i = half; i < report.rows.size(); ++i) report.rows[i].length = report.rows.front().length;
+    QCOMPARE(refusal(to_json(report)), QString());
   }
 
   void a_speedup_is_said_only_where_there_is_one() {
@@ -136,10 +145,16 @@ class TestBenchReport : public QObject {
     add("no plan", [](json& b) { b["rows"][4].erase("timing_plan"); }, "\"timing_plan\" is missing");
     add("an invented speedup", [](json& b) { b["rows"][10]["speedup_over"]["fastest_dense"] = 16.0; },
         "row 11, speedup_over");
+    add("a slow baseline's ratio in the fastest's place",
+        [](json& b) {
+          auto& over = b["rows"][10]["speedup_over"];
+          over["fastest_dense"] = over["libtorch"];
+        },
+        "row 11, speedup_over");
     add("a speedup over nothing", [](json& b) { b["rows"].erase(b["rows"].begin(), b["rows"].begin() + 3); },
         "no dense row of this length ran");
     add("load of more than there is", [](json& b) { b["rows"][5]["machine_load"]["other_cpus"] = 99; }, "machine_load");
-    add("a method of megabytes", [](json& b) { b["rows"][5]["method"] = std::string(5000, 'x'); }, "at most 4096");
+    add("a method of megabytes", [](json& b) { b["rows"][5]["method"] = std::string(5000, 'x'); }, "at most 1024");
     add("a device that is a list", [](json& b) { b["device"] = json::array(); }, "\"device\"");
   }
   void what_is_hostile_is_refused_by_its_place() {

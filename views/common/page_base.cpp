@@ -10,6 +10,7 @@
 #include <QPainterPath>
 #include <QStackedLayout>
 #include <QTableView>
+#include <QTextDocument>
 #include <algorithm>
 #include <array>
 #include <span>
@@ -247,6 +248,10 @@ void fit_table(QTableView* table, int most) {
   const int columns = table->model() && most > 0 ? table->model()->columnCount() : 0;
   for (int column = 1; column < columns; ++column)
     table->setColumnWidth(column, std::min(table->columnWidth(column), most));
+}
+
+QString plain_tip(const QString& text) {
+  return Qt::mightBeRichText(text) ? Qt::convertFromPlainText(text) : text;
 }
 
 QString csv_cell(const QString& text) {

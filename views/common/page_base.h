@@ -88,6 +88,8 @@ void style_table(QTableView* table);
 void fit_table(QTableView* table, int most = 0);
 /// One cell of a CSV line, quoted as RFC 4180 asks.
 QString csv_cell(const QString& text);
+/// A tool tip that shows these words as they are: those of a file must not be read as markup.
+QString plain_tip(const QString& text);
 
 /// Lines of `text` at the bottom of `target`, in the painter's font and colour, wrapped; returns the height they took.
 double draw_at_bottom(QPainter& painter, const QRectF& target, const QString& text);

@@ -23,7 +23,7 @@ namespace headroom::views {
 namespace {
 
 constexpr int strip_height = 27;  // pixels, without the line above it
-constexpr int arrivals_ms = 33;   // between pictures that only bring new tiles
+constexpr int arrivals_ms = 33;  // between pictures that only bring new tiles
 
 }  // namespace
 
@@ -281,7 +281,9 @@ void AttentionMapWidget::apply_style(MapStyle style) {
   style.colour_min = ranks ? 1 / state.display.rank_to : lift ? state.display.lift_min : state.colour_min;
   style.colour_max = ranks ? 1 : lift ? state.display.lift_max : state.colour_max;
   style.ranks = ranks;
+  const bool another = !(map_->style() == style);
   map_->set_style(style);
+  if (another) update_minimap();
   colour_bar_->set_symmetric(style.layout == MapLayout::difference);
   colour_bar_->set_ranks(ranks);
   colour_bar_->set_range(style.colour_min, style.colour_max);
@@ -296,7 +298,6 @@ void AttentionMapWidget::set_mode(MapMode mode) {
   MapStyle style = map_->style();
   style.mode = mode;
   apply_style(style);
-  update_minimap();
 }
 
 void AttentionMapWidget::set_find_marks(std::vector<std::int64_t> tokens, std::int64_t current) {
@@ -308,7 +309,6 @@ void AttentionMapWidget::set_show_mean(bool mean) {
   MapStyle style = map_->style();
   style.show_mean = mean;
   apply_style(style);
-  update_minimap();
 }
 
 void AttentionMapWidget::set_hide_bands(bool hide) {
@@ -393,9 +393,8 @@ void AttentionMapWidget::apply_ranges() {
 void AttentionMapWidget::selection_changed(unsigned mask) {
   if ((mask & (Selection::Queries | Selection::Keys)) && !is_where_search_began()) searching_.request_stop();
   if (mask & (Selection::Colours | Selection::Display)) {
-    const MapStyle before = map_->style();
-    apply_style(before);
-    if (!(map_->style() == before) || mask & Selection::Colours) update_minimap();
+    apply_style(map_->style());
+    if (mask & Selection::Colours) update_minimap();
   }
   if (mask & (Selection::View | Selection::Runs)) {
     apply_ranges();
@@ -409,6 +408,7 @@ void AttentionMapWidget::selection_changed(unsigned mask) {
 
 void AttentionMapWidget::tiles_arrived() {
   map_->invalidate();
+  if (!minimap_complete_ && !cache_->busy()) update_minimap();  // another cache has made them: nothing ends here
   // While a reader zooms or pans, the next step draws them anyway; and the processors are needed for the tiles.
   if (!arrivals_.isActive())
     arrivals_.start(static_cast<int>(std::clamp<qint64>(arrivals_ms - since_drawn_.elapsed(), 0, arrivals_ms)));

@@ -33,7 +33,7 @@ using GridPtr = std::shared_ptr<const CellGrid>;
 
 GridPtr make_grid(record::Tile tile);
 
-/// What an overlay's cells are, made once for drawing. Of the counts only `missed` is kept, where the mass is not known.
+/// What an overlay's cells are, made once for drawing. Of the counts only `missed` is kept, where there is no mass.
 struct OverlayGrid : record::OverlayTile {
   enum Flag : std::uint8_t { hit_cell = 1, missed_cell = 2, wasted_cell = 4, attended_cell = 8, known_cell = 16 };
   std::vector<std::uint8_t> flags;        ///< missed: any pair of it
@@ -90,7 +90,7 @@ class TileCache : public QObject {
   QString failure(const Request& request) const;
   /// Why some tile of this map could not be made; empty where none failed.
   QString failure_of(const MapData& data) const;
-  /// While held, nothing is thrown out that was used since: an export may need more tiles at once than the cache keeps.
+  /// While held, nothing is thrown out that was used since: an export may need more tiles than the cache keeps.
   void hold(bool held);
   /// Whether this tile costs more than a few seconds: then the thumbnail stays, and zooming in is what helps.
   static bool too_costly(const MapData& data, record::TileAddress address);

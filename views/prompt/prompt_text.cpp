@@ -222,15 +222,16 @@ void PromptText::update_token(std::int64_t token) {
   QTextBlock block = firstVisibleBlock();
   while (block.isValid() && block.position() + block.length() <= begin) {
     block = block.next();
-    if (block.isValid() && blockBoundingGeometry(block).translated(contentOffset()).top() > viewport()->height()) return;
+    if (!block.isValid()) return;
+    if (blockBoundingGeometry(block).translated(contentOffset()).top() > viewport()->height()) return;
   }
   if (!block.isValid() || index_.end(token) <= block.position()) return;
-  bool seen = false;
+  for (int at = begin; at < index_.end(token); ++at)
+    if (document()->characterAt(at) == QChar::ParagraphSeparator)  // it has no width of its own
+      return viewport()->update();
   for_visible_range(begin, index_.end(token), [&](const QRectF& box) {
-    seen = true;
     viewport()->update(box.toAlignedRect().adjusted(-3, -3, 3, 3));
   });
-  if (!seen) viewport()->update();  // a line break has no width of its own
 }
 
 void PromptText::set_matches(std::vector<std::pair<int, int>> matches, int current) {

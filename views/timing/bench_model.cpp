@@ -15,15 +15,25 @@ using record::BenchRow;
 using Ratio = std::optional<double> record::Speedups::*;
 
 struct Baseline {
-  const char* title;
+  const char *title, *backend;  ///< no backend: whichever is fastest
   Ratio ratio;
 };
-constexpr Baseline baselines[] = {{QT_TRANSLATE_NOOP("BenchModel", "over the fastest dense"),
-                                   &record::Speedups::fastest_dense},
-                                  {QT_TRANSLATE_NOOP("BenchModel", "over FA2"), &record::Speedups::fa2},
-                                  {QT_TRANSLATE_NOOP("BenchModel", "over cuDNN"), &record::Speedups::cudnn},
-                                  {QT_TRANSLATE_NOOP("BenchModel", "over LibTorch"), &record::Speedups::libtorch},
-                                  {QT_TRANSLATE_NOOP("BenchModel", "over llama.cpp"), &record::Speedups::llama_cpp}};
+constexpr Baseline baselines[] = {
+    {QT_TRANSLATE_NOOP("BenchModel", "over the fastest dense"), "", &record::Speedups::fastest_dense},
+    {QT_TRANSLATE_NOOP("BenchModel", "over FA2"), "fa2", &record::Speedups::fa2},
+    {QT_TRANSLATE_NOOP("BenchModel", "over cuDNN"), "cudnn", &record::Speedups::cudnn},
+    {QT_TRANSLATE_NOOP("BenchModel", "over LibTorch"), "libtorch", &record::Speedups::libtorch},
+    {QT_TRANSLATE_NOOP("BenchModel", "over llama.cpp"), "llama.cpp", &record::Speedups::llama_cpp}};
+
+/// The row that such a ratio is over; null where it is not among the rows.
+const BenchRow* row_of(const Baseline& baseline, const std::vector<BenchRow>& rows, std::int64_t length) {
+  if (!*baseline.backend) return record::fastest_dense(rows, length);
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const BenchRow& row) {
+    return row.length == length && row.role == MethodRole::dense && row.backend.starts_with(baseline.backend) &&
+           row.error.empty();
+  });
+  return found == rows.end() ? nullptr : &*found;
+}
 
 QString text_or_dash(const QString& text) {
   return text.isEmpty() ? QStringLiteral("–") : text;
@@ -49,7 +59,7 @@ void BenchModel::set_bench(const BenchPtr& bench) {
     for (const BenchRow& row : rows) {
       const BenchRow* dense = record::fastest_dense(rows, row.length);
       const bool ran = row.error.empty();
-      const QString why = no_speedup_text(row), hint = hint_text(row, dense);
+      const QString why = no_speedup_text(row);
       auto& cells = rows_.emplace_back();
       cells.push_back({format_count(row.length), {}, false});
       cells.push_back({bench_row_title(row), QString::fromStdString(row.note), false});
@@ -60,12 +70,13 @@ void BenchModel::set_bench(const BenchPtr& bench) {
       for (const Baseline& one : shown) {
         const auto& ratio = row.speedup_over.*one.ratio;
         const bool first = one.ratio == &record::Speedups::fastest_dense;
+        const QString hint = hint_text(row, row_of(one, rows, row.length));
         if (first && &row == dense)
           cells.push_back({tr("baseline"), {}, false});
         else if (!why.isEmpty() || !ratio)
           cells.push_back({first && ran ? why : QStringLiteral("–"), {}, false});
         else
-          cells.push_back({format_fixed(*ratio, 2) + "x" + (first && !hint.isEmpty() ? ", " + hint : QString()),
+          cells.push_back({format_fixed(*ratio, 2) + "x" + (hint.isEmpty() ? QString() : ", " + hint),
                            hint.isEmpty() ? QString() : tr("A hint: %1").arg(hint), !hint.isEmpty()});
       }
       cells.push_back({ran ? format_percent(row.density) : QStringLiteral("–"),
@@ -92,7 +103,7 @@ QVariant BenchModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid()) return {};
   const Cell& cell = rows_[static_cast<std::size_t>(index.row())][static_cast<std::size_t>(index.column())];
   if (role == Qt::DisplayRole) return cell.text;
-  if (role == Qt::ToolTipRole) return cell.tip.isEmpty() ? cell.text : cell.tip;
+  if (role == Qt::ToolTipRole) return plain_tip(cell.tip.isEmpty() ? cell.text : cell.tip);
   if (role == Qt::ForegroundRole && cell.faint) return Theme::instance().muted_text();
   return {};
 }

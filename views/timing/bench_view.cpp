@@ -195,7 +195,13 @@ QString bench_bound_text(const BenchReport& report) {
     if (bound)
       bounds << QObject::tr("%1x at %2 tokens").arg(format_fixed(*bound, 2), format_count(length));
   }
-  if (bounds.isEmpty()) return QObject::tr("No bound can be given: no dense row was timed.");
+  if (bounds.isEmpty()) {
+    const bool timed = std::any_of(lengths.begin(), lengths.end(), [&](std::int64_t length) {
+      return record::fastest_dense(report.rows, length) != nullptr;
+    });
+    return timed ? QObject::tr("No bound can be given: the dense rows' attention was not timed apart.")
+                 : QObject::tr("No bound can be given: no dense row was timed.");
+  }
   return QObject::tr("Were attention free, the fastest dense would be at most this much faster: %1.")
       .arg(bounds.join(QStringLiteral(", ")));
 }
@@ -219,7 +225,12 @@ QString bench_note_text(const BenchReport& report) {
     return titles_where(report, [why](const BenchRow& row) { return record::no_speedup(row) == why; });
   };
   add(QObject::tr("%1: a reference that is not deployable; no speedup."), because(NoSpeedup::reference));
-  add(QObject::tr("%1: not optimised; no speedup."), because(NoSpeedup::labelled));
+  QStringList labels;
+  for (const BenchRow& row : report.rows)
+    if (record::no_speedup(row) == NoSpeedup::labelled) labels << words(row.label);
+  labels.removeDuplicates();
+  add(QObject::tr("%2: %1; no speedup.").arg(labels.join(QStringLiteral(", ")), QStringLiteral("%1")),
+      because(NoSpeedup::labelled));
   add(QObject::tr("%1: at some lengths every layer ran dense, so that nothing sparse was timed; no speedup there."),
       because(NoSpeedup::nothing_sparse));
   add(QObject::tr("%1: another program, with its own arithmetic; no speedup is said of it."),

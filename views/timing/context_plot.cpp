@@ -184,7 +184,7 @@ void ContextPlot::mouseMoveEvent(QMouseEvent* event) {
     const QPointF place(xAxis->coordToPixel(point.tokens), yAxis->coordToPixel(point.ratio));
     const QPointF away = place - event->position();
     if (std::hypot(away.x(), away.y()) < 12)
-      return QToolTip::showText(mapToGlobal(event->position().toPoint()), point.tip, this);
+      return QToolTip::showText(mapToGlobal(event->position().toPoint()), plain_tip(point.tip), this);
   }
   QToolTip::hideText();
 }

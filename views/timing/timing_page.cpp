@@ -13,6 +13,7 @@
 #include <QTableView>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <utility>
 
 #include "base/utf8.h"
 #include "views/common/format.h"
@@ -68,13 +69,16 @@ void TimingPage::build() {
   bar->addStretch(1);
   column->addLayout(bar);
   context_ = make_note(QString(), body());
+  context_->setTextFormat(Qt::PlainText);  // a bench file's own words are in it, as below
   bound_ = new TextLabel(body());
   bound_->setWordWrap(true);
+  bound_->setTextFormat(Qt::PlainText);
   bound_->setToolTip("<qt>" +
                      tr("Amdahl bound: T_dense / (T_dense − T_attention). Attention is only part of the time to first "
                         "token, so no sparse attention can do better.") +
                      "</qt>");
   note_ = make_note(QString(), body());
+  note_->setTextFormat(Qt::PlainText);
   column->addWidget(context_);
   column->addWidget(bound_);
   column->addWidget(note_);
@@ -136,7 +140,8 @@ void TimingPage::choose_view() {
 void TimingPage::refresh(unsigned) {
   const RecordPtr held = record_;  // until the model has let go of its summaries
   record_ = selection()->record();
-  if (!bench_ && selection()->bench()) parts_->setSizes({1000, 1000});  // a plot of many lengths and a long table
+  if (selection()->bench() && !std::exchange(has_shown_bench_, true))
+    parts_->setSizes({1000, 1000});  // a plot of many lengths and a long table
   bench_ = selection()->bench();
   methods_.clear();
   if (record_)
@@ -314,7 +319,7 @@ QString TimingPage::unoptimised_text() const {
 
 double TimingPage::wanted_height(double width, double least_text) {
   refresh_now();
-  if (!record_ && !bench_) return 0;
+  if (!has_content()) return 0;
   return figure_height(width, least_text, [this](Figure& figure) {
     draw_text(figure);
     figure.take_top((plot_height() + 16) * figure.unit());
@@ -332,6 +337,7 @@ QString TimingPage::title() const {
   return tr("Timing");
 }
 QString TimingPage::csv() const {
+  if (!has_content()) return {};
   return bench_ ? bench_model_->csv() : model_->csv();
 }
 QString TimingPage::source_text() const {
@@ -355,7 +361,7 @@ bool TimingPage::left_out(int row) const {
 void TimingPage::render(QPainter& painter, const QRectF& target, const ExportOptions& options) {
   refresh_now();
   Figure figure(painter, target, options);
-  if (!record_ && !bench_) return figure.title(title(), tr("No run is open"));
+  if (!has_content()) return figure.title(title(), tr("No run is open"));
   draw_text(figure);
   const QRectF rest = figure.rest();
   // The bars show the stages; their numbers are in the CSV.

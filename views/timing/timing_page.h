@@ -58,6 +58,7 @@ class TimingPage : public PageBase, public Exportable {
 
   RecordPtr record_;
   BenchPtr bench_;  ///< shown in place of the run
+  bool has_shown_bench_ = false;
   std::vector<MethodPtr> methods_;
   QLabel *context_, *bound_, *note_, *legend_;
   QComboBox* view_;
