@@ -101,7 +101,12 @@ bool MainWindow::return_to_session() {
     open_record(bench);
   }
   if (!returning_benches_.isEmpty()) show_page(page_index(pages_, QString::fromStdString(found->page)));
-  if (found->records.empty()) return false;
+  if (found->records.empty()) {
+    if (!gone.isEmpty())
+      say("session", tr("Not all of the last session comes back."), tr("No longer there: %1.").arg(gone.join(tr(", "))),
+          true);
+    return false;
+  }
   returning_ = std::make_shared<ReturningSession>();
   returning_->missing = gone;
   returning_->records.resize(found->records.size());
