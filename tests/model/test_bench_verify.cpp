@@ -119,7 +119,7 @@ class TestBenchVerify : public QObject {
     QCOMPARE(sparse.plan, std::string("dense in 2 of 30 layers: 0, 29"));
     QVERIFY(sparse.label.empty() || !sparse.speedup_over.libtorch);
 
-    const auto json = experiment::to_json(report);
+    const auto json = record::to_json(report);
     QCOMPARE(json["weights"].get<std::string>(), std::string("random, no quality"));
     for (const auto& row : json["rows"]) {
       for (const char* field :
