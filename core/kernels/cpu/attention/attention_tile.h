@@ -154,7 +154,7 @@ HEADROOM_INLINE void value_block(const float* p, const float* values, std::int64
     for (int s = 0; s < Step; ++s)
 #pragma GCC unroll 16
       for (int part = 0; part < Heads * parts; ++part)
-        sum[s][part] = load<N>(out + (d + s) * Heads * tile_rows + part * N) * load<N>(rescale + part * N);
+        sum[s][part] = Floats<N>{};
     for (std::int64_t g = 0; g < groups; ++g) {
       const float* row = p + g * Heads * tile_rows;
       const float* from = values + g * stride + d;
@@ -169,8 +169,10 @@ HEADROOM_INLINE void value_block(const float* p, const float* values, std::int64
 #pragma GCC unroll 16
     for (int s = 0; s < Step; ++s)
 #pragma GCC unroll 16
-      for (int part = 0; part < Heads * parts; ++part)
-        store<N>(out + (d + s) * Heads * tile_rows + part * N, sum[s][part]);
+      for (int part = 0; part < Heads * parts; ++part) {
+        float* place = out + (d + s) * Heads * tile_rows + part * N;
+        store<N>(place, load<N>(place) * load<N>(rescale + part * N) + sum[s][part]);
+      }
   }
 }
 
