@@ -11,7 +11,6 @@
 #include <QPdfWriter>
 #include <QSvgGenerator>
 #include <QThread>
-#include <QtConcurrent>
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -280,10 +279,8 @@ QImage figure_image(views::Exportable& page, const views::Selection& selection, 
 QImage figure_image_by_worker(views::Exportable& page, const views::Selection& selection,
                               const FigureOptions& options) {
   std::stop_source never;
-  return wait_for_worker(
-      QtConcurrent::run(&views::workers(),
-                        [sketch = sketch_of(page, selection, options)] { return image_of(sketch); }),
-      never, {});
+  return wait_for_worker(views::in_worker([sketch = sketch_of(page, selection, options)] { return image_of(sketch); }),
+                         never, {});
 }
 
 void write_picture(const QByteArray& bytes, const QString& file, std::span<const std::filesystem::path> inputs) {
@@ -317,18 +314,17 @@ QString write_figure(views::Exportable& page, const views::Selection& selection,
   if (const views::SweepPtr sweep = selection.sweep()) inputs.push_back(sweep->path);
   if (const views::BenchPtr bench = selection.bench()) inputs.push_back(bench->path);
   std::stop_source stop;
-  const auto running =
-      QtConcurrent::run(&views::workers(), [make, file, inputs, token = stop.get_token()]() -> Written {
-        try {
-          const QByteArray bytes = make(token);
-          if (token.stop_requested()) return {Written::State::stopped, {}};
-          if (bytes.isEmpty()) return {Written::State::nothing, {}};
-          write_picture(bytes, file, inputs);
-          return {};
-        } catch (...) {
-          return {Written::State::done, std::current_exception()};
-        }
-      });
+  const auto running = views::in_worker([make, file, inputs, token = stop.get_token()]() -> Written {
+    try {
+      const QByteArray bytes = make(token);
+      if (token.stop_requested()) return {Written::State::stopped, {}};
+      if (bytes.isEmpty()) return {Written::State::nothing, {}};
+      write_picture(bytes, file, inputs);
+      return {};
+    } catch (...) {
+      return {Written::State::done, std::current_exception()};
+    }
+  });
   const Written written = wait_for_worker(running, stop, given_up);
   if (written.error) std::rethrow_exception(written.error);
   if (written.state == Written::State::stopped) return QObject::tr("Stopped.");

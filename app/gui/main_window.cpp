@@ -13,6 +13,7 @@
 #include <QScreen>
 #include <QStackedWidget>
 #include <QStatusBar>
+#include <QTimer>
 #include <QToolBar>
 #include <QToolButton>
 #include <QToolTip>
@@ -425,6 +426,11 @@ void MainWindow::follow_selection(unsigned mask) {
     setWindowTitle(record ? tr("%1 – Headroom").arg(shown_path(name_from_path(record->path().filename())))
                           : "Headroom");
     if (!options_.quiet) watch_.set_records(selection_.state().runs);
+    // Everything changes: the page is painted once all has followed (the prompt's text does in the next turn), in a turn
+    // of its own. The page and not the window: Qt forgets that a window wanted painting if it could not paint then.
+    QWidget* page = centralWidget();
+    page->setUpdatesEnabled(false);
+    QTimer::singleShot(1, page, [page] { QTimer::singleShot(1, page, [page] { page->setUpdatesEnabled(true); }); });
   }
 }
 

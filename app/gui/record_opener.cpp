@@ -10,6 +10,7 @@
 #include "gui/file_names.h"
 #include "record/sweep/sweep_file.h"
 #include "views/common/opening.h"
+#include "views/common/workers.h"
 
 namespace headroom::gui {
 namespace {
@@ -21,6 +22,7 @@ struct Opened {
 using Outcome = std::variant<Opened, Problem, views::SweepPtr, views::BenchPtr>;
 
 Outcome open_file(const std::filesystem::path& path) {
+  views::give_way_to_window();
   try {
     if (views::is_bench_name(path)) return views::read_open_bench(path);
     if (record::is_sweep(path)) return views::read_open_sweep(path);

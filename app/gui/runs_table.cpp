@@ -13,7 +13,6 @@
 #include <QTabWidget>
 #include <QTableView>
 #include <QVBoxLayout>
-#include <QtConcurrent>
 
 #include "gui/file_names.h"
 #include "gui/settings_store.h"
@@ -218,7 +217,7 @@ void RunsTable::read() {
   for (const QString& path : settings_.recent_files()) add(path);
   for (const QString& path : kept_files()) add(path);
   note_->setText(tr("Reading…"));
-  reading_.setFuture(QtConcurrent::run(&views::workers(), read_library, files));
+  reading_.setFuture(views::in_worker(read_library, files));
 }
 
 void RunsTable::show_files() {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "gui/sweep_follower.h"
 
-#include <QtConcurrent>
 #include <algorithm>
 #include <exception>
 
@@ -54,7 +53,7 @@ void SweepFollower::read_next() {
   at_work_ = *waiting_.begin();
   waiting_.erase(waiting_.begin());
   took_.start();
-  reading_.setFuture(QtConcurrent::run(&views::workers(), read_growing, path_of(at_work_)));
+  reading_.setFuture(views::in_worker(read_growing, path_of(at_work_)));
 }
 
 }  // namespace headroom::gui

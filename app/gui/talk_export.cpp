@@ -11,7 +11,6 @@
 #include <QPdfWriter>
 #include <QRegularExpression>
 #include <QThread>
-#include <QtConcurrent>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -53,8 +52,7 @@ std::shared_ptr<const RecordedFigure> recorded(TalkSlide& slide) {
 class PdfPages {
  public:
   explicit PdfPages(const QString& title) : shared_(std::make_shared<Shared>()) {
-    running_ = QtConcurrent::run(&views::workers(), write_pages, shared_, title,
-                                 "Headroom " + QCoreApplication::applicationVersion());
+    running_ = views::in_worker(write_pages, shared_, title, "Headroom " + QCoreApplication::applicationVersion());
   }
   ~PdfPages() {
     end(true);
@@ -204,10 +202,10 @@ std::int64_t write_pictures(const TalkExport& job, const fs::path& folder) {
     say_step(job, step);
     TalkSlide slide(job, step, 2);
     std::stop_source never;
-    const QByteArray bytes = wait_for_worker(
-        QtConcurrent::run(&views::workers(), [figure = recorded(slide), title = slide.step().title,
-                                              line = slide.provenance_line()] { return png_of(*figure, title, line); }),
-        never, {});
+    const QByteArray bytes =
+        wait_for_worker(views::in_worker([figure = recorded(slide), title = slide.step().title,
+                                          line = slide.provenance_line()] { return png_of(*figure, title, line); }),
+                        never, {});
     if (bytes.isEmpty()) throw Error(ErrorKind::internal, "the picture cannot be drawn");
     total += bytes.size();
     write_picture(bytes, name_from_path(part / path_of(picture_name(slide.step(), step + 1))), {});

@@ -5,7 +5,6 @@
 #include <QCoreApplication>
 #include <QFile>
 #include <QThread>
-#include <QtConcurrent>
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -236,8 +235,7 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   const views::RecordPtr record = state.runs[static_cast<std::size_t>(state.current)];
   const views::MapSource source{record, state.method, state.layer, state.head};
   std::stop_source stop;
-  auto running = QtConcurrent::run(&views::workers(),
-                                   [source, token = stop.get_token()] { return views::load_map_data(source, token); });
+  auto running = views::in_worker([source, token = stop.get_token()] { return views::load_map_data(source, token); });
   const views::MapDataPtr map = wait_for_worker(running, stop, job.given_up);
   if (!map || (job.given_up && job.given_up())) throw cancelled_error();
   if (!map->problem.isEmpty()) throw input_error({}, map->problem.toStdString());
@@ -257,11 +255,11 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
                      .arg(views::head_name(source), QString::number(state.colour_min, 'g', 3),
                           QString::number(state.colour_max, 'g', 3));
   note += finest == 1
-              ? QObject::tr("Where the step looks, cells are single pairs of tokens; elsewhere the largest p of "
-                            "%1 × %1 pairs.")
+              ? QObject::tr(
+                    "Where the step looks, cells are single pairs of tokens; elsewhere the largest p of "
+                    "%1 × %1 pairs.")
                     .arg(grids.back().cell)
-              : QObject::tr("The finest cells in this file are %1 × %1 pairs; a cell shows its largest p.")
-                    .arg(finest);
+              : QObject::tr("The finest cells in this file are %1 × %1 pairs; a cell shows its largest p.").arg(finest);
   if (grids.size() == 1 && finest == 1 && map->length <= html_grid_cells)
     note = note.section(". ", 0, 0) + ". " + QObject::tr("Cells are single pairs of tokens.");
   if (state.display.mode == views::MapMode::lift)
@@ -340,13 +338,12 @@ bool add_budget(json& step, const TalkSlide& slide) {
 std::string picture_of(TalkSlide& slide, double scale) {
   std::stop_source never;
   const QImage picture = slide.picture(scale);
-  return wait_for_worker(QtConcurrent::run(&views::workers(),
-                                           [picture] {
-                                             QBuffer bytes;
-                                             bytes.open(QIODevice::WriteOnly);
-                                             picture.save(&bytes, "PNG");
-                                             return data_url(bytes.data(), "image/png");
-                                           }),
+  return wait_for_worker(views::in_worker([picture] {
+                           QBuffer bytes;
+                           bytes.open(QIODevice::WriteOnly);
+                           picture.save(&bytes, "PNG");
+                           return data_url(bytes.data(), "image/png");
+                         }),
                          never, {});
 }
 
@@ -385,8 +382,7 @@ std::vector<HtmlGrid> html_grids(const views::MapData& map, const views::Viewpor
                                  const std::function<bool()>& given_up) {
   std::stop_source stop;
   // Exact tiles take their time: the window's thread goes on meanwhile.
-  auto running = QtConcurrent::run(
-      &views::workers(),
+  auto running = views::in_worker(
       [&map, viewport, missed_from, token = stop.get_token()]() -> std::optional<std::vector<HtmlGrid>> {
         try {
           return make_grids(map, viewport, missed_from, token);

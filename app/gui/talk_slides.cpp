@@ -6,7 +6,6 @@
 #include <QFontMetricsF>
 #include <QPainter>
 #include <QSvgGenerator>
-#include <QtConcurrent>
 #include <algorithm>
 #include <stop_token>
 
@@ -141,8 +140,7 @@ QByteArray TalkSlide::svg() {
   view_.render(painter, QRectF(QPointF(0, 0), size), options);
   painter.end();
   std::stop_source never;
-  const auto running = QtConcurrent::run(
-      &views::workers(), [&figure, size, title = step_.title] { return svg_of(figure, size, title); });
+  const auto running = views::in_worker([&figure, size, title = step_.title] { return svg_of(figure, size, title); });
   return wait_for_worker(running, never, {});
 }
 

@@ -10,7 +10,6 @@
 #include <QStandardItemModel>
 #include <QTableView>
 #include <QVBoxLayout>
-#include <QtConcurrent>
 #include <exception>
 #include <nlohmann/json.hpp>
 
@@ -213,7 +212,7 @@ void ShipPanel::begin_plan() {
   const double mass = selection_->state().display.target / 100;
   const std::int64_t wanted = length();
   if (planning_.isRunning() || (plan_.sweep == sweep_ && plan_.mass == mass && plan_.length == wanted)) return;
-  planning_.setFuture(QtConcurrent::run(&workers(), [sweep = sweep_, mass, wanted] {
+  planning_.setFuture(in_worker([sweep = sweep_, mass, wanted] {
     Plan plan{sweep, mass, wanted, {}, {}};
     try {
       plan.plan = record::plan_budgets(sweep->record, {wanted, mass, {}});

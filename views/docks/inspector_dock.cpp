@@ -12,7 +12,6 @@
 #include <QTextLayout>
 #include <QTreeWidget>
 #include <QVBoxLayout>
-#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -444,8 +443,7 @@ void InspectorDock::request_keys() {
       p->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
     }
   });
-  watcher->setFuture(
-      QtConcurrent::run(&workers(), read_keys, record, state.method.toStdString(), state.layer, state.head, query));
+  watcher->setFuture(in_worker(read_keys, record, state.method.toStdString(), state.layer, state.head, query));
 }
 
 }  // namespace headroom::views

@@ -4,7 +4,6 @@
 #include <QKeyEvent>
 #include <QMouseEvent>
 #include <QWheelEvent>
-#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <exception>
@@ -18,9 +17,9 @@
 namespace headroom::views {
 namespace {
 
-constexpr double smallest_view = 8;     // tokens
+constexpr double smallest_view = 8;            // tokens
 constexpr std::size_t near_bytes = 256 << 10;  // of bitmaps: what can be looked through between two frames
-constexpr std::int64_t snap_cell = 32;  // largest cell in which a click looks for the strongest pair
+constexpr std::int64_t snap_cell = 32;         // largest cell in which a click looks for the strongest pair
 
 }  // namespace
 
@@ -299,7 +298,7 @@ void AttentionMapWidget::step_selected_key(int direction) {
       if (watcher->result() && primary_ == data && selection_->state().query_begin == query)
         step_selected_key(direction);
     });
-    watcher->setFuture(QtConcurrent::run(&workers(), [data = primary_, query] {
+    watcher->setFuture(in_worker([data = primary_, query] {
       try {
         data->support->test(query, 0);
         return data->support->is_here(query);
@@ -337,14 +336,14 @@ void AttentionMapWidget::next_missed() {
     const MapPoint found = watcher->result().found;
     if (found.query >= 0 && !stop.stop_requested() && is_where_search_began()) show_pair(found);
   });
-  watcher->setFuture(QtConcurrent::run(&workers(), [data = primary_, next = near.next,
-                                                    least = state.display.missed_from, stop = searching_.get_token()] {
-    try {
-      return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
-    } catch (const std::exception&) {
-      return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
-    }
-  }));
+  watcher->setFuture(
+      in_worker([data = primary_, next = near.next, least = state.display.missed_from, stop = searching_.get_token()] {
+        try {
+          return find_missed(*data, next, least, std::numeric_limits<std::size_t>::max(), stop);
+        } catch (const std::exception&) {
+          return MissedSearch{{-1, -1}, next, true};  // damaged rows: the map says what it is
+        }
+      }));
 }
 
 bool AttentionMapWidget::is_where_search_began() const {

@@ -5,7 +5,6 @@
 #include <QFutureWatcher>
 #include <QHBoxLayout>
 #include <QLabel>
-#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -23,7 +22,7 @@ namespace headroom::views {
 namespace {
 
 constexpr int strip_height = 27;  // pixels, without the line above it
-constexpr int arrivals_ms = 33;  // between pictures that only bring new tiles
+constexpr int arrivals_ms = 33;   // between pictures that only bring new tiles
 
 }  // namespace
 
@@ -369,9 +368,8 @@ void AttentionMapWidget::fit_colours() {
     if (const auto range = watcher->result(); range && !stop.stop_requested())
       set_colour_range(range->low, range->high);
   });
-  watcher->setFuture(QtConcurrent::run(
-      &workers(), [grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
-                   stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
+  watcher->setFuture(in_worker([grids = map_->visible_grids(), view = selection_->state().viewport, mean, lift,
+                                stop = fitting_.get_token()] { return fitting_range(grids, view, mean, lift, stop); }));
 }
 
 void AttentionMapWidget::set_colour_range(double low, double high) {

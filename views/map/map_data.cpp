@@ -3,7 +3,6 @@
 #include "views/map/map_data.h"
 
 #include <QFutureWatcher>
-#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <exception>
@@ -181,8 +180,8 @@ void MapLoader::begin() {
     if (wanted_) begin();
     if (done && data) done(data);
   });
-  watcher->setFuture(QtConcurrent::run(
-      &workers(), [source = wanted.source, stop = stop_.get_token()] { return load_map_data(source, stop); }));
+  watcher->setFuture(
+      in_worker([source = wanted.source, stop = stop_.get_token()] { return load_map_data(source, stop); }));
 }
 
 std::vector<int> head_indices(const record::LayerMeta& layer, record::HeadSelector head) {

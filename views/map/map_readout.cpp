@@ -6,7 +6,6 @@
 #include <QFutureWatcher>
 #include <QLabel>
 #include <QVBoxLayout>
-#include <QtConcurrent>
 #include <algorithm>
 #include <cmath>
 #include <exception>
@@ -200,14 +199,15 @@ void MapReadout::refresh() {
   const bool ranks = map_->shows_ranks();
   set_caption(QStringLiteral("cell"), ranks ? tr("best rank in cell") : tr("cell max · mean"));
   if (ranks)
-    set(QStringLiteral("cell"), cell.found && cell.max > 0
-                                    ? tr("%1 of %2 keys").arg(grouped(std::llround(1 / static_cast<double>(cell.max))),
-                                                              grouped(point.query + 1))
-                                    : nothing);
+    set(QStringLiteral("cell"),
+        cell.found && cell.max > 0
+            ? tr("%1 of %2 keys")
+                  .arg(grouped(std::llround(1 / static_cast<double>(cell.max))), grouped(point.query + 1))
+            : nothing);
   else
     set(QStringLiteral("cell"), cell.found ? QStringLiteral("%1 · %2").arg(short_number(static_cast<double>(cell.max)),
-                                                                         short_number(static_cast<double>(cell.mean)))
-                                         : nothing);
+                                                                           short_number(static_cast<double>(cell.mean)))
+                                           : nothing);
   QString support = nothing;
   if (shown->support && !here) {
     support = QStringLiteral("…");
@@ -261,7 +261,7 @@ void MapReadout::ask_rank(const MapPoint& point) {
     sink_text_ = facts.sink >= 0 ? tr("%1 of the row").arg(format_percent(facts.sink, 1)) : QString();
     refresh();
   });
-  watcher->setFuture(QtConcurrent::run(&workers(), [shown, point]() -> RowFacts {
+  watcher->setFuture(in_worker([shown, point]() -> RowFacts {
     try {
       // Read here, these rows are at hand when the window's thread asks about the pair.
       if (point.key >= 0)

@@ -3,7 +3,6 @@
 #include "views/map/row_mass.h"
 
 #include <QFutureWatcher>
-#include <QtConcurrent>
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -161,22 +160,21 @@ void RowMass::start() {
                              .arg(grouped(result.marks.rows_looked_at), grouped(result.marks.rows));
             emit ready(exact ? result.mass : data->mass_received, result.marks, caption);
           });
-  watcher->setFuture(QtConcurrent::run(
-      &workers(), [data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
-        Result result;
-        try {
-          if (exact && end - begin > max_rows) {
-            result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
-          } else if (exact) {
-            result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
-            result.rows = end - begin;
-          }
-          result.marks = row_marks(*data, begin, end, std::min<std::int64_t>(max_rows, max_marked_rows), token);
-        } catch (const std::exception&) {
-          result = {};  // damaged rows: the map says what it is
-        }
-        return result;
-      }));
+  watcher->setFuture(in_worker([data = data_, begin = begin_, end = end_, exact, max_rows, token = stop_.get_token()] {
+    Result result;
+    try {
+      if (exact && end - begin > max_rows) {
+        result.mass = mean_rows(*data, begin, end, max_rows, result.rows, token);
+      } else if (exact) {
+        result.mass = record::mass_of_queries(*data->stream, data->source.head, begin, end, token);
+        result.rows = end - begin;
+      }
+      result.marks = row_marks(*data, begin, end, std::min<std::int64_t>(max_rows, max_marked_rows), token);
+    } catch (const std::exception&) {
+      result = {};  // damaged rows: the map says what it is
+    }
+    return result;
+  }));
 }
 
 }  // namespace headroom::views

@@ -19,7 +19,6 @@ constexpr int timer_slack_ms = 20;  // one that is early finds nothing that may 
 
 TileCache::TileCache(std::shared_ptr<TileStore> store, QObject* parent) : QObject(parent), store_(std::move(store)) {
   pool_.setMaxThreadCount(std::max(1, QThread::idealThreadCount() - 1));  // one core stays with the window
-  pool_.setThreadPriority(QThread::LowPriority);
   disk_.setMaxThreadCount(1);
   clock_.start();
   retry_.setSingleShot(true);

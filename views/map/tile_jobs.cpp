@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "record/rank_tile.h"
+#include "views/common/workers.h"
 #include "views/map/map_colours.h"
 #include "views/map/tile_cache.h"
 
@@ -164,6 +165,7 @@ void TileCache::start(const Request& request, const TileKey& key) {
     complete = children[static_cast<std::size_t>(part)] != nullptr;
   }
   pool_.start([this, key, job, children, complete, data = request.data, address = request.address] {
+    give_way_to_window();
     job->begun = clock_.nsecsElapsed();
     Made made;
     try {
@@ -188,6 +190,7 @@ void TileCache::start_stored(const Request& request, const TileKey& key) {
   job->stored = true;
   running_.insert(key, job);
   disk_.start([this, key, job, data = request.data, address = request.address, overlay = request.overlay] {
+    give_way_to_window();
     job->begun = clock_.nsecsElapsed();
     Made made;
     try {
@@ -216,6 +219,7 @@ void TileCache::start_overlay(const Request& request, const TileKey& key) {
   auto job = std::make_shared<Running>();
   running_.insert(key, job);
   pool_.start([this, key, job, data = request.data, address = request.address] {
+    give_way_to_window();
     Made made;
     try {
       if (!job->stop.stop_requested() && data->has_overlay()) {

@@ -333,6 +333,7 @@ void MissedPanel::start() {
   watcher->setFuture(QtConcurrent::run(
       &workers(),
       [](QPromise<MissedResult>& promise, const MissedRequest& request, const std::stop_token& stop) {
+        give_way_to_window();
         promise.setProgressRange(0, 1000);
         promise.addResult(scan_missed(request, stop, [&promise](int permille) { promise.setProgressValue(permille); }));
       },

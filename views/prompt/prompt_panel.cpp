@@ -4,8 +4,8 @@
 
 #include <QEvent>
 #include <QGuiApplication>
-#include <QHash>
 #include <QHBoxLayout>
+#include <QHash>
 #include <QLabel>
 #include <QLineEdit>
 #include <QPainter>
@@ -13,10 +13,12 @@
 #include <QSpinBox>
 #include <QTextBlock>
 #include <QTextCursor>
+#include <QTimer>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "views/common/flow_layout.h"
 #include "views/common/give_way.h"
@@ -162,7 +164,9 @@ void PromptPanel::show_legend() {
           .arg(theme.accent().name(), theme.missed().name(), threshold_text(selection_->state().display.missed_from)));
 }
 
-bool PromptPanel::settled() const { return !rows_->busy(); }
+bool PromptPanel::settled() const {
+  return !rows_->busy() && !late_;
+}
 
 QString PromptPanel::caption() const {
   return caption_->text();
@@ -191,7 +195,8 @@ void PromptPanel::show_record() {
   const RecordPtr record = selection_->record();
   if (record == shown_ && record) return;
   shown_ = record;
-  text_->set_tokens(record ? record->tokens() : record::TokenTable{});
+  static const record::TokenTable none;
+  text_->set_tokens(record ? record->tokens() : none);
   go_to_->setRange(0, static_cast<int>(std::max<std::int64_t>(0, text_->index().num_tokens() - 1)));
   setEnabled(record != nullptr);
   if (!record) caption_->setText(tr("The prompt of an opened run stands here."));
@@ -199,11 +204,22 @@ void PromptPanel::show_record() {
 }
 
 void PromptPanel::set_data(MapDataPtr map_data) {
+  follow(std::exchange(late_, 0u));
   data_ = std::move(map_data);
   rows_->request(data_, selection_->state().query_begin, selection_->state().query_end);
 }
 
+// Another prompt may be long: its text is laid out in a turn of its own, after all else that follows the selection. One
+// millisecond, since Qt makes none of zero: it posts an event, and those are all one turn.
 void PromptPanel::selection_changed(unsigned mask) {
+  mask |= std::exchange(late_, 0u);
+  if (!(mask & Selection::Runs) || selection_->record() == shown_) return follow(mask);
+  late_ = mask;
+  QTimer::singleShot(1, this, [this] { follow(std::exchange(late_, 0u)); });
+}
+
+void PromptPanel::follow(unsigned mask) {
+  if (!mask) return;
   if (mask & Selection::Runs) show_record();
   const ViewState& state = selection_->state();
   if (mask & Selection::Display) {

@@ -52,6 +52,7 @@ class PromptPanel : public QWidget, public Exportable {
  private:
   void selection_changed(unsigned mask);
   void show_record();
+  void follow(unsigned mask);
   void show_marks();
   void show_legend();
   void search();
@@ -63,6 +64,7 @@ class PromptPanel : public QWidget, public Exportable {
   RowMarks marks_;
   std::int64_t first_token_ = -1;  ///< of figures; -1: what is in sight
   RecordPtr shown_;
+  unsigned late_ = 0;  ///< what the selection announced and follow() has not met yet
   PromptText* text_;
   RowMass* rows_;
   QLineEdit* find_;

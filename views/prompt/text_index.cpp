@@ -16,6 +16,9 @@ bool TextIndex::read_clean(const record::TokenTable& tokens, std::size_t count) 
   int units = 0;  // of UTF-16, of the characters that are read to their end
   bool wide = false;
   const auto count_until = [&](std::int64_t until) {
+    const std::int64_t from = read, end = std::min<std::int64_t>(until, bytes.size());
+    while (read < end && static_cast<signed char>(tokens.text[static_cast<std::size_t>(read)]) >= 0) ++read;
+    units += static_cast<int>(read - from);  // ASCII, as most of it is
     for (until = std::clamp<std::int64_t>(until, read, bytes.size()); read < until; ++read) {
       const auto byte = static_cast<unsigned char>(bytes[read]);
       const bool goes_on = read + 1 < bytes.size() && (static_cast<unsigned char>(bytes[read + 1]) & 0xC0) == 0x80;
