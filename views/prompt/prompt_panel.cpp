@@ -214,6 +214,7 @@ void PromptPanel::set_data(MapDataPtr map_data) {
 void PromptPanel::selection_changed(unsigned mask) {
   mask |= std::exchange(late_, 0u);
   if (!(mask & Selection::Runs) || selection_->record() == shown_) return follow(mask);
+  setEnabled(selection_->record() != nullptr);  // who asks for a field gets it at once
   late_ = mask;
   QTimer::singleShot(1, this, [this] { follow(std::exchange(late_, 0u)); });
 }
