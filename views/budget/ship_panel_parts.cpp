@@ -17,6 +17,7 @@
 #include "views/budget/ship_panel.h"
 #include "views/common/flow_layout.h"
 #include "views/common/format.h"
+#include "views/common/least_height.h"
 #include "views/common/theme.h"
 #include "views/common/workers.h"
 #include "views/common/wrap_label.h"
@@ -161,6 +162,7 @@ QWidget* ShipPanel::build_layers() {
   buttons->addWidget(run_);
   column->addLayout(buttons);
   side->setMinimumWidth(270);
+  new LeastHeight(side);
   return side;
 }
 

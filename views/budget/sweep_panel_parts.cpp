@@ -125,7 +125,7 @@ QWidget* SweepPanel::build_top() {
   legend_->setTextFormat(Qt::RichText);
   legend_->setAccessibleName(tr("Markers and lines"));
   plot_ = new SweepPlot(left);
-  plot_->setMinimumSize(260, 190);
+  plot_->setMinimumWidth(260);
   left_column->addWidget(legend_);
   left_column->addWidget(plot_, 1);
   auto* right = new QWidget(top);

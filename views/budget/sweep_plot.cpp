@@ -93,6 +93,7 @@ void SweepPlot::set_selected(const QString& id) {
 
 void SweepPlot::restyle() {
   style_plot(this);
+  setMinimumHeight(14 * fontMetrics().height());  // the axis' title and its numbers beside each other
   rebuild();
 }
 
@@ -100,7 +101,16 @@ bool SweepPlot::shows_recall() const {
   return !picture_.recall_x.empty() && height() >= 17 * fontMetrics().height();
 }
 
+/// A narrow plot names its axis without the explanation behind the colon.
+void SweepPlot::name_axis() {
+  const bool fits = fontMetrics().horizontalAdvance(picture_.x_label) <= width() - 5 * fontMetrics().height();
+  const QString name = fits ? picture_.x_label : picture_.x_label.section(':', 0, 0);
+  measured_->axis(QCPAxis::atBottom)->setLabel(shows_recall() ? QString() : name);
+  recall_->axis(QCPAxis::atBottom)->setLabel(name);
+}
+
 void SweepPlot::resizeEvent(QResizeEvent* event) {
+  name_axis();
   QCustomPlot::resizeEvent(event);
   if (recall_->realVisibility() == shows_recall()) return;
   rebuild();
@@ -141,9 +151,8 @@ void SweepPlot::rebuild() {
     axis->setTicker(QSharedPointer<SweepTicker>::create(picture_.x_percent));
     axis->setRange(across);
   }
-  x->setLabel(has_recall ? QString() : picture_.x_label);
   x->setTickLabels(!has_recall);
-  rx->setLabel(picture_.x_label);
+  name_axis();
   y->setLabel(picture_.y_label);
   ry->setLabel(tr("mass"));
 

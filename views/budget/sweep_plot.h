@@ -55,6 +55,7 @@ class SweepPlot : public QCustomPlot {
 
  private:
   void rebuild();
+  void name_axis();
   bool shows_recall() const;  ///< there are curves, and room for them
   const SweepPoint* point_at(const QPointF& position) const;
 

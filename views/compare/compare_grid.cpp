@@ -14,11 +14,19 @@ namespace {
 constexpr int gap = 10;
 constexpr int smallest = 40;
 constexpr int most_rounds = 20;
+constexpr int quiet_ms = 500;
 
 }  // namespace
 
 CompareGrid::CompareGrid(QWidget* parent) : QWidget(parent) {
   setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Expanding);
+  // Many changes in a short time look like such a circle as well: what they left is looked at once it is quiet.
+  again_.setSingleShot(true);
+  again_.setInterval(quiet_ms + 100);
+  connect(&again_, &QTimer::timeout, this, [this] {
+    if (tries_left_-- <= 0) return;
+    for (std::size_t i = 0; i < slots_.size(); ++i) measure(i);
+  });
 }
 
 void CompareGrid::add_pane(const MapPane& pane) {
@@ -36,11 +44,11 @@ void CompareGrid::measure(std::size_t index) {
   const QSize around = slot.pane.map->size() - inner.size(), change = around - slot.around;
   if (std::max(std::abs(change.width()), std::abs(change.height())) <= 1) return;
   // Another size may bring other labels, and so on: a few rounds, then it stays as it is until something else changes.
-  if (!last_measured_.isValid() || last_measured_.elapsed() > 500) rounds_ = 0;
+  if (!last_measured_.isValid() || last_measured_.elapsed() > quiet_ms) rounds_ = 0;
   last_measured_.start();
-  if (++rounds_ > most_rounds) return;
+  if (++rounds_ > most_rounds) return again_.start();
   slot.around = around;
-  QMetaObject::invokeMethod(this, &CompareGrid::place, Qt::QueuedConnection);
+  QMetaObject::invokeMethod(this, &CompareGrid::arrange, Qt::QueuedConnection);
 }
 
 QSize CompareGrid::minimumSizeHint() const {
@@ -48,6 +56,11 @@ QSize CompareGrid::minimumSizeHint() const {
 }
 
 void CompareGrid::place() {
+  tries_left_ = 1;
+  arrange();
+}
+
+void CompareGrid::arrange() {
   std::vector<Slot*> shown;
   int words = 0;
   for (Slot& slot : slots_) {

@@ -4,6 +4,7 @@
 
 #include <QElapsedTimer>
 #include <QLabel>
+#include <QTimer>
 #include <QWidget>
 #include <vector>
 
@@ -39,8 +40,11 @@ class CompareGrid : public QWidget {
     QSize around;  ///< what axes and scale of this map take
   };
   void measure(std::size_t index);
+  void arrange();
   std::vector<Slot> slots_;
   int side_ = 0, rounds_ = 0;
+  int tries_left_ = 0;  ///< of measuring again after too many rounds
+  QTimer again_;
   QElapsedTimer last_measured_;
 };
 

@@ -2,7 +2,6 @@
 // Find, go to, and what the text shows of the selection.
 #include "views/prompt/prompt_panel.h"
 
-#include <QEvent>
 #include <QGuiApplication>
 #include <QHBoxLayout>
 #include <QHash>
@@ -22,6 +21,7 @@
 
 #include "views/common/flow_layout.h"
 #include "views/common/give_way.h"
+#include "views/common/least_height.h"
 #include "views/common/theme.h"
 #include "views/common/wrap_label.h"
 #include "views/map/map_figure.h"
@@ -32,22 +32,6 @@ namespace headroom::views {
 namespace {
 
 constexpr std::size_t max_matches = 20000;
-
-/// Rows of controls and lines of text wrap: how high that makes the panel at least depends on its width.
-class LeastHeight : public QObject {
- public:
-  explicit LeastHeight(QWidget* panel) : QObject(panel) { panel->installEventFilter(this); }
-
- protected:
-  bool eventFilter(QObject* watched, QEvent* event) override {
-    if (event->type() == QEvent::Resize || event->type() == QEvent::LayoutRequest) {
-      auto* panel = static_cast<QWidget*>(watched);
-      const int least = panel->layout() ? panel->layout()->minimumHeightForWidth(panel->width()) : 0;
-      if (least != panel->minimumHeight()) panel->setMinimumHeight(least);
-    }
-    return QObject::eventFilter(watched, event);
-  }
-};
 
 QToolButton* button(const QString& label, const QString& name, const QString& tip, bool checkable = false) {
   auto* result = new QToolButton;
