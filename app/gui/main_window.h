@@ -225,12 +225,16 @@ class MainWindow : public QMainWindow {
   void leave_presenting();
   /// The largest text, up to 1.75 times the usual, at which everything fits the screen.
   void fit_presented_text();
+  /// Smaller, where a page turned out longer than fit_presented_text() could know.
+  void shrink_presented_text();
+  void await_presented_text();
   void set_font_percent(double percent);
   TalkDesk* talks_ = nullptr;
   TalkStage* stage_ = nullptr;
   views::StageBar* stage_bar_ = nullptr;
   views::FadingHint* leave_hint_ = nullptr;
   bool presenting_ = false;
+  QTimer shrink_timer_;
   QByteArray state_before_presenting_, geometry_before_presenting_;
   QRect place_before_presenting_;
   Qt::WindowStates shown_before_presenting_;

@@ -6,6 +6,7 @@
 #include <QMenuBar>
 #include <QScreen>
 #include <QScrollArea>
+#include <QScrollBar>
 #include <QStackedWidget>
 #include <QStatusBar>
 #include <QToolBar>
@@ -35,11 +36,18 @@ constexpr double least_page_width = 820, least_page_height = 480;
 // In a talk choices and notes have given way.
 constexpr double least_talk_width = 728, least_talk_height = 350;
 constexpr int leave_hint_ms = 4000;
+constexpr int settled_ms = 30;
 
 /// Fonts reach layouts through posted events: sizes are right only behind these.
 void settle_layouts(QWidget& window) {
   for (int i = 0; i < 3; ++i) QCoreApplication::sendPostedEvents(nullptr, QEvent::LayoutRequest);
   if (window.layout()) window.layout()->activate();
+}
+
+/// What of a page scrolls as a whole where its room is short; null where nothing of it does, or where it is hidden.
+QScrollArea* whole_page(const QWidget& page) {
+  auto* area = page.findChild<QScrollArea*>("whole_page");
+  return area && area->isVisible() && area->widget() ? area : nullptr;
 }
 
 }  // namespace
@@ -69,6 +77,8 @@ void MainWindow::build_talks(QVBoxLayout* column) {
     }
   };
   connect(stack_, &QStackedWidget::currentChanged, this, only_shown);
+  shrink_timer_.setSingleShot(true);
+  connect(&shrink_timer_, &QTimer::timeout, this, &MainWindow::shrink_presented_text);
   // Each page is presented as large as it fits, once it has drawn what it is to show.
   connect(stack_, &QStackedWidget::currentChanged, this, [this] {
     QTimer::singleShot(0, this, [this] {
@@ -228,9 +238,7 @@ void MainWindow::fit_presented_text() {
     if (QLayout* inside = page->layout(); inside && inside->hasHeightForWidth())
       height = std::max(height, inside->minimumHeightForWidth(room.width()));
     // Nobody scrolls before an audience.
-    if (const auto* area = page->findChild<QScrollArea*>("whole_page");
-        area && area->isVisible() && area->widget())
-      height = std::max(height, area->widget()->heightForWidth(room.width()));
+    if (const auto* area = whole_page(*page)) height = std::max(height, area->widget()->heightForWidth(room.width()));
     return least.width() <= room.width() && height + bar <= room.height();
   };
   const double most = 100 * (talk ? std::min(room.width() / least_talk_width, room.height() * 0.9 / least_talk_height)
@@ -238,6 +246,24 @@ void MainWindow::fit_presented_text() {
   double percent = std::max(100.0, std::min(settings_.text_scale() * presented_text, most));
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);
+  // Texts may come later, and labels count their lines when they are painted.
+  shrink_timer_.start(settled_ms);
+  if (const auto* area = whole_page(*page))
+    connect(area->verticalScrollBar(), &QScrollBar::rangeChanged, this, &MainWindow::await_presented_text,
+            Qt::UniqueConnection);
+}
+
+void MainWindow::await_presented_text() {
+  if (presenting_) shrink_timer_.start(settled_ms);
+}
+
+void MainWindow::shrink_presented_text() {
+  const double percent = 100 * QApplication::font().pointSizeF() / base_point_size_;
+  const auto* area = whole_page(*pages_[stack_->currentIndex()].widget);
+  if (!presenting_ || percent < 100.5 || !area || area->verticalScrollBar()->maximum() == 0) return;
+  if (size() != screen()->size()) return;  // still on its way there
+  set_font_percent(std::max(100.0, percent - fit_step));
+  shrink_timer_.start(settled_ms);
 }
 
 void MainWindow::set_font_percent(double percent) {
