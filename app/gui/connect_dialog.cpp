@@ -72,8 +72,8 @@ ConnectDialog::ConnectDialog(EngineClient& engine, SettingsStore& settings, std:
   steps_ = new QPlainTextEdit(this);
   steps_->setReadOnly(true);
   steps_->setPlaceholderText(
-      tr("Each step of the connection appears here. Keys and agents work as in your shell; a key with a pass phrase "
-         "must be in the agent."));
+      tr("Each step of the connection appears here. Keys and agents work as in your shell; a pass phrase is asked for in "
+         "a window of its own."));
   steps_->setAccessibleName(tr("Steps"));
   steps_->setObjectName("steps");
   layout->addWidget(steps_, 1);

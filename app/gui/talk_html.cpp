@@ -252,8 +252,8 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
   QString note = QObject::tr("%1, layer %2, %3: attention probability, colours logarithmic from %4 to %5. ")
                      .arg(state.method)
                      .arg(state.layer)
-                     .arg(views::head_name(source), QString::number(state.colour_min, 'g', 3),
-                          QString::number(state.colour_max, 'g', 3));
+                     .arg(views::head_name(source), views::format_scale_end(state.colour_min),
+                          views::format_scale_end(state.colour_max));
   note += finest == 1
               ? QObject::tr(
                     "Where the step looks, cells are single pairs of tokens; elsewhere the largest p of "
@@ -264,6 +264,8 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
     note = note.section(". ", 0, 0) + ". " + QObject::tr("Cells are single pairs of tokens.");
   if (state.display.mode == views::MapMode::lift)
     note += " " + QObject::tr("The step itself shows lift over uniform: see As presented.");
+  if (state.display.mode == views::MapMode::rank)
+    note += " " + QObject::tr("The step itself shows ranks: see As presented.");
   const bool marked = std::any_of(grids.begin(), grids.end(), [](const HtmlGrid& grid) { return !grid.marks.empty(); });
   if (marked)
     note += " " + QObject::tr(

@@ -160,15 +160,24 @@ QString TalkStage::view_words() const {
   const views::ViewState& state = selection_.state();
   const views::RecordPtr record = selection_.record();
   if (!record || !record->meta().has_layer(state.layer)) return {};
-  const bool lift = state.display.mode == views::MapMode::lift;
   const record::MethodSummary* method = record->find_method(state.method.toStdString());
-  return tr("%1 · layer %2, %3 · %4 from %5 to %6")
+  const auto scale = [&]() -> QString {
+    switch (state.display.mode) {
+      case views::MapMode::rank:
+        return tr("rank of p in its row, where the record knows it");
+      case views::MapMode::lift:
+        return tr("lift over an even share from %1 to %2")
+            .arg(views::format_scale_end(state.display.lift_min), views::format_scale_end(state.display.lift_max));
+      case views::MapMode::probability:
+        break;
+    }
+    return tr("attention probability from %1 to %2")
+        .arg(views::format_scale_end(state.colour_min), views::format_scale_end(state.colour_max));
+  };
+  return tr("%1 · layer %2, %3 · %4")
       .arg(method ? views::method_label(*record, *method) : state.method)
       .arg(state.layer)
-      .arg(views::head_name(record->meta().layer(state.layer), state.head),
-           lift ? tr("lift over an even share") : tr("attention probability"),
-           QString::number(lift ? state.display.lift_min : state.colour_min, 'g', 3),
-           QString::number(lift ? state.display.lift_max : state.colour_max, 'g', 3));
+      .arg(views::head_name(record->meta().layer(state.layer), state.head), scale());
 }
 
 QString TalkStage::source_words() const {

@@ -223,6 +223,19 @@ class TestFamilyConfig : public QObject {
     QCOMPARE(scaled.layer(1).attention.rope.factors, std::vector<double>(8, 8.0));
     QVERIFY(scaled.layer(0).attention.rope.factors.empty() && scaled.layer(0).attention.rope.base == 500);
     expect_refusal([&] { read_gguf("gemma3", 3, [](Gguf&) {}); }, {"'gemma3.rope.freq_base'", "missing"});
+    // Without its window every layer of a gpt-oss would be full, and nobody would know.
+    const auto gpt_oss = [&](Gguf& gguf) {
+      gguf.add("gpt-oss.rope.freq_base", 150000.0f);
+      gguf.add("gpt-oss.expert_count", 4u);
+      gguf.add("gpt-oss.expert_used_count", 2u);
+      gguf.add("gpt-oss.expert_feed_forward_length", 64u);
+    };
+    expect_refusal([&] { read_gguf("gpt-oss", 2, gpt_oss); }, {"'gpt-oss.attention.sliding_window'", "missing"});
+    const auto with_window = [&](Gguf& gguf) {
+      gpt_oss(gguf);
+      gguf.add("gpt-oss.attention.sliding_window", 8u);
+    };
+    QCOMPARE(read_gguf("gpt-oss", 2, with_window).full_layers(), std::int64_t{1});
     expect_refusal(with([](Gguf& gguf) { gguf.add("gemma3.final_logit_softcapping", 30.0f); }),
                    {"'gemma3.final_logit_softcapping'", "found 30"});
     expect_refusal(with([](Gguf& gguf) {

@@ -87,7 +87,7 @@ QString AttentionMapWidget::badge(const Composition& shown) const {
 
 QString AttentionMapWidget::scale_text() const {
   const MapStyle& style = map_->style();
-  const QString low = QString::number(style.colour_min, 'g', 3), high = QString::number(style.colour_max, 'g', 3);
+  const QString low = format_scale_end(style.colour_min), high = format_scale_end(style.colour_max);
   const QString range = tr("%1 to %2").arg(low, high);
   if (style.ranks) return tr("rank of p in its row, 1 to %1").arg(grouped(std::llround(1 / style.colour_min)));
   if (style.layout == MapLayout::difference) return tr("difference of p, ± %1").arg(range);

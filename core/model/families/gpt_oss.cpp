@@ -31,6 +31,7 @@ void read_gpt_oss_gguf(const Checkpoint& checkpoint, ModelConfig& config) {
   layer.mlp.alpha = swiglu_alpha;
   layer.mlp.limit = swiglu_limit;
   config.layers = layers_of(num_layers, layer);
+  reader.require_int("attention.sliding_window", 1, max_context);  // without it every layer would be full
   read_gguf_windows(reader, 2, config);
   reader.refuse_unread({harmless_gguf_keys()});
 }

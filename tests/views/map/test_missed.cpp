@@ -171,7 +171,7 @@ class TestMissed : public QObject {
     b.selection.change([](ViewState& s) { s.display.mode = MapMode::lift; });
     b.settle();
     QVERIFY(b.page.map()->style_now().mode == MapMode::lift);
-    QVERIFY2(b.page.scale_text().startsWith("lift over uniform, 0.1 to"), qPrintable(b.page.scale_text()));
+    QVERIFY2(b.page.scale_text().startsWith("lift over uniform, 0.1 to 1,000"), qPrintable(b.page.scale_text()));
     b.selection.undo();
     b.settle();
     QVERIFY(b.page.map()->style_now().mode == MapMode::probability);
