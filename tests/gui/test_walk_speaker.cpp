@@ -51,6 +51,8 @@ class TestWalkSpeaker : public QObject {
     const int count = b.book().count();
     b.window.show_page(page_index(b.window.pages(), page));
     test::TalkBench::settle(b.window);
+    b.window.activateWindow();  // a window manager that came after the window gives it no focus
+    QVERIFY(QTest::qWaitForWindowActive(&b.window));
     QTest::keyClick(&b.window, Qt::Key_D, Qt::ControlModifier);
     QTRY_COMPARE(b.book().count(), count + 1);
     views::TalkPanel& panel = b.talks().panel();
