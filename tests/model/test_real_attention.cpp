@@ -237,6 +237,7 @@ class TestRealAttention : public QObject {
           const double error = largest_error(ours, theirs);
           qInfo("%s: fp32 logits differ by %.1e", name.c_str(), error);
           QVERIFY2(error < 2e-4, name.c_str());
+          QVERIFY2(ours.argmax(-1).equal(theirs.argmax(-1)), name.c_str());
         }
       }
     }
