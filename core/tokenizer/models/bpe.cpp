@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "checkpoint/metadata.h"
@@ -31,6 +34,90 @@ struct BpeNode {
   std::uint32_t previous = none, next = none;
 };
 
+/// Places of a long word in the order of (rank, place). A heap of all of them would be read all over for each that is
+/// taken, and a word twice as long would take three times as long where a cache ends: here places of one rank wait in a
+/// list, and are sorted when it is their turn (they mostly are).
+class MergeQueue {
+ public:
+  /// Empty; ranks lie below `ranks`.
+  void begin(std::size_t ranks) {
+    if (lists_.size() < ranks) lists_.resize(ranks);
+    current_ = none;
+    turn_.clear();
+    done_ = 0;
+  }
+  void push(std::uint32_t rank, std::uint32_t place) {
+    if (current_ != none && rank <= current_) {
+      urgent_.push_back(static_cast<std::uint64_t>(rank) << 32 | place);
+      std::ranges::push_heap(urgent_, std::greater());
+      return;
+    }
+    std::uint32_t entry = free_;
+    if (entry == none) {
+      entry = static_cast<std::uint32_t>(waiting_.size());
+      waiting_.push_back({});
+    } else {
+      free_ = waiting_[entry].next;
+    }
+    waiting_[entry] = {place, none};
+    List& list = lists_[rank];
+    if (list.first == none) {
+      list.first = entry;
+      ranks_.push_back(rank);
+      std::ranges::push_heap(ranks_, std::greater());
+    } else {
+      waiting_[list.last].next = entry;
+    }
+    list.last = entry;
+  }
+  /// (rank, place), the least first; nothing where none is left.
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> pop() {
+    if (done_ == turn_.size() && urgent_.empty() && !next_turn()) return std::nullopt;
+    if (!urgent_.empty() &&
+        (done_ == turn_.size() || urgent_.front() < (static_cast<std::uint64_t>(current_) << 32 | turn_[done_]))) {
+      const std::uint64_t least = urgent_.front();
+      std::ranges::pop_heap(urgent_, std::greater());
+      urgent_.pop_back();
+      return std::pair(static_cast<std::uint32_t>(least >> 32), static_cast<std::uint32_t>(least));
+    }
+    return std::pair(current_, turn_[done_++]);
+  }
+
+ private:
+  struct Waiting {
+    std::uint32_t place = 0, next = none;
+  };
+  struct List {
+    std::uint32_t first = none, last = none;
+  };
+
+  bool next_turn() {
+    turn_.clear();
+    done_ = 0;
+    if (ranks_.empty()) return false;
+    std::ranges::pop_heap(ranks_, std::greater());
+    current_ = ranks_.back();
+    ranks_.pop_back();
+    List& list = lists_[current_];
+    for (std::uint32_t entry = list.first; entry != none; entry = waiting_[entry].next)
+      turn_.push_back(waiting_[entry].place);
+    waiting_[list.last].next = free_;
+    free_ = list.first;
+    list = {};
+    if (!std::ranges::is_sorted(turn_)) std::ranges::sort(turn_);
+    return true;
+  }
+
+  std::vector<List> lists_;           ///< by rank, of waiting_
+  std::vector<Waiting> waiting_;      ///< those of later ranks, and a list of free places
+  std::uint32_t free_ = none;
+  std::vector<std::uint32_t> ranks_;  ///< a heap of those that wait
+  std::uint32_t current_ = none;      ///< whose turn it is
+  std::vector<std::uint32_t> turn_;
+  std::size_t done_ = 0;
+  std::vector<std::uint64_t> urgent_;  ///< a heap of what came at or before the current rank
+};
+
 class BpeWorkspace final : public WordModel::Workspace {
  public:
   // Words come again and again: their tokens are kept, the newest at each place of the table.
@@ -43,7 +130,7 @@ class BpeWorkspace final : public WordModel::Workspace {
   };
   std::vector<Kept> kept;
   std::vector<BpeNode> nodes;
-  std::vector<std::uint64_t> heap;
+  MergeQueue queue;
   std::size_t words = 0;
 };
 
@@ -86,6 +173,7 @@ class Bpe final : public WordModel {
   void write(std::string_view text, const std::vector<BpeNode>& nodes, std::vector<WordToken>& out) const;
 
   bool byte_level_, ignore_merges_, fuse_unknown_, keep_unknown_, by_score_, byte_fallback_;
+  std::size_t ranks_ = 0;      ///< of merges: all below
   std::int32_t unknown_ = -1;  ///< the token
   std::int32_t unknown_symbol_ = -1;
   bool drops_unknown_ = false;                    ///< some character may have no token at all
@@ -157,6 +245,7 @@ void Bpe::read_merges(const TokenizerData& data, Numbers& numbers) {
     return numbers.emplace(std::move(text), static_cast<std::int32_t>(numbers.size())).first->second;
   };
   merges_.reserve(data.merges.size());
+  ranks_ = data.merges.size();
   for (std::size_t rank = 0; rank < data.merges.size(); ++rank) {
     const auto& [left, right] = data.merges[rank];
     const std::int32_t a = number(left), b = number(right), result = number(left + right);
@@ -182,6 +271,7 @@ void Bpe::merges_from_scores(const TokenizerData& data, Numbers& numbers) {
   for (std::size_t id = 0; id < data.tokens.size(); ++id) scores.push_back(data.scores[id]);
   std::ranges::sort(scores, std::greater());
   scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
+  ranks_ = scores.size();
   std::string left, right;
   for (std::size_t id = 0; id < data.tokens.size(); ++id) {
     if (data.types[id] != TokenType::normal && data.types[id] != TokenType::unused) continue;
@@ -356,32 +446,23 @@ void Bpe::merge_short(std::vector<BpeNode>& nodes) const {
   for (std::size_t i = 0; i < count; ++i) nodes[i].next = i + 1 < count ? static_cast<std::uint32_t>(i + 1) : none;
 }
 
-/// A linked list of symbols and a heap of (rank, place): O(n log n) for the longest word. What has changed since it was
+/// A linked list of symbols and a queue of (rank, place): O(n log n) for the longest word. What has changed since it was
 /// put there is known by its rank.
 void Bpe::merge_long(BpeWorkspace& work) const {
   auto& nodes = work.nodes;
-  auto& heap = work.heap;
-  heap.clear();
-  const auto key = [](std::uint32_t rank, std::uint32_t node) { return static_cast<std::uint64_t>(rank) << 32 | node; };
+  MergeQueue& queue = work.queue;
+  queue.begin(ranks_);
   const auto candidate = [&](std::uint32_t node) {
     const std::uint32_t next = nodes[node].next;
     return next == none ? BpeMerge{} : merge_of(nodes[node].symbol, nodes[next].symbol);
   };
-  for (std::uint32_t i = 0; i + 1 < nodes.size(); ++i)
-    if (const BpeMerge merge = candidate(i); merge.rank != none) heap.push_back(key(merge.rank, i));
-  std::ranges::make_heap(heap, std::greater());
   const auto push = [&](std::uint32_t node) {
     if (node == none) return;
-    const BpeMerge merge = candidate(node);
-    if (merge.rank == none) return;
-    heap.push_back(key(merge.rank, node));
-    std::ranges::push_heap(heap, std::greater());
+    if (const BpeMerge merge = candidate(node); merge.rank != none) queue.push(merge.rank, node);
   };
-  while (!heap.empty()) {
-    const auto rank = static_cast<std::uint32_t>(heap.front() >> 32);
-    const auto at = static_cast<std::uint32_t>(heap.front());
-    std::ranges::pop_heap(heap, std::greater());
-    heap.pop_back();
+  for (std::uint32_t i = 0; i + 1 < nodes.size(); ++i) push(i);
+  while (const auto next = queue.pop()) {
+    const auto [rank, at] = *next;
     BpeNode& left = nodes[at];
     if (left.symbol < 0) continue;  // merged into its neighbour
     const BpeMerge merge = candidate(at);
