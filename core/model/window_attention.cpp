@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/window_attention.h"
 
+#include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
 #include <limits>
+
+#include "attention/backends/cuda_module.h"
 
 namespace headroom::model {
 namespace {
@@ -40,11 +44,36 @@ at::Tensor capped_attention(const at::Tensor& q, const at::Tensor& k, const at::
   return at::matmul(weights, v.to(at::kFloat)).to(q.scalar_type());
 }
 
+bool flash_attention_takes(const at::Tensor& q, const AttentionSpec& spec) {
+  const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
+  return q.is_cuda() && half && spec.soft_cap == 0 && spec.head_dim <= 256 &&
+         attention::compute_capability(q.device()) >= 80;
+}
+
+// FlashAttention-2: rows stand at the end of the keys, a window is its left bound, and no mask is written. A sink takes
+// its share of the softmax afterwards: out * e^lse / (e^lse + e^sink).
+at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t past,
+                           const AttentionSpec& spec, const at::Tensor& sinks) {
+  const std::int64_t rows = q.size(1), keys = past + rows;
+  const auto rows_first = [](const at::Tensor& heads) { return heads.transpose(0, 1).unsqueeze(0); };
+  const auto result = at::_flash_attention_forward(
+      rows_first(q), rows_first(k.narrow(1, 0, keys)), rows_first(v.narrow(1, 0, keys)), {}, {}, rows, keys, 0.0, false,
+      false, spec.scale, spec.window > 0 ? std::optional<std::int64_t>(spec.window - 1) : std::nullopt, 0);
+  at::Tensor out = std::get<0>(result).squeeze(0).transpose(0, 1);
+  if (!sinks.defined()) return out;
+  const at::Tensor lse = std::get<1>(result).squeeze(0).narrow(1, 0, rows);  // [heads, rows] fp32
+  return out.mul(at::sigmoid(lse.sub(sinks.unsqueeze(1))).unsqueeze(2)).to(q.scalar_type());
+}
+
 }  // namespace
 
 at::Tensor attend_over_past(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t past,
                             const AttentionSpec& spec, const at::Tensor& sinks, const JobContext& job) {
   const std::int64_t heads = q.size(0), rows = q.size(1), d = q.size(2), kv_heads = k.size(0), group = heads / kv_heads;
+  if (flash_attention_takes(q, spec)) {
+    job.check();
+    return flash_attention(q, k, v, past, spec, sinks);
+  }
   const std::int64_t chunk =
       spec.window > 0 ? window_rows : std::max<std::int64_t>(1, most_pairs / (group * (past + rows)));
   std::vector<at::Tensor> parts;

@@ -52,17 +52,15 @@ int ask_compute_capability(c10::Device device) {
   return 10 * major + minor;
 }
 
-/// 90 for compute capability 9.0; 0 where it cannot be asked. Asked once for each device: every layer's steps come
-/// here.
+}  // namespace
+
 int compute_capability(c10::Device device) {
-  static std::array<std::atomic<int>, 64> known{};
+  static std::array<std::atomic<int>, 64> known{};  // every layer's steps come here
   const auto index = static_cast<std::size_t>(device.index());
   if (index >= known.size()) return ask_compute_capability(device);
   if (known[index] == 0) known[index] = ask_compute_capability(device);
   return known[index];
 }
-
-}  // namespace
 
 CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype) {
   if (!device.is_cuda()) return {nullptr, "the CUDA kernels are for GPUs"};

@@ -19,6 +19,8 @@ struct CudaModule {
 /// For a device that LibTorch has opened.
 CudaModule open_cuda_module(c10::Device device, c10::ScalarType dtype);
 
+/// 90 for compute capability 9.0; 0 where it cannot be asked. Asked once for each device.
+int compute_capability(c10::Device device);
 /// The device's stream that LibTorch queues on, a cudaStream_t; null on the CPU.
 void* stream_of(c10::Device device);
 /// Throws a device error where a kernel's function returned a text; `what`: "sparse attention".

@@ -103,12 +103,7 @@ DeltaProblem random_delta_problem(const DeltaCase& test) {
   problem.spec = test.spec();
   const std::int64_t channels = problem.spec.channels(), key_width = problem.spec.key_heads * delta_dim;
   std::mt19937 random(static_cast<unsigned>(test.rows * 7 + test.value_heads + test.tiled_heads));
-  std::normal_distribution<float> normal;
-  const auto make = [&](std::vector<std::int64_t> sizes, float sigma) {
-    const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
-    for (std::int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data_ptr<float>()[i] = sigma * normal(random);
-    return tensor;
-  };
+  const auto make = [&](std::vector<std::int64_t> sizes, float sigma) { return normal_values(random, sizes, sigma); };
   at::Tensor qkvz = make({test.rows, channels + problem.spec.value_width()}, 1);
   if (test.alike) qkvz.narrow(1, 0, 2 * key_width).mul_(0.3).add_(make({2 * key_width}, 1));
   problem.rows.qkvz = qkvz.to(at::kBFloat16);

@@ -57,12 +57,7 @@ constexpr double score_slack = 1e-5;
 Input random_input(std::int64_t length, std::int64_t num_q, std::int64_t num_kv, std::int64_t dim,
                    c10::ScalarType dtype) {
   std::mt19937 random(static_cast<unsigned>(length * 31 + dim));
-  std::normal_distribution<float> normal;
-  const auto make = [&](std::vector<std::int64_t> sizes, float sigma) {
-    const at::Tensor tensor = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
-    for (std::int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data_ptr<float>()[i] = sigma * normal(random);
-    return tensor;
-  };
+  const auto make = [&](std::vector<std::int64_t> sizes, float sigma) { return normal_values(random, sizes, sigma); };
   LayerQuery query;
   query.scale = 1 / std::sqrt(static_cast<double>(dim));
   query.rope_base = 10000;
@@ -297,6 +292,16 @@ class Verification {
     }
   }
 
+  void windows(c10::ScalarType dtype) {
+    verify_windows(device_, dtype, [&](const std::string& path, const std::function<void(VerifyRow&)>& work) {
+      job_.check();
+      VerifyRow row;
+      row.path = path;
+      row.dtype = dtype_text(dtype);
+      finish(row, work);
+    });
+  }
+
   void decoder(c10::ScalarType dtype) {
     model::ModelConfig config;
     config.architecture = "llama";
@@ -446,6 +451,7 @@ VerifyReport verify(const std::string& device, const JobContext& job,
   verification.linear_layers();
   for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     verification.decoder(dtype);
+    verification.windows(dtype);
     verification.selection(dtype);
     // 300 rows are several tiles; 1 and 33 are odd ones; 128 and 256 are the widest heads.
     verification.input(random_input(300, 9, 3, 64, dtype));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/verify/verify_parts.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
@@ -13,6 +14,13 @@ namespace headroom::experiment {
 
 namespace reference = attention::reference;
 using attention::LayerQuery;
+
+at::Tensor normal_values(std::mt19937& random, const std::vector<std::int64_t>& sizes, float sigma) {
+  const at::Tensor values = at::empty(sizes, at::TensorOptions().dtype(at::kFloat));
+  std::normal_distribution<float> normal;
+  for (std::int64_t i = 0; i < values.numel(); ++i) values.mutable_data_ptr<float>()[i] = sigma * normal(random);
+  return values;
+}
 
 double largest_difference(const at::Tensor& found, const std::vector<double>& expected) {
   const at::Tensor values = found.to(at::kCPU).to(at::kDouble).contiguous();

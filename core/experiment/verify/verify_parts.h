@@ -3,8 +3,11 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,8 @@
 
 namespace headroom::experiment {
 
+/// fp32 on the CPU, normally distributed.
+at::Tensor normal_values(std::mt19937& random, const std::vector<std::int64_t>& sizes, float sigma);
 /// Infinity where sizes differ or a value is no number.
 double largest_difference(const at::Tensor& found, const std::vector<double>& expected);
 /// A few roundings to fp32 of the largest value: where inputs are small the textbook computation may hit by luck.
@@ -42,6 +47,9 @@ using RunCheck = std::function<void(const std::string& path, const std::function
 /// Dense, mass and sparse (gather, union tile) of core/kernels/cpu/attention/attention.h for every instruction set that
 /// this machine runs. `query` is on the CPU, heads of a multiple of 8.
 void verify_kernels(const attention::LayerQuery& query, const RunCheck& check);
+/// Attention over a past and in windows (model/window_attention.h) on the device: lengths around a window, a past before
+/// the rows, one row, learned sinks.
+void verify_windows(c10::Device device, c10::ScalarType dtype, const RunCheck& check);
 /// What a record holds of a layer on a GPU, against analyse_layer() of the same layer on the host; the error is the
 /// largest difference as a share of what is tolerated.
 void verify_record(const attention::LayerQuery& here, const attention::LayerQuery& on_host,
