@@ -47,9 +47,6 @@ struct AnalysisOptions {
   std::int64_t thumbnail_size = 128;
   bool thumbnails = true;
   bool bitmaps = true;  ///< false: a device need not make S, T and wasted
-  /// Of layers with a support, too, a device makes it. Not the default: on an H200 `verify` found a record of random keys
-  /// that differs from the host's (docs/kernels-cuda.md), and did not say in what.
-  bool supports_on_device = false;
   bool packed = false;  ///< a device leaves them where they are: LayerAnalysis::packed
   /// First levels of the stored tiles that a device makes beside the rest (record::PyramidLevels); -1: none.
   int mean_level = -1, head_level = -1;

@@ -430,8 +430,7 @@ bool device_analyses(const LayerQuery& query, const std::vector<SupportTile>& ti
   if (options.head_level >= 0 && options.head_level < cuda::record_least_cell) return false;
   for (const SupportTile& tile : tiles)
     if (tile.groups != 1) return false;
-  return tiles.empty() ||
-         (options.supports_on_device && options.scope == SupportScope::layer && options.budget_tokens > 0);
+  return tiles.empty() || (options.scope == SupportScope::layer && options.budget_tokens > 0);
 }
 
 std::int64_t device_analysis_rows(std::int64_t length, std::int64_t num_q_heads) {

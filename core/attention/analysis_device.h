@@ -16,6 +16,10 @@ namespace headroom::attention {
 /// Supports of the whole layer or none, budgets in tokens, no sinks: what analyse_on_device() takes.
 bool device_analyses(const LayerQuery& query, const std::vector<SupportTile>& tiles, const AnalysisOptions& options);
 
+/// Shorter prompts are left to the host, which has them at once: keys of one bin share a place, and among few rows that
+/// shows (a mean of 33 rows was off by twice what is tolerated).
+inline constexpr std::int64_t device_analysis_least_length = 128;
+
 /// The figures of analyse_layer() and, where they are asked for, planes of stored tiles. Keys are not sorted: those
 /// whose probabilities lie within 0.8 % of each other share a place, so that keys for a share and curves differ from
 /// analyse_layer()'s by up to that part of one such bin (test_analysis_device has the tolerances); T is exact for the

@@ -230,7 +230,8 @@ class CudaLayer final : public PreparedLayer {
 
   LayerAnalysis analyse(const std::vector<SupportTile>& tiles, const AnalysisOptions& options,
                         const JobContext& job) const override {
-    if (!device_analyses(query(), tiles, options)) return PreparedLayer::analyse(tiles, options, job);
+    if (query().length() < device_analysis_least_length || !device_analyses(query(), tiles, options))
+      return PreparedLayer::analyse(tiles, options, job);
     return analyse_on_device(query(), tiles, options, kernels_, job);
   }
 

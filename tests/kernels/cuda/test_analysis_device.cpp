@@ -83,7 +83,6 @@ class TestAnalysisDevice : public QObject {
     QFETCH(bool, maps);
     const LayerQuery query = make_query(shape, 21);
     AnalysisOptions options;
-    options.supports_on_device = true;
     options.thumbnail_size = 32;
     options.thumbnails = maps;
     std::vector<SupportTile> tiles;
@@ -119,17 +118,12 @@ class TestAnalysisDevice : public QObject {
   void what_the_kernels_do_not_know_stays_on_the_cpu() {
     LayerQuery query = make_query({40, 4, 2, 16}, 22);
     AnalysisOptions options;
-    options.supports_on_device = true;
     QVERIFY(device_analyses(query, {}, options));
     SupportTile tile;
     tile.row_end = 40;
     QVERIFY(!device_analyses(query, {tile}, options));  // a mass budget: each row has a k of its own
     options.budget_tokens = 8;
     QVERIFY(device_analyses(query, {tile}, options));
-    options.supports_on_device = false;  // the default
-    QVERIFY(!device_analyses(query, {tile}, options));
-    QVERIFY(device_analyses(query, {}, options));
-    options.supports_on_device = true;
     tile.groups = 2;
     QVERIFY(!device_analyses(query, {tile}, options));
     query.sinks = at::full({4}, 0.5);
