@@ -26,8 +26,7 @@ struct BenchOptions {
 };
 
 int run_bench(BenchOptions options) {
-  if (options.random_init == options.spec.config.empty())
-    throw usage_error("--config and --random-init go together, in place of a model");
+  check_random_options(options.spec.config, options.random_init);
   options.spec.budgets.clear();
   for (const std::string& text : options.budgets) options.spec.budgets.push_back(parse_budget(text));
   StopOnInterrupt interrupt;
@@ -80,10 +79,7 @@ void add_bench(CLI::App& app, Action& chosen) {
   auto& spec = options->spec;
   command->add_option("model", spec.model, "Model: a path or a fetched model's short name");
   command->add_option("--adapter", spec.adapter, adapter_help);
-  std::string configs;
-  for (const auto& name : experiment::bench_configs()) configs += (configs.empty() ? "" : ", ") + name;
-  command->add_option("--config", spec.config,
-                      "A configuration instead of a model: a file as config.json is, or " + configs);
+  command->add_option("--config", spec.config, config_help());
   command->add_flag("--random-init", options->random_init, "With --config: random weights (no quality)");
   command->add_option("--lengths", spec.lengths, "Prompt lengths in tokens; past the model's context: timing only")
       ->delimiter(',')

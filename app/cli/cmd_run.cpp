@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "experiment/run/methods.h"
 #include "experiment/run/preflight.h"
+#include "experiment/run/random_model.h"
 #include "experiment/run/run.h"
 #include "interrupt.h"
 #include "layer_budget_options.h"
@@ -30,11 +31,16 @@ struct RunOptions {
   std::vector<std::string> budgets, template_arguments;
   std::string adapter, prompt, prompt_file, task, prompts, haystack, system, indexer, plan, out, keep_queries;
   std::string record_limit, layer_budgets, layer_list = "layers";
-  bool json = false;
+  std::string config;
+  bool random_init = false, json = false;
 };
 
 protocol::RunSpec make_spec(const CLI::App& command, const RunOptions& options) {
   auto spec = options.spec;
+  check_random_options(options.config, options.random_init);
+  if (options.config.empty() == spec.model.empty())
+    throw usage_error("run needs either a model or --config NAME --random-init");
+  if (options.random_init) spec.model = std::string(experiment::random_model_prefix) + options.config;
   const auto given = [&](const char* name, const std::string& value, std::optional<std::string>& field) {
     if (command.count(name) > 0) field = value;
   };
@@ -140,7 +146,10 @@ void add_run(CLI::App& app, Action& chosen) {
   auto& spec = options->spec;
   auto* command =
       app.add_subcommand("run", "Prefill one prompt with dense and sparse attention, and record what happened");
-  command->add_option("model", spec.model, "path of a model, or a fetched one's short name")->required();
+  command->add_option("model", spec.model, "path of a model, or a fetched one's short name");
+  command->add_option("--config", options->config, config_help());
+  command->add_flag("--random-init", options->random_init,
+                    "with --config: random weights, a token a byte of the prompt (no quality)");
   command->add_option("--adapter", options->adapter, adapter_help);
   auto* source = command->add_option_group("prompt", "exactly one of these");
   source->add_option("--prompt", options->prompt, "the prompt itself");

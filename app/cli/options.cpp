@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "experiment/run/random_model.h"
 
 namespace headroom::cli {
 namespace {
@@ -23,6 +24,16 @@ std::int64_t parse_count(std::string_view digits, const char* option, const std:
 
 void refuse_option(const char* option, const std::string& expected, const std::string& found) {
   throw Error(ErrorKind::usage, "is not understood", {option, expected, found});
+}
+
+std::string config_help() {
+  std::string known;
+  for (const std::string& name : experiment::known_configs()) known += (known.empty() ? "" : ", ") + name;
+  return "a configuration instead of a model: a file as config.json is, or " + known;
+}
+
+void check_random_options(const std::string& config, bool random_init) {
+  if (random_init == config.empty()) throw usage_error("--config and --random-init go together, in place of a model");
 }
 
 std::optional<c10::ScalarType> parse_dtype(const std::string& text) {

@@ -18,6 +18,11 @@ inline constexpr const char* adapter_help =
 inline constexpr const char* device_help =
     "auto, cpu or cuda[:i]; several GPUs for a large model: cuda:i,cuda:j or cuda:all";
 
+/// What --config means.
+std::string config_help();
+/// Throws a usage error where --config and --random-init do not come together.
+void check_random_options(const std::string& config, bool random_init);
+
 /// "auto" (none: the decoder chooses), "bf16" or "f32". Throws usage errors.
 std::optional<c10::ScalarType> parse_dtype(const std::string& text);
 

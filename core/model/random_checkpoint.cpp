@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/sha256.h"
 
 namespace headroom::model {
 
@@ -30,6 +31,16 @@ RandomCheckpoint::RandomCheckpoint(const ModelConfig& config, const Family& fami
   const ModelPlan plan = family.plan(*this, config);
   add(plan.ends);
   for (const TensorPlans& layer : plan.layers) add(layer);
+  Sha256 hash;
+  const auto say = [&](const std::string& text) {
+    hash.add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  };
+  say("random weights of " + config.name + ", seed " + std::to_string(seed));
+  for (const checkpoint::TensorInfo& tensor : tensors_) {
+    say("\n" + tensor.name);
+    for (const std::int64_t size : tensor.shape) say(" " + std::to_string(size));
+  }
+  hash_ = hash.hex();
 }
 
 const checkpoint::TensorInfo* RandomCheckpoint::find(std::string_view name) const {

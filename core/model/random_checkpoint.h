@@ -54,7 +54,7 @@ class RandomCheckpoint : public checkpoint::Checkpoint {
   std::filesystem::path path_;
   std::uint64_t seed_;
   bool same_everywhere_ = false;
-  std::string hash_ = "random";
+  std::string hash_;  ///< of what says which values there are: seed, tensors, shapes
   std::map<std::string, float, std::less<>> typical_;  // of vectors
 };
 

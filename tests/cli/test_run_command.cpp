@@ -78,6 +78,39 @@ class TestRunCommand : public QObject {
     prompt_ = write("prompt.txt", words(150));
   }
 
+  /// A shape whose weights are not at hand: every byte of the prompt is a token.
+  void random_weights_of_a_configuration() {
+    const QString config = write("shape.json", R"({"architectures": ["Qwen3ForCausalLM"], "hidden_size": 64,
+      "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 300,
+      "intermediate_size": 96, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000,
+      "max_position_embeddings": 4096, "tie_word_embeddings": true})");
+    const QStringList base = {"run", "--config", config, "--device", "cpu", "--repeats", "1", "--prompt-file", prompt_,
+                              "--methods", "dense,oracle,indexer", "--budget", "16", "--max-new-tokens", "2"};
+    const auto done = headroom(base + QStringList{"--random-init", "--out", path("random.h5"), "--json"});
+    QVERIFY2(done.code == 0, done.errors.constData());
+    QVERIFY2(done.errors.contains("no quality"), done.errors.constData());
+    const json result = json::parse(done.output.toStdString());
+    const QByteArray text = words(150);
+    QCOMPARE(result["tokens"].get<int>(), static_cast<int>(text.size()));
+    QCOMPARE(result["methods"].size(), std::size_t{3});
+    const auto record = record::RunRecord::open(path("random.h5").toStdString());
+    QVERIFY(QString::fromStdString(record->meta().model_name).endsWith(", random weights"));
+    QCOMPARE(record->tokens().text, text.toStdString());
+    QCOMPARE(record->tokens().ids[3], static_cast<std::int32_t>(static_cast<unsigned char>(text[3])));
+    // Other weights, another model; the same weights, the same one.
+    const auto again = headroom(base + QStringList{"--random-init", "--out", path("again.h5"), "--json"});
+    QCOMPARE(record::RunRecord::open(path("again.h5").toStdString())->meta().model_sha256, record->meta().model_sha256);
+    QCOMPARE(json::parse(again.output.toStdString())["methods"][0]["answer_ids"],
+             result["methods"][0]["answer_ids"]);
+
+    QCOMPARE(headroom(base).code, 2);  // --random-init is missing
+    QVERIFY(headroom(base + QStringList{"--random-init", model_}).errors.contains("either a model or --config"));
+    QVERIFY(headroom(base + QStringList{"--random-init", "--adapter", "a"}).errors.contains("random weights"));
+    const auto sweep = headroom({"sweep", "random-init:" + config, "--tasks", "niah_single_1", "--lengths", "1024",
+                                 "--out", path("sweep.h5"), "--device", "cpu"});
+    QVERIFY2(sweep.code == 2 && sweep.errors.contains("no quality"), sweep.errors.constData());
+  }
+
   void json_contract_and_record() {
     const QString record = path("run.h5");
     const auto result = headroom({"run",           model_,   "--device",         "cpu",

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "checkpoint/config_json.h"
 #include "experiment/bench/bench.h"
+#include "experiment/run/random_model.h"
 #include "model/decoder.h"
 #include "model/family_case.h"
 #include "model/random_checkpoint.h"
@@ -52,7 +53,7 @@ class TestRandomInit : public QObject {
   }
 
   void every_configuration_that_comes_along_is_read() {
-    const auto names = experiment::bench_configs();
+    const auto names = experiment::known_configs();
     QVERIFY(names.size() >= 5);
     for (const std::string& name : names) QVERIFY(read(published(name)).num_layers() > 0);
   }

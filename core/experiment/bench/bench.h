@@ -18,7 +18,7 @@ namespace headroom::experiment {
 struct BenchSpec {
   std::string model = {};   ///< path or short name; else
   std::optional<std::string> adapter = {};  ///< folder or file of a LoRA adapter to merge into the model
-  std::string config = {};  ///< a name of bench_configs() or a file as config.json is, with random weights
+  std::string config = {};  ///< a name of known_configs() or a file as config.json is, with random weights
   std::vector<std::int64_t> lengths = {};
   std::vector<std::string> methods = {};  ///< empty: dense and oracle, and indexer where a shipped one fits
   std::vector<Budget> budgets = {{BudgetKind::tokens, 512}};
@@ -45,7 +45,6 @@ struct BenchCallbacks {
   std::function<void(const std::string&)> notice;
 };
 
-std::vector<std::string> bench_configs();
 /// Per length: a warm-up of every method as defined, which chooses the plan; then `repeats` rounds over all methods and
 /// the floor, so that slow drift of the machine meets all alike; then llama.cpp where it is asked for. Throws usage,
 /// input, device errors; cancelled where a stop was requested.

@@ -2,50 +2,20 @@
 #include "experiment/bench/bench_setup.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <set>
 
 #include "base/error.h"
-#include "base/paths.h"
-#include "checkpoint/config_json.h"
 #include "experiment/run/indexer_choice.h"
+#include "experiment/run/random_model.h"
 #include "model/adapted_checkpoint.h"
-#include "model/random_checkpoint.h"
 #include "tasks/task.h"
 #include "tokenizer/tokenizer.h"
 
 namespace headroom::experiment {
-namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t max_length = 1 << 20;
-constexpr const char* configs_folder = "resources/configs";
-
-/// A file, or the name of one that comes with the program.
-fs::path find_config(const std::string& name) {
-  std::error_code failed;
-  if (fs::path(name).extension() == ".json" || fs::is_regular_file(name, failed)) return name;
-  if (const auto folder = find_data(configs_folder)) {
-    if (const fs::path file = *folder / (name + ".json");
-        fs::path(name).filename() == fs::path(name) && fs::is_regular_file(file, failed))
-      return file;
-  }
-  std::string known;
-  for (const std::string& one : bench_configs()) known += one + ", ";
-  throw usage_error("config \"" + name + "\" is not known: expected " + known + "or a file as config.json is");
-}
 
 }  // namespace
-
-std::vector<std::string> bench_configs() {
-  std::set<std::string> names;
-  std::error_code failed;
-  if (const auto folder = find_data(configs_folder)) {
-    for (const auto& entry : fs::directory_iterator(*folder, failed))
-      if (entry.path().extension() == ".json") names.insert(entry.path().stem().string());
-  }
-  return {names.begin(), names.end()};
-}
 
 BenchModel open_bench_model(const BenchSpec& spec) {
   if (spec.model.empty() == spec.config.empty())
@@ -58,10 +28,10 @@ BenchModel open_bench_model(const BenchSpec& spec) {
     model::require_full_layer(model.config);
     return model;
   }
-  const auto described = checkpoint::open_config(find_config(spec.config));
-  model.config = model::read_model_config(*described);
+  RandomModel made = open_random_model(spec.config);
+  model.checkpoint = std::move(made.checkpoint);
+  model.config = std::move(made.config);
   model::require_full_layer(model.config);
-  model.checkpoint = std::make_unique<model::RandomCheckpoint>(model.config, 1);
   model.random = true;
   return model;
 }
@@ -99,15 +69,9 @@ std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& mode
   request.granularities = spec.granularities;
   std::shared_ptr<const indexer::Indexer> loaded;
   auto methods = list_methods(request, [&] {
-    // Random weights are nobody's: an indexer of their width takes as long as one of their own would.
     if (!loaded && model.random && file)
       loaded = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
-    if (!loaded && model.random) {
-      std::vector<int> full;
-      for (std::int64_t layer = 0; layer < model.config.num_layers(); ++layer)
-        if (model.config.layer(layer).kind == model::LayerKind::full) full.push_back(static_cast<int>(layer));
-      loaded = indexer::random_indexer(model.config.width, 128, full);
-    }
+    if (!loaded && model.random) loaded = indexer_of_random_model(model.config);
     if (!loaded) loaded = load_indexer_of(file, hash, words_of_model(spec.model, spec.adapter));
     return loaded;
   });

@@ -71,7 +71,7 @@ MethodData MethodRunner::run(const Method& method, const JobContext& job) {
   MethodData data;
   record::MethodSummary& summary = data.summary;
   summary = describe(method, *run_.backends.front(), run_.length());
-  if (method.policy->traits().needs_index && run_.length() > run_.methods.indexer->metadata.trained_length) {
+  if (method.policy->traits().needs_index && run_.is_beyond_training()) {
     const auto trained = std::to_string(run_.methods.indexer->metadata.trained_length);
     summary.label +=
         (summary.label.empty() ? "" : "; ") + ("indexer trained at " + trained + " tokens, longer is untested");

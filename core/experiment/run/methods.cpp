@@ -8,6 +8,7 @@
 #include "attention/registry.h"
 #include "base/error.h"
 #include "experiment/run/indexer_choice.h"
+#include "experiment/run/random_model.h"
 
 namespace headroom::experiment {
 namespace {
@@ -164,7 +165,7 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   MethodSet set;
   set.dense_layers = {spec.dense_layers.begin(), spec.dense_layers.end()};
   MethodRequest request;
-  request.names = spec.methods.empty() ? default_methods(file.has_value()) : spec.methods;
+  request.names = spec.methods.empty() ? default_methods(file.has_value() || session.is_random()) : spec.methods;
   request.budgets = spec.budgets;
   request.granularities = spec.granularities;
   request.sinks = spec.sinks;
@@ -175,6 +176,7 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   }
   if (spec.seed != 0) request.seed = static_cast<std::int64_t>(spec.seed);
   const auto load = [&] {
+    if (!set.indexer && session.is_random() && !file) set.indexer = indexer_of_random_model(session.config());
     if (!set.indexer) {
       set.indexer = load_indexer_of(file, model_sha256, words_of_model(spec.model, spec.adapter));
       set.indexer_path = *file;

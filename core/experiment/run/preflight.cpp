@@ -295,7 +295,7 @@ protocol::Preflight preflight(const PreparedRun& run, const EngineLoad& engine) 
                                 size_text(result.disk_free) + " free: choose another folder or a lower --record-limit");
     }
   }
-  if (run.methods.indexer && run.length() > run.methods.indexer->metadata.trained_length) {
+  if (run.is_beyond_training()) {
     result.warnings.push_back("the indexer was trained at " +
                               std::to_string(run.methods.indexer->metadata.trained_length) + " tokens; " +
                               std::to_string(run.length()) + " is untested");

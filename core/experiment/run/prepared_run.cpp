@@ -14,7 +14,7 @@ std::vector<std::filesystem::path> input_files(const PreparedRun& run) {
   for (const auto& file : {run.spec.prompt_file, run.spec.prompts, run.spec.haystack, run.spec.system_file,
                            run.spec.plan, run.spec.indexer})
     if (file) files.emplace_back(*file);
-  if (run.methods.indexer) files.push_back(run.methods.indexer_path);
+  if (!run.methods.indexer_path.empty()) files.push_back(run.methods.indexer_path);
   return files;
 }
 
@@ -43,6 +43,10 @@ std::int64_t PreparedRun::full_layers() const {
   return config().full_layers();
 }
 
+bool PreparedRun::is_beyond_training() const {
+  return methods.indexer && !session->is_random() && length() > methods.indexer->metadata.trained_length;
+}
+
 PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& sessions, const std::string& auto_device,
                         const JobContext& job) {
   protocol::validate(spec);
@@ -62,6 +66,8 @@ PreparedRun prepare_run(const protocol::RunSpec& spec, const SessionProvider& se
   run.spec.baselines = baselines_of(run);
   if (run.out) run.out->must_not_be(input_files(run));
   run.prompt = prepare_prompt(spec, *run.session, job);
+  if (run.session->is_random())
+    run.prompt.warnings.emplace_back("random weights: times, sizes and maps of a shape, no quality");
   run.spec.chat = run.prompt.chat;  // of a task the model decides; what is recorded says what ran
   for (const Method& method : run.methods.methods) {
     method.policy->check_length(run.length());

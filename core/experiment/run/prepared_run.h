@@ -35,6 +35,8 @@ struct PreparedRun {
   const model::ModelConfig& config() const { return session->config(); }
   std::int64_t length() const { return prompt.length(); }
   std::int64_t full_layers() const;
+  /// Whether there is an indexer that was trained on shorter prompts alone.
+  bool is_beyond_training() const;
 };
 
 /// Gives the session of a model and its adapter: an engine hands out one that is open already. Empty: a new one.

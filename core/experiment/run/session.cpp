@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/session.h"
 
+#include <algorithm>
+
+#include "base/error.h"
 #include "checkpoint/adapter.h"
+#include "experiment/run/random_model.h"
 #include "model/adapted_checkpoint.h"
 
 namespace headroom::experiment {
+
+namespace {
+
+constexpr std::int64_t random_context = std::int64_t{1} << 20;
+
+}  // namespace
 
 Session::FileState Session::file_state(const std::filesystem::path& path) {
   std::error_code ignored;
@@ -22,12 +32,25 @@ std::vector<Session::FileState> Session::states() const {
 }
 
 Session::Session(const std::string& model, const std::optional<std::string>& adapter, const JobContext& job)
-    : model_(model), adapter_(adapter), checkpoint_(model::open_model(model, adapter, job)), states_(states()) {
-  config_ = model::read_model_config(*checkpoint_);
+    : model_(model), adapter_(adapter), random_(names_random_model(model)) {
+  if (random_) {
+    if (adapter) throw usage_error("--adapter belongs to a model, not to random weights");
+    RandomModel made = open_random_model(model.substr(random_model_prefix.size()));
+    checkpoint_ = std::move(made.checkpoint);
+    config_ = std::move(made.config);
+    config_.name += ", random weights";
+    config_.context_length = std::max(config_.context_length, random_context);  // trained for no length
+  } else {
+    checkpoint_ = model::open_model(model, adapter, job);
+    states_ = states();
+    config_ = model::read_model_config(*checkpoint_);
+  }
 }
 
 const tokenizer::Tokenizer& Session::tokenizer() {
-  if (!tokenizer_) tokenizer_ = tokenizer::make_tokenizer(*checkpoint_, config_.vocabulary);
+  if (!tokenizer_)
+    tokenizer_ = random_ ? make_byte_tokenizer(config_.vocabulary)
+                         : tokenizer::make_tokenizer(*checkpoint_, config_.vocabulary);
   return *tokenizer_;
 }
 
@@ -45,7 +68,7 @@ const model::Decoder& Session::decoder(const model::DeviceParts& parts, c10::Sca
     };
     say(std::nullopt);
     decoder_.reset();  // never two copies of the weights at once
-    decoder_ = model::load_decoder(*checkpoint_, {parts, dtype}, job);
+    decoder_ = model::load_decoder(*checkpoint_, config_, {parts, dtype}, job);
     say(LoadedWeights{model_, adapter_, parts, dtype, decoder_->part_bytes()});
   }
   return *decoder_;
@@ -57,7 +80,7 @@ std::optional<LoadedWeights> Session::loaded() const {
 }
 
 bool Session::is_current() const {
-  return states() == states_;
+  return random_ || states() == states_;
 }
 
 c10::ScalarType resolve_dtype(const std::string& dtype, c10::Device device) {

@@ -34,13 +34,15 @@ struct LoadedWeights {
 /// Not safe for use from several threads at once, but for loaded().
 class Session {
  public:
-  /// `model` is a path or a short name, `adapter` what --adapter says. Opens the files and reads the configuration;
+  /// `model` is a path, a short name or random weights (random_model.h), `adapter` what --adapter says. Opens the files and reads the configuration;
   /// throws input errors.
   explicit Session(const std::string& model, const std::optional<std::string>& adapter = {},
                    const JobContext& job = {});
 
   const std::string& model() const { return model_; }
   const std::optional<std::string>& adapter() const { return adapter_; }
+  /// Random weights: nothing of them is on a disk, a byte of text is a token, and no answer means anything.
+  bool is_random() const { return random_; }
   const checkpoint::Checkpoint& checkpoint() const { return *checkpoint_; }
   const model::ModelConfig& config() const { return config_; }
   /// Made at the first call.
@@ -64,6 +66,7 @@ class Session {
 
   std::string model_;
   std::optional<std::string> adapter_;
+  bool random_ = false;
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
   std::vector<FileState> states_;
   model::ModelConfig config_;

@@ -252,13 +252,16 @@ PreparedSweep prepare_sweep(const SweepSpec& spec, const JobContext& job) {
     throw sweep_usage("--haystack", "own prompts have none", "--haystack with --tasks alone", "both");
   if (spec.prompts) sweep.prompts = tasks::read_prompts(*spec.prompts, {}, job);
   sweep.session = std::make_shared<Session>(spec.model, spec.adapter, job);
+  if (sweep.session->is_random())
+    throw sweep_usage("the model", "random weights answer nothing: there is no quality to measure", "a trained model",
+                      spec.model);
   sweep.methods = make_methods(method_spec(spec), *sweep.session);
   sweep.backends = attention::make_backends(sweep.device.device, sweep.dtype, full_head_dims(sweep.config()),
                                             has_sinks(sweep.config()));
   auto inputs = sweep.session->checkpoint().files();
   for (const auto& file : {spec.prompts, spec.haystack, spec.system_file, spec.indexer})
     if (file) inputs.emplace_back(*file);
-  if (sweep.methods.indexer) inputs.push_back(sweep.methods.indexer_path);
+  if (!sweep.methods.indexer_path.empty()) inputs.push_back(sweep.methods.indexer_path);
   sweep.out->must_not_be(inputs);
   describe_sweep(sweep, job);
   for (const std::int64_t length : spec.lengths)
