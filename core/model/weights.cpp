@@ -147,6 +147,13 @@ class Outbox {
   void finish() {
     for (Slot& slot : slots_) wait(slot);
   }
+  /// LibTorch keeps pinned memory for whoever asks next: nobody does once weights are loaded.
+  static void give_back(c10::DeviceType type) {
+    try {
+      at::getHostAllocator(type)->empty_cache();
+    } catch (const c10::Error&) {  // there is none for this kind, so that nothing was pinned
+    }
+  }
 
  private:
   struct Slot {
@@ -256,7 +263,7 @@ class Loader {
       for (int i = 1; i < at::get_num_threads(); ++i) helpers.emplace_back(work, false);
       work(true);
     }
-    for (const c10::DeviceType type : sent_to_) at::getHostAllocator(type)->empty_cache();  // the outboxes' memory
+    for (const c10::DeviceType type : sent_to_) Outbox::give_back(type);
     if (first) std::rethrow_exception(first);
   }
 
