@@ -57,7 +57,9 @@ std::string text_of(const Json& value) {
 /// "llama3: factor 8, original context 8192, low_freq_factor 1, high_freq_factor 4".
 std::string scaling_text(const Json& scaling) {
   std::string text;
-  const auto add = [&](const std::string& words, const char* between) { text += (text.empty() ? "" : between) + words; };
+  const auto add = [&](const std::string& words, const char* between) {
+    text += (text.empty() ? "" : between) + words;
+  };
   if (!scaling["type"].is_null()) add(text_of(scaling["type"]), "");
   const char* between = ": ";
   for (const auto& [key, name] : {std::pair("factor", "factor"),

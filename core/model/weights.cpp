@@ -118,8 +118,8 @@ at::Tensor empty_tensor(at::IntArrayRef shape, const at::TensorOptions& options)
   return at::empty(shape, options);  // says so where there is no memory
 }
 
-// Where a thread makes what goes to a GPU, in the type that it has there: two pieces in turn, one of which is made while
-// the other is on its way. Pages that the system may not move can be sent without waiting; where there are none left,
+// Where a thread makes what goes to a GPU, in the type that it has there: two pieces in turn, one of which is made
+// while the other is on its way. Pages that the system may not move can be sent without waiting; where there are none left,
 // ordinary ones are.
 class Outbox {
  public:

@@ -143,8 +143,9 @@ class Import {
   }
 
  private:
-  /// One layer at a time: q, k and v as they are read, in fp32 and as the analysis packs them, q and k once more where a
-  /// method reads a dense run's; bitmaps of a method's supports, of the best choice, of what is wasted, and their copies.
+  /// One layer at a time: q, k and v as they are read, in fp32 and as the analysis packs them, q and k once more where
+  /// a method reads a dense run's; bitmaps of a method's supports, of the best choice, of what is wasted, and their
+  /// copies.
   void refuse_what_cannot_fit() const {
     const std::int64_t length = streams_.length();
     std::int64_t values = 0;

@@ -97,7 +97,8 @@ class TestDeviceShares : public QObject {
     QTemporaryDir folder;
     const auto file = test::write_tiny_model(folder.filePath("tiny.gguf").toStdString(), {.layers = 5});
     const model::DeviceParts parts = {{at::kCPU, 0}, {at::kCPU, 1}, {at::kCPU, 3}};
-    const auto decoder = model::load_decoder(*checkpoint::open_checkpoint(file), {.parts = parts, .dtype = at::kFloat}, {});
+    const auto checkpoint = checkpoint::open_checkpoint(file);
+    const auto decoder = model::load_decoder(*checkpoint, {.parts = parts, .dtype = at::kFloat}, {});
     const auto dense = attention::make_dense_policy();
     const auto backend = attention::make_torch_backend();
     model::PrefillOptions options;
@@ -121,7 +122,7 @@ class TestDeviceShares : public QObject {
     QVERIFY(near(all_shares(shares), all_stages(pass)));
     QVERIFY(all_shares(shares) <= pass.ttft_ms);
 
-    const auto whole = model::load_decoder(*checkpoint::open_checkpoint(file), {.dtype = at::kFloat}, {});
+    const auto whole = model::load_decoder(*checkpoint, {.dtype = at::kFloat}, {});
     const TimedPass alone = timed_pass(*whole, ids, options, *timer);
     QCOMPARE(alone.stages.total[transfer], 0.0);
   }
@@ -143,7 +144,8 @@ class TestDeviceShares : public QObject {
       record::method_summary_from_json(json);
       QFAIL("was read");
     } catch (const Error& error) {
-      QVERIFY2(std::string(error.what()).find("method.devices: field \"first_layer\"") != std::string::npos, error.what());
+      const std::string said = error.what();
+      QVERIFY2(said.find("method.devices: field \"first_layer\"") != std::string::npos, error.what());
     }
     json["devices"] = nlohmann::json::array();
     for (std::size_t i = 0; i <= record::most_devices; ++i) json["devices"].push_back(nlohmann::json::object());
