@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "experiment/passes/device_shares.h"
 #include "run_table.h"
 
 namespace headroom::cli {
@@ -117,15 +118,9 @@ std::vector<std::string> notes(const std::vector<BenchRow>& rows) {
     load.add(method_text(row) + backend(row), row.load);
     if (!row.note.empty()) add((row.staged ? "" : "llama.cpp: ") + row.note);
     if (row.peak_bytes_above_weights > largest) largest = row.peak_bytes_above_weights;
-    if (!row.devices.empty()) {
-      std::string line = method_text(row) + backend(row) + ": between devices " +
-                         time(row.stages_ms[static_cast<std::size_t>(Stage::transfer)]) + " ms";
-      for (const experiment::DeviceShare& share : row.devices)
-        line += text("; %s from layer %lld %s ms, peak %.1f GB", share.device.c_str(),
-                     static_cast<long long>(share.first_layer), time(share.ms).c_str(),
-                     static_cast<double>(share.peak_bytes) / 1e9);
-      add(line);
-    }
+    if (!row.devices.empty())
+      add(method_text(row) + backend(row) + ": " +
+          experiment::device_line(row.stages_ms[static_cast<std::size_t>(Stage::transfer)], row.devices));
     if (const std::string line = rates(row); !line.empty())
       add(method_text(row) + backend(row) + ": " + line);
     if (row.role == MethodRole::dense) continue;

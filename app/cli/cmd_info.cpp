@@ -54,7 +54,29 @@ std::string text_of(const Json& value) {
 
 // --- models ---
 
-/// "base 100000, not scaled", "base 500000, frequencies divided by 1 to 8".
+/// "llama3: factor 8, original context 8192, low_freq_factor 1, high_freq_factor 4".
+std::string scaling_text(const Json& scaling) {
+  std::string text;
+  const auto add = [&](const std::string& words, const char* between) {
+    text += (text.empty() ? "" : between) + words;
+  };
+  if (!scaling["type"].is_null()) add(text_of(scaling["type"]), "");
+  const char* between = ": ";
+  for (const auto& [key, name] : {std::pair("factor", "factor"),
+                                  {"original_context", "original context"},
+                                  {"low_freq_factor", "low_freq_factor"},
+                                  {"high_freq_factor", "high_freq_factor"},
+                                  {"beta_fast", "beta_fast"},
+                                  {"beta_slow", "beta_slow"}}) {
+    if (!scaling.contains(key)) continue;
+    add(std::string(name) + " " + checkpoint::number_text(scaling[key].get<double>()), between);
+    between = ", ";
+  }
+  if (scaling["rope_freqs"].get<bool>()) add("factors of rope_freqs.weight", "; ");
+  return text;
+}
+
+/// "base 100000, not scaled", "base 500000, frequencies divided by 1 to 8 (llama3: factor 8, …)".
 std::string rope_text(const Json& json, const Json& head_dim) {
   std::string text = "base " + checkpoint::number_text(json["rope_base"].get<double>());
   if (json.contains("rope_dims") && json["rope_dims"] != head_dim)
@@ -66,7 +88,8 @@ std::string rope_text(const Json& json, const Json& head_dim) {
   text += least == most ? ", scaled by " + least + " (linear)" : ", frequencies divided by " + least + " to " + most;
   if (const double magnitude = scaling["magnitude"].get<double>(); magnitude != 1)
     text += ", values times " + checkpoint::number_text(magnitude);
-  return text;
+  const bool said = scaling["kind"] == "linear" && scaling["type"] == "linear" && !scaling["rope_freqs"].get<bool>();
+  return said ? text : text + " (" + scaling_text(scaling) + ")";
 }
 
 /// "30 full attention", "15 sliding attention (window 512), 3 full attention".

@@ -52,14 +52,26 @@ Json tokenizer_json(const checkpoint::Checkpoint& model, std::int64_t embedding_
   }
 }
 
-/// What the frequencies of RoPE are divided by: the smallest and the largest factor; null where they are as they come.
+/// What the frequencies of RoPE are divided by, the smallest and the largest factor, and the scaling as the file names
+/// it; null where they are as they come.
 Json rope_scaling_json(const model::RopeSpec& rope) {
   if (rope.factors.empty()) return nullptr;
   const auto [least, most] = std::ranges::minmax(rope.factors);
-  return {{"kind", least == most ? "linear" : "by frequency"},
-          {"factor_min", least},
-          {"factor_max", most},
-          {"magnitude", rope.magnitude}};
+  const model::RopeScaling& scaling = rope.scaling;
+  Json json = {{"kind", least == most ? "linear" : "by frequency"},
+               {"type", scaling.kind.empty() ? Json() : Json(scaling.kind)},
+               {"rope_freqs", scaling.tensor},
+               {"factor_min", least},
+               {"factor_max", most},
+               {"magnitude", rope.magnitude}};
+  for (const auto& [key, value] : {std::pair("factor", scaling.factor),
+                                   {"original_context", scaling.original_context},
+                                   {"low_freq_factor", scaling.low_freq_factor},
+                                   {"high_freq_factor", scaling.high_freq_factor},
+                                   {"beta_fast", scaling.beta_fast},
+                                   {"beta_slow", scaling.beta_slow}})
+    if (value != 0) json[key] = value;
+  return json;
 }
 
 /// Layers that attend alike, in the order of their first: how many, their window and RoPE.

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/utf8.h"
+#include "experiment/passes/device_shares.h"
 
 namespace headroom::cli {
 namespace {
@@ -144,6 +145,14 @@ std::string run_table(const experiment::RunOutcome& outcome) {
     for (const auto& baseline : method.baselines) note.add("dense by " + baseline.backend, baseline.load);
   }
   if (const auto said = note.text(); !said.empty()) shown += said + "\n\n";
+  std::string devices;
+  for (const auto& method : outcome.methods)
+    if (!method.devices.empty())
+      devices += method.id + ": " +
+                 experiment::device_line(method.stages[static_cast<std::size_t>(Stage::transfer)].median,
+                                         method.devices) +
+                 "\n";
+  if (!devices.empty()) shown += devices + "\n";
   rows.clear();
   for (const auto& method : outcome.methods) rows.push_back({method.id + ":", printable_text(method.answer)});
   shown += "answers\n" + align_columns(rows);

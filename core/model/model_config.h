@@ -16,13 +16,27 @@ namespace headroom::model {
 enum class LayerKind { full, sliding, linear };
 std::string_view to_string(LayerKind kind);
 
+/// RoPE's scaling in the words of the file it was read from, to be shown; a number that the kind does not have is 0.
+struct RopeScaling {
+  std::string kind;           ///< "linear", "llama3" or "yarn"; empty: the file names none
+  double factor = 0;
+  double original_context = 0;  ///< positions before scaling (llama3, yarn)
+  double low_freq_factor = 0, high_freq_factor = 0;  ///< llama3
+  double beta_fast = 0, beta_slow = 0;               ///< yarn
+  bool tensor = false;  ///< frequencies are divided by GGUF's rope_freqs.weight, too
+};
+
 /// Rotary embedding by halves of the first `dims` dimensions of a head: frequency i is base^(-2i/dims) / factors[i].
 struct RopeSpec {
   double base = 10000;
   std::vector<double> factors;  ///< dims / 2 values (linear, Llama-3 or YaRN scaling); empty: no scaling
   std::int64_t dims = 0;        ///< rotated dimensions of a head, even; 0: none
   double magnitude = 1;         ///< cosine and sine are multiplied by it (YaRN)
-  bool operator==(const RopeSpec&) const = default;
+  RopeScaling scaling = {};     ///< where factors and magnitude come from
+  /// Whether both rotate alike, however their files say it.
+  bool operator==(const RopeSpec& other) const {
+    return base == other.base && factors == other.factors && dims == other.dims && magnitude == other.magnitude;
+  }
 };
 
 /// Softmax attention. Softmax(scale * q.k), of the keys s <= t with t - s < window.

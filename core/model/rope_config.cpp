@@ -28,13 +28,14 @@ std::vector<double> factors_of(const RopeSpec& rope, const auto& scaled) {
   return factors;
 }
 
-std::vector<double> linear_factors(const RopeSpec& rope, double factor) {
+std::vector<double> linear_factors(RopeSpec& rope, double factor) {
+  rope.scaling = {.kind = "linear", .factor = factor};
   return std::vector<double>(static_cast<std::size_t>(rope.dims / 2), static_cast<double>(static_cast<float>(factor)));
 }
 
 /// Long wavelengths are stretched, short ones kept, those between mixed.
 std::vector<double> llama3_factors(const ConfigReader& reader, const std::string& prefix, const ModelConfig& config,
-                                   const RopeSpec& rope) {
+                                   RopeSpec& rope) {
   const double factor = reader.require_float(prefix + "factor", 1e-3, max_rope_factor);
   const double low = reader.require_float(prefix + "low_freq_factor", 1e-6, 1e6);
   const double high = reader.require_float(prefix + "high_freq_factor", 1e-6, 1e6);
@@ -43,6 +44,11 @@ std::vector<double> llama3_factors(const ConfigReader& reader, const std::string
   if (!(high > low))
     reader.refuse(prefix + "high_freq_factor", "the value is out of range", "more than " + number_text(low),
                   number_text(high));
+  rope.scaling = {.kind = "llama3",
+                  .factor = factor,
+                  .original_context = original,
+                  .low_freq_factor = low,
+                  .high_freq_factor = high};
   const auto single = [](double value) { return static_cast<float>(value); };
   return factors_of(rope, [&](std::int64_t, float frequency) {
     const float wavelength = 1 / frequency * single(2 * std::numbers::pi);
@@ -59,7 +65,12 @@ struct Yarn {
   bool whole_bounds = true;  ///< the bounds of the mixture are rounded to whole dimensions
 };
 
-std::vector<double> yarn_factors(const Yarn& yarn, const RopeSpec& rope) {
+std::vector<double> yarn_factors(const Yarn& yarn, RopeSpec& rope) {
+  rope.scaling = {.kind = "yarn",
+                  .factor = yarn.factor,
+                  .original_context = yarn.original,
+                  .beta_fast = yarn.beta_fast,
+                  .beta_slow = yarn.beta_slow};
   const auto dims = static_cast<double>(rope.dims);
   const auto dimension_of = [&](double rotations) {
     return dims * std::log(yarn.original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(rope.base));
@@ -211,6 +222,7 @@ void read_gguf_rope_tensor(const ConfigReader& reader, RopeSpec& rope) {
   std::vector<float> values(half);
   checkpoint.read_f32(tensor, values);
   if (rope.factors.empty()) rope.factors.assign(half, 1);
+  rope.scaling.tensor = true;
   for (std::size_t i = 0; i < half; ++i) {
     if (!(values[i] > 0)) throw input_error(place, "a factor is not positive", "> 0", number_text(values[i]));
     rope.factors[i] *= values[i];

@@ -5,19 +5,25 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/uniform.h>
+#include <c10/core/Event.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <thread>
 #include <typeinfo>
@@ -112,6 +118,67 @@ at::Tensor empty_tensor(at::IntArrayRef shape, const at::TensorOptions& options)
   return at::empty(shape, options);  // says so where there is no memory
 }
 
+// Where a thread makes what goes to a GPU, in the type that it has there: two pieces in turn, one of which is made
+// while the other is on its way. Pages that the system may not move can be sent without waiting; where there are none left,
+// ordinary ones are.
+class Outbox {
+ public:
+  /// Memory for `target`, a tensor on a GPU, to be filled and then sent.
+  at::Tensor host_of(const at::Tensor& target) {
+    Slot& slot = slots_[next_];
+    wait(slot);
+    const auto bytes = static_cast<std::int64_t>(target.nbytes());
+    if (!slot.memory.defined() || slot.memory.numel() < bytes) {
+      slot.memory.reset();
+      slot.memory = memory(bytes, slot.pinned);
+    }
+    return slot.memory.narrow(0, 0, bytes).view(target.scalar_type()).view(target.sizes());
+  }
+  void send(const at::Tensor& host, const at::Tensor& target) {
+    Slot& slot = slots_[next_];
+    next_ = (next_ + 1) % slots_.size();
+    target.copy_(host, slot.pinned);
+    if (!slot.pinned) return;
+    const c10::impl::VirtualGuardImpl device(target.device().type());
+    slot.sent = std::make_unique<c10::Event>(target.device().type());
+    slot.sent->record(device.getStream(target.device()));
+  }
+  /// Returns when all is where it should be. Throws what the device did not like.
+  void finish() {
+    for (Slot& slot : slots_) wait(slot);
+  }
+  /// LibTorch keeps pinned memory for whoever asks next: nobody does once weights are loaded.
+  static void give_back(c10::DeviceType type) {
+    try {
+      at::getHostAllocator(type)->empty_cache();
+    } catch (const c10::Error&) {  // there is none for this kind, so that nothing was pinned
+    }
+  }
+
+ private:
+  struct Slot {
+    at::Tensor memory;  // bytes
+    bool pinned = false;
+    std::unique_ptr<c10::Event> sent;
+  };
+  static void wait(Slot& slot) {
+    if (slot.sent) slot.sent->synchronize();
+    slot.sent.reset();
+  }
+  static at::Tensor memory(std::int64_t bytes, bool& pinned) {
+    try {
+      pinned = true;
+      return at::empty({bytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
+    } catch (const c10::Error&) {
+      pinned = false;
+      return at::empty({bytes}, at::kByte);
+    }
+  }
+
+  std::array<Slot, 2> slots_;
+  std::size_t next_ = 0;
+};
+
 // Every tensor is allocated first, on its device; threads then fill it piece by piece, so that what is held beside the
 // weights is a few pieces, whatever the tensors' sizes.
 class Loader {
@@ -143,6 +210,7 @@ class Loader {
     }
     const auto options = at::TensorOptions().device(device).dtype(vector && device.is_cpu() ? at::kFloat : dtype_);
     target = vector ? empty_tensor({rows}, options) : empty_tensor({rows, columns}, options);
+    if (!device.is_cpu()) sent_to_.insert(device.type());
     // Random weights need no way over the host.
     if (!vector && !device.is_cpu() && typeid(file_) == typeid(RandomCheckpoint) &&
         !static_cast<const RandomCheckpoint&>(file_).same_everywhere()) {
@@ -167,28 +235,35 @@ class Loader {
     const auto work = [&](bool reports) {
       const c10::InferenceMode no_grad;  // a thread has a mode of its own: the tensors may have been made in it
       Room room;
+      const auto keep_error = [&](auto&& step) {
+        try {
+          step();
+        } catch (...) {
+          const std::lock_guard lock(mutex);
+          if (!failed.exchange(true)) first = std::current_exception();
+        }
+      };
       const std::size_t count = pieces_.size();
       for (std::size_t begin; !failed && (begin = run_pieces * next_run++) < count;) {
         for (std::size_t i = begin; !failed && i < std::min(begin + run_pieces, count); ++i) {
-          try {
+          keep_error([&] {
             job.check();
             fill(pieces_[i], room);
             if (reports)
               job.report({.phase = "load",
                           .done = static_cast<std::int64_t>(i),
                           .total = static_cast<std::int64_t>(count)});
-          } catch (...) {
-            const std::lock_guard lock(mutex);
-            if (!failed.exchange(true)) first = std::current_exception();
-          }
+          });
         }
       }
+      keep_error([&] { room.outbox.finish(); });
     };
     {
       std::vector<std::jthread> helpers;
       for (int i = 1; i < at::get_num_threads(); ++i) helpers.emplace_back(work, false);
       work(true);
     }
+    for (const c10::DeviceType type : sent_to_) Outbox::give_back(type);
     if (first) std::rethrow_exception(first);
   }
 
@@ -206,7 +281,7 @@ class Loader {
   };
   struct Room {  // of one thread
     std::vector<float> stored, values;
-    std::vector<std::uint16_t> halves;
+    Outbox outbox;
   };
 
   // The piece's rows in the target's order, as fp32, into `out`.
@@ -236,10 +311,10 @@ class Loader {
     }
   }
 
-  // Stored as the target is, row for row: read to where it belongs.
+  // Stored as the target is, row for row: read to where it belongs, or goes to a GPU from. `target`: in host memory.
   bool read_in_place(const Piece& piece, const at::Tensor& target) const {
     const RowBlock& block = *piece.block;
-    if (!target.is_cpu() || block.transposed || block.interleaved_heads > 0 || !block.order.empty() ||
+    if (block.transposed || block.interleaved_heads > 0 || !block.order.empty() ||
         target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16 ||
         !file_.is_as_stored(block.tensor))
       return false;
@@ -259,47 +334,38 @@ class Loader {
   }
 
   void fill(const Piece& piece, Room& room) const {
-    const TensorPlan& plan = *piece.plan;
     const at::Tensor target = piece.target->narrow(0, piece.offset + piece.first, piece.rows);
+    if (target.is_cpu()) return make(piece, room, target);
+    const at::Tensor host = room.outbox.host_of(target);
+    make(piece, room, host);
+    room.outbox.send(host, target);
+  }
+
+  // `target`: the piece's rows in host memory.
+  void make(const Piece& piece, Room& room, const at::Tensor& target) const {
+    const TensorPlan& plan = *piece.plan;
     if (read_in_place(piece, target)) return;
     const auto count = static_cast<std::size_t>(target.numel());
     const bool wide = target.scalar_type() == at::kFloat;
-    std::span<float> values;
-    if (wide && target.is_cpu()) {
-      values = {target.data_ptr<float>(), count};
-    } else {
-      room.values.resize(count);
-      values = room.values;
-    }
+    if (!wide) room.values.resize(count);
+    const std::span<float> values = wide ? std::span(target.data_ptr<float>(), count) : std::span(room.values);
     read(piece, room, values);
     if (plan.plus_one)
       for (float& value : values) value += 1;
     if (plan.minus_exp)
       for (float& value : values) value = -std::exp(value);
-    if (wide) {
-      if (!target.is_cpu()) target.copy_(at::from_blob(values.data(), target.sizes(), at::kFloat));
-      return;
-    }
-    std::uint16_t* halves = nullptr;
-    if (target.is_cpu()) {
-      halves = reinterpret_cast<std::uint16_t*>(target.data_ptr());
-    } else {
-      room.halves.resize(count);
-      halves = room.halves.data();
-    }
-    if (!to_bf16(values, halves)) {
+    if (!wide && !to_bf16(values, reinterpret_cast<std::uint16_t*>(target.data_ptr())))
       throw input_error(file_.path().string(), "tensor " + piece.block->tensor + " holds a value that bf16 cannot",
                         "magnitudes below 3.39e38",
                         "a larger one in rows " + std::to_string(piece.first) + " to " +
                             std::to_string(piece.first + piece.rows - 1));
-    }
-    if (!target.is_cpu()) target.copy_(at::from_blob(halves, target.sizes(), at::kBFloat16));
   }
 
   const Checkpoint& file_;
   c10::ScalarType dtype_;
   std::unordered_map<std::string_view, std::size_t> places_;  // of the file's tensors, by name
   std::vector<Piece> pieces_;
+  std::set<c10::DeviceType> sent_to_;  // kinds of GPUs
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_fields.h"
+#include "record/device_json.h"
 
 namespace headroom::record {
 namespace {
@@ -323,6 +324,7 @@ json to_json(const MethodSummary& s, Arrays arrays) {
       {"task_score", json_number(s.task_score)},
       {"peak_bytes", s.peak_bytes},
       {"device_peak_bytes", s.device_peak_bytes},
+      {"devices", to_json(s.devices)},
       {"complete", s.complete}};
   for (const auto& baseline : s.baselines)
     object["baselines"].push_back(
@@ -406,6 +408,8 @@ MethodSummary method_summary_from_json(const json& object, const std::string& pl
   s.task_score = fields.optional_number("task_score", 0, 100);
   s.peak_bytes = fields.integer("peak_bytes", 0, most_whole);
   if (fields.has("device_peak_bytes")) s.device_peak_bytes = fields.integers("device_peak_bytes", 128, 0, most_whole);
+  if (fields.has("devices"))
+    s.devices = devices_from_json(fields.array("devices", most_devices), place + ".devices");
   s.complete = fields.boolean("complete");
   read_arrays(s, fields);
   return s;

@@ -115,6 +115,16 @@ struct TimingPlan {
   bool dense_throughout() const { return count(LayerRun::dense) > 0 && count(LayerRun::sparse) == 0; }
 };
 
+/// What one of several devices did in a pass. Over all of them `ms` and `transfer_ms` add up to the pass's stages: the
+/// crossings are in `transfer_ms` alone.
+struct DeviceShare {
+  std::string device;            ///< "cuda:1"
+  std::int64_t first_layer = 0;  ///< its layers begin here
+  std::int64_t weight_bytes = 0, peak_bytes = 0;
+  double ms = 0;           ///< median: its layers, on the first device also embedding and output
+  double transfer_ms = 0;  ///< median: the hidden states' way to it; to the first, back from the last
+};
+
 /// The same method executed by something else, timed alone, in the same run.
 struct TimedBaseline {
   std::string backend;  ///< "libtorch"
@@ -221,6 +231,7 @@ struct MethodSummary {
   std::optional<double> task_score;  ///< 0 to 100
   std::int64_t peak_bytes = 0;                  ///< of all devices, each at its own peak
   std::vector<std::int64_t> device_peak_bytes;  ///< by device; empty in older records
+  std::vector<DeviceShare> devices;             ///< where there are several; empty for one and in older records
   bool complete = true;
 
   bool is_dense() const { return role == MethodRole::dense; }

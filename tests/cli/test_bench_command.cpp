@@ -4,6 +4,8 @@
 
 #include <QtTest>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
 
 #include "support/tiny_model.h"
 
@@ -85,6 +87,41 @@ class TestBenchCommand : public QObject {
     QVERIFY(value["memory_needed"] > value["weight_bytes"]);
     QVERIFY(value["rows"][0].contains("machine_load"));
     QVERIFY(value["llama_cpp"].is_null() && value["rows"].size() >= 1);
+  }
+
+  // A published configuration by its name: nothing is on disk, weights are random.
+  void a_configuration_with_random_weights() {
+    const auto bench = [](const QStringList& arguments) {
+      QProcess process;
+      process.start(QStringLiteral(HEADROOM_BINARY_DIR "/headroom"), QStringList{"bench"} + arguments);
+      if (!process.waitForFinished(120000)) return std::tuple(-1, QByteArray(), QByteArray("it hangs"));
+      return std::tuple(process.exitCode(), process.readAllStandardOutput(), process.readAllStandardError());
+    };
+    const QStringList settings = {"--lengths", "96", "--device", "cpu", "--repeats", "1"};
+    const auto [code, output, errors] = bench(
+        QStringList{"--config", "smollm2-135m", "--random-init", "--methods", "dense,oracle,indexer", "--budget", "16",
+                    "--json"} +
+        settings);
+    QVERIFY2(code == 0, errors);
+    const auto value = nlohmann::json::parse(output.toStdString());
+    QCOMPARE(value["config"], "smollm2-135m");
+    QCOMPARE(value["weights"], "random, no quality");
+    QVERIFY(value["complete"] == true && value["weight_bytes"] >= 2 * 134'515'008);
+    std::set<std::string> methods;
+    for (const auto& row : value["rows"]) {
+      methods.insert(row["method"]);
+      QVERIFY(row["ttft_ms"]["median"] > 0 && row["length"] == 96);
+      QVERIFY(row["devices"].empty() && row["stages_ms"]["transfer"] == 0);
+    }
+    QCOMPARE(methods, (std::set<std::string>{"dense", "oracle", "indexer"}));
+
+    const auto refused = [&](const QStringList& arguments, int expected, const QByteArray& word) {
+      const auto done = bench(arguments + settings);
+      return std::get<0>(done) == expected && std::get<1>(done).isEmpty() && std::get<2>(done).contains(word);
+    };
+    QVERIFY(refused({"--config", "smollm2-135m"}, 2, "--random-init"));
+    QVERIFY(refused({"--random-init"}, 2, "--config"));
+    QVERIFY(refused({"--config", "no-such-config", "--random-init"}, 2, "smollm2-135m"));
   }
 
   void a_stop_keeps_the_lengths_that_are_done_data() {

@@ -121,6 +121,75 @@ class TestCliModel : public QObject {
     QCOMPARE(scaling.toObject()["kind"].toString(), kind);
   }
 
+  // A scaling by its name and numbers, of either format and before anything is loaded.
+  void info_names_the_scaling_of_positions_data() {
+    QTest::addColumn<bool>("gguf");
+    QTest::addColumn<QString>("said");  // in config.json, or of GGUF's keys
+    QTest::addColumn<QByteArray>("row");
+    QTest::addColumn<QString>("fields");
+    const auto row = [](const char* name, bool gguf, const char* said, const char* row, const char* fields) {
+      QTest::newRow(name) << gguf << QString(said) << QByteArray(row) << QString(fields);
+    };
+    row("llama3", false,
+        R"("rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+           "original_max_position_embeddings": 512)",
+        "base 500000, frequencies divided by 1 to 8 (llama3: factor 8, original context 512, low_freq_factor 1, "
+        "high_freq_factor 4)",
+        R"({"type": "llama3", "factor": 8, "original_context": 512, "low_freq_factor": 1, "high_freq_factor": 4})");
+    row("yarn", false,
+        R"("rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 16.0,
+           "attention_factor": 1.25)",
+        "values times 1.25 (yarn: factor 4, original context 512, beta_fast 16, beta_slow 1)",
+        R"({"type": "yarn", "factor": 4, "original_context": 512, "beta_fast": 16, "beta_slow": 1,
+            "magnitude": 1.25})");
+    row("linear", false, R"("type": "linear", "factor": 2.5)", "base 500000, scaled by 2.5 (linear)",
+        R"({"type": "linear", "factor": 2.5})");
+    row("yarn in GGUF", true, "yarn", "(yarn: factor 4, original context 512, beta_fast 32, beta_slow 1)",
+        R"({"type": "yarn", "factor": 4, "original_context": 512, "beta_fast": 32, "beta_slow": 1,
+            "rope_freqs": false})");
+    row("linear in GGUF", true, "linear", "base 10000, scaled by 4 (linear)", R"({"type": "linear", "factor": 4})");
+    row("a tensor in GGUF", true, "tensor",
+        "base 10000, frequencies divided by 1 to 8 (factors of rope_freqs.weight)",
+        R"({"type": null, "rope_freqs": true})");
+    row("both in GGUF", true, "linear and tensor",
+        "base 10000, frequencies divided by 4 to 32 (linear: factor 4; factors of rope_freqs.weight)",
+        R"({"type": "linear", "factor": 4, "rope_freqs": true})");
+  }
+  void info_names_the_scaling_of_positions() {
+    QFETCH(bool, gguf);
+    QFETCH(QString, said);
+    QFETCH(QByteArray, row);
+    QFETCH(QString, fields);
+    const QString file = folder_.filePath(gguf ? "scaled.gguf" : "scaled.json");
+    if (gguf) {
+      test::write_tiny_model(file.toStdString(), {.layers = 1, .more = [&](test::GgufWriter& writer) {
+        if (const QString type = said.section(' ', 0, 0); type != "tensor") {
+          writer.add("llama.rope.scaling.type", type.toStdString());
+          writer.add("llama.rope.scaling.factor", 4.0f);
+          if (type == "yarn") writer.add("llama.rope.scaling.original_context_length", std::uint32_t{512});
+        }
+        if (said.endsWith("tensor")) writer.add_tensor("rope_freqs.weight", {8}, {1, 1, 1, 2, 4, 8, 8, 8});
+      }});
+    } else {
+      QFile config(file);
+      QVERIFY(config.open(QIODevice::WriteOnly));
+      config.write(R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
+        "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "vocab_size": 300, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "hidden_act": "silu",
+        "rope_theta": 500000.0, "rope_scaling": {)" + said.toUtf8() + "}}");
+    }
+    const Answer text = headroom({"info", file});
+    QVERIFY2(text.code == 0 && text.out.contains(row), text.out + text.err);
+    const QJsonObject scaling = headroom({"info", file, "--json"}).json()["rope_scaling"].toObject();
+    const QJsonObject expected = QJsonDocument::fromJson(fields.toUtf8()).object();
+    QVERIFY(!expected.isEmpty());
+    for (auto field = expected.begin(); field != expected.end(); ++field)
+      QVERIFY2(scaling.contains(field.key()) && scaling[field.key()] == field.value(),
+               QJsonDocument(scaling).toJson() + field.key().toUtf8());
+    for (const char* key : {"factor", "original_context", "low_freq_factor", "beta_fast"})
+      QCOMPARE(scaling.contains(key), expected.contains(key));
+  }
+
   // Before anything is loaded, of a configuration alone, too.
   void info_tells_what_layers_and_a_prefill_need() {
     const QString config = HEADROOM_SOURCE_DIR "/tests/model/families/gemma3/config.json";

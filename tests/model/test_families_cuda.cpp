@@ -10,6 +10,7 @@
 #include "family_case.h"
 #include "model/decoder.h"
 #include "model/device.h"
+#include "model/weights.h"
 
 #include <QtTest>
 
@@ -46,6 +47,40 @@ class TestFamiliesCuda : public QObject {
     options.dtype = at::kFloat;
     const at::Tensor found = model::load_decoder(*file, options, {})->logits(one.ids, {}).to(at::kCPU);
     QVERIFY((found - expected).norm().item<double>() < 1e-4 * expected.norm().item<double>());
+  }
+
+  // Pieces are made in the device's type on the host and sent while the next ones are made: not a bit may differ.
+  void weights_are_the_hosts_data() { logits_are_the_cpus_data(); }
+  void weights_are_the_hosts() {
+    QFETCH(QString, name);
+    const auto one = test::read_family_case(name.toStdString());
+    std::vector<std::filesystem::path> files = {
+        test::write_checkpoint(one, std::filesystem::path(folder_.path().toStdString()) / one.name)};
+    if (one.has_gguf()) files.push_back(one.folder / "model.gguf");
+    const c10::InferenceMode no_autograd;
+    at::set_num_threads(4);
+    for (const auto& path : files) {
+      const auto file = checkpoint::open_checkpoint(path);
+      const auto config = model::read_model_config(*file);
+      const auto plan = model::find_family(config.architecture, path.string()).plan(*file, config);
+      for (const c10::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+        auto here = model::load_weights(*file, plan, model::on_one_device(at::kCPU), dtype, {});
+        auto there = model::load_weights(*file, plan, model::on_one_device(device_), dtype, {});
+        const auto compare = [&](const model::TensorPlans& tensors, model::TensorSet& ours, model::TensorSet& theirs) {
+          for (const auto& [role, tensor] : tensors) {
+            std::int64_t rows = 0;
+            for (const auto& block : tensor.blocks) rows += block.rows;
+            const std::vector<std::int64_t> shape =
+                tensor.columns > 0 ? std::vector{rows, tensor.columns} : std::vector{rows};
+            const at::Tensor found = theirs.take(role, shape);
+            QVERIFY2(found.device() == device_ && found.scalar_type() == dtype, role.c_str());
+            QVERIFY2(found.cpu().equal(ours.take(role, shape).to(dtype)), role.c_str());
+          }
+        };
+        compare(plan.ends, here.ends, there.ends);
+        for (std::size_t i = 0; i < plan.layers.size(); ++i) compare(plan.layers[i], here.layers[i], there.layers[i]);
+      }
+    }
   }
 
  private:

@@ -38,6 +38,9 @@ class TestRandomInit : public QObject {
     row("qwen3-8b", 8'190'735'360, 147456);
     row("smollm2-135m", 134'515'008, 23040);
     row("gpt-oss-20b", 20'914'757'184, 49152);
+    // The text part: vision, and the block that predicts further ahead, are no part of the configuration's model.
+    row("qwen3.5-0.8b", 752'393'024, 12288);
+    row("qwen3.5-9b", 8'953'803'264, 32768);
   }
   void published_configurations_have_their_parameters() {
     QFETCH(std::string, name);

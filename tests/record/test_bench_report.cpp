@@ -46,7 +46,7 @@ class TestBenchReport : public QObject {
     row.note = "past the model's context of 8192: timing only";
     row.union_factor = 2.5;
     row.predicted_dense_ms = 3;
-    row.devices = {{"cuda:0", 0, 7, 8, 2.5}, {"cuda:1", 2, 7, 9, 3.5}};
+    row.devices = {{"cuda:0", 0, 7, 8, 2.5, 0.25}, {"cuda:1", 2, 7, 9, 3.5, 0.5}};
     BenchRow other = test::bench_row(4096, "dense", 150, 0);
     other.staged = false;
     other.backend = "llama.cpp (flash attention on)";

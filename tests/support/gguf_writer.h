@@ -60,6 +60,12 @@ class GgufWriter {
     return keys_.string(key).number(type);
   }
 
+  /// Keys with their values as another file has them (gguf_parts.h).
+  void add_keys(std::string_view bytes, std::uint64_t count) {
+    keys_.raw(bytes);
+    num_keys_ += count;
+  }
+
   /// `shape` outermost first; `type` is GGML's number (0 = F32, 3 = Q4_1 …); `data` its stored bytes.
   void add_tensor(std::string_view name, const std::vector<std::uint64_t>& shape, std::uint32_t type,
                   std::string_view data) {

@@ -363,6 +363,54 @@ class TestTokenizer : public QObject {
     QVERIFY(error_of(gguf).find("expected 0 to 2, found 3") != std::string::npos);
   }
 
+  // What a file that leaves keys out stands for, as in llama.cpp.
+  void sentence_piece_without_keys() {
+    const auto file_of = [](const std::vector<std::pair<const char*, bool>>& said) {
+      test::GgufWriter gguf;
+      gguf.add("tokenizer.ggml.model", "llama");
+      gguf.add("tokenizer.ggml.tokens",
+               std::vector<std::string>{"<unk>", "B", "E", "\u2581", "a", "b", "ab", "\u2581ab"});
+      gguf.add("tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 3, 1, 1, 1, 1, 1});
+      test::ByteWriter& scores = gguf.begin("tokenizer.ggml.scores", 9);
+      scores.number<std::uint32_t>(6).number<std::uint64_t>(8);
+      for (const float score : {0, 0, 0, -5, -5, -5, -1, -2}) scores.number(score);
+      for (const auto& [key, value] : said) gguf.add_bool(std::string("tokenizer.ggml.") + key, value);
+      return gguf;
+    };
+    using Ids = std::vector<std::int32_t>;
+    const auto model = from_gguf(file_of({}));
+    QCOMPARE(ids_of(model->encode("ab")), (Ids{1, 7}));      // BOS is 1, and there is a space before the text
+    QCOMPARE(ids_of(model->encode(" ab")), (Ids{1, 3, 7}));  // one more, not one alone
+    QCOMPARE(ids_of(model->encode("q")), (Ids{1, 3, 0}));    // unknown: 0
+    QCOMPARE(model->end_tokens(), (Ids{2}));
+    QCOMPARE(model->decode(Ids{1, 7, 7}), std::string("ab ab"));
+    QCOMPARE(ids_of(from_gguf(file_of({{"add_space_prefix", false}}))->encode("ab")), (Ids{1, 6}));
+    QCOMPARE(ids_of(from_gguf(file_of({{"add_bos_token", false}}))->encode("ab")), (Ids{7}));
+    QCOMPARE(ids_of(from_gguf(file_of({{"add_space_prefix", true}, {"add_bos_token", true}}))->encode("ab")),
+             (Ids{1, 7}));
+  }
+  void byte_level_bpe_without_keys() {
+    const auto file_of = [](const char* pre, const std::vector<std::pair<const char*, std::uint32_t>>& said) {
+      test::GgufWriter gguf;
+      gguf.add("tokenizer.ggml.model", "gpt2");
+      gguf.add("tokenizer.ggml.pre", pre);
+      gguf.add("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab", "d", "e", "f", "g", "h", "i", "j", "k",
+                                                                 "Z", "Y", "\u0120"});
+      gguf.add("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+      for (const auto& [key, value] : said) gguf.add(std::string("tokenizer.ggml.") + key, value);
+      return gguf;
+    };
+    using Ids = std::vector<std::int32_t>;
+    const auto plain = from_gguf(file_of("gpt-2", {}));
+    QCOMPARE(ids_of(plain->encode("ab")), (Ids{2}));  // no space before it, and no BOS unless it is asked for: then 11
+    QCOMPARE(ids_of(plain->encode("ab", {.add_bos = true})), (Ids{11, 2}));
+    QCOMPARE(plain->end_tokens(), (Ids{11}));
+    QCOMPARE(ids_of(from_gguf(file_of("llama-bpe", {}))->encode("ab")), (Ids{11, 2}));
+    const auto named = from_gguf(file_of("gpt-2", {{"bos_token_id", 12}, {"eos_token_id", 3}}));
+    QCOMPARE(ids_of(named->encode("ab", {.add_bos = true})), (Ids{12, 2}));
+    QCOMPARE(named->end_tokens(), (Ids{3}));
+  }
+
   void whole_words_come_before_merges_for_llama3() {
     test::GgufWriter gguf;
     gguf.add("tokenizer.ggml.model", "gpt2");

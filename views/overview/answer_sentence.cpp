@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "record/speedup.h"
+#include "record/static_stream.h"
 #include "views/common/format.h"
 #include "views/common/record_queries.h"
 
@@ -199,7 +200,10 @@ AnswerSentence answer_sentence(const record::RunMeta& meta, std::int64_t tokens,
     out.link(format_percent(method.captured_mass_mean, 1) + " of the mass", "budget#captured_mass", define_captured);
   }
   add_answer(out, method, baseline);
-  add_time(out, method, baseline, scope.prompt, meta.device.starts_with("CPU"));
+  if (record::is_static(method))
+    out.plain("; " + QString::fromUtf8(record::static_label));
+  else
+    add_time(out, method, baseline, scope.prompt, meta.device.starts_with("CPU"));
   out.plain(scope.caveat ? ". One prompt: not a quality result." : ".");
   return out.take();
 }

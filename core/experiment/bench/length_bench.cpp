@@ -12,6 +12,7 @@
 #include "base/causal.h"
 #include "base/error.h"
 #include "experiment/bench/floor.h"
+#include "experiment/passes/device_shares.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/session.h"
 #include "model/device.h"
@@ -20,22 +21,6 @@ namespace headroom::experiment {
 namespace {
 
 constexpr std::int64_t union_rows = 16;
-
-std::vector<DeviceShare> device_shares(const model::Decoder& decoder, const record::MethodSummary& timed) {
-  const auto& parts = decoder.parts();
-  std::vector<DeviceShare> shares(parts.size());
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::int64_t end = i + 1 < parts.size() ? parts[i + 1].first_layer : decoder.config().num_layers();
-    shares[i] = {parts[i].device.str(), parts[i].first_layer, decoder.part_bytes()[i], 0, 0};
-    for (std::int64_t layer = parts[i].first_layer; layer < end; ++layer)
-      for (const double ms : timed.layer_stages[static_cast<std::size_t>(layer)]) shares[i].ms += ms;
-  }
-  const auto devices = model::devices_of(parts);
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    shares[i].peak_bytes = timed.device_peak_bytes[static_cast<std::size_t>(
-        std::find(devices.begin(), devices.end(), parts[i].device) - devices.begin())];
-  return shares;
-}
 
 /// Pairs and unions of a pass's supports, and how many layers gave any.
 class SupportCount {
@@ -353,7 +338,6 @@ std::vector<BenchRow> LengthBench::run() {
       row.peak_bytes = timed.peak_bytes;
       for (std::size_t s = 0; s < num_stages; ++s) row.stages_ms[s] = timed.stages[s].median;
       row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
-      if (decoder.parts().size() > 1) row.devices = device_shares(decoder, timed);
       count_rates(row, products_a_pair(candidate.method, decoder.config()));
       if (!decoder.device().is_cpu()) {  // keys that were drawn lie there all the time
         std::int64_t drawn = 0;
@@ -361,7 +345,9 @@ std::vector<BenchRow> LengthBench::run() {
           drawn += static_cast<std::int64_t>(made->supports.indices.nbytes() + made->supports.counts.nbytes());
         row.peak_bytes = std::max<std::int64_t>(0, row.peak_bytes - drawn);
         row.peak_bytes_above_weights = std::max<std::int64_t>(0, row.peak_bytes - decoder.weight_bytes());
+        timed.device_peak_bytes[0] = std::max<std::int64_t>(0, timed.device_peak_bytes[0] - drawn);
       }
+      row.devices = device_shares(decoder.parts(), decoder.part_bytes(), timed.device_peak_bytes, candidate.passes);
     }
     rows.push_back(std::move(row));
   }

@@ -8,6 +8,7 @@
 #include "attention/registry.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "experiment/passes/device_shares.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/passes/timed_pass.h"
 #include "experiment/plan/plan.h"
@@ -235,6 +236,7 @@ void MethodRunner::summarise_lanes(const std::vector<Lane>& lanes,
     summary.stages = times.stages;
     summary.layer_stages = std::move(times.layer_stages);
     summary.load = times.load;
+    summary.devices = device_shares(decoder_.parts(), decoder_.part_bytes(), times.device_peak_bytes, lane.passes);
     summary.device_peak_bytes = std::move(times.device_peak_bytes);
     summary.peak_bytes = times.peak_bytes;
   }

@@ -10,6 +10,7 @@
 
 #include "attention/attend.h"
 #include "attention/registry.h"
+#include "attention/stream_source.h"
 #include "base/json_fields.h"
 #include "experiment/passes/recorded_pass.h"
 #include "experiment/passes/torch_errors.h"
@@ -20,13 +21,13 @@
 #include "experiment/run/record_builder.h"
 #include "experiment/streams/streams.h"
 #include "model/device.h"
+#include "record/static_stream.h"
 
 namespace headroom::experiment {
 namespace {
 
 constexpr std::chrono::milliseconds import_write_after_cancel{400};
 constexpr std::int64_t import_bitmap_limits = 4;  // bitmaps shrink in the record
-constexpr const char* static_label = "static: in the unmodified model's own stream";
 
 /// What the model itself chose, as a policy that knows it beforehand.
 class OwnSelection final : public attention::Policy {
@@ -65,6 +66,20 @@ class OwnSelection final : public attention::Policy {
   }
 
   const Streams& streams_;
+};
+
+/// What methods read that choose by a dense run's q and k: the imported ones are a dense run's, layer by layer.
+class LayerInHand final : public attention::StreamSource {
+ public:
+  void hold(const attention::LayerQuery& query) {
+    layer_ = {query.q, query.k};
+    number_ = query.layer;
+  }
+  const attention::StreamLayer* find_layer(int layer) const override { return layer == number_ ? &layer_ : nullptr; }
+
+ private:
+  attention::StreamLayer layer_;
+  int number_ = -1;
 };
 
 /// How many keys the rows of the model's own selection have.
@@ -128,8 +143,9 @@ class Import {
   }
 
  private:
-  /// One layer at a time: q, k and v as they are read, in fp32 and as the analysis packs them; bitmaps of a method's
-  /// supports, of the best choice, of what is wasted, and their copies.
+  /// One layer at a time: q, k and v as they are read, in fp32 and as the analysis packs them, q and k once more where
+  /// a method reads a dense run's; bitmaps of a method's supports, of the best choice, of what is wasted, and their
+  /// copies.
   void refuse_what_cannot_fit() const {
     const std::int64_t length = streams_.length();
     std::int64_t values = 0;
@@ -140,7 +156,7 @@ class Import {
     }
     const std::int64_t bitmap = length * ((length + 7) / 8);
     const auto host = host_memory(device_.device);
-    const auto needed = resident_program_bytes(device_.device) + 12 * values +
+    const auto needed = resident_program_bytes(device_.device) + 16 * values +
                         (6 + 2 * streams_.selection_groups()) * bitmap + host.mapped_only;
     refuse_memory("this machine", {needed, host.free, host.limit, "fewer tokens would fit"});
   }
@@ -158,11 +174,12 @@ class Import {
     }
     if (!chosen)
       for (const std::string& name : default_methods(false)) request.names.push_back(name);
-    methods_ = list_methods(request, []() -> std::shared_ptr<const attention::IndexSource> {
+    const auto no_index = []() -> std::shared_ptr<const attention::IndexSource> {
       throw usage_error(
           "--methods: an indexer reads the layers' inputs, which imported streams do not hold; found indexer, expected "
           "methods that need q and k alone");
-    });
+    };
+    methods_ = list_methods(request, no_index, in_hand_);
     for (const Method& method : methods_) {
       method.policy->check_length(streams_.length());
       if (method.policy->traits().needs_values && !streams_.has_values())
@@ -209,7 +226,7 @@ class Import {
     for (const Method& method : methods_) {
       MethodData data;
       data.summary = describe(method, *backends_.front(), streams_.length());
-      data.summary.label = static_label;
+      data.summary.label = record::static_label;
       data.summary.plan = "not timed";
       if (method.id == selected_method && !even_selection_) data.summary.budget_tokens = 0;
       model::PrefillOptions pass;
@@ -233,6 +250,7 @@ class Import {
       options.job.report({{}, number, streams_.config().num_layers(), number});
       attention::LayerQuery query = streams_.layer(number);
       for (at::Tensor* part : {&query.x, &query.q, &query.k, &query.v}) *part = part->to(device_.device);
+      in_hand_->hold(query);
       const auto prepared = options.backend->prepare(query, options.job);
       std::vector<attention::SupportTile> tiles;
       const at::Tensor output = attention::attend(
@@ -259,6 +277,7 @@ class Import {
   OutputPlace out_;
   Streams streams_;
   std::vector<std::shared_ptr<const attention::Backend>> backends_;
+  std::shared_ptr<LayerInHand> in_hand_ = std::make_shared<LayerInHand>();
   std::vector<Method> methods_;
   bool even_selection_ = true;
   RunOutcome outcome_;

@@ -9,6 +9,7 @@
 #include "base/input_file.h"
 #include "base/json_fields.h"
 #include "record/bench/bench_report.h"
+#include "record/device_json.h"
 #include "record/record_json.h"
 
 namespace headroom::record {
@@ -16,19 +17,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t most_bench_rows = 2048, most_bench_devices = 64;
+constexpr std::size_t most_bench_rows = 2048;
 constexpr std::size_t most_file_bytes = 64u << 20, most_error_bytes = 1u << 20, most_text_bytes = 1024;
 constexpr std::int64_t most_length = 1 << 24, most_bytes = 1LL << 53, most_threads = 1 << 20;
 constexpr double most_ms = 1e12, most_ratio = 1e9;
-
-template <typename Archive, typename Share>
-void each_device_field(Archive& archive, Share& share) {
-  archive.text("device", share.device);
-  archive.whole("first_layer", share.first_layer, 0, 1 << 20);
-  archive.whole("weight_bytes", share.weight_bytes, 0, most_bytes);
-  archive.whole("peak_bytes", share.peak_bytes, 0, most_bytes);
-  archive.number("ms", share.ms, most_ms);
-}
 
 /// `later_…`: fields that results of earlier versions may lack. `maybe`: null is a value.
 template <typename Archive, typename Row>
@@ -127,11 +119,7 @@ struct Writer {
       stages[std::string(stage_names[s])] = row.staged ? json_number(row.stages_ms[s]) : json();
   }
   void devices(const char* key, const std::vector<DeviceShare>& shares) {
-    json& list = out[key] = json::array();
-    for (const DeviceShare& share : shares) {
-      Writer one{list.emplace_back(json::object())};
-      each_device_field(one, share);
-    }
+    out[key] = to_json(shares);
   }
   void inner(const char* key, auto&& fields) {
     Writer one{out[key] = json::object()};
@@ -191,11 +179,7 @@ class Reader {
       row.stages_ms[s] = stages.number_or(std::string(stage_names[s]).c_str(), 0, 0, most_ms);
   }
   void devices(const char* key, std::vector<DeviceShare>& shares) {
-    if (!fields.has(key)) return;
-    for (const json& object : fields.array(key, most_bench_devices)) {
-      Reader one(object, below(key));
-      each_device_field(one, shares.emplace_back());
-    }
+    if (fields.has(key)) shares = devices_from_json(fields.array(key, most_devices), below(key));
   }
   void inner(const char* key, auto&& read) {
     Reader one(fields.object(key), below(key));

@@ -23,14 +23,6 @@ struct Speedups {
   std::optional<double> fastest_dense, fa2, cudnn, libtorch, llama_cpp;
 };
 
-/// What one of several devices did in a pass.
-struct DeviceShare {
-  std::string device;            ///< "cuda:1"
-  std::int64_t first_layer = 0;  ///< its layers begin here
-  std::int64_t weight_bytes = 0, peak_bytes = 0;
-  double ms = 0;  ///< its layers' stages, medians; the crossing to it is the transfer stage of its first layer
-};
-
 struct BenchRow {
   std::int64_t length = 0;
   std::string id, method, backend, label, plan;
