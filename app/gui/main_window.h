@@ -228,7 +228,6 @@ class MainWindow : public QMainWindow {
   void fit_presented_text();
   /// Smaller, where a page turned out longer than fit_presented_text() could know.
   void shrink_presented_text();
-  void await_presented_text();
   void set_font_percent(double percent);
   TalkDesk* talks_ = nullptr;
   TalkStage* stage_ = nullptr;
