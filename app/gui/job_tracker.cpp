@@ -2,8 +2,10 @@
 #include "gui/job_tracker.h"
 
 #include <QFileInfo>
+#include <QMetaMethod>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "gui/record_download.h"
@@ -250,6 +252,7 @@ void JobTracker::take(Job& taken, const QString& method, const nlohmann::json& p
 void JobTracker::cancel(const QString& id) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end() || found->second.info.state != views::JobInfo::State::running) return;
+  if (found->second.waiting) return transfer(id, Transfer::leave);  // the work itself is done
   Job& job = found->second;
   job.cancel_wanted = true;
   // The engine has not taken it yet: it is told when its number is known, and need not be waited for.
@@ -340,6 +343,32 @@ void JobTracker::fail(Job& job, const Problem& problem) {
 
 void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State state) {
   if (path.isEmpty() || !engine_.remote()) return end(job, path, state);
+  const qint64 bytes = RecordDownload::left_here(engine_, path);
+  if (bytes == 0 || !isSignalConnected(QMetaMethod::fromSignal(&JobTracker::part_found)))
+    return fetch(job, path, state, false);
+  job.waiting = {path, state};
+  job.info.phase = tr("A part of its record is here: how to go on is asked above");
+  job.info.layer = -1;
+  job.info.done = job.info.total = 0;
+  job.info.eta_s.reset();
+  emit changed(job.info);
+  emit part_found(job.info.id, QFileInfo(path).fileName(), bytes);
+}
+
+void JobTracker::transfer(const QString& id, Transfer how) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end() || !found->second.waiting) return;
+  Job& job = found->second;
+  const Job::Delivery wanted = *std::exchange(job.waiting, std::nullopt);
+  if (!is_running(job.info)) return;  // the connection went meanwhile: asked again when there is one
+  if (how != Transfer::leave) return fetch(job, wanted.path, wanted.state, how == Transfer::anew);
+  // The engine is not told that anyone has it: the next window that comes is asked, too.
+  job.info.state = wanted.state;
+  job.info.message = tr("Its record stays there: %1").arg(wanted.path);
+  emit changed(job.info);
+}
+
+void JobTracker::fetch(Job& job, const QString& path, views::JobInfo::State state, bool anew) {
   job.info.phase = tr("Transferring the record");
   job.info.layer = -1;
   job.info.done = job.info.total = 0;  // of the phase before
@@ -359,7 +388,7 @@ void JobTracker::deliver(Job& job, const QString& path, views::JobInfo::State st
     // Where the connection went, the transfer goes on where it was when there is one again.
     if (jobs_.at(id).info.state != views::JobInfo::State::away) fail(jobs_.at(id), problem);
   });
-  download->start();
+  anew ? download->start_anew() : download->start();
 }
 
 void JobTracker::forget(const Job& job) {

@@ -39,6 +39,9 @@ class JobTracker : public QObject {
   void cancel_all();
   /// At work or waiting for it in the engine that is connected.
   bool anything_running() const;
+  /// What to do about a record of which part_found() told: go on behind the part, fetch all of it, or leave it there.
+  enum class Transfer { go_on, anew, leave };
+  void transfer(const QString& id, Transfer how);
   /// How many of those there are, and the one at work in words ("Run: …"); empty where there is none.
   int count_running() const;
   QString running_title() const;
@@ -47,6 +50,9 @@ class JobTracker : public QObject {
   void changed(const headroom::views::JobInfo& job);
   /// `record_path` is a file on this machine; empty where the run kept nothing.
   void finished(const QString& id, const QString& record_path);
+  /// `bytes` of the record of this job are here from a transfer that was cut: it waits for transfer(). Where nobody
+  /// listens, it goes on by itself.
+  void part_found(const QString& id, const QString& name, qint64 bytes);
   void row_finished(const QString& id, const headroom::protocol::JobRow& row);
   void sweep_failed(const QString& id, const headroom::gui::Problem& problem,
                     const headroom::protocol::SweepSpec& spec);
@@ -64,6 +70,11 @@ class JobTracker : public QObject {
     bool cancel_wanted = false;
     nlohmann::json params;  ///< of the request that started it
     QString session, host;  ///< of the engine that took it
+    struct Delivery {
+      QString path;  ///< over there
+      views::JobInfo::State state;
+    };
+    std::optional<Delivery> waiting;  ///< for an answer to part_found()
   };
   struct Early {  ///< a message of a job whose number has not reached us yet
     QString method;
@@ -87,6 +98,7 @@ class JobTracker : public QObject {
   void forget(const Job& job);
   void fail(Job& job, const Problem& problem);
   void deliver(Job& job, const QString& path, views::JobInfo::State state);
+  void fetch(Job& job, const QString& path, views::JobInfo::State state, bool anew);
   void end(Job& job, const QString& path, views::JobInfo::State state);
   Job* find_engine_job(std::int64_t engine_id);
 

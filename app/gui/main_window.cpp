@@ -337,6 +337,7 @@ void MainWindow::connect_engine() {
     finished_runs_.insert(path);
     open_record(path);
   });
+  connect(&jobs_, &JobTracker::part_found, this, &MainWindow::ask_about_part);
   connect(&jobs_, &JobTracker::failed, this,
           [this](const QString& id, const Problem& problem, const std::optional<protocol::RunSpec>& spec) {
             if (!stage_->owns_job(id)) job_failed(problem, spec);

@@ -112,6 +112,7 @@ class MainWindow : public QMainWindow {
   void connect_actions();
   void connect_engine();
   void job_changed(const views::JobInfo& job);
+  void ask_about_part(const QString& job, const QString& name, qint64 bytes);
   void show_jobs_dock(const QString& job);
   void put_jobs_dock_away();
   /// Whether the window may close now; else a question stands on the screen, or the window closes later by itself.
@@ -227,7 +228,6 @@ class MainWindow : public QMainWindow {
   void fit_presented_text();
   /// Smaller, where a page turned out longer than fit_presented_text() could know.
   void shrink_presented_text();
-  void await_presented_text();
   void set_font_percent(double percent);
   TalkDesk* talks_ = nullptr;
   TalkStage* stage_ = nullptr;

@@ -4,9 +4,11 @@
 
 #include "gui/actions.h"
 #include "gui/close_question.h"
+#include "gui/file_names.h"
 #include "gui/main_window.h"
 #include "gui/talk_desk.h"
 #include "views/common/banner_bar.h"
+#include "views/common/format.h"
 #include "views/docks/jobs_dock.h"
 
 namespace headroom::gui {
@@ -20,7 +22,10 @@ constexpr int stop_patience_ms = 6000;  // a job stops within a second; the engi
 void MainWindow::job_changed(const views::JobInfo& job) {
   using State = views::JobInfo::State;
   jobs_view_->show_job(job);
-  if (job.state == State::running) show_jobs_dock(job.id);
+  if (job.state == State::running)
+    show_jobs_dock(job.id);
+  else
+    banners_->remove("part:" + job.id);
   if (jobs_.anything_running()) {
     jobs_dock_timer_.stop();
     return;
@@ -48,6 +53,22 @@ void MainWindow::put_jobs_dock_away() {
   if (docks_[2]->underMouse()) return jobs_dock_timer_.start(dock_stays_ms);  // being read
   jobs_dock_opened_ = false;
   docks_[2]->hide();
+}
+
+void MainWindow::ask_about_part(const QString& job, const QString& name, qint64 bytes) {
+  using Transfer = JobTracker::Transfer;
+  if (closing_ != Closing::no) return jobs_.transfer(job, Transfer::go_on);  // nobody is there to ask
+  const auto choose = [this, job](Transfer how) { return [this, job, how] { jobs_.transfer(job, how); }; };
+  views::Banner banner;
+  banner.key = "part:" + job;
+  banner.title = tr("A part of %1 is here already").arg(shown_path(name));
+  banner.text = tr("%1 came over before the connection was cut. If the file has changed since, it is fetched anew.")
+                    .arg(views::number_locale().formattedDataSize(bytes, 1, QLocale::DataSizeSIFormat));
+  banner.buttons = {{tr("Continue"), choose(Transfer::go_on)},
+                    {tr("Start again"), choose(Transfer::anew)},
+                    {tr("Leave it there"), choose(Transfer::leave)}};
+  banner.dismissed = choose(Transfer::leave);
+  banners_->show_banner(banner);
 }
 
 void MainWindow::start_engine() {

@@ -24,6 +24,9 @@
 #include "gui/talk_stage.h"
 #include "views/common/banner_bar.h"
 #include "views/common/page_base.h"
+#include "views/map/attention_page.h"
+#include "views/prompt/prompt_panel.h"
+#include "views/prompt/prompt_text.h"
 #include "views/talk/stage.h"
 #include "views/talk/talk_panel.h"
 
@@ -78,6 +81,7 @@ void MainWindow::build_talks(QVBoxLayout* column) {
   };
   connect(stack_, &QStackedWidget::currentChanged, this, only_shown);
   shrink_timer_.setSingleShot(true);
+  shrink_timer_.setInterval(settled_ms);
   connect(&shrink_timer_, &QTimer::timeout, this, &MainWindow::shrink_presented_text);
   // Each page is presented as large as it fits, once it has drawn what it is to show.
   connect(stack_, &QStackedWidget::currentChanged, this, [this] {
@@ -247,14 +251,10 @@ void MainWindow::fit_presented_text() {
   for (set_font_percent(percent); percent > 100 && !fits(); set_font_percent(percent))
     percent = std::max(100.0, percent - fit_step);
   // Texts may come later, and labels count their lines when they are painted.
-  shrink_timer_.start(settled_ms);
+  shrink_timer_.start();
   if (const auto* area = whole_page(*page))
-    connect(area->verticalScrollBar(), &QScrollBar::rangeChanged, this, &MainWindow::await_presented_text,
+    connect(area->verticalScrollBar(), &QScrollBar::rangeChanged, &shrink_timer_, qOverload<>(&QTimer::start),
             Qt::UniqueConnection);
-}
-
-void MainWindow::await_presented_text() {
-  if (presenting_) shrink_timer_.start(settled_ms);
 }
 
 void MainWindow::shrink_presented_text() {
@@ -263,7 +263,7 @@ void MainWindow::shrink_presented_text() {
   if (!presenting_ || percent < 100.5 || !area || area->verticalScrollBar()->maximum() == 0) return;
   if (size() != screen()->size()) return;  // still on its way there
   set_font_percent(std::max(100.0, percent - fit_step));
-  shrink_timer_.start(settled_ms);
+  shrink_timer_.start();
 }
 
 void MainWindow::set_font_percent(double percent) {
@@ -272,7 +272,9 @@ void MainWindow::set_font_percent(double percent) {
   QApplication::setFont(font);
   // Platforms may have given these fonts of their own.
   QApplication::setFont(font, "QHeaderView");
-  QList<QWidget*> others;
+  // The text of a long prompt is laid out in a turn of its own, with the docks: not with the page around it.
+  QList<QWidget*> others{
+      static_cast<views::AttentionPage*>(pages_[page_index(pages_, "attention")].widget)->prompt()->text()};
   for (QDockWidget* dock : docks_) others << dock;
   for (int i = 0; i < stack_->count(); ++i)
     if (i != stack_->currentIndex()) others << stack_->widget(i);

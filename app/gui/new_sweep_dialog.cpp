@@ -15,11 +15,13 @@
 #include <QPushButton>
 #include <QSpinBox>
 #include <QTabWidget>
+#include <QVBoxLayout>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "gui/engine_client.h"
 #include "gui/file_names.h"
+#include "gui/page_scroll.h"
 #include "gui/remote_browser.h"
 #include "gui/settings_store.h"
 #include "protocol/messages.h"
@@ -46,18 +48,23 @@ NewSweepDialog::NewSweepDialog(EngineClient& engine, SettingsStore& settings,
     : QDialog(parent), engine_(engine), settings_(settings) {
   setWindowTitle(tr("New sweep"));
   setObjectName("new_sweep_dialog");
-  auto* layout = new QGridLayout(this);
-  layout->addWidget(build_source(), 0, 0);
-  layout->addWidget(build_methods(), 0, 1);
-  layout->addWidget(build_machine(), 1, 0, 1, 2);
-  layout->addWidget(build_check(), 2, 0, 1, 2);
-  layout->setColumnStretch(0, 1);
-  layout->setColumnStretch(1, 1);
-  layout->setRowStretch(0, 1);
+  auto* layout = new QVBoxLayout(this);
+  auto* fields = new PageScroll(this);  // with large text on a small screen
+  fields->set_page(new QWidget);
+  auto* grid = new QGridLayout(fields->page());
+  grid->setContentsMargins(0, 0, 0, 0);
+  grid->addWidget(build_source(), 0, 0);
+  grid->addWidget(build_methods(), 0, 1);
+  grid->addWidget(build_machine(), 1, 0, 1, 2);
+  grid->addWidget(build_check(), 2, 0, 1, 2);
+  grid->setColumnStretch(0, 1);
+  grid->setColumnStretch(1, 1);
+  grid->setRowStretch(0, 1);
+  layout->addWidget(fields, 1);
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Cancel, this);
   start_ = buttons->addButton(tr("Start sweep"), QDialogButtonBox::AcceptRole);
   start_->setObjectName("start_sweep");
-  layout->addWidget(buttons, 3, 0, 1, 2);
+  layout->addWidget(buttons);
   connect(buttons, &QDialogButtonBox::accepted, this, &QDialog::accept);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
 
@@ -88,7 +95,7 @@ NewSweepDialog::NewSweepDialog(EngineClient& engine, SettingsStore& settings,
   connect(&engine_, &EngineClient::state_changed, this, &NewSweepDialog::engine_changed);
   engine_changed();
   const int unit = fontMetrics().height();
-  resize(unit * 58, unit * 38);
+  resize(dialog_size(parent, QSize(unit * 58, unit * 38)));
 }
 
 QWidget* NewSweepDialog::build_source() {

@@ -63,6 +63,7 @@ bool RecordDownload::open_partial() {
   if (::flock(file->handle(), LOCK_EX | LOCK_NB) != 0) return false;
   QFile of(local_path_ + ".partial-of");
   if (of.open(QIODevice::ReadOnly)) version_ = of.read(256).toStdString();
+  if (anew_) version_.clear();
   if (version_.empty()) file->resize(0);
   file->seek(file->size());
   partial_ = std::move(file);
@@ -90,6 +91,16 @@ QString RecordDownload::commit() {
   QFile::remove(local_path_ + ".partial-of");
   partial_.reset();
   return local_path_;
+}
+
+qint64 RecordDownload::left_here(const EngineClient& engine, const QString& remote_path) {
+  const QString place = place_of(engine, remote_path);
+  return QFileInfo::exists(place + ".partial-of") ? QFileInfo(place + ".partial").size() : 0;
+}
+
+void RecordDownload::start_anew() {
+  anew_ = true;
+  start();
 }
 
 void RecordDownload::start() {

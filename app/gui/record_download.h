@@ -21,6 +21,10 @@ class RecordDownload : public QObject {
   /// Deletes itself after its last signal.
   RecordDownload(EngineClient& engine, const QString& remote_path, QObject* parent);
   void start();
+  /// The same without what an earlier transfer left.
+  void start_anew();
+  /// Bytes that an earlier transfer of this file left here; 0 where there is nothing to go on with.
+  static qint64 left_here(const EngineClient& engine, const QString& remote_path);
   /// Where records of remote engines are kept.
   static QString folder();
   /// The file there that a far one becomes.
@@ -50,6 +54,7 @@ class RecordDownload : public QObject {
   std::unique_ptr<QFile> partial_;    ///< kept where the connection is lost
   std::optional<OutputPlace> place_;  ///< where another transfer has that: a file that is not
   std::optional<OutputFile> part_;
+  bool anew_ = false;
   std::string version_;  ///< of the far file; that of partial_ until the first piece has come
   bool asked_ = false;
 };

@@ -15,6 +15,7 @@
 #include <QVBoxLayout>
 
 #include "gui/file_names.h"
+#include "gui/page_scroll.h"
 #include "gui/settings_store.h"
 #include "record/speedup.h"
 #include "views/common/format.h"
@@ -89,7 +90,7 @@ RunsTable::RunsTable(views::Selection& selection, SettingsStore& settings, QWidg
     if (std::exchange(again_, false)) read();
   });
   const int unit = fontMetrics().height();
-  resize(std::min(unit * 66, parent ? parent->width() * 9 / 10 : unit * 66), unit * 30);
+  resize(dialog_size(parent, QSize(unit * 66, unit * 30)));
   show_measurements();
   read();
 }

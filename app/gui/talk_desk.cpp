@@ -16,6 +16,7 @@
 #include "gui/file_names.h"
 #include "gui/settings_store.h"
 #include "gui/talk_export.h"
+#include "gui/talk_pictures.h"
 #include "views/common/banner_bar.h"
 #include "views/common/view_state_json.h"
 #include "views/map/attention_page.h"
@@ -25,7 +26,7 @@
 namespace headroom::gui {
 namespace {
 
-constexpr int tick_ms = 100, picture_ms = 150, most_sittings = 40;
+constexpr int tick_ms = 100;
 
 const views::PromptPanel& prompt_text_of(const QVector<Page>& pages) {
   return *static_cast<views::AttentionPage*>(pages[page_index(pages, "attention")].widget)->prompt();
@@ -70,28 +71,12 @@ TalkDesk::TalkDesk(TalkSurroundings around) : QObject(around.window), around_(st
     finish_waiting();
   });
   connect(&opener_, &RecordOpener::failed, this, &TalkDesk::record_missing);
-  picture_timer_.setSingleShot(true);
-  connect(&picture_timer_, &QTimer::timeout, this, [this] {
-    const bool same = around_.current_page() == sitting_.page && around_.selection->state() == sitting_.state;
-    if (!same || sitting_.step >= book_.count() || ++sitting_.tries > most_sittings) return;
-    const Page& page = (*around_.pages)[sitting_.page];
-    if (!page.settled() || !page.widget->isVisible()) return picture_timer_.start(picture_ms);
-    panel_->set_picture(sitting_.step, page.widget->grab());
-  });
+  pictures_ = std::make_unique<TalkPictures>(around_, book_, *panel_);
   connect(&tick_, &QTimer::timeout, this, [this] {
     if (!work_) return;
     const std::int64_t total = work_->total, done = work_->done;
     panel_->show_work(total > 0 ? tr("%1 %2 %").arg(work_->words).arg(100 * done / total) : work_->words);
   });
-}
-
-void TalkDesk::take_picture(int step, bool there) {
-  if (step < 0 || panel_->has_picture(step)) return;
-  sitting_ = {step, around_.current_page(), 0, around_.selection->state()};
-  // What stands there already is taken at once: the next view may be chosen soon.
-  const Page& page = (*around_.pages)[sitting_.page];
-  if (there && page.settled() && page.widget->isVisible()) return panel_->set_picture(step, page.widget->grab());
-  picture_timer_.start(picture_ms);
 }
 
 TalkDesk::~TalkDesk() {
@@ -282,7 +267,7 @@ QString TalkDesk::apply(int step) {
   const int page = page_index(*around_.pages, shown.page);
   around_.show_page(page);
   scroll_prompt(*around_.pages, shown.first_token);
-  take_picture(step, false);
+  pictures_->take(step, false);
   return {};
 }
 
@@ -315,14 +300,14 @@ void TalkDesk::add_view() {
   if (!may_be_a_step(page)) return;
   book_.add(around_.selection->state(), page.id, prompt_text_of(*around_.pages).first_token(), page.title);
   around_.show_dock();
-  take_picture(book_.current(), true);
+  pictures_->take(book_.current(), true);
 }
 
 void TalkDesk::update_step() {
   const Page& page = (*around_.pages)[around_.current_page()];
   if (book_.current() < 0 || !may_be_a_step(page)) return;
   book_.update(around_.selection->state(), page.id, prompt_text_of(*around_.pages).first_token());
-  take_picture(book_.current(), true);
+  pictures_->take(book_.current(), true);
 }
 
 void TalkDesk::set_live(int step, bool on) {

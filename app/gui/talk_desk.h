@@ -29,6 +29,7 @@ class TalkPanel;
 namespace headroom::gui {
 
 class SettingsStore;
+class TalkPictures;
 
 /// Of dialogs that ask for a talk.
 QString talk_filter();
@@ -99,8 +100,6 @@ class TalkDesk : public QObject {
             const QString& show_folder_of = {});
   void discard_and_open(const QString& file);
   void set_live(int step, bool on);
-  /// Of the step, for the dock: at once where the window shows it already, else once nothing of it is on its way.
-  void take_picture(int step, bool there);
   /// Else a message says why not.
   bool may_be_a_step(const Page& page);
   void record_here(const QString& path, const views::RecordPtr& record);
@@ -120,11 +119,7 @@ class TalkDesk : public QObject {
   std::function<void()> after_save_;  ///< for the file
   QPointer<QWidget> question_;
   bool exporting_ = false, stop_export_ = false;
-  struct Sitting {
-    int step = -1, page = -1, tries = 0;
-    views::ViewState state;
-  } sitting_;
-  QTimer picture_timer_;
+  std::unique_ptr<TalkPictures> pictures_;
 };
 
 }  // namespace headroom::gui

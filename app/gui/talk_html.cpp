@@ -271,7 +271,7 @@ bool add_map(HtmlPage& page, json& step, TalkSlide& slide, const TalkExport& job
     note += " " + QObject::tr(
                       "Orange: missed keys, where a cell misses at least %1 of what a query reads; outlined: "
                       "hits; hatched: wasted keys.")
-                      .arg(views::threshold_text(state.display.missed_from));
+                      .arg(views::format_scale_end(state.display.missed_from, 2));
   else if (map->has_overlay())
     note += " " + QObject::tr("Marks of hit, missed and wasted keys are in the picture, not on this map.");
   page.coarse |= finest > 1;

@@ -34,6 +34,7 @@ QVector<KeyGroup> key_groups(const QVector<QAction*>& actions, const QVector<Pag
     if (page.id == "attention") {
       group.keys << PageKey{QObject::tr("Wheel"), QObject::tr("Zoom where the mouse is; with Shift: to the side")}
                  << PageKey{QObject::tr("Shift+drag"), QObject::tr("Choose query rows")}
+                 << PageKey{QObject::tr("Ctrl+drag"), QObject::tr("Choose keys, up to 4,096 in one drag")}
                  << PageKey{QObject::tr("Ctrl+click"), QObject::tr("Add a key to the chosen ones")};
     } else if (page.id == "overview") {
       group.keys << PageKey{QObject::tr("Arrows, Home, End"), QObject::tr("In the grid: another layer or head")}

@@ -39,10 +39,7 @@ class TestFigures : public QObject {
   struct Bench : test::WindowBench {
     Bench(const QString& settings_file, const QString& record) : WindowBench(settings_file, without_engine({record})) {}
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   static QByteArray content(const QString& file) {
     QFile in(file);
     return in.open(QIODevice::ReadOnly) ? in.readAll() : QByteArray();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A remote engine's record comes over whole or not at all: pieces that do not fit, a record that changes, an engine
 // that dies leave nothing behind, and the far path decides no place here.
+#include <QPushButton>
 #include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QtTest>
@@ -13,6 +14,7 @@
 #include "record/sweep/sweep_store.h"
 #include "record/sweep_fixture.h"
 #include "support/window_bench.h"
+#include "views/common/banner_bar.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -148,6 +150,72 @@ class TestRecordDownload : public QObject {
     QVERIFY(again.ended());
     QVERIFY(bytes_of(again.arrived) == record_);
     QCOMPARE(kept(), QStringList{QFileInfo(again.arrived).fileName()});
+  }
+
+  void what_is_here_of_a_record_is_asked_about_data() {
+    QTest::addColumn<QString>("answer");
+    QTest::addColumn<bool>("arrives");
+    QTest::newRow("continue") << "Continue" << true;
+    QTest::newRow("start again") << "Start again" << true;
+    QTest::newRow("leave") << "Leave it there" << false;
+    QTest::newRow("cancel the job") << QString() << false;
+  }
+  void what_is_here_of_a_record_is_asked_about() {
+    QFETCH(QString, answer);
+    QFETCH(bool, arrives);
+    const QString far = dir_.filePath("job.h5");
+    qputenv("HEADROOM_FAKE_PIECES", "dies");
+    Transfer cut(far);
+    QVERIFY(cut.ended());
+    qunsetenv("HEADROOM_FAKE_PIECES");
+    QVERIFY(cut.most > 0);
+    const QStringList left = kept();
+    QCOMPARE(left.size(), 2);
+
+    test::WindowBench bench(dir_.filePath("part.ini"), test::WindowBench::without_engine({}));
+    MainWindow& window = bench.window;
+    window.engine().start({HEADROOM_BINARY_DIR "/tests/fake_engine", {"serve"}, true, "far"});
+    QTRY_COMPARE_WITH_TIMEOUT(window.engine().state(), EngineClient::State::ready, 10000);
+    views::JobInfo last;
+    qint64 first = 0;
+    connect(&window.jobs(), &JobTracker::changed, this, [&](const views::JobInfo& job) {
+      last = job;
+      if (first == 0 && job.phase.startsWith("Transferring")) first = job.done;
+    });
+    QSignalSpy finished(&window.jobs(), &JobTracker::finished);
+    protocol::RunSpec spec;
+    spec.model = "smollm2";
+    spec.prompt = "a prompt";
+    spec.out = far.toStdString();
+    const QString job = window.jobs().start_run(spec), key = "part:" + job;
+    QTRY_VERIFY_WITH_TIMEOUT(window.banners().contains(key), 20000);
+    QVERIFY2(window.banners().text_of(key).contains("A part of job.h5 is here"),
+             qPrintable(window.banners().text_of(key)));
+    QTest::qWait(50);
+    QVERIFY(finished.isEmpty() && first == 0);  // nothing comes over before it is answered
+    QCOMPARE(kept(), left);
+    if (answer.isEmpty()) {
+      window.jobs().cancel(job);
+    } else {
+      QPushButton* button = nullptr;
+      for (auto* one : window.banners().findChild<QWidget*>("banner:" + key)->findChildren<QPushButton*>())
+        if (one->text() == answer) button = one;
+      QVERIFY(button && button->isVisible());
+      QTest::mouseClick(button, Qt::LeftButton);
+    }
+    QTRY_COMPARE_WITH_TIMEOUT(last.state, views::JobInfo::State::done, 20000);
+    QVERIFY(!window.banners().contains(key) && !window.jobs().anything_running());
+    if (!arrives) {
+      QVERIFY2(last.message.contains("stays there: " + far), qPrintable(last.message));
+      QVERIFY(finished.isEmpty());
+      QCOMPARE(kept(), left);
+      return;
+    }
+    QCOMPARE(finished.size(), 1);
+    QVERIFY(bytes_of(finished[0][1].toString()) == record_);
+    QVERIFY2(answer == "Continue" ? first > cut.most : first > 0 && first <= cut.most,
+             qPrintable(QString::number(first)));
+    QVERIFY(kept().filter("partial").isEmpty());
   }
 
   void two_of_one_record_do_not_mix() {

@@ -21,6 +21,7 @@
 #include "gui/model_fetch.h"
 #include "gui/sample_records.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "views/common/banner_bar.h"
 
 using namespace headroom;
@@ -66,12 +67,7 @@ class TestSamples : public QObject {
     QVERIFY(file.open(QIODevice::WriteOnly));
     file.write(text);
   }
-  QString ini() {
-    static int n = 0;
-    const QString folder = QString("settings%1").arg(++n);  // the session lies beside it
-    QDir(dir_.path()).mkpath(folder);
-    return dir_.filePath(folder + "/settings.ini");
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   static QString shown(MainWindow& window) {
     const auto record = window.selection().record();
     return record ? QString::fromStdString(record->path().filename().string()) : QString();

@@ -27,10 +27,7 @@ class TestSession : public QObject {
     Bench(const QString& settings_file, const QStringList& records)
         : WindowBench(settings_file, without_engine(records), {1280, 720}, false) {}
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   static QString session_file(const QString& settings) { return QString(settings).replace(".ini", ".session.json"); }
   static QString shown(Bench& bench) {
     const auto record = bench.window.selection().record();

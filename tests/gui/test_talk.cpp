@@ -3,8 +3,12 @@
 #include <QFile>
 #include <QPushButton>
 
+#include "base/output_file.h"
+#include "record/sweep/sweep_file.h"
+#include "record/sweep_fixture.h"
 #include "talk_bench.h"
 #include "views/common/banner_bar.h"
+#include "views/talk/talk_panel.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -52,6 +56,33 @@ class TestTalk : public QObject {
     b.window.open_path(bad.fileName());
     QTRY_VERIFY(b.window.banners().text_of("talk:open").contains("later version"));
     QCOMPARE(b.book().count(), 3);
+  }
+
+  void a_step_left_before_it_was_drawn_still_gets_its_picture() {
+    test::TalkWindow b(bench_.ini(), bench_.with({bench_.first}));
+    QTRY_VERIFY(b.window.actions().add_to_talk->isEnabled());
+    const QString file = bench_.file("runs/pictured.h5");
+    OutputPlace place(file.toStdString(), OutputKind::file);
+    record::write_sweep(place, test::sweep_record());
+    b.window.open_path(file);
+    QTRY_VERIFY(b.window.selection().sweep());
+    test::TalkBench::settle(b.window);
+    // A sweep, a map and a page that were never drawn: the next view is chosen in the very moment.
+    b.window.show_page(page_index(b.window.pages(), "budget"));
+    b.window.selection().change([](views::ViewState& s) { s.sweep_look.page = 2, s.sweep_look.keep = 61; });
+    b.window.actions().add_to_talk->trigger();
+    b.window.show_page(page_index(b.window.pages(), "attention"));
+    b.window.selection().change([](views::ViewState& s) { s.layer = 2, s.viewport = {100, 150, 0, 50}; });
+    b.window.actions().add_to_talk->trigger();
+    b.window.show_page(page_index(b.window.pages(), "compare"));
+    b.window.actions().add_to_talk->trigger();
+    b.window.show_page(page_index(b.window.pages(), "overview"));
+    b.window.selection().change([](views::ViewState& s) { s.layer = 0; });
+    QCOMPARE(b.book().count(), 3);
+    for (int step = 0; step < 3; ++step)
+      QTRY_VERIFY2_WITH_TIMEOUT(b.talks().panel().has_picture(step), qPrintable(QString::number(step)), 20000);
+    QCOMPARE(b.window.current_page(), page_index(b.window.pages(), "overview"));  // nobody was sent back
+    QCOMPARE(b.window.selection().state().layer, 0);
   }
 
   void unsaved_steps_are_asked_for() {

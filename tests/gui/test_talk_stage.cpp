@@ -14,6 +14,7 @@
 
 #include "gui/window_style.h"
 #include "talk_bench.h"
+#include "text_fits.h"
 #include "two_screens.h"
 #include "views/common/banner_bar.h"
 
@@ -152,6 +153,10 @@ class TestTalkStage : public QObject {
       const QRect on_screen(shown.widget->mapTo(&b.window, QPoint()), shown.widget->size());
       QVERIFY2(b.window.rect().contains(on_screen), qPrintable(shown.id));
       QVERIFY2(shown.widget->minimumSizeHint().height() <= shown.widget->height(), qPrintable(shown.id));
+      // No word is cut, none lies over another.
+      QStringList wrong;
+      (void)QTest::qWaitFor([&] { return (wrong = test::misfits(&b.window)).isEmpty(); }, 3000);
+      QVERIFY2(wrong.isEmpty(), qPrintable(shown.id + ":\n" + wrong.mid(0, 12).join("\n")));
     }
     b.window.set_presenting(false);
     b.window.set_text_scale(100);

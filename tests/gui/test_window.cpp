@@ -20,6 +20,7 @@
 #include "gui/main_window.h"
 #include "gui/new_run_dialog.h"
 #include "support/synthetic_record.h"
+#include "support/window_bench.h"
 #include "two_screens.h"
 #include "views/common/banner_bar.h"
 #include "views/docks/jobs_dock.h"
@@ -60,10 +61,7 @@ class TestWindow : public QObject {
     options.engine = HEADROOM_BINARY_DIR "/tests/fake_engine";
     return options;
   }
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   static QDialog* dialog(const char* name) { return qobject_cast<QDialog*>(find_top(name)); }
   static QWidget* find_top(const char* name) {
     for (QWidget* widget : QApplication::topLevelWidgets()) {

@@ -50,10 +50,7 @@ class TestWindowBench : public QObject {
       return words.join('\n');
     }
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
 
  private slots:
   void initTestCase() {

@@ -45,10 +45,7 @@ class TestWindowKeys : public QObject {
       QTest::qWait(5);
     }
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
 
  private slots:
   void initTestCase() {

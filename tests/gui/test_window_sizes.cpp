@@ -10,12 +10,14 @@
 #include "gui/close_question.h"
 #include "gui/icons.h"
 #include "gui/main_window.h"
-#include "gui/text_fits.h"
+#include "gui/talk_desk.h"
 #include "gui/window_style.h"
 #include "support/synthetic_record.h"
 #include "support/window_bench.h"
+#include "text_fits.h"
 #include "views/common/banner_bar.h"
 #include "views/docks/jobs_dock.h"
+#include "views/talk/talk_panel.h"
 
 using namespace headroom;
 using namespace headroom::gui;
@@ -25,7 +27,7 @@ class TestWindowSizes : public QObject {
   QTemporaryDir dir_;
   QString record_;
 
-  struct Bench : headroom::test::WindowBench {
+  struct Bench : test::WindowBench {
     Bench(const QString& settings_file, const QString& record) : WindowBench(settings_file, options(record)) {}
     static StartOptions options(const QString& record) {
       StartOptions options;
@@ -34,10 +36,7 @@ class TestWindowSizes : public QObject {
       return options;
     }
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   static void calm() {
     for (int i = 0; i < 6; ++i) {
       QCoreApplication::processEvents();
@@ -50,7 +49,7 @@ class TestWindowSizes : public QObject {
     QStringList list;
     (void)QTest::qWaitFor(
         [&] {
-          list = gui::test::misfits(root);
+          list = test::misfits(root);
           return list.isEmpty();
         },
         1500);
@@ -72,11 +71,11 @@ class TestWindowSizes : public QObject {
     qputenv("XDG_DATA_HOME", dir_.filePath("data").toUtf8());
     qputenv("HEADROOM_FAKE", "normal");
     record_ = dir_.filePath("a-record-with-a-rather-long-name.h5");
-    headroom::test::SyntheticOptions options;
+    test::SyntheticOptions options;
     options.tokens = 300;
     options.layers = 6;
     options.sliding_layers = {3};
-    headroom::test::write_synthetic_record(record_.toStdString(), options);
+    test::write_synthetic_record(record_.toStdString(), options);
   }
 
   void the_check_can_fail() {
@@ -88,7 +87,7 @@ class TestWindowSizes : public QObject {
     box.resize(90, 60);
     box.show();
     QVERIFY(QTest::qWaitForWindowExposed(&box));
-    QCOMPARE(gui::test::misfits(&box).size(), 3);
+    QCOMPARE(test::misfits(&box).size(), 3);
   }
 
   void pages_data() { sizes_and_scales(); }
@@ -112,6 +111,33 @@ class TestWindowSizes : public QObject {
                                  .arg(size.width())
                                  .arg(scale));
     }
+    b.window.set_text_scale(100);
+    QVERIFY2(all.isEmpty(), qPrintable(all.join('\n')));
+  }
+
+  void the_talk_beside_each_page_data() {
+    QTest::addColumn<QSize>("size");
+    QTest::addColumn<int>("scale");
+    for (const int scale : {100, 150}) QTest::addRow("%d", scale) << QSize(1280, 720) << scale;
+  }
+  void the_talk_beside_each_page() {
+    QFETCH(QSize, size);
+    QFETCH(int, scale);
+    Bench b(ini(), record_);
+    b.window.resize(size);
+    b.window.set_text_scale(scale);
+    calm();
+    QTRY_VERIFY(b.window.actions().add_to_talk->isEnabled());
+    QStringList all;
+    for (int page = 0; page < b.window.pages().size(); ++page) {
+      b.window.show_page(page);
+      b.window.actions().add_to_talk->trigger();  // opens the dock
+      calm();
+      if (const QString text = wrong(&b.window); !text.isEmpty())
+        all << QString("page %1:\n%2").arg(b.window.pages()[page].id, text);
+    }
+    QVERIFY(b.window.talks().panel().isVisible());
+    QCOMPARE(b.window.talks().book().count(), 5);
     b.window.set_text_scale(100);
     QVERIFY2(all.isEmpty(), qPrintable(all.join('\n')));
   }
@@ -193,6 +219,17 @@ class TestWindowSizes : public QObject {
     for (QAction* action : {actions.new_run, actions.export_figure, actions.connect_engine, actions.palette,
                             actions.keys, actions.about})
       look(plain_text(action).replace(' ', '-').toLower(), opened(action));
+    // These leave the window usable beside them.
+    const std::pair<QAction*, const char*> beside[] = {{actions.new_sweep, "new_sweep_dialog"},
+                                                       {actions.runs_table, "runs_table"}};
+    for (const auto& [action, name] : beside) {
+      action->trigger();
+      calm();
+      QDialog* found = nullptr;
+      for (auto* one : b.window.findChildren<QDialog*>(name))
+        if (one->isVisible()) found = one;
+      look(name, found);
+    }
     auto* question = new CloseQuestion("Oracle top-k, 512 keys, a long title", 2, &b.window);
     question->setAttribute(Qt::WA_DeleteOnClose);
     question->open();

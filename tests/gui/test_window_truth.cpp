@@ -40,10 +40,7 @@ class TestWindowTruth : public QObject {
       return nullptr;
     }
   };
-  QString ini() {
-    static int n = 0;
-    return dir_.filePath(QString("settings%1.ini").arg(++n));
-  }
+  QString ini() { return test::fresh_settings(dir_); }
   StartOptions with_engine(const char* mode, const QStringList& records) {
     qputenv("HEADROOM_FAKE", mode);
     qputenv("HEADROOM_FAKE_RECORD", other_.toUtf8());

@@ -51,6 +51,29 @@ class TestNumberToShip : public QObject {
     QCOMPARE(ask(0.5, 0.8).chosen, std::optional<std::size_t>());
   }
 
+  void what_the_methods_own_keys_hold_decides_where_it_is_known() {
+    const SweepRecord record = test::sweep_record();
+    const SweepSummary summary = summarise(record);
+    const auto ask = [&](double worst) {
+      return number_to_ship(record, summary, SweepScope::task, 0, 512, {1, 2}, {0.5, worst}, [](std::size_t method) {
+        return method == 1 ? std::optional(LayerBudget{2, 64, 0.4}) : std::nullopt;
+      });
+    };
+    // The bound says 0.68 and more of 64 keys; their own are told to hold 0.4.
+    QCOMPARE(ask(0.39).chosen, std::optional<std::size_t>(0));
+    const auto ship = ask(0.45);
+    QCOMPARE(ship.chosen, std::optional<std::size_t>(1));
+    QVERIFY(ship.budgets[0].own_worst && !ship.budgets[0].worst_keeps && ship.budgets[0].worst->mass >= 0.68);
+    QVERIFY(!ship.budgets[1].own_worst && ship.budgets[1].worst_keeps);
+
+    MethodSummary run = method("indexer", 64, 0.9, 0.5);
+    QVERIFY(!worst_layer_of(run));
+    run.captured_mass_per_layer = {0.9, std::nan(""), 0.5, 0.8};
+    QCOMPARE(worst_layer_of(run)->layer, 2);
+    QCOMPARE(worst_layer_of(run)->mass, 0.5);
+    QCOMPARE(worst_layer_of(run)->keys, std::int64_t{64});
+  }
+
   void curves_of_a_sweep_give_mean_and_worst_layer() {
     const SweepRecord record = test::sweep_record();
     const MassRecall recall = mass_recall(record);

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <QCoreApplication>
+#include <QDir>
 #include <QSize>
 #include <QString>
 #include <QStringList>
+#include <QTemporaryDir>
 #include <QTest>
 
 #include "gui/main_window.h"
@@ -13,6 +15,15 @@
 #include "gui/settings_store.h"
 
 namespace headroom::test {
+
+/// Another settings file at each call: windows of one test share none. Each has a folder, since the session lies beside
+/// it.
+inline QString fresh_settings(const QTemporaryDir& dir) {
+  static int count = 0;
+  const QString folder = QString("settings%1").arg(++count);
+  QDir(dir.path()).mkpath(folder);
+  return dir.filePath(folder + "/settings.ini");
+}
 
 struct WindowBench {
   /// Waits until the last of `records` is shown where there is one and `wait` says so.

@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_fields.h"
+#include "base/utf8.h"
 #include "views/budget/budget_plot.h"
 #include "views/budget/ship_panel.h"
 #include "views/budget/sweep_panel.h"
@@ -33,10 +34,22 @@ constexpr unsigned interest =
 constexpr int slider_steps = 2000;
 constexpr double lowest_p = 0.5, highest_p = 0.999;
 const char* all_layers = "all layers";
+// DisplayState::curve_stream where several stand in one plot: dense's is then the shown one.
+constexpr QLatin1String all_streams("#streams"), all_runs("#runs");
 
 QString lowered(QString text) {
   if (!text.isEmpty()) text[0] = text[0].toLower();
   return text;
+}
+
+bool same_model(const record::RunRecord& a, const record::RunRecord& b) {
+  return a.meta().model_sha256.empty() ? a.meta().model_name == b.meta().model_name
+                                       : a.meta().model_sha256 == b.meta().model_sha256;
+}
+
+QString prompt_label(const record::RunRecord& run) {
+  return QObject::tr("%1, %2 tokens")
+      .arg(QString::fromStdString(escape_invalid_utf8(run.path().stem().native())), format_count(run.length()));
 }
 
 QString keys_text(const std::optional<double>& keys) {
@@ -231,7 +244,7 @@ void BudgetPage::refresh(unsigned mask) {
     fill_choices();
     load_curves();
     show_display();
-    if (new_run) show_markers();
+    show_markers();
     show_suggestions();
   } else if (mask & Selection::Layer && scope_->currentData().toInt() == -2) {
     load_curves();
@@ -257,6 +270,10 @@ void BudgetPage::fill_choices() {
   stream_->clear();
   for (const auto& method : record_->methods())
     stream_->addItem(tr("%1 stream").arg(method_label(*record_, method)), QString::fromStdString(method.id));
+  if (record_->methods().size() > 1) stream_->addItem(tr("All streams of this run"), QString(all_streams));
+  std::size_t others = 0;
+  for (const RecordPtr& run : selection()->state().runs) others += run != record_ && same_model(*run, *record_);
+  if (others > 0) stream_->addItem(tr("Dense streams of %1 open runs").arg(others + 1), QString(all_runs));
   int index = stream_->findData(before);
   if (index < 0) {
     const auto* baseline = dense_of(*record_);
@@ -278,7 +295,9 @@ void BudgetPage::load_curves() {
   const int scope = scope_->currentData().toInt();
   const int layer = scope == -2 ? selection()->state().layer : scope;
   try {
-    stored_ = record_->mass_curves(stream_->currentData().toString().toStdString());
+    std::string stream = stream_->currentData().toString().toStdString();
+    if (const auto* dense = dense_of(*record_); dense && !record_->find_method(stream)) stream = dense->id;
+    stored_ = record_->mass_curves(stream);
     if (stored_) curves_ = recall_curves(*record_, *stored_, layer);
     if (curves_.empty()) problem_ = tr("This record holds no mass curves for this stream.");
   } catch (const std::exception& error) {
@@ -288,6 +307,7 @@ void BudgetPage::load_curves() {
   read_out_.for_90 = budget_for(curves_.budgets, curves_.mean, 0.90);
   read_out_.for_95 = budget_for(curves_.budgets, curves_.mean, 0.95);
   read_out_.for_99 = budget_for(curves_.budgets, curves_.mean, 0.99);
+  load_beside(layer);
   plot_->set_curves(curves_, record_->length(), layer >= 0);
   legend_->setText(plot_->legend_html());
   low_.name->setText(layer >= 0 ? tr("worst row") : tr("worst layer"));
@@ -296,7 +316,7 @@ void BudgetPage::load_curves() {
   source_->setText(problem_.isEmpty()
                        ? tr("Lines: what the best k keys hold in the %1, %2, none forced: the oracle's bound, computed "
                             "from mass alone and not a quality. Markers: what each method kept where it was run.")
-                             .arg(lowered(stream_->currentText()), where)
+                             .arg(beside_.empty() ? lowered(stream_->currentText()) : tr("dense stream"), where)
                        : problem_);
   knee_.value->setText(keys_text(read_out_.knee));
   if (read_out_.knee && !curves_.empty()) {
@@ -314,6 +334,37 @@ void BudgetPage::load_curves() {
     for (const Row& row : {knee_, for_90_, for_95_, for_99_}) row.value->setText(QStringLiteral("–"));
 }
 
+std::vector<RecordPtr> BudgetPage::runs_together() const {
+  if (stream_->currentData().toString() != all_runs) return {record_};
+  std::vector<RecordPtr> runs{record_};
+  for (const RecordPtr& run : selection()->state().runs)
+    if (run != record_ && same_model(*run, *record_)) runs.push_back(run);
+  return runs;
+}
+
+void BudgetPage::load_beside(int layer) {
+  beside_.clear();
+  const QString chosen = stream_->currentData().toString();
+  const auto add = [&](const record::RunRecord& run, const record::MethodSummary* method, const QString& name,
+                       int look) {
+    try {
+      const auto stored = method ? run.mass_curves(method->id) : nullptr;
+      if (!stored) return;
+      RecallCurves curves = recall_curves(run, *stored, layer);
+      if (!curves.empty()) beside_.push_back({name, look, std::move(curves), run.length()});
+    } catch (const std::exception&) {
+      // Its own page says what is wrong with it.
+    }
+  };
+  const auto* dense = dense_of(*record_);
+  if (chosen == all_streams)
+    for (const auto& method : record_->methods())
+      if (&method != dense) add(*record_, &method, method_label(*record_, method), method.look);
+  for (const RecordPtr& run : runs_together())
+    if (run != record_) add(*run, dense_of(*run), prompt_label(*run), -1);
+  plot_->set_beside(beside_, chosen == all_runs ? prompt_label(*record_) : tr("dense"));
+}
+
 void BudgetPage::show_markers() {
   std::vector<BudgetMarker> markers;
   // Runs of the same prompt and model add their points: that is how "Run this budget" fills the plot.
@@ -328,23 +379,28 @@ void BudgetPage::show_markers() {
     }
   }
   measured_->removeRows(0, measured_->rowCount());
-  for (const auto& method : record_->methods()) {
-    const auto keys = budget_keys(method);
-    const auto item = [](const QString& text, const QVariant& sort, bool number = true) {
-      auto* made = new QStandardItem(text);
-      made->setData(sort, Qt::UserRole);
-      if (number) made->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
-      return made;
-    };
-    const auto kl = method.answer_kl();
-    const bool timed = method.ttft.repeats > 0;
-    measured_->appendRow(
-        {item(method_label(*record_, method), method_label(*record_, method), false),
-         item(keys ? format_count(std::llround(*keys)) : QStringLiteral("–"), keys.value_or(1e12)),
-         item(timed ? format_ms(method.ttft.median) : tr("not timed"), timed ? method.ttft.median : 1e12),
-         item(format_percent(method.captured_mass_mean, 1), method.captured_mass_mean),
-         item(format_percent(method.captured_mass_min, 1), method.captured_mass_min),
-         item(kl ? format_number(*kl) : QStringLiteral("–"), kl.value_or(-1))});
+  const auto together = runs_together();
+  for (const RecordPtr& run : together) {
+    for (const auto& method : run->methods()) {
+      const auto keys = budget_keys(method);
+      const auto item = [](const QString& text, const QVariant& sort, bool number = true) {
+        auto* made = new QStandardItem(text);
+        made->setData(sort, Qt::UserRole);
+        if (number) made->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
+        return made;
+      };
+      const auto kl = method.answer_kl();
+      const bool timed = method.ttft.repeats > 0;
+      const QString label = together.size() > 1 ? tr("%1 · %2").arg(method_label(*run, method), prompt_label(*run))
+                                                : method_label(*run, method);
+      measured_->appendRow(
+          {item(label, label, false),
+           item(keys ? format_count(std::llround(*keys)) : QStringLiteral("–"), keys.value_or(1e12)),
+           item(timed ? format_ms(method.ttft.median) : tr("not timed"), timed ? method.ttft.median : 1e12),
+           item(format_percent(method.captured_mass_mean, 1), method.captured_mass_mean),
+           item(format_percent(method.captured_mass_min, 1), method.captured_mass_min),
+           item(kl ? format_number(*kl) : QStringLiteral("–"), kl.value_or(-1))});
+    }
   }
   fit_table(measured_table_, 200);
   plot_->set_markers(std::move(markers));

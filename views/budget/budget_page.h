@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/layer_budgets.h"
+#include "views/budget/beside_curve.h"
 #include "views/common/page_base.h"
 #include "views/common/record_queries.h"
 
@@ -85,6 +86,10 @@ class BudgetPage : public PageBase, public Exportable {
   int side_width() const;
   void fill_choices();
   void load_curves();
+  void load_beside(int layer);
+  /// The open runs whose prompts stand in one plot and one table: those of the shown one's model, where that is chosen;
+  /// else the shown one alone.
+  std::vector<RecordPtr> runs_together() const;
   void show_markers();
   void show_budget();
   void show_suggestions();
@@ -105,6 +110,7 @@ class BudgetPage : public PageBase, public Exportable {
   RecordPtr record_;
   std::shared_ptr<const record::MassCurves> stored_;
   RecallCurves curves_;
+  std::vector<BesideCurve> beside_;
   BudgetReadOut read_out_;
   QString problem_;
 

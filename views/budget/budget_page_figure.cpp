@@ -53,10 +53,19 @@ QString BudgetPage::csv() const {
   QString text = QStringLiteral("kind,name,budget,density,mean,p10,low,worst_head,kl_to_dense\r\n");
   for (std::size_t i = 0; i < curves_.budgets.size(); ++i)
     text += QStringLiteral("mass recall,%1,%2,%3,%4,%5,%6,%7,\r\n")
-                .arg(csv_cell(stream_->currentText()), QString::number(curves_.budgets[i]),
+                .arg(csv_cell(beside_.empty() ? stream_->currentText() : tr("dense stream")),
+                     QString::number(curves_.budgets[i]),
                      QString::number(density_of(record_->length(), curves_.budgets[i]), 'g', 7),
                      QString::number(curves_.mean[i], 'g', 7), QString::number(curves_.p10[i], 'g', 7),
                      QString::number(curves_.low[i], 'g', 7), QString::number(curves_.worst_head[i], 'g', 7));
+  for (const BesideCurve& other : beside_)
+    for (std::size_t i = 0; i < other.curves.budgets.size(); ++i)
+      text += QStringLiteral("mass recall,%1,%2,%3,%4,%5,%6,%7,\r\n")
+                  .arg(csv_cell(other.name), QString::number(other.curves.budgets[i]),
+                       QString::number(density_of(other.length, other.curves.budgets[i]), 'g', 7),
+                       QString::number(other.curves.mean[i], 'g', 7), QString::number(other.curves.p10[i], 'g', 7),
+                       QString::number(other.curves.low[i], 'g', 7),
+                       QString::number(other.curves.worst_head[i], 'g', 7));
   for (const auto& method : record_->methods()) {
     const auto keys = budget_keys(method);
     if (!keys) continue;

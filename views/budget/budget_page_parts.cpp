@@ -120,6 +120,7 @@ void BudgetPage::build_run() {
   auto* view_row = new FlowLayout(nullptr, 8, 6);
   stream_ = new QComboBox(run_body_);
   stream_->setAccessibleName(tr("Stream of the mass curves"));
+  stream_->setObjectName("curve_stream");
   scope_ = new QComboBox(run_body_);
   scope_->setAccessibleName(tr("Layers of the mass curves"));
   axis_ = new QComboBox(run_body_);

@@ -37,6 +37,28 @@ class CountTicker : public QCPAxisTickerLog {
   bool percent_;
 };
 
+/// Of lines in one colour: pattern and what the legend shows of it.
+struct LinePattern {
+  Qt::PenStyle style;
+  const char* mark;
+};
+constexpr LinePattern patterns[] = {{Qt::SolidLine, "━━"},
+                                    {Qt::DashLine, "╍╍"},
+                                    {Qt::DotLine, "┈┈"},
+                                    {Qt::DashDotLine, "╌·╌"},
+                                    {Qt::DashDotDotLine, "╌··"}};
+
+/// The pattern of each of `beside`: lines of one colour differ, and the shown run has the first.
+std::vector<LinePattern> patterns_of(const std::vector<BesideCurve>& beside) {
+  std::vector<LinePattern> list;
+  for (std::size_t i = 0; i < beside.size(); ++i) {
+    std::size_t before = beside[i].look < 0 ? 1 : 0;
+    for (std::size_t j = 0; j < i; ++j) before += beside[j].look == beside[i].look;
+    list.push_back(patterns[before % std::size(patterns)]);
+  }
+  return list;
+}
+
 class PercentTicker : public QCPAxisTicker {
  protected:
   QString getTickLabel(double tick, const QLocale&, QChar, int) override { return format_fixed(tick * 100, 0) + " %"; }
@@ -107,6 +129,12 @@ void BudgetPlot::set_curves(RecallCurves curves, std::int64_t length, bool one_l
   rebuild();
 }
 
+void BudgetPlot::set_beside(std::vector<BesideCurve> beside, const QString& name) {
+  beside_ = std::move(beside);
+  name_ = name;
+  rebuild();
+}
+
 void BudgetPlot::set_markers(std::vector<BudgetMarker> markers) {
   markers_ = std::move(markers);
   rebuild();
@@ -129,7 +157,12 @@ void BudgetPlot::rebuild() {
   QCPAxis* kx = kl_->axis(QCPAxis::atBottom);
   for (QCPAxis* axis : {x, kx}) {
     axis->setTicker(QSharedPointer<CountTicker>::create(density_));
-    axis->setRange(axis_value(1), axis_value(static_cast<double>(length_)));
+    double low = axis_value(1), high = axis_value(static_cast<double>(length_));
+    for (const BesideCurve& other : beside_) {  // longer prompts are not cut off
+      low = std::min(low, density_ ? density_of(other.length, 1) : 1);
+      if (!density_) high = std::max(high, static_cast<double>(other.length));
+    }
+    axis->setRange(low, high);
   }
   const bool any_kl = std::any_of(markers_.begin(), markers_.end(), [](const auto& m) { return m.kl.has_value(); });
   kl_->setVisible(any_kl);
@@ -143,19 +176,28 @@ void BudgetPlot::rebuild() {
   x->setTickLabels(!any_kl);
   kx->setLabel(x_label);
 
-  QVector<double> at(static_cast<qsizetype>(curves_.budgets.size()));
-  std::transform(curves_.budgets.begin(), curves_.budgets.end(), at.begin(), [&](double k) { return axis_value(k); });
-  const auto add_curve = [&](const std::vector<double>& values, const QPen& pen) {
+  const auto add_curve = [&](const RecallCurves& of, std::int64_t length, const std::vector<double>& values,
+                             const QPen& pen) {
     if (values.empty()) return;
+    QVector<double> at;
+    for (const double k : of.budgets) at << (density_ ? density_of(length, k) : k);
     auto* graph = addGraph(x, recall_->axis(QCPAxis::atLeft));
     graph->setData(at, QVector<double>(values.begin(), values.end()), true);
     graph->setPen(pen);
     graph->setSelectable(QCP::stNone);
   };
-  add_curve(curves_.mean, QPen(theme.text(), 2));
-  add_curve(curves_.p10, QPen(theme.text(), 1.2, Qt::DashLine));
-  add_curve(curves_.low, QPen(theme.muted_text(), 1.2, Qt::DotLine));
-  add_curve(curves_.worst_head, QPen(theme.muted_text(), 1.2, Qt::DashDotLine));
+  const auto marks = patterns_of(beside_);
+  for (std::size_t i = 0; i < beside_.size(); ++i) {
+    const BesideCurve& other = beside_[i];
+    const QColor colour = other.look < 0 ? theme.muted_text() : theme.method(other.look);
+    add_curve(other.curves, other.length, other.curves.mean, QPen(colour, 1.6, marks[i].style));
+  }
+  add_curve(curves_, length_, curves_.mean, QPen(theme.text(), 2));
+  if (beside_.empty()) {
+    add_curve(curves_, length_, curves_.p10, QPen(theme.text(), 1.2, Qt::DashLine));
+    add_curve(curves_, length_, curves_.low, QPen(theme.muted_text(), 1.2, Qt::DotLine));
+    add_curve(curves_, length_, curves_.worst_head, QPen(theme.muted_text(), 1.2, Qt::DashDotLine));
+  }
 
   // Markers: one graph a method name and run kind. Later ones are smaller:
   // the one behind stays visible where two agree.
@@ -206,7 +248,14 @@ QString BudgetPlot::legend_html() const {
     html += QStringLiteral("<span style=\"color:%1\"><b>%2</b></span>&nbsp;%3&nbsp;&nbsp; ")
                 .arg(colour.name(), mark, QString(name).replace(' ', "&nbsp;"));
   };
-  if (!curves_.empty()) {
+  if (!beside_.empty()) {
+    html += tr("mean of the best k keys by mass (the oracle's bound):") + ' ';
+    entry(QString::fromUtf8(patterns[0].mark), theme.text(), name_);
+    const auto marks = patterns_of(beside_);
+    for (std::size_t i = 0; i < beside_.size(); ++i)
+      entry(QString::fromUtf8(marks[i].mark),
+            beside_[i].look < 0 ? theme.muted_text() : theme.method(beside_[i].look), beside_[i].name.toHtmlEscaped());
+  } else if (!curves_.empty()) {
     html += tr("best k keys by mass (the oracle's bound):") + ' ';
     entry(QStringLiteral("━━"), theme.text(), one_layer_ ? tr("mean row") : tr("mean"));
     entry(QStringLiteral("╍╍"), theme.text(),

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "views/budget/beside_curve.h"
 #include "views/common/record_queries.h"
 
 namespace headroom::views {
@@ -28,6 +29,8 @@ class BudgetPlot : public QCustomPlot {
   explicit BudgetPlot(QWidget* parent = nullptr);
 
   void set_curves(RecallCurves curves, std::int64_t length, bool one_layer);
+  /// `name`: what the shown curves are called where others stand beside them.
+  void set_beside(std::vector<BesideCurve> beside, const QString& name);
   void set_markers(std::vector<BudgetMarker> markers);
   void set_density_axis(bool density);
   void set_budget(double keys);
@@ -55,6 +58,8 @@ class BudgetPlot : public QCustomPlot {
   void show_tip(const QPointF& position);
 
   RecallCurves curves_;
+  std::vector<BesideCurve> beside_;
+  QString name_;
   std::vector<BudgetMarker> markers_;
   std::int64_t length_ = 1;
   bool one_layer_ = false, density_ = false, dragging_ = false;

@@ -49,6 +49,10 @@ SweepScope scope_of(int task) {
                       : SweepScope::macro;
 }
 
+QString layer_mass_text(const record::LayerBudget& layer) {
+  return QObject::tr("%1 in layer %2").arg(format_percent(layer.mass, 1)).arg(layer.layer);
+}
+
 QString run_name(const record::RunRecord& run) {
   return QString::fromStdString(run.path().stem().string());
 }
@@ -253,23 +257,40 @@ void ShipPanel::fill_choices() {
   confirm_->setVisible(sweep && !sweep_->growing);
 }
 
-QString ShipPanel::speedup_of(const record::SweepMethod& method) const {
+ShipPanel::Known ShipPanel::known_of(const record::SweepMethod& method) const {
   const record::SweepMeta& meta = sweep_->record.meta;
+  // Times and the worst layer belong to their context: another length has others.
+  const auto fits = [wanted = static_cast<double>(length())](std::int64_t tokens) {
+    return wanted <= 0 || std::abs(static_cast<double>(tokens) / wanted - 1) <= 0.25;
+  };
+  Known found;
   for (const RecordPtr& run : selection_->state().runs) {
-    if (run->meta().model_sha256 != meta.model_sha256) continue;
-    // A speedup belongs to its context: another length has another one.
-    if (length() > 0 && std::abs(static_cast<double>(run->length()) / static_cast<double>(length()) - 1) > 0.25)
-      continue;
+    if (run->meta().model_sha256 != meta.model_sha256 || !fits(run->length())) continue;
     const auto* dense = dense_of(*run);
     for (const auto& one : run->methods()) {
-      if (!dense || one.name != method.name || one.granularity != method.granularity || one.budget != method.budget ||
-          one.parameters != method.parameters)
+      if (one.name != method.name || one.granularity != method.granularity || one.budget != method.budget ||
+          one.parameters != method.parameters || found.speedup)
         continue;
-      if (const auto speedup = record::speedup_over(one, *dense, run->meta().timed_in_turn))
-        return tr("%1 in %2, %3 tokens").arg(ratio_text(*speedup), run_name(*run), format_count(run->length()));
+      const bool timed = one.ttft.repeats > 0;
+      const auto speedup = dense ? record::speedup_over(one, *dense, run->meta().timed_in_turn) : std::nullopt;
+      if (found.method && !speedup && (found.ttft || !timed)) continue;  // says no more than what is there
+      found = {run, &one, speedup, std::nullopt, {}};
+      if (!timed) continue;
+      found.ttft = one.ttft.median;
+      found.timed_in = tr("%1, %2 tokens").arg(run_name(*run), format_count(run->length()));
     }
   }
-  return {};
+  for (const BenchPtr& bench : selection_->state().benches) {
+    if (found.ttft || meta.model_sha256.empty() || bench->report.weights != meta.model_sha256) continue;
+    for (const record::BenchRow& row : bench->report.rows) {
+      if (found.ttft || row.id != method.id || row.ttft.repeats <= 0 || !row.error.empty() || !fits(row.length))
+        continue;
+      found.ttft = row.ttft.median;
+      found.timed_in = tr("%1, %2 tokens")
+                           .arg(QString::fromStdString(bench->path.stem().string()), format_count(row.length));
+    }
+  }
+  return found;
 }
 
 void ShipPanel::show_sweep() {
@@ -277,7 +298,13 @@ void ShipPanel::show_sweep() {
   const SweepLook& look = selection_->state().sweep_look;
   model_->clear();
   model_->setHorizontalHeaderLabels({tr("budget"), tr("of pairs"), tr("keeps"), tr("from dense"), tr("verdict"),
-                                     tr("worst layer"), tr("speedup"), tr("meets both")});
+                                     tr("TTFT"), tr("speedup"), tr("worst layer, own keys"),
+                                     tr("worst layer, best keys"), tr("meets both")});
+  const QString headings[] = {tr("Median time to first token, by an open run or bench result of this model"),
+                              tr("Over dense of the same run"),
+                              tr("What the method's own keys held there, in that run; it decides where it is known"),
+                              tr("From the sweep's mass curves: what the best keys hold there. No method holds more")};
+  for (int i = 0; i < 4; ++i) model_->setHeaderData(5 + i, Qt::Horizontal, headings[i], Qt::ToolTipRole);
   const auto chosen = family();
   if (!chosen) {
     headline_->setText(tr("This sweep holds no method beside dense."));
@@ -287,7 +314,11 @@ void ShipPanel::show_sweep() {
   const record::ShipTarget target{look.keep / 100, look.worst / 100};
   const auto ship =
       record::number_to_ship(sweep_->record, sweep_->summary, scope_of(task),
-                             task >= 0 ? static_cast<std::size_t>(task) : 0, length(), chosen->methods, target);
+                             task >= 0 ? static_cast<std::size_t>(task) : 0, length(), chosen->methods, target,
+                             [&](std::size_t method) {
+                               const Known found = known_of(meta.methods[method]);
+                               return found.method ? record::worst_layer_of(*found.method) : std::nullopt;
+                             });
   if (!ship.scored) keep_of_->setText(tr("of dense's answers word for word,"));
   static const QString short_verdicts[] = {QString(), tr("enough"), tr("not shown"), tr("not tested")};
   const auto keeps_text = [&](const record::SweepShipBudget& one) {
@@ -298,18 +329,23 @@ void ShipPanel::show_sweep() {
     const auto& cell = sweep_->summary.cells[one.cell];
     const auto& method = meta.methods[cell.method];
     const bool bold = ship.chosen == i;
-    const QString speedup = speedup_of(method);
+    const Known found = known_of(method);
+    const auto layer_text = [&](const std::optional<record::LayerBudget>& layer, bool decides) {
+      return layer_mass_text(*layer) + (decides && !one.worst_keeps ? tr(" ✕") : QString());
+    };
     model_->appendRow(
         {ship_item(budget_text(*method.budget), method.budget->value, true, bold),
          ship_item(format_percent(cell.density), cell.density, true, bold),
          ship_item(keeps_text(one) + (one.keeps ? QString() : tr(" ✕")), one.kept, true, bold),
          ship_item(difference_text(cell.difference), cell.difference.mean, true, bold),
          ship_item(short_verdicts[static_cast<int>(cell.verdict)], static_cast<int>(cell.verdict), false, bold),
-         ship_item(one.worst ? tr("%1 in layer %2").arg(format_percent(one.worst->mass, 1)).arg(one.worst->layer) +
-                                   (one.worst_keeps ? QString() : tr(" ✕"))
-                             : tr("no curve"),
+         ship_item(found.ttft ? format_ms(*found.ttft) : tr("not timed"), found.ttft.value_or(1e15), true, bold),
+         ship_item(found.speedup ? ratio_text(*found.speedup) : QStringLiteral("–"),
+                   found.speedup ? found.speedup->ratio : -1, true, bold),
+         ship_item(one.own_worst ? layer_text(one.own_worst, true) : tr("not run"),
+                   one.own_worst ? one.own_worst->mass : -1, true, bold),
+         ship_item(one.worst ? layer_text(one.worst, !one.own_worst) : tr("no curve"),
                    one.worst ? one.worst->mass : -1, true, bold),
-         ship_item(speedup.isEmpty() ? tr("not timed") : speedup, speedup, false, bold),
          ship_item(one.meets() ? tr("yes") : tr("no"), one.meets(), false, bold)});
   }
   fit_table(table_, 320);
@@ -323,11 +359,19 @@ void ShipPanel::show_sweep() {
                             keeps_text(one), ship.scored ? tr("dense's score") : tr("dense's answers"));
     if (cell.difference.pairs > 0)
       text += tr(" (%1 points on %2 pairs)").arg(difference_text(cell.difference)).arg(cell.difference.pairs);
-    text += tr("; layer %1, the worst, holds %2 of the mass at best.")
-                .arg(one.worst->layer)
-                .arg(format_percent(one.worst->mass, 1));
-    if (const QString speedup = speedup_of(method); !speedup.isEmpty())
-      text += ' ' + tr("Faster than dense: %1.").arg(speedup.toHtmlEscaped());
+    const Known found = known_of(method);
+    if (one.own_worst)
+      text += tr("; layer %1, its worst, keeps %2 of the mass in %3.")
+                  .arg(one.own_worst->layer)
+                  .arg(format_percent(one.own_worst->mass, 1), run_name(*found.run).toHtmlEscaped());
+    else
+      text += tr("; in layer %1, the worst, the best keys hold %2 of the mass, and its own no more.")
+                  .arg(one.worst->layer)
+                  .arg(format_percent(one.worst->mass, 1));
+    if (found.ttft)
+      text += ' ' + tr("TTFT %1 in %2%3.")
+                        .arg(format_ms(*found.ttft), found.timed_in.toHtmlEscaped(),
+                             found.speedup ? tr(", %1 over dense").arg(ratio_text(*found.speedup)) : QString());
     else
       text += ' ' + tr("Not timed: no open run of this model has it at this length.");
     const QString verdict = verdict_text(cell.verdict, sweep_->summary.margin);
@@ -340,16 +384,16 @@ void ShipPanel::show_sweep() {
       const auto& cell = sweep_->summary.cells[best.cell];
       text += ' ' + tr("The largest, %1, keeps %2%3.")
                         .arg(budget_text(*meta.methods[cell.method].budget), keeps_text(best),
-                             best.worst ? tr(", and layer %1 holds %2 of the mass")
-                                              .arg(best.worst->layer)
-                                              .arg(format_percent(best.worst->mass, 1))
+                             best.own_worst ? tr(", and its worst layer %1").arg(layer_mass_text(*best.own_worst))
+                             : best.worst   ? tr(", and the best keys hold %1").arg(layer_mass_text(*best.worst))
                                         : tr("; the sweep holds no mass curves at this length"));
     }
     headline_->setText(text);
   }
   note_->setText(
-      tr("Measured on %1. Worst layer: from mass curves of dense attention, what the best keys hold there; no "
-         "method holds more. A budget chosen on samples must be confirmed on fresh ones.")
+      tr("Measured on %1. TTFT, speedup and the method's own worst layer come from open runs of this model within a "
+         "quarter of this length; where none has it, the worst layer is what the best keys hold by dense's mass "
+         "curves, and no method holds more. A budget chosen on samples must be confirmed on fresh ones.")
           .arg(where));
 }
 

@@ -75,7 +75,15 @@ class ShipPanel : public QWidget {
   void begin_plan();
   void fill_layers(const std::vector<record::LayerBudget>& layers);
   void write_file();
-  QString speedup_of(const record::SweepMethod& method) const;
+  /// A method of the sweep as open runs and bench results of the same model at this length know it.
+  struct Known {
+    RecordPtr run;
+    const record::MethodSummary* method = nullptr;  ///< of that run; null where none has it
+    std::optional<record::Speedup> speedup;         ///< over dense of that run
+    std::optional<double> ttft;                     ///< median, ms
+    QString timed_in;                               ///< "name, 4,012 tokens"
+  };
+  Known known_of(const record::SweepMethod& method) const;
   template <typename Edit>
   void change_look(Edit&& edit, const QString& merge_key = {}) {
     selection_->change([&](ViewState& state) { edit(state); }, merge_key);

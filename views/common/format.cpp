@@ -79,9 +79,9 @@ QString format_number(double value) {
   return format_fixed(value, std::clamp(2 - digits, 0, 6));
 }
 
-QString format_scale_end(double value) {
+QString format_scale_end(double value, int digits) {
   if (std::abs(value) >= 1000) return format_fixed(value, 0);
-  return QString::number(value, 'g', 3).replace(QStringLiteral("e-0"), QStringLiteral("e-"));
+  return QString::number(value, 'g', digits).replace(QStringLiteral("e-0"), QStringLiteral("e-"));
 }
 
 QString method_name(const record::MethodSummary& method) {

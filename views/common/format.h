@@ -28,7 +28,7 @@ QString format_quartiles(const record::Quartiles& quartiles);
 /// Three significant digits: "3.21", "0.0123", "412".
 QString format_number(double value);
 /// An end of a colour scale, as its axis has it: "0.1", "1e-6", "1,000".
-QString format_scale_end(double value);
+QString format_scale_end(double value, int digits = 3);
 
 /// The first and the last `count` units of a text or one fewer: a character of two is kept whole or left out.
 QString first_characters(const QString& text, qsizetype count);

@@ -16,6 +16,7 @@
 #include <iterator>
 
 #include "views/common/flow_layout.h"
+#include "views/common/format.h"
 #include "views/common/theme.h"
 
 namespace headroom::views {
@@ -269,7 +270,7 @@ void AttentionControls::show_display() {
   hide_->setChecked(display.hide_bands);
   minimap_->setChecked(display.minimap);
   if (threshold_at(missed_from_->value()) != display.missed_from) missed_from_->setValue(step_of(display.missed_from));
-  missed_from_text_->setText(QStringLiteral("≥ ") + threshold_text(display.missed_from));
+  missed_from_text_->setText(QStringLiteral("≥ ") + format_scale_end(display.missed_from, 2));
   const bool on = missed_->isEnabled() && missed_->isChecked();
   missed_from_->setEnabled(on);
   missed_from_text_->setEnabled(on);

@@ -235,8 +235,12 @@ void MapMarks::draw(QCPPainter* painter) {
     if (middle >= area.top() && middle <= area.bottom()) painter->drawPolygon(marker);
     painter->setBrush(Qt::NoBrush);
   }
-  for (const std::int64_t key : state.keys) {
-    const double left = x_of(static_cast<double>(key)), right = x_of(static_cast<double>(key + 1));
+  // Keys beside each other are one band with two edges.
+  for (auto at = state.keys.begin(); at != state.keys.end();) {
+    const std::int64_t first = *at;
+    std::int64_t end = first + 1;
+    for (++at; at != state.keys.end() && *at == end; ++at) ++end;
+    const double left = x_of(static_cast<double>(first)), right = x_of(static_cast<double>(end));
     if (right < area.left() || left > area.right()) continue;
     if (right - left < 4) {
       line({(left + right) / 2, area.top()}, {(left + right) / 2, area.bottom()}, selected);

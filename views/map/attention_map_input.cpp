@@ -132,6 +132,8 @@ void AttentionMapWidget::mouse_press(QMouseEvent* event) {
   stepping_ = false;
   pointer_ = event->position();
   selecting_rows_ = event->modifiers() & Qt::ShiftModifier;
+  selecting_keys_ = !selecting_rows_ && (event->modifiers() & Qt::ControlModifier);
+  press_keys_ = selection_->state().keys;
   press_position_ = event->position();
   press_pair_ = pair_at(event->position());
   press_view_ = selection_->state().viewport;
@@ -161,6 +163,7 @@ void AttentionMapWidget::mouse_move(QMouseEvent* event) {
         merge_key);
     return;
   }
+  if (selecting_keys_) return drag_keys(event->position().x(), merge_key);
   plot_->setCursor(Qt::ClosedHandCursor);
   const QRect area = map_->keyAxis()->axisRect()->rect();
   const double keys = -moved.x() / area.width() * (press_view_.key_end - press_view_.key_begin);
@@ -168,6 +171,22 @@ void AttentionMapWidget::mouse_move(QMouseEvent* event) {
   Viewport view = press_view_;
   view.key_begin += keys, view.key_end += keys, view.query_begin += queries, view.query_end += queries;
   set_view(view, merge_key);
+}
+
+void AttentionMapWidget::drag_keys(double x, const QString& merge_key) {
+  if (press_pair_.query < 0) return;  // it began beside the map
+  const auto key_at = [&](double at) {
+    return static_cast<std::int64_t>(std::clamp(std::floor(map_->keyAxis()->pixelToCoord(at)), 0.0,
+                                                static_cast<double>(primary_->length - 1)));
+  };
+  const std::int64_t from = key_at(press_position_.x());
+  const std::int64_t to = std::clamp(key_at(x), from - (most_dragged_keys - 1), from + (most_dragged_keys - 1));
+  selection_->change(
+      [&](ViewState& state) {
+        state.keys = press_keys_;  // beside those that were chosen before, as with a click
+        for (std::int64_t key = std::min(from, to); key <= std::max(from, to); ++key) state.keys.insert(key);
+      },
+      merge_key);
 }
 
 void AttentionMapWidget::mouse_release(QMouseEvent* event) {

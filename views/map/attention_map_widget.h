@@ -92,6 +92,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   /// what is selected ends that.
   void next_missed();
   void toggle_pin();
+  /// What one drag chooses at most: each is a mark of its own in text and session.
+  static constexpr std::int64_t most_dragged_keys = 4096;
   void show_pair(MapPoint point);  ///< selects it and moves the view there where needed
 
   void render(QPainter& painter, const QRectF& target, const ExportOptions& options) override;
@@ -143,6 +145,7 @@ class AttentionMapWidget : public QWidget, public Exportable {
   bool is_where_search_began() const;
   void mouse_press(QMouseEvent* event);
   void mouse_move(QMouseEvent* event);
+  void drag_keys(double x, const QString& merge_key);
   void mouse_release(QMouseEvent* event);
   void mouse_wheel(QWheelEvent* event);
 
@@ -177,7 +180,8 @@ class AttentionMapWidget : public QWidget, public Exportable {
   std::int64_t search_query_ = -1;
   std::set<std::int64_t> search_keys_;
   // Drag state.
-  bool pressed_ = false, dragging_ = false, selecting_rows_ = false;
+  bool pressed_ = false, dragging_ = false, selecting_rows_ = false, selecting_keys_ = false;
+  std::set<std::int64_t> press_keys_;
   QPointF press_position_;
   MapPoint press_pair_;
   Viewport press_view_;

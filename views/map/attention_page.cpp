@@ -221,8 +221,8 @@ void AttentionPage::refresh_exact_offer() {
 
 void AttentionPage::show_hint() {
   hint_->setText(
-      tr("Click: pair · Shift+drag or Shift+click: rows · Ctrl+click: one key more · drag: pan · wheel: zoom · "
-         "M: next missed · P: pin"));
+      tr("Click: pair · Shift+drag or Shift+click: rows · Ctrl+drag: keys · Ctrl+click: one key more · drag: pan · "
+         "wheel: zoom · M: next missed · P: pin"));
   hint_->setToolTip(tr("In the text: click chooses the query, Ctrl+click adds a key, Shift+click extends the rows"));
   QPalette muted = palette();
   muted.setColor(QPalette::WindowText, Theme::instance().muted_text());

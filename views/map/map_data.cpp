@@ -257,12 +257,6 @@ QString short_number(double value) {
   return QStringLiteral("%1e%2").arg(value / std::pow(10.0, exponent), 0, 'f', 2).arg(exponent);
 }
 
-QString threshold_text(double value) {
-  if (value >= 1e-4 || !(value > 0)) return QString::number(value, 'g', 2);
-  const int exponent = static_cast<int>(std::floor(std::log10(value) + 1e-9));
-  return QStringLiteral("%1e%2").arg(value / std::pow(10.0, exponent), 0, 'g', 2).arg(exponent);
-}
-
 QString token_label(const record::TokenTable& tokens, std::int64_t token, int max_chars) {
   if (token < 0 || token >= static_cast<std::int64_t>(tokens.begin.size())) return {};
   const auto i = static_cast<std::size_t>(token);

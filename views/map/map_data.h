@@ -114,8 +114,6 @@ inline constexpr std::int64_t num_sinks = record::counted_sinks, num_local = rec
 QString grouped(std::int64_t value);
 /// 0.0123 -> "1.23e-2" below 0.01, "0.0123" above; at most four digits.
 QString short_number(double value);
-/// "0.003", "2e-5": a threshold of missed mass.
-QString threshold_text(double value);
 /// A token's text on one line in quotes, with white space made visible, no longer than `max_chars`.
 QString token_label(const record::TokenTable& tokens, std::int64_t token, int max_chars = 24);
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "views/common/colour_bar.h"
+#include "views/common/format.h"
 #include "views/common/page_base.h"
 #include "views/common/theme.h"
 #include "views/map/map_axis.h"
@@ -37,7 +38,7 @@ QString caption_of(const MapFigure& figure, const Composition& shown) {
   if (overlay.missed && marks)
     captions << (shown.missed_by_count ? QObject::tr("orange: missed keys")
                                        : QObject::tr("orange: missed keys, where a cell misses ≥ %1 of a query's mass")
-                                             .arg(threshold_text(figure.map->style().missed_from)));
+                                             .arg(format_scale_end(figure.map->style().missed_from, 2)));
   if (overlay.hit && marks) captions << QObject::tr("outlined: hits");
   if (overlay.wasted && marks && has([](const MapData& data) { return data.wasted != nullptr; }))
     captions << QObject::tr("hatched: wasted keys");

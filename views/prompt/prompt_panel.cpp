@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "views/common/flow_layout.h"
+#include "views/common/format.h"
 #include "views/common/give_way.h"
 #include "views/common/least_height.h"
 #include "views/common/theme.h"
@@ -145,7 +146,8 @@ void PromptPanel::show_legend() {
   legend_->setText(
       tr("<span style='text-decoration:underline;color:%1'>underlined</span>: selected key &nbsp; "
          "<span style='color:%2'>▢</span> missed key with mass ≥ %3 &nbsp; click: choose the query")
-          .arg(theme.accent().name(), theme.missed().name(), threshold_text(selection_->state().display.missed_from)));
+          .arg(theme.accent().name(), theme.missed().name(),
+               format_scale_end(selection_->state().display.missed_from, 2)));
 }
 
 bool PromptPanel::settled() const {

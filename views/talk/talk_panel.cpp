@@ -255,18 +255,20 @@ QPixmap TalkPanel::blank_picture(const QString& page) const {
   return blank;
 }
 
-void TalkPanel::set_picture(int step, const QPixmap& picture) {
-  if (step < 0 || step >= book_->count() || picture.isNull()) return;
+void TalkPanel::set_picture(const TalkStep& step, const QPixmap& picture) {
+  if (picture.isNull()) return;
   if (pictures_.size() > 500) pictures_.clear();  // of views that no step has any more
   // Larger than it is drawn now: text may be made larger.
-  pictures_[picture_key(book_->talk().steps[static_cast<std::size_t>(step)])] =
-      picture.scaled(320, 180, Qt::KeepAspectRatio, Qt::SmoothTransformation);
+  pictures_[picture_key(step)] = picture.scaled(320, 180, Qt::KeepAspectRatio, Qt::SmoothTransformation);
   fill();
 }
 
+bool TalkPanel::has_picture(const TalkStep& step) const {
+  return pictures_.contains(picture_key(step));
+}
+
 bool TalkPanel::has_picture(int step) const {
-  return step >= 0 && step < book_->count() &&
-         pictures_.contains(picture_key(book_->talk().steps[static_cast<std::size_t>(step)]));
+  return step >= 0 && step < book_->count() && has_picture(book_->talk().steps[static_cast<std::size_t>(step)]);
 }
 
 void TalkPanel::changeEvent(QEvent* event) {

@@ -34,7 +34,9 @@ class TalkPanel : public QWidget {
   QCheckBox* live_box() const { return live_; }
   /// How the step looks, at any size; kept for as long as it shows the same. Steps without one say which page they are
   /// of.
-  void set_picture(int step, const QPixmap& picture);
+  /// Of all steps that show what this one does, wherever they stand by now.
+  void set_picture(const TalkStep& step, const QPixmap& picture);
+  bool has_picture(const TalkStep& step) const;
   bool has_picture(int step) const;
   /// The result of Check talk; `done` words it where there are none.
   void show_faults(const std::vector<TalkFault>& faults);

@@ -61,8 +61,19 @@ std::optional<double> reach(const std::vector<double>& budgets, const std::vecto
 
 }  // namespace
 
+std::optional<LayerBudget> worst_layer_of(const MethodSummary& method) {
+  std::optional<LayerBudget> worst;
+  for (std::size_t layer = 0; layer < method.captured_mass_per_layer.size(); ++layer) {
+    const double mass = method.captured_mass_per_layer[layer];
+    if (std::isnan(mass) || (worst && worst->mass <= mass)) continue;
+    worst = LayerBudget{static_cast<int>(layer), method.budget_tokens, mass};
+  }
+  return worst;
+}
+
 SweepShip number_to_ship(const SweepRecord& record, const SweepSummary& summary, SweepScope scope, std::size_t task,
-                         std::int64_t length, const std::vector<std::size_t>& methods, const ShipTarget& target) {
+                         std::int64_t length, const std::vector<std::size_t>& methods, const ShipTarget& target,
+                         const OwnWorstLayer& own_worst) {
   SweepShip ship;
   const std::int64_t tokens = longest_prompt_at(record, length);
   for (std::size_t i = 0; i < summary.cells.size(); ++i) {
@@ -79,7 +90,9 @@ SweepShip number_to_ship(const SweepRecord& record, const SweepSummary& summary,
     one.keeps = one.kept >= target.keep;
     if (method.budget->kind != BudgetKind::mass)
       one.worst = worst_layer_at(record, length, method.budget->tokens_for(tokens), layer_keys_of(method));
-    one.worst_keeps = one.worst && one.worst->mass >= target.worst_layer;
+    if (own_worst) one.own_worst = own_worst(cell.method);
+    const auto& decides = one.own_worst ? one.own_worst : one.worst;
+    one.worst_keeps = decides && decides->mass >= target.worst_layer;
     ship.budgets.push_back(one);
   }
   std::stable_sort(ship.budgets.begin(), ship.budgets.end(), [&](const auto& a, const auto& b) {

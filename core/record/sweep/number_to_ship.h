@@ -30,6 +30,8 @@ struct SweepShipBudget {
   /// What the best keys hold in the worst layer, from the mass curves: an upper bound of any method's. None where the
   /// sweep holds no curves, and for mass budgets.
   std::optional<LayerBudget> worst;
+  /// What the method's own keys held in its worst layer, where a run says so: it decides in the bound's place.
+  std::optional<LayerBudget> own_worst;
   bool keeps = false, worst_keeps = false;
   bool meets() const { return keeps && worst_keeps; }
 };
@@ -38,9 +40,14 @@ struct SweepShip {
   std::vector<SweepShipBudget> budgets;  ///< by rising density
   std::optional<std::size_t> chosen;     ///< the smallest that meets the target, as do all larger ones
 };
+/// What a method, by index in the sweep's, keeps with its own keys in its worst layer; none where that is not known.
+using OwnWorstLayer = std::function<std::optional<LayerBudget>(std::size_t method)>;
+/// The worst layer of a run's method by the mass that it captured; none where the record does not say.
+std::optional<LayerBudget> worst_layer_of(const MethodSummary& method);
 /// `methods`: of one family, budgets apart, by index in the sweep's methods. Budgets that were not run are not guessed.
 SweepShip number_to_ship(const SweepRecord& record, const SweepSummary& summary, SweepScope scope, std::size_t task,
-                         std::int64_t length, const std::vector<std::size_t>& methods, const ShipTarget& target);
+                         std::int64_t length, const std::vector<std::size_t>& methods, const ShipTarget& target,
+                         const OwnWorstLayer& own_worst = {});
 
 /// One prompt of several: an open run. Pointers must outlive the answer.
 struct ShipPrompt {

@@ -13,6 +13,7 @@
 
 #include "base/layer_budgets.h"
 #include "base/output_file.h"
+#include "record/record_writer.h"
 #include "record/sweep/sweep_file.h"
 #include "record/sweep_fixture.h"
 #include "views/budget/budget_page.h"
@@ -230,6 +231,76 @@ class TestSweepPages : public QObject {
     QVERIFY2(ship->headline().contains("<b>No budget</b>"), qPrintable(ship->headline()));
   }
 
+  void times_and_the_worst_layer_of_its_own_come_from_an_open_run() {
+    const auto ship_row = [](Bench& b, const QString& budget) {
+      QMap<QString, QString> cells;
+      const QAbstractItemModel* rows = b.page.ship_panel()->model();
+      for (int row = 0; row < rows->rowCount(); ++row)
+        if (rows->index(row, 0).data().toString() == budget)
+          for (int column = 0; column < rows->columnCount(); ++column)
+            cells[rows->headerData(column, Qt::Horizontal).toString()] = rows->index(row, column).data().toString();
+      return cells;
+    };
+    const auto ask = [](Bench& b) {
+      b.find<QTabBar>("budget_tabs")->setCurrentIndex(2);
+      b.settle();
+      QTRY_VERIFY(b.page.ship_panel()->settled());
+      b.choose("ship_task", 0);
+      auto* method = b.find<QComboBox>("ship_method");
+      method->setCurrentIndex(0);  // the oracle
+      emit method->activated(0);
+      b.find<QDoubleSpinBox>("ship_worst")->setValue(60);
+      b.find<QDoubleSpinBox>("ship_keep")->setValue(70);
+      b.settle();
+    };
+    {
+      Bench b(sweep());
+      ask(b);
+      const auto row = ship_row(b, "64 keys");
+      QCOMPARE(row["TTFT"], QString("not timed"));
+      QCOMPARE(row["worst layer, own keys"], QString("not run"));
+      QVERIFY2(row["worst layer, best keys"].contains("in layer 0"), qPrintable(row["worst layer, best keys"]));
+      QVERIFY(b.page.ship_panel()->headline().contains("the best keys hold"));
+      QVERIFY(b.find<QLabel>("ship_note")->text().contains("no method holds more"));
+    }
+    // A run of the model, of a prompt as long, in which the oracle's worst layer keeps less than is asked for.
+    test::SyntheticOptions options;
+    options.tokens = 500;
+    options.layers = 3;
+    record::RunMeta meta = test::synthetic_meta(options);
+    meta.model_sha256 = std::string(64, 'a');
+    const auto write = [&](const char* name, double worst) {
+      const auto file = temporary_file(name);
+      record::RecordWriter writer(file, meta, test::synthetic_tokens(options.tokens, 1));
+      for (const char* id : {"dense", "oracle-k64-g1"}) {
+        record::MethodSummary summary = test::synthetic_summary(options, id);
+        summary.parameters.clear();
+        summary.ttft = {321, 310, 330, 3};
+        summary.captured_mass_per_layer = {0.9, worst, 0.8};
+        writer.write_summary(summary);
+      }
+      writer.finish(meta);
+      return record::RunRecord::open(file);
+    };
+    Bench b(sweep(), write("same_length.h5", 0.55));
+    ask(b);
+    auto row = ship_row(b, "64 keys");
+    QCOMPARE(row["TTFT"], QString("321 ms"));
+    QVERIFY2(row["worst layer, own keys"].startsWith("55.0 % in layer 1"), qPrintable(row["worst layer, own keys"]));
+    QVERIFY(row["worst layer, own keys"].contains("✕") && !row["worst layer, best keys"].contains("✕"));
+    QCOMPARE(row["meets both"], QString("no"));
+    QCOMPARE(ship_row(b, "128 keys")["worst layer, own keys"], QString("not run"));
+    QVERIFY2(b.page.ship_panel()->headline().contains("<b>128 keys</b>"), qPrintable(b.page.ship_panel()->headline()));
+    b.find<QDoubleSpinBox>("ship_worst")->setValue(50);
+    b.settle();
+    const QString words = b.page.ship_panel()->headline();
+    QVERIFY2(words.contains("<b>64 keys</b>") && words.contains("layer 1, its worst, keeps 55.0 %"), qPrintable(words));
+    QVERIFY2(words.contains("TTFT 321 ms in same_length, 500 tokens"), qPrintable(words));
+    // At another length it is of no use.
+    b.choose("ship_length", 1024);
+    QCOMPARE(ship_row(b, "64 keys")["TTFT"], QString("not timed"));
+  }
+
   void budgets_by_layer_are_written_and_run() {
     Bench b(sweep());
     b.find<QTabBar>("budget_tabs")->setCurrentIndex(2);
@@ -279,6 +350,56 @@ class TestSweepPages : public QObject {
     QVERIFY(b.page.plot()->legend_html().contains("oracle's bound"));
     QVERIFY(b.find<QLabel>("knee_cost")->text().contains("worst head"));
     QCOMPARE(b.find<QTableView>("budget_measured")->model()->rowCount(), 3);
+  }
+
+  void streams_and_prompts_stand_in_one_plot() {
+    test::SyntheticOptions other;
+    other.seed = 5;
+    other.tokens = 260;
+    other.layers = 3;
+    Bench b(nullptr, one_run());
+    auto* stream = b.page.findChild<QComboBox*>("curve_stream");
+    auto* measured = b.find<QTableView>("budget_measured")->model();
+    const auto choose = [&](const QString& text) {
+      const int index = stream->findText(text, Qt::MatchContains);
+      QVERIFY2(index >= 0, qPrintable(text));
+      stream->setCurrentIndex(index);
+      emit stream->activated(index);
+      b.settle();
+    };
+    const auto lines = [&] {
+      int count = 0;
+      for (int i = 0; i < b.page.plot()->graphCount(); ++i)
+        count += b.page.plot()->graph(i)->lineStyle() == QCPGraph::lsLine;
+      return count;
+    };
+    QCOMPARE(stream->count(), 4);  // three streams, and all of them; there is no other run
+    QCOMPARE(lines(), 4);          // mean, p10, worst layer, worst head
+    const double kept = b.page.read_out().mean;
+    choose("All streams of this run");
+    QCOMPARE(lines(), 3);
+    QVERIFY(b.page.plot()->legend_html().contains("Oracle") && b.page.plot()->legend_html().contains("Indexer"));
+    QCOMPARE(b.page.read_out().mean, kept);  // dense's, as before
+    QCOMPARE(b.page.csv().count("mass recall,"), 3 * b.page.csv().count("mass recall,dense stream,"));
+    b.selection.add_record(make_record("longer.h5", other));
+    b.settle();
+    QCOMPARE(lines(), 3);
+    choose("Dense streams of 2 open runs");
+    QCOMPARE(lines(), 2);
+    QVERIFY2(b.page.plot()->legend_html().contains("longer,&nbsp;260&nbsp;tokens"),
+             qPrintable(b.page.plot()->legend_html()));
+    // Its curve is not cut off, and its methods stand in the same table.
+    QVERIFY(b.page.plot()->axisRect(0)->axis(QCPAxis::atBottom)->range().upper >= 260);
+    QCOMPARE(measured->rowCount(), 6);
+    QStringList methods;
+    for (int row = 0; row < 6; ++row) methods << measured->index(row, 0).data().toString();
+    QCOMPARE(methods.filter("longer, 260 tokens").size(), 3);
+    choose("Dense stream");
+    QCOMPARE(lines(), 4);
+    QCOMPARE(measured->rowCount(), 3);
+    b.selection.undo();
+    b.settle();
+    QCOMPARE(lines(), 2);
   }
 
   void without_a_sweep_the_page_says_how_to_get_one() {

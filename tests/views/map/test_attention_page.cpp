@@ -134,6 +134,40 @@ class TestAttentionPage : public QObject {
     QCOMPARE(opened.selection.state().query_end, std::int64_t{241});
   }
 
+  void ctrl_drag_selects_keys_beside_those_that_are_chosen() {
+    Opened opened(record_);
+    opened.selection.change([](ViewState& s) {
+      s.viewport = {200, 300, 100, 200};
+      s.query_begin = 250, s.query_end = 251;
+      s.keys = {110};
+    });
+    opened.settle();
+    auto* plot = opened.page.map()->plot();
+    const auto drag = [&](double from, double to) {
+      QTest::mousePress(plot, Qt::LeftButton, Qt::ControlModifier, opened.position_of(250, from).toPoint());
+      for (const double at : {(from + to) / 2, to})
+        QTest::mouseMove(plot, opened.position_of(250, at).toPoint());
+      QTest::mouseRelease(plot, Qt::LeftButton, Qt::ControlModifier, opened.position_of(250, to).toPoint());
+      QTest::qWait(5);
+    };
+    const ViewState& state = opened.selection.state();
+    drag(150, 159);
+    std::set<std::int64_t> wanted{110};
+    for (std::int64_t key = 150; key <= 159; ++key) wanted.insert(key);
+    QCOMPARE(state.keys, wanted);
+    QVERIFY(state.query_begin == 250 && state.query_end == 251);
+    QCOMPARE(state.viewport.key_begin, 100.0);  // not panned
+    drag(120, 112);  // to the left
+    QCOMPARE(state.keys.size(), std::size_t{20});
+    opened.selection.undo();
+    QCOMPARE(state.keys, wanted);
+    opened.selection.undo();
+    QCOMPARE(state.keys, std::set<std::int64_t>{110});
+    // Where it can be done it is written.
+    auto* hint = opened.page.findChild<QLabel*>(QStringLiteral("map_hint"));
+    QVERIFY(hint && hint->isVisible() && hint->text().contains(QStringLiteral("Ctrl+drag: keys")));
+  }
+
   void keys_move_through_heads_layers_and_keys() {
     Opened opened(record_);
     const ViewState& state = opened.selection.state();
