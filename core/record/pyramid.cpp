@@ -130,12 +130,14 @@ void PyramidRows::add_to(std::size_t number, std::int64_t index, std::vector<dou
     std::transform(cells.begin(), cells.end(), level.counts.begin() + place,
                    [](double count) { return static_cast<std::int32_t>(count); });
   } else {
+    const std::int64_t begin = row * cell, end = std::min(begin + cell, length_);
+    const auto below = static_cast<double>((end - begin) * cell);  // pairs of a cell below the diagonal
     for (std::int64_t column = 0; column < set.side; ++column) {
       double value = cells[static_cast<std::size_t>(column)];
       if (averaged(plane_) && value > 0)
-        value /= static_cast<double>(
-            std::max<std::int64_t>(1, visible_pairs(row * cell, std::min((row + 1) * cell, length_), column * cell,
-                                                    std::min((column + 1) * cell, length_))));
+        value /= column < row ? below
+                              : static_cast<double>(std::max<std::int64_t>(
+                                    1, visible_pairs(begin, end, column * cell, std::min((column + 1) * cell, length_))));
       level.floats[static_cast<std::size_t>(place + column)] = rounded_mantissa(value);
     }
   }

@@ -125,4 +125,15 @@ std::unique_ptr<StageTimer> make_stage_timer(c10::Device device, std::int64_t nu
   return std::make_unique<DeviceTimer>(device.type(), num_layers);
 }
 
+std::vector<double> attention_by_layer(const StageTimes& times) {
+  std::vector<double> layers;
+  for (const auto& stages : times.layers) {
+    double sum = 0;
+    for (const Stage stage : {Stage::score, Stage::select, Stage::attention})
+      sum += stages[static_cast<std::size_t>(stage)];
+    layers.push_back(sum);
+  }
+  return layers;
+}
+
 }  // namespace headroom::experiment

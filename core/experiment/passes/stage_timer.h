@@ -19,6 +19,9 @@ struct StageTimes {
   std::vector<std::array<double, num_stages>> layers;  ///< [num_layers], by Stage
 };
 
+/// Score, selection and attention of every layer, in ms.
+std::vector<double> attention_by_layer(const StageTimes& times);
+
 /// A StageClock with a result. Stages may be begun any number of times; their times add up.
 class StageTimer : public StageClock {
  public:

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/input_file.h"
+#include "experiment/passes/timed_pass.h"
 #include "protocol/json_fields.h"
 
 namespace headroom::experiment {
@@ -105,6 +106,24 @@ void choose_layers(record::TimingPlan& plan, const std::set<int>& dense_layers) 
     if (!std::isfinite(layer.dense_ms) || !std::isfinite(layer.sparse_ms)) continue;
     layer.run = layer.sparse_ms < worth_sparse * layer.dense_ms ? LayerRun::sparse : LayerRun::dense;
   }
+}
+
+void choose_layers_by_times(record::TimingPlan& plan, std::span<const double> dense_ms,
+                            std::span<const double> sparse_ms, const std::set<int>& dense_layers) {
+  plan.source = "automatic";
+  plan.times = "measured";
+  std::vector<double> of_full;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i)
+    if (plan.layers[i].run != LayerRun::other) of_full.push_back(dense_ms[i]);
+  if (of_full.empty()) return;
+  const double dense = quartiles(std::move(of_full)).median;
+  for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+    record::LayerPlan& layer = plan.layers[i];
+    if (layer.run == LayerRun::other) continue;
+    layer.dense_ms = dense;
+    if (!dense_layers.contains(static_cast<int>(i))) layer.sparse_ms = sparse_ms[i];
+  }
+  choose_layers(plan, dense_layers);
 }
 
 std::set<int> dense_layers_of(const record::TimingPlan& plan) {

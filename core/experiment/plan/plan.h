@@ -39,6 +39,11 @@ struct PlanFile {
 record::TimingPlan defined_plan(bool dense, const std::set<int>& dense_layers, const model::ModelConfig& config);
 /// Chooses by the layers' times; layers without both times and listed ones stay as they are.
 void choose_layers(record::TimingPlan& plan, const std::set<int>& dense_layers);
+/// The same from passes that were timed here: score, selection and attention of every layer in ms, of the fastest dense
+/// attention and of the method. What a layer holds changes nothing for dense attention, so that the median over its full
+/// layers is every layer's time, without what disturbed single ones.
+void choose_layers_by_times(record::TimingPlan& plan, std::span<const double> dense_ms,
+                            std::span<const double> sparse_ms, const std::set<int>& dense_layers);
 std::set<int> dense_layers_of(const record::TimingPlan& plan);
 /// "sparse in 30 of 30 layers", "dense in 6 of 30 layers: 0–3, 7, 9"; "; timing only" follows where recorded passes run
 /// otherwise, with `dense_layers` dense.

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/method_run.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 
 #include "attention/registry.h"
 #include "base/error.h"
@@ -186,6 +189,52 @@ bool MethodRunner::warms_up(const Lane& lane) {
   return true;
 }
 
+bool MethodRunner::plans_by_times(const PreparedRun& run) {
+  return !run.device.device.is_cpu() && !run.plans && !run.spec.plan &&
+         std::ranges::any_of(run.methods.methods, [](const Method& method) {
+           return !method.is_dense() && may_plan(*method.policy);
+         });
+}
+
+void MethodRunner::plan_by_times(std::vector<Lane>& lanes, const std::vector<Method>& methods,
+                                 std::vector<record::MethodSummary>& summaries, StageTimer& timer,
+                                 const JobContext& job) {
+  std::vector<std::vector<double>> layer_ms;
+  const attention::Backend* dense = nullptr;
+  std::vector<double> dense_ms;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Lane& lane : lanes) {
+    job.check();
+    auto pass = lane.pass;
+    pass.job = progress_.begin(lane.phase + " plan", true);
+    layer_ms.push_back(attention_by_layer(timed_pass(decoder_, run_.prompt.table.ids, pass, timer).stages));
+    progress_.end();
+    if (!methods[lane.method].is_dense()) continue;
+    const double sum = std::accumulate(layer_ms.back().begin(), layer_ms.back().end(), 0.0);
+    if (sum >= least) continue;
+    least = sum;
+    dense = lane.pass.dense_backend;
+    dense_ms = layer_ms.back();
+  }
+  if (!dense) return;  // no dense method: nothing to be held against
+  const std::set<int>& listed = run_.methods.dense_layers;
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    const Method& method = methods[lanes[i].method];
+    if (method.is_dense() || !may_plan(*method.policy)) continue;
+    record::MethodSummary& summary = summaries[lanes[i].method];
+    record::TimingPlan& plan = *summary.timing_plan;
+    plan.machine = run_.device.description;
+    plan.dtype = dtype_name(run_.dtype);
+    plan.threads = at::get_num_threads();
+    plan.dense_backend = dense->id();
+    choose_layers_by_times(plan, dense_ms, layer_ms[i], listed);
+    plan.density = planned_density(plan, summary.density, listed);
+    summary.plan = plan_text(plan, false, listed);
+    lanes[i].pass.dense_layers = dense_layers_of(plan);
+    lanes[i].pass.dense_backend = dense;
+  }
+}
+
 void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
                                 const JobContext& job) {
   const c10::InferenceMode guard;
@@ -198,6 +247,7 @@ void MethodRunner::time_in_turn(const std::vector<Method>& methods, std::vector<
   const auto machine = MachineLock::wait(job);
   std::erase_if(all, [&](const Lane& lane) { return !warms_up(lane); });
   const auto timer = make_stage_timer(decoder_.device(), run_.config().num_layers());
+  if (plans_by_times(run_)) plan_by_times(all, methods, summaries, *timer, job);
   const std::string of = "/" + std::to_string(run_.spec.repeats);
   for (int round = 0; round < run_.spec.repeats; ++round) {
     std::vector<TimedPass> passes;

@@ -46,7 +46,10 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto sparse = std::count_if(run.methods.methods.begin(), run.methods.methods.end(),
                                     [](const Method& method) { return !method.is_dense(); });
   const auto length = run.length(), full = run.full_layers(), heads = config.max_q_heads() + 1;
-  const auto small = methods * full * heads * (length + 3 * attention::most_curve_budgets + 8) * 4 + length * 40;
+  const auto marginals = std::ssize(
+      layers_with_marginals(config, run.spec.keep_layers, methods, length, run.spec.record_limit));
+  const auto small =
+      methods * heads * (marginals * length + full * (3 * attention::most_curve_budgets + 8)) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
   const auto& sizes = config.typical_layer().attention;
   std::int64_t supports = 0, bitmaps = 0, pyramids = 0;  // of a layer, of all methods
@@ -84,7 +87,9 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   estimate.bytes = used;
   const auto of = " of " + std::to_string(full) + " layers";
   estimate.keeps =
-      "statistics and curves of all layers; at least: thumbnails of " + std::to_string(thumbnail_layers) + of;
+      "statistics and curves of all layers; at least: " +
+      (marginals < full ? "mass by key of " + std::to_string(marginals) + of + ", " : std::string()) + "thumbnails of " +
+      std::to_string(thumbnail_layers) + of;
   if (pyramids > 0) estimate.keeps += ", stored tiles of " + std::to_string(pyramid_layers) + of;
   if (sparse > 0) estimate.keeps += ", supports of " + std::to_string(support_layers) + of;
   estimate.keeps += ", exact maps of " + std::to_string(stream_layers) + of;

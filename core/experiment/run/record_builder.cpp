@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -26,9 +27,33 @@ std::string list_text(std::vector<int> layers) {
 
 }  // namespace
 
+std::vector<int> layers_with_marginals(const model::ModelConfig& config, const std::vector<int>& kept,
+                                       std::int64_t methods, std::int64_t length, std::int64_t limit) {
+  std::vector<int> others, chosen;
+  for (int layer = 0; layer < config.num_layers(); ++layer)
+    if (config.is_full(layer) && std::ranges::find(kept, layer) == kept.end()) others.push_back(layer);
+  auto room = static_cast<std::int64_t>(marginal_share * static_cast<double>(limit));
+  const auto take = [&](int layer) {
+    room -= methods * (config.layer(layer).attention.num_q_heads + 1) * length * 4;
+    if (room >= 0) chosen.push_back(layer);
+  };
+  for (const int layer : kept) take(layer);
+  // The first, the middle one, those between …: whichever is the last that fits, they lie evenly.
+  if (!others.empty()) take(others.front());
+  for (std::size_t step = std::bit_ceil(others.size()); step > 1; step /= 2)
+    for (std::size_t i = step / 2; i < others.size(); i += step) take(others[i]);
+  std::ranges::sort(chosen);
+  const auto repeated = std::ranges::unique(chosen);
+  chosen.erase(repeated.begin(), repeated.end());
+  return chosen;
+}
+
 RecordBuilder::RecordBuilder(const RecordPlan& plan, const OutputPlace& out, const record::RunMeta& meta,
                              const StreamStore& store)
-    : plan_(plan), store_(store), writer_(out, meta, plan.tokens) {
+    : plan_(plan),
+      store_(store),
+      writer_(out, meta, plan.tokens),
+      marginal_layers_(layers_with_marginals(plan.config, plan.keep_layers, plan.methods, length(), plan.limit)) {
   if (plan.threads) writer_.compress_in_threads();
 }
 
@@ -40,7 +65,7 @@ void RecordBuilder::add(const MethodData& method) {
   if (!method.choices.empty()) writer_.write_answer_choices(id, method.choices);
   for (std::size_t layer = 0; layer < method.mass_received.size(); ++layer) {
     const auto number = static_cast<int>(layer);
-    if (!method.mass_received[layer].empty())
+    if (!method.mass_received[layer].empty() && std::ranges::binary_search(marginal_layers_, number))
       writer_.write_mass_received(id, number, attention(number).num_q_heads + 1, method.mass_received[layer]);
     if (!method.selection_frequency[layer].empty())
       writer_.write_selection_frequency(id, number, method.selection_frequency[layer]);
@@ -228,8 +253,11 @@ void RecordBuilder::write_streams(const std::vector<int>& wanted) {
 std::string RecordBuilder::note() const {
   const auto full = plan_.config.full_layers();
   const auto of = " of " + std::to_string(full) + " layers";
-  std::string text = "Statistics, curves and marginals: all " + std::to_string(full) +
-                     " full layers. Thumbnails: " + std::to_string(thumbnail_layers_) + of + ". ";
+  const bool all_marginals = std::ssize(marginal_layers_) == full;
+  std::string text = (all_marginals ? "Statistics, curves and marginals: all " : "Statistics and curves: all ") +
+                     std::to_string(full) + " full layers. ";
+  if (!all_marginals) text += "Mass by key: " + std::to_string(marginal_layers_.size()) + of + ". ";
+  text += "Thumbnails: " + std::to_string(thumbnail_layers_) + of + ". ";
   std::int64_t with_tiles = 0;
   for (int layer = 0; layer < plan_.config.num_layers(); ++layer)
     with_tiles += plan_.config.is_full(layer) && pyramid_levels(layer).any();
@@ -247,8 +275,8 @@ std::string RecordBuilder::note() const {
     text += " Exact maps hold the last " + std::to_string(plan_.keep_queries) + " queries.";
   const auto all = static_cast<std::size_t>(full);
   const auto wanted = plan_.keep_layers.empty() ? all : plan_.keep_layers.size();
-  const bool left_out = stream_layers_.size() < wanted || thumbnail_layers_ < full || pyramid_layers_ < with_tiles ||
-                        (sparse && support_layers_.size() < all);
+  const bool left_out = stream_layers_.size() < wanted || !all_marginals || thumbnail_layers_ < full ||
+                        pyramid_layers_ < with_tiles || (sparse && support_layers_.size() < all);
   if (store_.gave_up())
     text += " The maps were left out because the disk was full.";
   else if (cut_short_)

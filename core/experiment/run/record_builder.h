@@ -18,11 +18,17 @@
 
 namespace headroom::experiment {
 
-/// Shares of the record's limit that thumbnails, then stored tiles, then supports may fill the file to, so that
-/// something of each kind is kept.
+/// Shares of the record's limit that marginals by key, thumbnails, then stored tiles, then supports may fill the file to,
+/// so that something of each kind is kept.
+inline constexpr double marginal_share = 0.25;
 inline constexpr double thumbnail_share = 0.4;
 inline constexpr double pyramid_share = 0.55;
 inline constexpr double support_share = 0.7;
+
+/// The layers whose mass by key of every head is kept, ascending: all where `methods` of them fit into their share of
+/// `limit` bytes, else those of `kept` and, evenly spread, as many others as fit.
+std::vector<int> layers_with_marginals(const model::ModelConfig& config, const std::vector<int>& kept,
+                                       std::int64_t methods, std::int64_t length, std::int64_t limit);
 
 /// What is put into a record, and how much of it. References outlive the builder.
 struct RecordPlan {
@@ -32,6 +38,7 @@ struct RecordPlan {
   std::vector<int> keep_layers;                    ///< whole, first; empty: all, the worst first
   std::int64_t keep_queries = 0;                   ///< of exact maps: so many last rows; 0: all
   std::int64_t limit = 0;                          ///< bytes of the file
+  std::int64_t methods = 1;                        ///< that are going to be added
   bool threads = false;                            ///< RecordWriter::compress_in_threads()
 };
 
@@ -74,6 +81,7 @@ class RecordBuilder {
   std::vector<record::MethodSummary> methods_;
   JobContext job_;
   std::optional<Clock::time_point> deadline_;
+  std::vector<int> marginal_layers_;
   int thumbnail_layers_ = 0, pyramid_layers_ = 0;
   std::vector<int> support_layers_, stream_layers_;
   bool cut_short_ = false;

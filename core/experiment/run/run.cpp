@@ -75,7 +75,7 @@ std::int64_t planned_passes(const PreparedRun& run) {
   std::int64_t passes = baseline_passes(run);
   const bool reference = !MethodRunner::reference_ids(run).empty();
   for (const Method& method : run.methods.methods)
-    passes += run.spec.repeats + 1 + (reference && method.policy->causal() ? 1 : 0);
+    passes += run.spec.repeats + (MethodRunner::plans_by_times(run) ? 2 : 1) + (reference && method.policy->causal() ? 1 : 0);
   return passes;
 }
 
@@ -115,7 +115,8 @@ class Run {
     const protocol::RunSpec& spec = prepared_.spec;
     if (wanted)
       builder_.emplace(RecordPlan{prepared_.config(), prepared_.prompt.table, prepared_.dtype, spec.keep_layers,
-                                  spec.keep_queries, spec.record_limit, !prepared_.device.device.is_cpu()},
+                                  spec.keep_queries, spec.record_limit, std::ssize(prepared_.methods.methods),
+                                  !prepared_.device.device.is_cpu()},
                        *prepared_.out, outcome_.meta, *store_);
     if (callbacks_.prepared) callbacks_.prepared(outcome_.meta, outcome_.tokens);
     if (wanted && callbacks_.store_opened) callbacks_.store_opened(outcome_.meta, store_);

@@ -100,6 +100,20 @@ class TestPlan : public QObject {
     QVERIFY(plan.layers[6].run == LayerRun::other);
   }
 
+  void times_of_a_pass_choose() {
+    auto plan = plan_of(std::vector<std::pair<double, double>>(5, {unknown, unknown}));
+    plan.layers[1].run = LayerRun::other;
+    // Something disturbed the dense pass in layer 2: its median is 10.
+    choose_layers_by_times(plan, std::vector<double>{10, 0, 80, 10, 9}, std::vector<double>{4, 0, 12, 9.9, 5}, {4});
+    QCOMPARE(plan.times, std::string("measured"));
+    QCOMPARE(dense_layers_of(plan), (std::set<int>{2, 3}));
+    QVERIFY(plan.layers[0].run == LayerRun::sparse && plan.layers[1].run == LayerRun::other);
+    QCOMPARE(plan.layers[2].dense_ms, 10.0);
+    QCOMPARE(plan.layers[2].sparse_ms, 12.0);
+    QVERIFY(std::isnan(plan.layers[4].sparse_ms));  // listed
+    QVERIFY(std::isnan(plan.layers[1].dense_ms));
+  }
+
   void density_of_timed_passes() {
     auto plan = plan_of(std::vector<std::pair<double, double>>(4));
     plan.layers[0].run = plan.layers[1].run = LayerRun::dense;

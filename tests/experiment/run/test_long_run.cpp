@@ -7,6 +7,7 @@
 
 #include "experiment/run/preflight.h"
 #include "experiment/run/prepared_run.h"
+#include "experiment/run/record_builder.h"
 #include "experiment/run/run.h"
 #include "record/parts.h"
 #include "record/pyramid.h"
@@ -86,6 +87,34 @@ class TestLongRun : public QObject {
   }
 
  private slots:
+  /// 33 rows of 65,032 numbers a layer and method are 700 MB in 36 layers: a limit has to hold without them, too.
+  void mass_by_key_keeps_to_its_share() {
+    model::ModelConfig config;
+    config.layers.resize(9);
+    for (auto& layer : config.layers) layer.attention.num_q_heads = 3;
+    const std::int64_t layer_bytes = 2 * 4 * 1000 * 4;
+    const auto chosen = [&](const std::vector<int>& kept, double layers) {
+      return layers_with_marginals(config, kept, 2, 1000,
+                                   static_cast<std::int64_t>(layers * layer_bytes / marginal_share) + 8);
+    };
+    QCOMPARE(chosen({}, 9).size(), std::size_t{9});
+    QCOMPARE(chosen({7}, 4), (std::vector<int>{0, 2, 4, 7}));
+    QCOMPARE(chosen({7}, 1), std::vector<int>{7});
+    QVERIFY(chosen({7}, 0.5).empty());
+
+    test::write_tiny_model(path("short.gguf"), {});
+    protocol::RunSpec spec = spec_of("short.gguf", 500);
+    spec.keep_layers = {1};
+    spec.record_limit = 120'000;
+    spec.out = path("short.h5");
+    const auto outcome = run(spec, {});
+    const auto record = record::RunRecord::open(outcome.record_path);
+    QVERIFY2(record->meta().kept_note.find("Mass by key: 1 of 3 layers") != std::string::npos, record->meta().kept_note.c_str());
+    QVERIFY(record->mass_received("dense", 0, 0).empty());
+    QCOMPARE(record->mass_received("dense", 1, 0).size(), std::size_t{500});
+    QVERIFY(bytes_of_kind(*record, "mass by key") < spec.record_limit / 4);
+  }
+
   void initTestCase() {
     test::TinyModelOptions narrow;
     narrow.layers = 1;
