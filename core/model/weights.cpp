@@ -314,7 +314,8 @@ class Loader {
   // Stored as the target is, row for row: read to where it belongs, or goes to a GPU from. `target`: in host memory.
   bool read_in_place(const Piece& piece, const at::Tensor& target) const {
     const RowBlock& block = *piece.block;
-    if (block.transposed || block.interleaved_heads > 0 || !block.order.empty() ||
+    if (piece.plan->plus_one || piece.plan->minus_exp || block.transposed || block.interleaved_heads > 0 ||
+        !block.order.empty() ||
         target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16 ||
         !file_.is_as_stored(block.tensor))
       return false;
