@@ -119,8 +119,8 @@ at::Tensor empty_tensor(at::IntArrayRef shape, const at::TensorOptions& options)
 }
 
 // Where a thread makes what goes to a GPU, in the type that it has there: two pieces in turn, one of which is made
-// while the other is on its way. Pages that the system may not move can be sent without waiting; where there are none left,
-// ordinary ones are.
+// while the other is on its way. Pages that the system may not move can be sent without waiting; where there are none
+// left, ordinary ones are.
 class Outbox {
  public:
   /// Memory for `target`, a tensor on a GPU, to be filled and then sent.
@@ -315,9 +315,8 @@ class Loader {
   bool read_in_place(const Piece& piece, const at::Tensor& target) const {
     const RowBlock& block = *piece.block;
     if (piece.plan->plus_one || piece.plan->minus_exp || block.transposed || block.interleaved_heads > 0 ||
-        !block.order.empty() ||
-        target.scalar_type() != at::kBFloat16 || file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16 ||
-        !file_.is_as_stored(block.tensor))
+        !block.order.empty() || target.scalar_type() != at::kBFloat16 ||
+        file_.tensors()[piece.tensor].dtype != checkpoint::DType::bf16 || !file_.is_as_stored(block.tensor))
       return false;
     const std::span<std::uint16_t> values(reinterpret_cast<std::uint16_t*>(target.data_ptr()),
                                           static_cast<std::size_t>(target.numel()));

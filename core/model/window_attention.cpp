@@ -46,7 +46,7 @@ at::Tensor capped_attention(const at::Tensor& q, const at::Tensor& k, const at::
 
 bool flash_attention_takes(const at::Tensor& q, const AttentionSpec& spec) {
   const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  return q.is_cuda() && half && spec.soft_cap == 0 && spec.head_dim <= 256 &&
+  return q.is_cuda() && half && spec.soft_cap == 0 && spec.head_dim <= 256 && spec.head_dim % 8 == 0 &&
          attention::compute_capability(q.device()) >= 80;
 }
 

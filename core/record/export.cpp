@@ -304,12 +304,10 @@ void text(const RunRecord& record, const Selection& selection, const ExportReque
   const int layer = selection.layer();
   const std::vector<float> received =
       record.mass_received(method.id, layer, static_cast<int>(head.value_or(record.meta().layer(layer).num_q_heads)));
-  const bool have = !received.empty();
   std::vector<float> frequency;
-  if (have) {
-    const auto group = support_group(method, record.meta().layer(layer), request.head.value_or(HeadSelector{}));
-    if (group) frequency = record.selection_frequency(method.id, layer, *group);
-  }
+  if (const auto group = support_group(method, record.meta().layer(layer), request.head.value_or(HeadSelector{})))
+    frequency = record.selection_frequency(method.id, layer, *group);
+  const bool have = !received.empty() || !frequency.empty();
   table.facts.emplace_back("method", method.id);
   table.facts.emplace_back("layer", have ? std::to_string(layer) : "none recorded");
   table.facts.emplace_back("head", head ? std::to_string(*head) : "mean");
@@ -320,7 +318,8 @@ void text(const RunRecord& record, const Selection& selection, const ExportReque
                           whole(tokens.end[i]),
                           tokens.text.substr(static_cast<std::size_t>(tokens.begin[i]),
                                              static_cast<std::size_t>(tokens.end[i] - tokens.begin[i])),
-                          have ? Cell(received[i]) : Cell(), frequency.empty() ? Cell() : Cell(frequency[i])});
+                          received.empty() ? Cell() : Cell(received[i]),
+                          frequency.empty() ? Cell() : Cell(frequency[i])});
 }
 
 void attention(const RunRecord& record, const Selection& selection, const ExportRequest& request, Table& table) {

@@ -107,7 +107,8 @@ std::optional<int> retrieval_layer(const RunRecord& record) {
       if (!stream) continue;
       const auto row = probability_row(*stream, {}, length - 1);
       if (static_cast<std::int64_t>(row.size()) != length) continue;
-      const auto usual = record.mass_received(method, layer, static_cast<int>(sizes.num_q_heads));
+      auto usual = record.mass_received(method, layer, static_cast<int>(sizes.num_q_heads));
+      if (usual.empty()) usual.assign(row.size(), 0);  // a long record keeps it of some layers alone
       if (usual.size() != row.size()) continue;
       std::vector<double> beyond;
       for (auto key = static_cast<std::size_t>(counted_sinks); key + counted_local < row.size(); ++key)

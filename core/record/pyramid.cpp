@@ -134,10 +134,12 @@ void PyramidRows::add_to(std::size_t number, std::int64_t index, std::vector<dou
     const auto below = static_cast<double>((end - begin) * cell);  // pairs of a cell below the diagonal
     for (std::int64_t column = 0; column < set.side; ++column) {
       double value = cells[static_cast<std::size_t>(column)];
-      if (averaged(plane_) && value > 0)
+      if (averaged(plane_) && value > 0) {
+        const std::int64_t key_end = std::min((column + 1) * cell, length_);
         value /= column < row ? below
                               : static_cast<double>(std::max<std::int64_t>(
-                                    1, visible_pairs(begin, end, column * cell, std::min((column + 1) * cell, length_))));
+                                    1, visible_pairs(begin, end, column * cell, key_end)));
+      }
       level.floats[static_cast<std::size_t>(place + column)] = rounded_mantissa(value);
     }
   }

@@ -103,6 +103,10 @@ class TestRunCommand : public QObject {
     QCOMPARE(json::parse(again.output.toStdString())["methods"][0]["answer_ids"],
              result["methods"][0]["answer_ids"]);
 
+    // The configuration is an input: no record takes its place.
+    const auto over = headroom(base + QStringList{"--random-init", "--out", config});
+    QVERIFY2(over.code != 0 && over.errors.contains("would destroy"), over.errors.constData());
+    QVERIFY(QFile(config).size() < 1000);
     QCOMPARE(headroom(base).code, 2);  // --random-init is missing
     QVERIFY(headroom(base + QStringList{"--random-init", model_}).errors.contains("either a model or --config"));
     QVERIFY(headroom(base + QStringList{"--random-init", "--adapter", "a"}).errors.contains("random weights"));

@@ -69,9 +69,7 @@ std::vector<Method> sparse_methods(const BenchSpec& spec, const BenchModel& mode
   request.granularities = spec.granularities;
   std::shared_ptr<const indexer::Indexer> loaded;
   auto methods = list_methods(request, [&] {
-    if (!loaded && model.random && file)
-      loaded = std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
-    if (!loaded && model.random) loaded = indexer_of_random_model(model.config);
+    if (!loaded && model.random) loaded = indexer_of_random_model(model.config, file);
     if (!loaded) loaded = load_indexer_of(file, hash, words_of_model(spec.model, spec.adapter));
     return loaded;
   });

@@ -104,11 +104,12 @@ std::int64_t products_a_pair(const Method& method, const model::ModelConfig& con
   }
 }
 
-/// A GPU's kernels are loaded where they are called first: where the second full layer took less, the first would have.
+/// A GPU's kernels are loaded where they are called first: where the second layer that ran sparse took less, the first
+/// would have. `plan`: as defined.
 void forgive_first_call(std::vector<double>& layer_ms, const record::TimingPlan& plan) {
   double* first = nullptr;
   for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
-    if (plan.layers[layer].run == record::LayerRun::other) continue;
+    if (plan.layers[layer].run != record::LayerRun::sparse) continue;
     if (first) {
       *first = std::min(*first, layer_ms[layer]);
       return;

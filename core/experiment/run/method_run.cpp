@@ -189,11 +189,15 @@ bool MethodRunner::warms_up(const Lane& lane) {
   return true;
 }
 
+bool MethodRunner::is_for_plans(const Method& method) {
+  return method.is_dense() || may_plan(*method.policy);
+}
+
 bool MethodRunner::plans_by_times(const PreparedRun& run) {
+  const auto& methods = run.methods.methods;
   return !run.device.device.is_cpu() && !run.plans && !run.spec.plan &&
-         std::ranges::any_of(run.methods.methods, [](const Method& method) {
-           return !method.is_dense() && may_plan(*method.policy);
-         });
+         std::ranges::any_of(methods, [](const Method& method) { return method.is_dense(); }) &&
+         std::ranges::any_of(methods, [](const Method& method) { return may_plan(*method.policy); });
 }
 
 void MethodRunner::plan_by_times(std::vector<Lane>& lanes, const std::vector<Method>& methods,
@@ -204,10 +208,12 @@ void MethodRunner::plan_by_times(std::vector<Lane>& lanes, const std::vector<Met
   std::vector<double> dense_ms;
   double least = std::numeric_limits<double>::infinity();
   for (const Lane& lane : lanes) {
+    layer_ms.emplace_back();
+    if (!is_for_plans(methods[lane.method])) continue;
     job.check();
     auto pass = lane.pass;
     pass.job = progress_.begin(lane.phase + " plan", true);
-    layer_ms.push_back(attention_by_layer(timed_pass(decoder_, run_.prompt.table.ids, pass, timer).stages));
+    layer_ms.back() = attention_by_layer(timed_pass(decoder_, run_.prompt.table.ids, pass, timer).stages);
     progress_.end();
     if (!methods[lane.method].is_dense()) continue;
     const double sum = std::accumulate(layer_ms.back().begin(), layer_ms.back().end(), 0.0);
@@ -216,7 +222,7 @@ void MethodRunner::plan_by_times(std::vector<Lane>& lanes, const std::vector<Met
     dense = lane.pass.dense_backend;
     dense_ms = layer_ms.back();
   }
-  if (!dense) return;  // no dense method: nothing to be held against
+  if (!dense) return;  // no library took the shape
   const std::set<int>& listed = run_.methods.dense_layers;
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     const Method& method = methods[lanes[i].method];

@@ -43,8 +43,10 @@ class MethodRunner {
   void time_in_turn(const std::vector<Method>& methods, std::vector<record::MethodSummary>& summaries,
                     const JobContext& job);
 
-  /// Whether time_in_turn() makes a pass of each method more, to choose plans.
+  /// Whether time_in_turn() makes a pass more of each method that is for plans (is_for_plans()), to choose them.
   static bool plans_by_times(const PreparedRun& run);
+  /// Dense, or one that a plan may run dense in some layers.
+  static bool is_for_plans(const Method& method);
 
  private:
   /// What is timed: a method, or dense once more through another backend.
@@ -62,8 +64,8 @@ class MethodRunner {
                           const std::vector<record::MethodSummary>& summaries) const;
   /// False, and told, where a baseline's library does not take the model's shapes.
   bool warms_up(const Lane& lane);
-  /// On a GPU, where costs are not predicted: one pass of every lane as defined, whose layers' times choose the plans of
-  /// deployable methods and the dense attention that their dense layers run.
+  /// On a GPU, where costs are not predicted: one pass as defined of every lane that is for plans, whose layers' times
+  /// choose the plans of deployable methods and the dense attention that their dense layers run.
   void plan_by_times(std::vector<Lane>& lanes, const std::vector<Method>& methods,
                      std::vector<record::MethodSummary>& summaries, StageTimer& timer, const JobContext& job);
   void summarise_lanes(const std::vector<Lane>& lanes, std::vector<record::MethodSummary>& summaries) const;

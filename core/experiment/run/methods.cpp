@@ -176,10 +176,11 @@ MethodSet make_methods(const protocol::RunSpec& spec, const Session& session) {
   }
   if (spec.seed != 0) request.seed = static_cast<std::int64_t>(spec.seed);
   const auto load = [&] {
-    if (!set.indexer && session.is_random() && !file) set.indexer = indexer_of_random_model(session.config());
     if (!set.indexer) {
-      set.indexer = load_indexer_of(file, model_sha256, words_of_model(spec.model, spec.adapter));
-      set.indexer_path = *file;
+      set.indexer = session.is_random()
+                        ? indexer_of_random_model(session.config(), file)
+                        : load_indexer_of(file, model_sha256, words_of_model(spec.model, spec.adapter));
+      set.indexer_path = file.value_or(std::filesystem::path());
     }
     return set.indexer;
   };

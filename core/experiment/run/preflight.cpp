@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 #include "experiment/passes/machine_lock.h"
 #include "experiment/run/memory_estimate.h"
+#include "experiment/run/method_run.h"
 #include "experiment/run/record_builder.h"
 #include "record/parts.h"
 
@@ -46,8 +47,8 @@ RecordEstimate estimate_record(const PreparedRun& run) {
   const auto sparse = std::count_if(run.methods.methods.begin(), run.methods.methods.end(),
                                     [](const Method& method) { return !method.is_dense(); });
   const auto length = run.length(), full = run.full_layers(), heads = config.max_q_heads() + 1;
-  const auto marginals = std::ssize(
-      layers_with_marginals(config, run.spec.keep_layers, methods, length, run.spec.record_limit));
+  const auto marginals =
+      std::ssize(layers_with_marginals(config, run.spec.keep_layers, methods, length, run.spec.record_limit));
   const auto small =
       methods * heads * (marginals * length + full * (3 * attention::most_curve_budgets + 8)) * 4 + length * 40;
   const auto thumbnails = heads * RecordedPass::thumbnail_size * RecordedPass::thumbnail_size * 8 * methods;
@@ -143,9 +144,12 @@ double matmul_rate(c10::Device device, c10::ScalarType dtype, bool busy) {
 double estimate_seconds(const PreparedRun& run, bool busy) {
   const double pass =
       prefill_seconds(*run.session, run.device.device, run.dtype, run.length(), busy);
+  const bool plans = MethodRunner::plans_by_times(run);
   double passes = 0;
   for (const auto& method : run.methods.methods)
-    passes += (!method.is_dense() ? sparse_passes : 1.0) * run.spec.repeats + recorded_passes;
+    passes += (!method.is_dense() ? sparse_passes : 1.0) *
+                  (run.spec.repeats + (plans && MethodRunner::is_for_plans(method) ? 1 : 0)) +
+              recorded_passes;
   return pass * passes;
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 /// Every file that the run reads.
 std::vector<std::filesystem::path> input_files(const PreparedRun& run) {
-  auto files = run.session->checkpoint().files();
+  auto files = run.session->files();
   for (const auto& file : {run.spec.prompt_file, run.spec.prompts, run.spec.haystack, run.spec.system_file,
                            run.spec.plan, run.spec.indexer})
     if (file) files.emplace_back(*file);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/run/random_model.h"
 
-#include <filesystem>
 #include <set>
 
 #include "base/error.h"
@@ -45,8 +44,9 @@ std::vector<std::string> known_configs() {
 }
 
 RandomModel open_random_model(const std::string& config) {
-  const auto described = checkpoint::open_config(find_config(config));
   RandomModel model;
+  model.file = find_config(config);
+  const auto described = checkpoint::open_config(model.file);
   model.config = model::read_model_config(*described);
   model.checkpoint = std::make_unique<model::RandomCheckpoint>(model.config, 1);
   return model;
@@ -77,7 +77,9 @@ std::unique_ptr<tokenizer::Tokenizer> make_byte_tokenizer(std::int64_t vocabular
   return tokenizer::build_tokenizer(std::move(data));
 }
 
-std::shared_ptr<const indexer::Indexer> indexer_of_random_model(const model::ModelConfig& config) {
+std::shared_ptr<const indexer::Indexer> indexer_of_random_model(const model::ModelConfig& config,
+                                                                const std::optional<std::filesystem::path>& file) {
+  if (file) return std::make_shared<const indexer::Indexer>(indexer::load_indexer(*file));
   std::vector<int> full;
   for (std::int64_t layer = 0; layer < config.num_layers(); ++layer)
     if (config.layer(layer).kind == model::LayerKind::full) full.push_back(static_cast<int>(layer));

@@ -2,7 +2,9 @@
 // Random weights of a known shape as a model: times, sizes and records of models that are not at hand. No quality.
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@ std::vector<std::string> known_configs();
 struct RandomModel {
   std::unique_ptr<checkpoint::Checkpoint> checkpoint;
   model::ModelConfig config;
+  std::filesystem::path file;  ///< of the configuration
 };
 /// `config`: a name of known_configs() or a file as config.json is. Throws usage errors for what is neither, input
 /// errors for the file.
@@ -32,7 +35,9 @@ bool names_random_model(std::string_view model);
 /// One token a byte of the text, by the byte's value; ids from 256 on stand for nothing. Throws an input error for a
 /// vocabulary below 256.
 std::unique_ptr<tokenizer::Tokenizer> make_byte_tokenizer(std::int64_t vocabulary);
-/// Random weights are nobody's: an indexer of their width takes as long as one of their own would. 128 wide.
-std::shared_ptr<const indexer::Indexer> indexer_of_random_model(const model::ModelConfig& config);
+/// Random weights are nobody's: an indexer of their width takes as long as one of their own would. That of `file`, or a
+/// random one, 128 wide. Throws input errors for the file.
+std::shared_ptr<const indexer::Indexer> indexer_of_random_model(const model::ModelConfig& config,
+                                                                const std::optional<std::filesystem::path>& file);
 
 }  // namespace headroom::experiment

@@ -29,22 +29,26 @@ std::string list_text(std::vector<int> layers) {
 
 std::vector<int> layers_with_marginals(const model::ModelConfig& config, const std::vector<int>& kept,
                                        std::int64_t methods, std::int64_t length, std::int64_t limit) {
-  std::vector<int> others, chosen;
+  std::vector<int> others, chosen(kept);
+  std::ranges::sort(chosen);
+  const auto repeated = std::ranges::unique(chosen);
+  chosen.erase(repeated.begin(), repeated.end());
   for (int layer = 0; layer < config.num_layers(); ++layer)
     if (config.is_full(layer) && std::ranges::find(kept, layer) == kept.end()) others.push_back(layer);
   auto room = static_cast<std::int64_t>(marginal_share * static_cast<double>(limit));
-  const auto take = [&](int layer) {
+  const auto charge = [&](int layer) {
     room -= methods * (config.layer(layer).attention.num_q_heads + 1) * length * 4;
-    if (room >= 0) chosen.push_back(layer);
+    return room >= 0;
   };
-  for (const int layer : kept) take(layer);
+  const auto take = [&](int layer) {
+    if (charge(layer)) chosen.push_back(layer);
+  };
+  std::ranges::for_each(chosen, charge);
   // The first, the middle one, those between …: whichever is the last that fits, they lie evenly.
   if (!others.empty()) take(others.front());
   for (std::size_t step = std::bit_ceil(others.size()); step > 1; step /= 2)
     for (std::size_t i = step / 2; i < others.size(); i += step) take(others[i]);
   std::ranges::sort(chosen);
-  const auto repeated = std::ranges::unique(chosen);
-  chosen.erase(repeated.begin(), repeated.end());
   return chosen;
 }
 

@@ -18,15 +18,15 @@
 
 namespace headroom::experiment {
 
-/// Shares of the record's limit that marginals by key, thumbnails, then stored tiles, then supports may fill the file to,
-/// so that something of each kind is kept.
+/// Shares of the record's limit that marginals by key, thumbnails, then stored tiles, then supports may fill the file
+/// to, so that something of each kind is kept.
 inline constexpr double marginal_share = 0.25;
 inline constexpr double thumbnail_share = 0.4;
 inline constexpr double pyramid_share = 0.55;
 inline constexpr double support_share = 0.7;
 
-/// The layers whose mass by key of every head is kept, ascending: all where `methods` of them fit into their share of
-/// `limit` bytes, else those of `kept` and, evenly spread, as many others as fit.
+/// The layers whose mass by key of every head is kept, ascending: those of `kept`, which are asked for, and of the
+/// others as many as fit with them into their share of `limit` bytes for `methods` methods, evenly spread.
 std::vector<int> layers_with_marginals(const model::ModelConfig& config, const std::vector<int>& kept,
                                        std::int64_t methods, std::int64_t length, std::int64_t limit);
 
@@ -38,7 +38,7 @@ struct RecordPlan {
   std::vector<int> keep_layers;                    ///< whole, first; empty: all, the worst first
   std::int64_t keep_queries = 0;                   ///< of exact maps: so many last rows; 0: all
   std::int64_t limit = 0;                          ///< bytes of the file
-  std::int64_t methods = 1;                        ///< that are going to be added
+  std::int64_t methods = 0;                        ///< that are going to be added
   bool threads = false;                            ///< RecordWriter::compress_in_threads()
 };
 

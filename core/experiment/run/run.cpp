@@ -63,19 +63,16 @@ record::RunMeta make_meta(const PreparedRun& run) {
   return meta;
 }
 
-std::int64_t baseline_passes(const PreparedRun& run) {
-  const auto& methods = run.methods.methods;
-  const bool dense =
-      std::any_of(methods.begin(), methods.end(), [](const auto& m) { return m.is_dense(); });
-  return dense ? static_cast<std::int64_t>(run.spec.baselines.size()) * run.spec.repeats : 0;
-}
-
-/// Over the prompt: timed, recorded, and once more with a task's answer behind it for methods that are causal.
+/// Over the prompt: timed, for plans, recorded, and once more with a task's answer behind it for methods that are
+/// causal.
 std::int64_t planned_passes(const PreparedRun& run) {
-  std::int64_t passes = baseline_passes(run);
-  const bool reference = !MethodRunner::reference_ids(run).empty();
-  for (const Method& method : run.methods.methods)
-    passes += run.spec.repeats + (MethodRunner::plans_by_times(run) ? 2 : 1) + (reference && method.policy->causal() ? 1 : 0);
+  const auto& methods = run.methods.methods;
+  const bool dense = std::ranges::any_of(methods, [](const Method& method) { return method.is_dense(); });
+  const bool reference = !MethodRunner::reference_ids(run).empty(), plans = MethodRunner::plans_by_times(run);
+  std::int64_t passes = dense ? std::ssize(run.spec.baselines) * (run.spec.repeats + (plans ? 1 : 0)) : 0;
+  for (const Method& method : methods)
+    passes += run.spec.repeats + 1 + (plans && MethodRunner::is_for_plans(method) ? 1 : 0) +
+              (reference && method.policy->causal() ? 1 : 0);
   return passes;
 }
 

@@ -25,7 +25,7 @@ Session::FileState Session::file_state(const std::filesystem::path& path) {
 }
 
 std::vector<Session::FileState> Session::states() const {
-  std::vector<FileState> found = {file_state(checkpoint_->path())};
+  std::vector<FileState> found = {file_state(random_ ? config_file_ : checkpoint_->path())};
   if (const auto* adapter = checkpoint_->adapter())
     for (const auto& file : adapter->files()) found.push_back(file_state(file));
   return found;
@@ -38,13 +38,18 @@ Session::Session(const std::string& model, const std::optional<std::string>& ada
     RandomModel made = open_random_model(model.substr(random_model_prefix.size()));
     checkpoint_ = std::move(made.checkpoint);
     config_ = std::move(made.config);
+    config_file_ = std::move(made.file);
     config_.name += ", random weights";
     config_.context_length = std::max(config_.context_length, random_context);  // trained for no length
   } else {
     checkpoint_ = model::open_model(model, adapter, job);
-    states_ = states();
     config_ = model::read_model_config(*checkpoint_);
   }
+  states_ = states();
+}
+
+std::vector<std::filesystem::path> Session::files() const {
+  return random_ ? std::vector{config_file_} : checkpoint_->files();
 }
 
 const tokenizer::Tokenizer& Session::tokenizer() {
@@ -80,7 +85,7 @@ std::optional<LoadedWeights> Session::loaded() const {
 }
 
 bool Session::is_current() const {
-  return random_ || states() == states_;
+  return states() == states_;
 }
 
 c10::ScalarType resolve_dtype(const std::string& dtype, c10::Device device) {

@@ -34,15 +34,18 @@ struct LoadedWeights {
 /// Not safe for use from several threads at once, but for loaded().
 class Session {
  public:
-  /// `model` is a path, a short name or random weights (random_model.h), `adapter` what --adapter says. Opens the files and reads the configuration;
-  /// throws input errors.
+  /// `model` is a path, a short name or random weights (random_model.h), `adapter` what --adapter says. Opens the files
+  /// and reads the configuration; throws input errors.
   explicit Session(const std::string& model, const std::optional<std::string>& adapter = {},
                    const JobContext& job = {});
 
   const std::string& model() const { return model_; }
   const std::optional<std::string>& adapter() const { return adapter_; }
-  /// Random weights: nothing of them is on a disk, a byte of text is a token, and no answer means anything.
+  /// Random weights: of them the configuration alone is on a disk, a byte of text is a token, and no answer means
+  /// anything.
   bool is_random() const { return random_; }
+  /// What was read: the checkpoint's files, of random weights the configuration.
+  std::vector<std::filesystem::path> files() const;
   const checkpoint::Checkpoint& checkpoint() const { return *checkpoint_; }
   const model::ModelConfig& config() const { return config_; }
   /// Made at the first call.
@@ -67,6 +70,7 @@ class Session {
   std::string model_;
   std::optional<std::string> adapter_;
   bool random_ = false;
+  std::filesystem::path config_file_;  ///< of random weights
   std::unique_ptr<checkpoint::Checkpoint> checkpoint_;
   std::vector<FileState> states_;
   model::ModelConfig config_;

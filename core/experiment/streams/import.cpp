@@ -128,7 +128,7 @@ class Import {
     StreamStore store(out_.folder(), import_bitmap_limits * spec_.record_limit);
     ProgressPlan progress(job_, streams_.length(), streams_.config().num_layers(), std::ssize(methods_));
     RecordBuilder builder({streams_.config(), streams_.tokens(), streams_.dtype(), spec_.keep_layers,
-                           spec_.keep_queries, spec_.record_limit},
+                           spec_.keep_queries, spec_.record_limit, std::ssize(methods_)},
                           out_, outcome_.meta, store);
     try {
       translate_errors([&] { methods(store, builder, progress); });

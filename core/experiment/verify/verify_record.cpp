@@ -74,14 +74,16 @@ Tolerated record_difference(const attention::LayerAnalysis& found, const attenti
   all.add("attended pairs", found.attended_pairs, expected.attended_pairs, 0.5);
   all.add("captured mass", found.captured_mass_mean, expected.captured_mass_mean, 1e-4);
   all.add("least captured mass", found.captured_mass_min, expected.captured_mass_min, 1e-3);
-  if (found.oracle_recall.has_value() != expected.oracle_recall.has_value()) all.differ("oracle recall", "there or not");
+  if (found.oracle_recall.has_value() != expected.oracle_recall.has_value())
+    all.differ("oracle recall", "there or not");
   if (found.oracle_recall && expected.oracle_recall)
     all.add("oracle recall", *found.oracle_recall, *expected.oracle_recall, 2e-3);
   if (found.oracle_recall_95 && expected.oracle_recall_95)
     all.add("recall of 95 % of the mass", *found.oracle_recall_95, *expected.oracle_recall_95, 5e-3);
   if (found.support.size() != expected.support.size()) all.differ("supports", "another number");
   for (std::size_t i = 0; i < std::min(found.support.size(), expected.support.size()); ++i)
-    if (!std::ranges::equal(found.support[i].bytes(), expected.support[i].bytes())) all.differ("supports", "other keys");
+    if (!std::ranges::equal(found.support[i].bytes(), expected.support[i].bytes()))
+      all.differ("supports", "other keys");
   return all;
 }
 

@@ -21,6 +21,7 @@ class MergeQueue {
 
   /// Empty; ranks lie below `ranks`.
   void begin(std::size_t ranks) {
+    if (!ranks_.empty() || !urgent_.empty()) *this = {};  // a word that was not done with
     if (lists_.size() < ranks) lists_.resize(ranks);
     current_ = none;
     turn_.clear();

@@ -100,7 +100,8 @@ class TestLongRun : public QObject {
     QCOMPARE(chosen({}, 9).size(), std::size_t{9});
     QCOMPARE(chosen({7}, 4), (std::vector<int>{0, 2, 4, 7}));
     QCOMPARE(chosen({7}, 1), std::vector<int>{7});
-    QVERIFY(chosen({7}, 0.5).empty());
+    QVERIFY(chosen({}, 0.5).empty());
+    QCOMPARE(chosen({7, 2, 7}, 0.5), (std::vector<int>{2, 7}));  // what is asked for is kept
 
     test::write_tiny_model(path("short.gguf"), {});
     protocol::RunSpec spec = spec_of("short.gguf", 500);
@@ -109,7 +110,8 @@ class TestLongRun : public QObject {
     spec.out = path("short.h5");
     const auto outcome = run(spec, {});
     const auto record = record::RunRecord::open(outcome.record_path);
-    QVERIFY2(record->meta().kept_note.find("Mass by key: 1 of 3 layers") != std::string::npos, record->meta().kept_note.c_str());
+    const std::string& note = record->meta().kept_note;
+    QVERIFY2(note.find("Mass by key: 1 of 3 layers") != std::string::npos, note.c_str());
     QVERIFY(record->mass_received("dense", 0, 0).empty());
     QCOMPARE(record->mass_received("dense", 1, 0).size(), std::size_t{500});
     QVERIFY(bytes_of_kind(*record, "mass by key") < spec.record_limit / 4);
