@@ -112,7 +112,7 @@ inline std::vector<std::string> long_words() {
 }
 
 /// Processor time for the first half of a text and for the whole, the least of some tries, for as long as the whole
-/// takes more than 2.3 times as much: other tests run beside this one.
+/// takes more than 2.3 times as much: other programs run beside this one.
 inline std::pair<double, double> processor_seconds(const tokenizer::Tokenizer& model, std::string_view text) {
   // Memory that was got once is kept: what getting it anew costs is the machine's, and not even.
   ::mallopt(M_MMAP_MAX, 0);
@@ -123,7 +123,7 @@ inline std::pair<double, double> processor_seconds(const tokenizer::Tokenizer& m
     model.encode(part);
     least = std::min(least, static_cast<double>(std::max<std::clock_t>(std::clock() - begin, 1)) / CLOCKS_PER_SEC);
   };
-  for (int i = 0; i < 40 && (i < 2 || whole >= 2.3 * half); ++i) {
+  for (int i = 0; i < 100 && (i < 2 || whole >= 2.3 * half); ++i) {
     time(text.substr(0, text.size() / 2), half);
     time(text, whole);
   }
