@@ -5,14 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <future>
 #include <map>
-#include <mutex>
-#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -32,18 +29,28 @@ struct WaitingChunk {
   std::vector<hsize_t> offset;
   std::future<FilteredChunk> filtered;
 };
-std::size_t most_threads() {
+struct ChunkFile {
+  std::deque<WaitingChunk> waiting;
+};
+
+std::map<hid_t, ChunkFile>& chunk_files() {
+  static std::map<hid_t, ChunkFile> files;
+  return files;
+}
+
+std::size_t most_waiting() {
   return std::clamp(std::thread::hardware_concurrency(), 1u, 32u);
 }
 
 /// The first bytes of all elements, then the second ones …
-void shuffle(const Bytes& from, std::size_t element, Bytes& to) {
-  to.resize(from.size());
+Bytes shuffled(const Bytes& from, std::size_t element) {
+  Bytes to(from.size());
   const std::size_t count = from.size() / element;
   for (std::size_t byte = 0; byte < element; ++byte) {
     std::uint8_t* out = to.data() + byte * count;
     for (std::size_t i = 0; i < count; ++i) out[i] = from[i * element + byte];
   }
+  return to;
 }
 
 /// Fletcher's checksum over words of two bytes, the first one high, folded as HDF5 does: a sum of 65535 stays that.
@@ -70,24 +77,20 @@ std::uint32_t fletcher32(const Bytes& bytes) {
 }
 
 /// Filters in the order of create_dataset() (hdf5_write.cpp): shuffle for elements of several bytes, gzip, checksum.
-FilteredChunk filter_chunk(const Bytes& raw, std::size_t element) {
-  // Of the thread's: memory of this size is given back to the system at once, and got again page by page.
-  static thread_local Bytes shuffled, packed;
+FilteredChunk filter_chunk(Bytes raw, std::size_t element) {
   FilteredChunk result;
   std::uint32_t number = 0;
   if (element > 1) {
-    shuffle(raw, element, shuffled);
+    raw = shuffled(raw, element);
     ++number;
   }
-  const Bytes& from = element > 1 ? shuffled : raw;
   // The room that the library gives: what does not fit is stored as it is.
-  uLongf room = static_cast<uLongf>((from.size() * 1001 + 999) / 1000 + 12);
-  packed.resize(room);
-  if (compress2(packed.data(), &room, from.data(), static_cast<uLong>(from.size()), 1) == Z_OK) {
-    result.bytes.reserve(room + 4);
-    result.bytes.assign(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(room));
+  uLongf room = static_cast<uLongf>((raw.size() * 1001 + 999) / 1000 + 12);
+  result.bytes.resize(room);
+  if (compress2(result.bytes.data(), &room, raw.data(), static_cast<uLong>(raw.size()), 1) == Z_OK) {
+    result.bytes.resize(room);
   } else {
-    result.bytes = from;
+    result.bytes = std::move(raw);
     result.mask |= 1u << number;
   }
   const std::uint32_t sum = fletcher32(result.bytes);
@@ -95,72 +98,14 @@ FilteredChunk filter_chunk(const Bytes& raw, std::size_t element) {
   return result;
 }
 
-/// Threads that filter chunks, and the buffers of chunks, which go round.
-class FilterThreads {
- public:
-  FilterThreads() {
-    try {
-      while (threads_.size() < most_threads())
-        threads_.emplace_back([this](const std::stop_token& stop) { filter(stop); });
-    } catch (const std::system_error&) {  // as many as there are to be had
-    }
+/// By a thread of its own; where there is none to be had, when it is asked for.
+std::future<FilteredChunk> filtered_later(Bytes raw, std::size_t element) {
+  auto work = [raw = std::move(raw), element]() mutable { return filter_chunk(std::move(raw), element); };
+  try {
+    return std::async(std::launch::async, work);
+  } catch (const std::system_error&) {
+    return std::async(std::launch::deferred, std::move(work));
   }
-
-  Bytes buffer() {
-    const std::lock_guard lock(mutex_);
-    if (buffers_.empty()) return {};
-    Bytes any = std::move(buffers_.back());
-    buffers_.pop_back();
-    return any;
-  }
-  std::future<FilteredChunk> filtered(Bytes raw, std::size_t element) {
-    Task task([this, raw = std::move(raw), element]() mutable {
-      FilteredChunk result = filter_chunk(raw, element);
-      const std::lock_guard lock(mutex_);
-      buffers_.push_back(std::move(raw));
-      return result;
-    });
-    auto result = task.get_future();
-    if (threads_.empty()) {
-      task();
-      return result;
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      tasks_.push_back(std::move(task));
-    }
-    more_.notify_one();
-    return result;
-  }
-
- private:
-  using Task = std::packaged_task<FilteredChunk()>;
-  void filter(const std::stop_token& stop) {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      if (!more_.wait(lock, stop, [&] { return !tasks_.empty(); }) || stop.stop_requested()) return;
-      Task task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable_any more_;
-  std::deque<Task> tasks_;
-  std::vector<Bytes> buffers_;
-  std::vector<std::jthread> threads_;  ///< end before the rest
-};
-
-struct ChunkFile {
-  FilterThreads threads;
-  std::deque<WaitingChunk> waiting;
-};
-
-std::map<hid_t, ChunkFile>& chunk_files() {
-  static std::map<hid_t, ChunkFile> files;
-  return files;
 }
 
 /// What could not be written stays the first, so that whoever writes next writes it or is told, too.
@@ -180,23 +125,17 @@ void write_first(ChunkFile& of, const std::string& place) {
   throw write_failure(place, chunk.path, problem, size);
 }
 
-/// The part of `data`, which is the box [at, at + size), that lies in the chunk; zeros behind the dataset's end. In the
-/// room of `cut`, whatever it held.
+/// The part of `data`, which is the box [at, at + size), that lies in the chunk; zeros behind the dataset's end.
 Bytes cut_chunk(const Extent& begin, const std::vector<hsize_t>& chunk, const Extent& at, const Extent& size,
-                std::size_t element, const std::uint8_t* data, Bytes cut) {
+                std::size_t element, const std::uint8_t* data) {
   const std::size_t rank = size.size();
   std::size_t bytes = element;
   std::vector<std::int64_t> here(rank);  // of the chunk in the box
-  bool whole = true;
   for (std::size_t i = 0; i < rank; ++i) {
     bytes *= static_cast<std::size_t>(chunk[i]);
     here[i] = std::min(static_cast<std::int64_t>(chunk[i]), at[i] + size[i] - begin[i]);
-    whole = whole && here[i] == static_cast<std::int64_t>(chunk[i]);
   }
-  if (whole)
-    cut.resize(bytes);
-  else
-    cut.assign(bytes, 0);
+  Bytes cut(bytes, 0);
   const auto row = static_cast<std::size_t>(here[rank - 1]) * element;
   std::vector<std::int64_t> index(rank, 0);
   for (;;) {
@@ -250,14 +189,12 @@ bool wait_with_box(hid_t file, const std::shared_ptr<Handle>& dataset, const std
   }
   Extent begin = at;
   for (std::int64_t i = 0; i < chunks; ++i) {
-    while (found->second.waiting.size() >= 2 * most_threads()) write_first(found->second, place);
-    Bytes raw = cut_chunk(begin, chunk, at, size, size_of(element), static_cast<const std::uint8_t*>(data),
-                          found->second.threads.buffer());
+    while (found->second.waiting.size() >= most_waiting()) write_first(found->second, place);
+    Bytes raw = cut_chunk(begin, chunk, at, size, size_of(element), static_cast<const std::uint8_t*>(data));
     found->second.waiting.push_back({dataset,
                                      path,
                                      {begin.begin(), begin.end()},
-                                     found->second.threads.filtered(std::move(raw),
-                                                                    static_cast<std::size_t>(size_of(element)))});
+                                     filtered_later(std::move(raw), static_cast<std::size_t>(size_of(element)))});
     for (std::size_t d = rank; d-- > 0;) {
       begin[d] += static_cast<std::int64_t>(chunk[d]);
       if (begin[d] < at[d] + size[d]) break;
